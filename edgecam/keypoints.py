@@ -1,0 +1,91 @@
+"""The 17 COCO person keypoints and the tree that PoseNet walks over them.
+
+Source: the COCO keypoint task (``categories[0].keypoints`` of
+``person_keypoints_train2017.json``) and ``poseChain`` of TensorFlow.js PoseNet
+(``posenet/src/keypoints.ts``), whose edge order the displacement channels follow.
+"""
+
+from __future__ import annotations
+
+NAMES: tuple[str, ...] = (
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+)
+COUNT = len(NAMES)
+INDEX: dict[str, int] = {name: index for index, name in enumerate(NAMES)}
+
+# (parent, child): edge e is displacement channel e (y) and e + 16 (x).
+EDGES: tuple[tuple[int, int], ...] = (
+    (0, 1),
+    (1, 3),
+    (0, 2),
+    (2, 4),
+    (0, 5),
+    (5, 7),
+    (7, 9),
+    (5, 11),
+    (11, 13),
+    (13, 15),
+    (0, 6),
+    (6, 8),
+    (8, 10),
+    (6, 12),
+    (12, 14),
+    (14, 16),
+)
+
+# What a person draws as a skeleton: limbs and trunk, without the nose-to-shoulder edges.
+BONES: tuple[tuple[int, int], ...] = (
+    (0, 1),
+    (1, 3),
+    (0, 2),
+    (2, 4),
+    (5, 6),
+    (5, 7),
+    (7, 9),
+    (6, 8),
+    (8, 10),
+    (5, 11),
+    (6, 12),
+    (11, 12),
+    (11, 13),
+    (13, 15),
+    (12, 14),
+    (14, 16),
+)
+
+# Per-keypoint falloff sigma of object keypoint similarity, as in pycocotools ``Params``.
+OKS_SIGMAS: tuple[float, ...] = (
+    0.026,
+    0.025,
+    0.025,
+    0.035,
+    0.035,
+    0.079,
+    0.079,
+    0.072,
+    0.072,
+    0.062,
+    0.062,
+    0.107,
+    0.107,
+    0.087,
+    0.087,
+    0.089,
+    0.089,
+)

@@ -1,0 +1,242 @@
+"""What flows through edgecam: frames in, decoded results out, and who makes and takes them.
+
+Coordinates are (x, y) pixels. Which pixels (model input or source frame) is said where a value
+is made: decoders work in model-input pixels, everything after ``geometry`` in source-frame pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Tensor = NDArray[Any]
+
+
+class EdgecamError(Exception):
+    """A fault that a person can mend: one line saying what was expected, found, and what to do."""
+
+
+class SettingsError(EdgecamError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class ModelError(EdgecamError):
+    """A model cannot be loaded, is of no known family, or fails to run."""
+
+
+class DelegateError(EdgecamError):
+    """A delegate cannot be loaded or the model cannot run on it."""
+
+
+class SourceError(EdgecamError):
+    """A source cannot be opened, or is empty or unreadable."""
+
+
+class SinkError(EdgecamError):
+    """A sink cannot be opened or written."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture from a source.
+
+    ``image`` is uint8[H, W, 3] in BGR, 0..255, C-contiguous: the order in which OpenCV and
+    picamera2's ``RGB888`` deliver; it is turned to RGB once, at model size, in ``preprocess``.
+    ``sequence`` counts from 0 within the source. ``captured_s`` is ``time.monotonic()`` at
+    capture. ``captured_unix_s`` is the wall clock then. ``media_time_s`` is the position in a
+    recording, None for a live source. ``file`` names the picture for a directory source.
+    """
+
+    image: Image
+    sequence: int
+    captured_s: float
+    captured_unix_s: float
+    media_time_s: float | None = None
+    file: str | None = None
+
+    @property
+    def width_px(self) -> int:
+        return int(self.image.shape[1])
+
+    @property
+    def height_px(self) -> int:
+        return int(self.image.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An axis-aligned box in pixels; ``x_max`` and ``y_max`` are the far edges."""
+
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pose:
+    """One person.
+
+    ``xy``: float64[17, 2], pixels, rows in ``keypoints.NAMES`` order; may lie outside the image.
+    ``scores``: float64[17], 0..1. ``score``: 0..1. ``track``: id from frame to frame, or None.
+    """
+
+    score: float
+    xy: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One labelled box; ``class_id`` is the model's own number, ``score`` 0..1."""
+
+    label: str
+    class_id: int
+    score: float
+    box: Box
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """One label of the whole picture with its probability, 0..1."""
+
+    label: str
+    class_id: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What one model found in one frame; a family fills its own field."""
+
+    poses: tuple[Pose, ...] = ()
+    detections: tuple[Detection, ...] = ()
+    classes: tuple[Classification, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """Milliseconds that one model's stages took for one frame."""
+
+    preprocess_ms: float
+    invoke_ms: float
+    decode_ms: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """One processed frame: each model's part, in source-frame pixels.
+
+    ``by_model`` maps model name to what it found, ``times`` to what it cost.
+    """
+
+    frame: Frame
+    by_model: Mapping[str, Decoded]
+    times: Mapping[str, StageTimes] = field(default_factory=dict)
+
+    @property
+    def poses(self) -> tuple[Pose, ...]:
+        return tuple(p for part in self.by_model.values() for p in part.poses)
+
+    @property
+    def detections(self) -> tuple[Detection, ...]:
+        return tuple(d for part in self.by_model.values() for d in part.detections)
+
+    @property
+    def classes(self) -> tuple[Classification, ...]:
+        return tuple(c for part in self.by_model.values() for c in part.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One input or output tensor of a model as its file states it.
+
+    ``scale`` and ``zero_point`` are per-tensor quantisation, None where there is none.
+    ``shape`` is the shape after any resize at load.
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """What a person may change about decoding while it runs.
+
+    ``score_threshold``: 0..1. ``nms_radius_px``: model-input pixels. ``nms_iou``: 0..1.
+    ``min_pose_score``: 0..1, drops the ghost poses that the TensorFlow.js rules return; 0 is off.
+    """
+
+    score_threshold: float = 0.5
+    max_poses: int = 5
+    nms_radius_px: float = 20.0
+    min_pose_score: float = 0.0
+    nms_iou: float = 0.6
+    max_detections: int = 100
+    top_k: int = 5
+
+
+class Decoder(Protocol):
+    """One model family bound to one model's outputs: a pure function of arrays.
+
+    ``family`` names it, ``why`` says by what it was recognised, ``outputs`` are the indices
+    (into the model's output list) of the tensors that ``__call__`` wants, in its order.
+    """
+
+    family: str
+    why: str
+    outputs: tuple[int, ...]
+
+    def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Decode float32 ``tensors`` (dequantised, batch of one kept) in model-input pixels."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How a source is now: ``state`` is online, offline or ended; ``reason`` says why not online."""
+
+    state: str
+    reason: str | None = None
+    reconnects: int = 0
+    faults: Mapping[str, int] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Frames, in order. ``live`` sources may be overtaken by time; others lose nothing."""
+
+    live: bool
+    description: str
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield frames until the source ends or is closed. A live source reconnects by itself."""
+        ...
+
+    def status(self) -> SourceStatus: ...
+
+    def close(self) -> None:
+        """Stop from any thread; ``frames`` then ends soon."""
+        ...
+
+
+class Sink(Protocol):
+    """Takes every result, on the publishing thread; must not block it."""
+
+    def publish(self, result: Result) -> None: ...
+
+    def counters(self) -> Mapping[str, int]:
+        """Every drop, reconnect and fallback since start, by name."""
+        ...
+
+    def close(self) -> None: ...
