@@ -205,7 +205,7 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """How a source is now: ``state`` is online, offline or ended; ``reason`` says why not online."""
+    """``state`` is online, offline, frozen or ended; ``reason`` says why it is not online."""
 
     state: str
     reason: str | None = None
