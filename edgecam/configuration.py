@@ -1,0 +1,211 @@
+"""Puts settings together: defaults, then the TOML file, then ``EDGECAM_...``, then flags.
+
+Each layer is checked on its own, so that an error names the place a person has to mend.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+
+from edgecam.settings import ModelSettings, Section, Settings
+from edgecam.types import SettingsError
+
+ENVIRONMENT_PREFIX = "EDGECAM_"
+# What belongs to the environment of edgecam but is no setting.
+RESERVED_VARIABLES = frozenset({"EDGECAM_CONFIG", "EDGECAM_CACHE_DIR"})
+
+
+@dataclass(frozen=True, slots=True)
+class SettingInfo:
+    """One setting: its dotted ``key``, annotated type, default and one-line description."""
+
+    key: str
+    type: Any
+    default: Any
+    description: str
+
+    @property
+    def variable(self) -> str:
+        return ENVIRONMENT_PREFIX + self.key.upper().replace(".", "_")
+
+
+def _sections(struct: type[Section]) -> Iterator[tuple[str, Any, Any]]:
+    hints = get_type_hints(struct, include_extras=True)
+    for field in msgspec.structs.fields(struct):
+        default = None if field.default is msgspec.NODEFAULT else field.default
+        yield field.name, hints[field.name], default
+
+
+def _description(annotated: Any) -> str:
+    for part in get_args(annotated)[1:]:
+        if isinstance(part, msgspec.Meta) and part.description:
+            return part.description
+    return next((d for d in map(_description, get_args(annotated)) if d), "")
+
+
+def describe() -> tuple[SettingInfo, ...]:
+    """Every setting of every section, in file order; those of a model as ``model.KEY``."""
+    found = []
+    for name, annotated, default in _sections(Settings):
+        if name == "model":
+            sub: type[Section] = ModelSettings
+        elif isinstance(default, Section):
+            sub = type(default)
+        else:
+            found.append(SettingInfo(name, annotated, default, _description(annotated)))
+            continue
+        found += [
+            SettingInfo(f"{name}.{key}", kind, value, _description(kind))
+            for key, kind, value in _sections(sub)
+        ]
+    return tuple(found)
+
+
+def nearest(key: str, known: Mapping[str, Any] | tuple[str, ...] | list[str]) -> str:
+    """`` (did you mean 'x'?)`` for the known key nearest to ``key``, or nothing."""
+    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _plain(message: str) -> str:
+    return message.replace("`", "").replace("str matching regex", "text matching")
+
+
+def _found(data: Any, path: list[str]) -> str:
+    for part in path:
+        if isinstance(data, Mapping) and part in data:
+            data = data[part]
+        elif isinstance(data, list) and part.isdigit() and int(part) < len(data):
+            data = data[int(part)]
+        else:
+            return ""
+    return f", found {data!r}"
+
+
+def _refusal(error: msgspec.ValidationError, data: Mapping[str, Any], origin: str) -> SettingsError:
+    """msgspec's words and path as one line with the key, the expectation and the nearest key."""
+    message, _, path = str(error).partition(" - at `$")
+    path = path.rstrip("`").lstrip(".").replace("[...]", ".0")
+    parts = [p for p in re.sub(r"\[(\d+)\]", r".\1", path).split(".") if p]
+    unknown = re.search(r"unknown field `([^`]*)`", message)
+    section = ".".join(p for p in parts if not p.isdigit())
+    if unknown is None:
+        return SettingsError(f"{origin}: {section}: {_plain(message)}{_found(data, parts)}")
+    key = f"{section}.{unknown[1]}" if section else unknown[1]
+    known = [info.key for info in describe()]
+    known += sorted({k.split(".")[0] for k in known if "." in k})
+    return SettingsError(f"{origin}: unknown key {key!r}{nearest(key, known)}")
+
+
+def _checked(data: Mapping[str, Any], origin: str) -> Settings:
+    try:
+        return msgspec.convert(data, Settings)
+    except msgspec.ValidationError as error:
+        raise _refusal(error, data, origin) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings file as nested dictionaries, checked on its own.
+
+    Raises:
+        SettingsError: the file cannot be read, is no TOML, or holds an unknown or bad value.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: expected a readable TOML file, found: {error.strerror}; "
+            "check the path given to --config"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: expected TOML, found: {error}") from None
+    _checked(data, str(path))
+    return data
+
+
+def _models(paths: list[str]) -> list[dict[str, Any]]:
+    return [{"path": path} for path in paths]
+
+
+def _single(key: str, value: Any, infos: Mapping[str, SettingInfo], origin: str) -> Any:
+    """One value given as text (environment, flag), turned into its type."""
+    try:
+        return msgspec.to_builtins(msgspec.convert(value, infos[key].type, strict=False))
+    except msgspec.ValidationError as error:
+        message = _plain(str(error).partition(" - at `$")[0])
+        raise SettingsError(f"{origin}: {key}: {message}, found {value!r}") from None
+
+
+def _assign(data: dict[str, Any], key: str, value: Any) -> None:
+    section, _, leaf = key.rpartition(".")
+    if section == "model":
+        for model in data.get("model", []):
+            model[leaf] = value
+    elif section:
+        data.setdefault(section, {})[leaf] = value
+    else:
+        data[leaf] = value
+
+
+def _apply(data: dict[str, Any], layer: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+    """Lay dotted ``layer`` over ``data``; ``model.path`` replaces the whole list of models."""
+    infos = {info.key: info for info in describe()}
+    if "model.path" in layer:
+        paths = layer["model.path"]
+        data["model"] = _models(paths.split(",") if isinstance(paths, str) else list(paths))
+    for key, value in layer.items():
+        if key != "model.path":
+            _assign(data, key, _single(key, value, infos, origins[key]))
+
+
+def _environment_layer(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    by_variable = {info.variable: info.key for info in describe()}
+    by_variable["EDGECAM_MODEL"] = "model.path"
+    layer, origins = {}, {}
+    for variable, value in sorted(environment.items()):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in RESERVED_VARIABLES:
+            continue
+        key = by_variable.get(variable)
+        if key is None:
+            raise SettingsError(
+                f"unknown environment variable {variable}{nearest(variable, list(by_variable))}"
+            )
+        layer[key], origins[key] = value, variable
+    return layer, origins
+
+
+def load(
+    config: Path | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, Any],
+    flag_names: Mapping[str, str] | None = None,
+) -> Settings:
+    """Put the layers together.
+
+    ``flags`` maps dotted keys (``mqtt.url``, ``model.path`` as a list) to given values;
+    ``flag_names`` says what each is called on the command line, for errors.
+
+    Raises:
+        SettingsError: an unknown key, a wrong type, or a value out of range, in any layer.
+    """
+    data = read_toml(config) if config is not None else {}
+    data = {key: _copied(value) for key, value in data.items()}
+    layer, origins = _environment_layer(environment)
+    _apply(data, layer, origins)
+    names = flag_names or {}
+    _apply(data, flags, {key: names.get(key, key) for key in flags})
+    return _checked(data, "settings")
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value

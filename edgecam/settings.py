@@ -1,0 +1,153 @@
+"""Every setting with its unit, default and check; TOML file, then environment, then flags.
+
+A key is written ``section.key``: ``[mqtt] url`` in TOML, ``EDGECAM_MQTT_URL`` in the environment.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edgecam.types import DecodeOptions
+
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$")]
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
+Hertz = Annotated[float, Meta(gt=0.0, le=1000.0)]
+Count = Annotated[int, Meta(ge=1)]
+Pixels = Annotated[int, Meta(ge=16, le=16384)]
+Threads = Annotated[int, Meta(ge=1, le=64)]
+Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every section: frozen, and refusing keys it does not know."""
+
+
+class ModelSettings(Section, frozen=True):
+    """One model; ``[[model]]`` in TOML, ``--model`` (several times) on the command line."""
+
+    path: Annotated[str, Meta(min_length=1, description="file, or the name of a bundled model")]
+    input_size: Annotated[
+        Size | None, Meta(description="HEIGHTxWIDTH; PoseNet only, sides 16n+1")
+    ] = None
+    labels: Annotated[str | None, Meta(description="label file, one per line or .pbtxt")] = None
+    decoder: Annotated[
+        Literal["auto", "tfjs", "coral"], Meta(description="PoseNet decoding rules")
+    ] = "auto"
+
+
+class SourceSettings(Section, frozen=True):
+    """Where frames come from."""
+
+    url: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="camera index, /dev/v4l/by-id/..., picamera, rtsp://, http://, file, "
+            "directory or glob",
+        ),
+    ] = "0"
+    realtime: Annotated[bool, Meta(description="play a file at its own rate, as if live")] = False
+    width_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
+    height_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
+    rate_hz: Annotated[
+        Hertz | None, Meta(description="asked of a camera; the rate of a directory of images")
+    ] = None
+    open_timeout_s: Annotated[Seconds, Meta(description="to open a stream")] = 5.0
+    read_timeout_s: Annotated[Seconds, Meta(description="without a frame until offline")] = 4.0
+    backoff_min_s: Annotated[Seconds, Meta(description="first wait before reopening")] = 1.0
+    backoff_max_s: Annotated[Seconds, Meta(description="longest wait before reopening")] = 30.0
+    frozen_after_s: Annotated[
+        Seconds, Meta(description="the same picture for this long is reported as frozen")
+    ] = 60.0
+
+
+class InferenceSettings(Section, frozen=True):
+    """What runs the models."""
+
+    delegate: Annotated[
+        str, Meta(description="auto, cpu, edgetpu, gpu, nnapi or PATH[:key=value,...]")
+    ] = "auto"
+    delegate_required: Annotated[bool, Meta(description="fail rather than fall back")] = False
+    threads: Annotated[
+        Threads | None, Meta(description="inference threads; default all cores, 4 at most")
+    ] = None
+    probe: Annotated[bool, Meta(description="try load and one invoke in a child process first")] = (
+        True
+    )
+
+
+class DecodeSettings(Section, frozen=True):
+    """Thresholds; all may change while edgecam runs."""
+
+    score_threshold: Annotated[Fraction, Meta(description="of a root keypoint or a box")] = 0.5
+    max_poses: Annotated[int, Meta(ge=1, le=100, description="people per frame")] = 5
+    nms_radius_px: Annotated[
+        float, Meta(ge=0.0, le=1000.0, description="model-input pixels between two people's roots")
+    ] = 20.0
+    min_pose_score: Annotated[
+        Fraction, Meta(description="drops ghost poses; 0 keeps every pose")
+    ] = 0.15
+    nms_iou: Annotated[Fraction, Meta(description="overlap above which a box is dropped")] = 0.6
+    max_detections: Annotated[int, Meta(ge=1, le=1000, description="boxes per frame")] = 100
+    top_k: Annotated[int, Meta(ge=1, le=100, description="labels of a classifier")] = 5
+
+    def options(self) -> DecodeOptions:
+        return DecodeOptions(**msgspec.structs.asdict(self))
+
+
+class MqttSettings(Section, frozen=True):
+    """The broker; nothing is published without ``url``."""
+
+    url: Annotated[str | None, Meta(description="mqtt://HOST[:1883] or mqtts://HOST[:8883]")] = None
+    username: Annotated[str | None, Meta(description="user name")] = None
+    password_file: Annotated[
+        str | None,
+        Meta(description="file with the password; default systemd credential mqtt-password"),
+    ] = None
+    ca_file: Annotated[str | None, Meta(description="CA certificates; default the system's")] = None
+    certificate_file: Annotated[str | None, Meta(description="client certificate")] = None
+    key_file: Annotated[str | None, Meta(description="client key")] = None
+    keepalive_s: Annotated[int, Meta(ge=2, le=3600, description="MQTT keep-alive")] = 15
+    outbox_max_messages: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="events kept while the broker is away")
+    ] = 10_000
+    outbox_max_bytes: Annotated[
+        int, Meta(ge=1024, description="bytes of events kept while the broker is away")
+    ] = 4_000_000
+    max_payload_bytes: Annotated[
+        int, Meta(ge=1024, le=268_435_455, description="larger messages are dropped and counted")
+    ] = 1_000_000
+
+
+class OutputSettings(Section, frozen=True):
+    """Where results go besides MQTT."""
+
+    jsonl: Annotated[
+        str | None, Meta(description="file of JSON lines, one per frame; - is stdout")
+    ] = None
+    show: Annotated[bool, Meta(description="a window with skeletons, boxes and fps")] = False
+
+
+class TelemetrySettings(Section, frozen=True):
+    """How often edgecam reports on itself."""
+
+    interval_s: Annotated[Seconds, Meta(description="between two reports")] = 10.0
+    window_s: Annotated[Seconds, Meta(description="span of rates and percentiles")] = 10.0
+
+
+class Settings(Section, frozen=True):
+    """All of it."""
+
+    name: Annotated[Slug, Meta(description="camera name in topics, [a-z0-9_-]{1,64}")] = "camera"
+    max_frames: Annotated[Count | None, Meta(description="stop after this many frames")] = None
+    model: tuple[ModelSettings, ...] = ()
+    source: SourceSettings = SourceSettings()
+    inference: InferenceSettings = InferenceSettings()
+    decode: DecodeSettings = DecodeSettings()
+    mqtt: MqttSettings = MqttSettings()
+    output: OutputSettings = OutputSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+
+from edgecam.configuration import describe, load
+from edgecam.types import SettingsError
+
+
+def test_flags_beat_environment_beat_file_beat_defaults(tmp_path: Path) -> None:
+    config = tmp_path / "front.toml"
+    config.write_text(
+        'name = "front"\n[decode]\nmax_poses = 2\nscore_threshold = 0.2\n'
+        'top_k = 3\n[[model]]\npath = "a.tflite"\n'
+    )
+    settings = load(
+        config,
+        {"EDGECAM_DECODE_MAX_POSES": "3", "EDGECAM_DECODE_SCORE_THRESHOLD": "0.3", "HOME": "/"},
+        {"decode.score_threshold": 0.4},
+    )
+    assert settings.name == "front"
+    assert settings.decode.score_threshold == 0.4
+    assert settings.decode.max_poses == 3
+    assert settings.decode.top_k == 3
+    assert settings.decode.nms_radius_px == 20.0
+    assert [m.path for m in settings.model] == ["a.tflite"]
+
+
+def test_model_flags_replace_the_files_models_and_take_the_model_settings() -> None:
+    settings = load(
+        None, {"EDGECAM_MODEL": "x.tflite"}, {"model.path": ["b", "c"], "model.input_size": "33x17"}
+    )
+    assert [(m.path, m.input_size) for m in settings.model] == [("b", "33x17"), ("c", "33x17")]
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("[decode]\nmax_pose = 2", ["decode.max_pose", "did you mean 'decode.max_poses'"]),
+        ("[mqqt]\nurl = 'x'", ["unknown key 'mqqt'", "did you mean 'mqtt"]),
+        ("[decode]\nmax_poses = 0", ["decode.max_poses", ">= 1", "found 0"]),
+        ("[decode]\nmax_poses = 'a'", ["decode.max_poses", "int", "found 'a'"]),
+        ("name = 'Front Door'", ["name", "a-z0-9_-", "Front Door"]),
+        ("[[model]]\npath='a'\ndecoder='x'", ["model.decoder", "found 'x'"]),
+        ("[[model]]\npath='a'\nlabel='x'", ["model.label", "did you mean 'model.labels'"]),
+        ("name = ", ["expected TOML"]),
+    ],
+)
+def test_a_bad_file_is_refused_with_key_expectation_and_finding(
+    tmp_path: Path, toml: str, words: list[str]
+) -> None:
+    config = tmp_path / "bad.toml"
+    config.write_text(toml)
+    with pytest.raises(SettingsError) as refusal:
+        load(config, {}, {})
+    message = str(refusal.value)
+    assert str(config) in message
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_an_unknown_variable_names_the_nearest() -> None:
+    with pytest.raises(SettingsError, match=r"EDGECAM_MQTT_URI.*EDGECAM_MQTT_URL"):
+        load(None, {"EDGECAM_MQTT_URI": "mqtt://x"}, {})
+
+
+def test_a_bad_variable_and_a_bad_flag_are_named() -> None:
+    with pytest.raises(SettingsError, match=r"EDGECAM_DECODE_TOP_K: decode.top_k: .*int.*'many'"):
+        load(None, {"EDGECAM_DECODE_TOP_K": "many"}, {})
+    with pytest.raises(SettingsError, match=r"--max-poses: decode.max_poses: .*>= 1.*found 0"):
+        load(None, {}, {"decode.max_poses": 0}, {"decode.max_poses": "--max-poses"})
+
+
+def test_a_missing_file_is_one_line() -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        load(Path("/nonexistent/x.toml"), {}, {})
+
+
+def test_every_setting_has_a_description() -> None:
+    assert [info.key for info in describe() if not info.description] == []
