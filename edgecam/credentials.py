@@ -1,0 +1,97 @@
+"""Secrets: where the broker's password comes from, and how a URL is shown without its own.
+
+Nothing else in edgecam reads a password, and every URL in a log, an error or a payload goes
+through ``redact`` first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecam.types import SettingsError
+
+CREDENTIAL_NAME = "mqtt-password"
+MAX_PASSWORD_BYTES = 65_535  # the length field of an MQTT string (MQTT 3.1.1, 1.5.3)
+
+# Up to the last @ before the path, for passwords hold @ unescaped in the wild; and past a "/" as
+# well where what follows the first colon is no port, for they hold that too.
+_USERINFO = re.compile(
+    r"(?i)\b([a-z][a-z0-9+.-]*://)(?:[^/?#\s]*@|[^/?#\s:]*:(?!\d+(?:[/?#\s'\",;)]|$))[^\s]*@)"
+)
+_PARAMETER = re.compile(
+    r"(?i)([?&;](?:pass(?:word|wd)?|pwd|token|api_?key|auth|secret|user(?:name)?|usr)=)[^&;#\s'\"]*"
+)
+
+
+def redact(text: str) -> str:
+    """``text`` with ``***`` for the user and password of every URL in it, query included."""
+    return _PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """A password with the file it came from; neither ``repr`` nor ``str`` shows it.
+
+    ``warning`` is a line for the log when others may read that file.
+    """
+
+    secret: str
+    path: Path
+    warning: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Password(path={str(self.path)!r})"
+
+    __str__ = __repr__
+
+
+def read_password(file: str | None, environment: Mapping[str, str] = os.environ) -> Password | None:
+    """The password in ``file``, else systemd's credential ``mqtt-password``, else None.
+
+    One trailing newline is not part of it.
+
+    Raises:
+        SettingsError: the file is named but missing, unreadable, empty, or not one line of UTF-8.
+    """
+    if file is not None:
+        path = Path(file).expanduser()
+    elif directory := environment.get("CREDENTIALS_DIRECTORY"):
+        path = Path(directory) / CREDENTIAL_NAME
+        if not path.exists():
+            return None
+    else:
+        return None
+    try:
+        with path.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            data = stream.read(MAX_PASSWORD_BYTES + 2)
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: expected a file with the broker's password, found: {error.strerror}; "
+            "mend mqtt.password_file"
+        ) from None
+    return Password(_one_line(data, path), path, _exposure(path, mode))
+
+
+def _one_line(data: bytes, path: Path) -> str:
+    try:
+        secret = data.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        secret = ""
+    if not secret or "\n" in secret or "\0" in secret or len(data) > MAX_PASSWORD_BYTES:
+        raise SettingsError(
+            f"{path}: expected one line of UTF-8 text (the broker's password), "
+            f"found {len(data)} bytes that are none; write the password alone into the file"
+        )
+    return secret
+
+
+def _exposure(path: Path, mode: int) -> str | None:
+    if not mode & stat.S_IROTH:
+        return None
+    return f"{path}: everybody on this machine can read the broker's password; run chmod 600 on it"
