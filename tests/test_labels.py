@@ -1,0 +1,93 @@
+"""Label files in the forms that exist, their fit to a model, and labels inside a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgecam import labels, tflite_file, tflite_metadata
+from edgecam.types import ModelError
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no model files at {SHARED}")
+NO_METADATA = tflite_metadata.Metadata("", "", (), (), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("person\nbicycle\n", ("person", "bicycle")),
+        ("???\nperson\n\ncar\n\n\n", ("???", "person", "???", "car")),
+        ("0  person\n1  bicycle\n3  motorcycle\n", ("person", "bicycle", "???", "motorcycle")),
+        ("0: person\n1: traffic light\n", ("person", "traffic light")),
+        ("1 person\n2 bicycle\n", ("???", "person", "bicycle")),
+        ("\ufeffperson\r\ndog\r\n", ("person", "dog")),
+        ("7 up\n3 musketeers\n", ("7 up", "3 musketeers")),
+        (
+            "item {\n name: '/m/01g317'\n id: 1\n display_name: 'person'\n}\n"
+            'item { id: 3 name: "car" }',
+            ("???", "person", "???", "car"),
+        ),
+    ],
+)
+def test_every_form_of_label_file_is_read(text: str, expected: tuple[str, ...]) -> None:
+    assert labels.parse(text.encode(), "labels.txt") == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b"\xff\xfe\x00p", "not UTF-8"),
+        (b"TFL3\0\0", "not text"),
+        (b"item { name: 'x' }", "needs an id"),
+    ],
+)
+def test_what_is_no_label_file_is_refused(content: bytes, expected: str) -> None:
+    with pytest.raises(ModelError, match=expected):
+        labels.parse(content, "labels.txt")
+
+
+def test_the_given_file_beats_the_sidecar_beats_the_card(tmp_path: Path) -> None:
+    model = tmp_path / "m.tflite"
+    given, card = tmp_path / "given.txt", tmp_path / "labels.txt"
+    given.write_text("given")
+    card.write_text("card")
+    assert labels.resolve(None, model, None, NO_METADATA) is None
+    assert labels.resolve(None, model, card, NO_METADATA) == ("card",)
+    (tmp_path / "m_labels.txt").write_text("beside")
+    assert labels.resolve(None, model, card, NO_METADATA) == ("beside",)
+    assert labels.resolve(given, model, card, NO_METADATA) == ("given",)
+    with pytest.raises(ModelError, match="No such file"):
+        labels.resolve(tmp_path / "absent.txt", model, None, NO_METADATA)
+
+
+def test_length_is_checked_with_and_without_background() -> None:
+    names = [f"n{i}" for i in range(90)]
+    assert labels.fit(names, 90, "it") == tuple(names)
+    assert labels.fit(["???", *names], 90, "it") == tuple(names)
+    with pytest.raises(ModelError, match="90 entries but it has 80 classes: expected 80, or 81"):
+        labels.fit(names, 80, "it")
+    assert labels.fit_with_background(names, 91, "it")[:2] == ("background", "n0")
+    with pytest.raises(ModelError, match="expected 92, or 91 without"):
+        labels.fit_with_background(names, 92, "it")
+
+
+@needs_shared
+def test_labels_come_out_of_the_model_file() -> None:
+    model = tflite_file.read(SHARED / "mobilenet_v1_0.25_128_quant.tflite")
+    found = tflite_metadata.metadata(model)
+    assert found.inputs[0].mean == (127.5,)
+    assert found.inputs[0].std == (127.5,)
+    assert found.outputs[0].name == "probability"
+    inside = labels.resolve(None, None, None, found)
+    assert inside == labels.load(SHARED / "imagenet_labels.txt")
+    assert len(inside) == 1001
+
+
+@needs_shared
+def test_a_model_without_metadata_has_none() -> None:
+    model = tflite_file.read(SHARED / "movenet_single_pose_lightning_ptq.tflite")
+    assert tflite_metadata.metadata(model) == NO_METADATA
