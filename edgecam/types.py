@@ -30,7 +30,11 @@ class ModelError(EdgecamError):
 
 
 class DelegateError(EdgecamError):
-    """A delegate cannot be loaded or the model cannot run on it."""
+    """A delegate cannot be loaded or the model cannot run on it; ``reason`` is its own word."""
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class SourceError(EdgecamError):
@@ -187,16 +191,37 @@ class DecodeOptions:
     top_k: int = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """What a model wants of an RGB pixel: ``(pixel - mean) / std``, pixel 0..255, per channel."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+MINUS_ONE_TO_ONE = Normalization((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+RAW_PIXELS = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
 class Decoder(Protocol):
     """One model family bound to one model's outputs: a pure function of arrays.
 
     ``family`` names it, ``why`` says by what it was recognised, ``outputs`` are the indices
     (into the model's output list) of the tensors that ``__call__`` wants, in its order.
+    ``normalization`` is what the family wants of a float input whose file says nothing.
     """
 
-    family: str
-    why: str
-    outputs: tuple[int, ...]
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def why(self) -> str: ...
+
+    @property
+    def outputs(self) -> tuple[int, ...]: ...
+
+    @property
+    def normalization(self) -> Normalization: ...
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         """Decode float32 ``tensors`` (dequantised, batch of one kept) in model-input pixels."""

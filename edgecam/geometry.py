@@ -1,0 +1,95 @@
+"""Source-frame pixels to model-input pixels and back: the only change of coordinate space.
+
+A picture is resized as ``cv2.resize`` does it, with half-pixel centres. A box edge at x maps to
+``x * scale``; a keypoint is the index of a pixel, whose centre lies at ``x + 0.5``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecam.types import Box, Decoded, Detection, Pose
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Where a source frame lies inside the model input, in input pixels.
+
+    ``left_px``, ``top_px``, ``width_px``, ``height_px``: the inner rectangle that the picture
+    fills; the rest is padding. ``scale_x``, ``scale_y``: input pixels per source pixel.
+    """
+
+    left_px: int
+    top_px: int
+    width_px: int
+    height_px: int
+    scale_x: float
+    scale_y: float
+
+    def keypoints_to_source(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixel indices in the model input, float64[N, 2] (x, y), to those in the source frame."""
+        corner = np.array((self.left_px - 0.5, self.top_px - 0.5))
+        scale = np.array((self.scale_x, self.scale_y))
+        return np.asarray((xy - corner) / scale - 0.5, np.float64)
+
+    def box_to_source(self, box: Box) -> Box:
+        """Box edges in model-input pixels to source-frame pixels."""
+        return Box(
+            (box.x_min - self.left_px) / self.scale_x,
+            (box.y_min - self.top_px) / self.scale_y,
+            (box.x_max - self.left_px) / self.scale_x,
+            (box.y_max - self.top_px) / self.scale_y,
+        )
+
+
+def stretch(source: tuple[int, int], target: tuple[int, int]) -> Fit:
+    """Fill ``target`` with ``source``, both (width, height) in pixels, aspect ratio given up."""
+    return Fit(0, 0, *target, target[0] / source[0], target[1] / source[1])
+
+
+def letterbox(source: tuple[int, int], target: tuple[int, int]) -> Fit:
+    """Fit ``source`` into ``target``, both (width, height) in pixels: centred, aspect kept."""
+    scale = min(target[0] / source[0], target[1] / source[1])
+    width = max(1, min(target[0], round(source[0] * scale)))
+    height = max(1, min(target[1], round(source[1] * scale)))
+    return Fit(
+        (target[0] - width) // 2,
+        (target[1] - height) // 2,
+        width,
+        height,
+        width / source[0],
+        height / source[1],
+    )
+
+
+FITS = {"letterbox": letterbox, "stretch": stretch}
+
+
+def _clipped(box: Box, width_px: int, height_px: int) -> Box:
+    return Box(
+        min(max(box.x_min, 0.0), width_px),
+        min(max(box.y_min, 0.0), height_px),
+        min(max(box.x_max, 0.0), width_px),
+        min(max(box.y_max, 0.0), height_px),
+    )
+
+
+def to_source(decoded: Decoded, fit: Fit, width_px: int, height_px: int) -> Decoded:
+    """What a decoder found, from model-input to source-frame pixels.
+
+    Keypoints may lie outside the frame; boxes are cut at its edges, and one that lies wholly
+    in the padding is dropped.
+    """
+    poses = tuple(
+        Pose(pose.score, fit.keypoints_to_source(pose.xy), pose.scores, pose.track)
+        for pose in decoded.poses
+    )
+    detections: list[Detection] = []
+    for detection in decoded.detections:
+        box = _clipped(fit.box_to_source(detection.box), width_px, height_px)
+        if box.x_max > box.x_min and box.y_max > box.y_min:
+            detections.append(replace(detection, box=box))
+    return replace(decoded, poses=poses, detections=tuple(detections))
