@@ -1,0 +1,88 @@
+"""Which delegate runs a model: what was asked for, what loads, and why it fell back.
+
+A delegate's own failure to load comes as OSError (no such library), ValueError (it refuses the
+options or the device) or AttributeError (a library that is no delegate).
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import platform
+from dataclasses import dataclass
+
+from edgecam.types import DelegateError
+
+EDGETPU_LIBRARIES = {"Darwin": "libedgetpu.1.dylib", "Windows": "edgetpu.dll"}
+LOAD_FAILURES = (OSError, ValueError, AttributeError, RuntimeError)
+NAMES = ("auto", "cpu", "edgetpu", "gpu", "nnapi")
+
+
+@dataclass(frozen=True, slots=True)
+class DelegateChoice:
+    """What to load: ``library`` is None for the runtime's own kernels (XNNPACK among them)."""
+
+    requested: str
+    library: str | None
+    options: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DelegateReport:
+    """What really runs a model.
+
+    ``active`` is xnnpack, cpu (the runtime's plain kernels), or the external delegate's name;
+    ``nodes_delegated`` of ``nodes`` run on it, None where the runtime does not tell. ``fallback``
+    says why something else runs than was asked for.
+    """
+
+    requested: str
+    active: str
+    nodes_delegated: int | None = None
+    nodes: int | None = None
+    fallback: str | None = None
+
+
+def _options(text: str, spec: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    wrong = next((key for key, equals, _ in pairs if not key or not equals), None)
+    if wrong is not None:
+        raise DelegateError(
+            f"delegate {spec!r}: expected PATH:key=value,..., found the option {wrong!r}"
+        )
+    return {key: value for key, _, value in pairs}
+
+
+def _edgetpu() -> str:
+    return EDGETPU_LIBRARIES.get(platform.system(), "libedgetpu.so.1")
+
+
+def _library(name: str) -> str:
+    if name == "edgetpu":
+        return _edgetpu()
+    stem = {"gpu": "tensorflowlite_gpu_delegate", "nnapi": "nnapi_delegate"}[name]
+    return ctypes.util.find_library(stem) or f"lib{stem}.so"
+
+
+def choose(spec: str, needs_edgetpu: bool) -> DelegateChoice:
+    """Read ``auto|cpu|edgetpu|gpu|nnapi|PATH[:key=value,...]``.
+
+    ``auto`` takes the Edge TPU for a model that was compiled for it and otherwise the runtime's
+    own kernels.
+
+    Raises:
+        DelegateError: the text is none of these.
+    """
+    name, colon, rest = spec.partition(":")
+    options = _options(rest, spec) if colon else {}
+    if name == "auto":
+        name = "edgetpu" if needs_edgetpu else "cpu"
+    if name == "cpu":
+        return DelegateChoice(spec, None, {})
+    if name in NAMES:
+        return DelegateChoice(spec, _library(name), options)
+    if "/" not in name and ".so" not in name:
+        raise DelegateError(
+            f"delegate {spec!r}: expected one of {', '.join(NAMES)} or the path of a shared "
+            "library, optionally followed by :key=value,..."
+        )
+    return DelegateChoice(spec, name, options)
