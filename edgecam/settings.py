@@ -37,6 +37,9 @@ class ModelSettings(Section, frozen=True):
     decoder: Annotated[
         Literal["auto", "tfjs", "coral"], Meta(description="PoseNet decoding rules")
     ] = "auto"
+    fit: Annotated[
+        Literal["letterbox", "stretch"], Meta(description="how a frame fills the model input")
+    ] = "letterbox"
 
 
 class SourceSettings(Section, frozen=True):

@@ -1,0 +1,124 @@
+"""The models and clips that install with edgecam, and the cards that say where they are from.
+
+A card is ``NAME.toml`` beside ``NAME.tflite``; a model anywhere may have one. It says the file's
+SHA-256, which is checked before the file is loaded.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecam.types import ModelError
+
+_PACKAGE = Path(__file__).parent
+# Installed from a wheel the files lie inside the package; in a checkout beside it.
+DIRECTORIES = (_PACKAGE / "bundled" / "models", _PACKAGE.parent / "models")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is known about a model or clip: ``path`` of the card, ``fields`` of its main table."""
+
+    path: Path
+    fields: dict[str, Any]
+
+    @property
+    def file(self) -> Path:
+        return self.path.with_name(str(self.fields["file"]))
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        return tuple(self.fields.get("aliases", ()))
+
+
+def read_card(path: Path) -> Card:
+    """Read a card.
+
+    Raises:
+        ModelError: it is no TOML, or names no file or SHA-256.
+    """
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+        fields = tables.get("model") or tables["clip"]
+        _ = fields["file"], fields["sha256"]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ModelError(f"card {path}: expected a readable TOML file, found: {error}") from None
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            f"card {path}: expected a table [model] with file and sha256, found none of {error}"
+        ) from None
+    return Card(path, fields)
+
+
+def card_of(model: Path) -> Card | None:
+    """The card beside ``model``, if there is one."""
+    path = model.with_suffix(".toml")
+    return read_card(path) if path.is_file() else None
+
+
+def verify(card: Card, data: bytes) -> None:
+    """Check a file's bytes against its card.
+
+    Raises:
+        ModelError: the SHA-256 differs.
+    """
+    found = hashlib.sha256(data).hexdigest()
+    expected = str(card.fields["sha256"])
+    if found != expected:
+        raise ModelError(
+            f"{card.file} does not match its card: expected SHA-256 {expected}, found {found}; "
+            "install it again, or remove the card if you changed the model yourself"
+        )
+
+
+@functools.cache
+def directory() -> Path:
+    """Where the bundled models lie."""
+    return next((path for path in DIRECTORIES if path.is_dir()), DIRECTORIES[0])
+
+
+@functools.cache
+def cards() -> tuple[Card, ...]:
+    """Every bundled model's card, by name."""
+    found = sorted(directory().glob("*.toml"))
+    return tuple(card for card in map(read_card, found) if card.file.suffix == ".tflite")
+
+
+def resolve(name: str) -> Path:
+    """The file that ``--model`` names: a path, a bundled model's name, or an alias of one.
+
+    Raises:
+        ModelError: neither a file nor a bundled model.
+    """
+    path = Path(name).expanduser()
+    if path.exists() or path.parent != Path("."):
+        return path
+    stem = name.removesuffix(".tflite")
+    for card in cards():
+        if stem == card.name or stem in card.aliases:
+            return card.file
+    names = ", ".join(card.name for card in cards())
+    raise ModelError(
+        f"model {name!r}: no such file and no bundled model; bundled are: {names or 'none'}"
+    )
+
+
+def clip() -> Path:
+    """The bundled clip of walking people.
+
+    Raises:
+        ModelError: the installation lacks it.
+    """
+    found = sorted((directory() / "clips").glob("*.mp4"))
+    if not found:
+        raise ModelError(f"no clip in {directory() / 'clips'}; install edgecam again")
+    return found[0]
