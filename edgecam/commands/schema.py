@@ -1,0 +1,15 @@
+"""``edgecam schema``: the JSON schema of what is published."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from edgecam.wire import MESSAGES, schema
+
+
+@click.command("schema")
+@click.argument("message", required=False, type=click.Choice(sorted(MESSAGES)))
+def command(message: str | None) -> None:
+    """Print the JSON schema of the messages, or of one."""
+    click.echo(msgspec.json.format(msgspec.json.encode(schema(message)), indent=2))

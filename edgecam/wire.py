@@ -1,0 +1,204 @@
+"""The shapes of the messages: what each JSON object holds, key by key, with its JSON schema.
+
+Coordinates are source-frame pixels. In a result an absent key means that there is nothing to
+say; in telemetry an unknown value is ``null``, never 0. ``SCHEMA`` grows when a key changes its
+meaning or goes away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+SCHEMA = 1
+
+Box = Annotated[
+    tuple[float, float, float, float], Meta(description="x_min, y_min, x_max, y_max in pixels")
+]
+Score = Annotated[float, Meta(ge=0.0, le=1.0, description="0..1")]
+Track = Annotated[int, Meta(description="id from frame to frame")]
+ModelName = Annotated[str, Meta(description="which model; only where several run")]
+
+
+class Keypoint(Struct, frozen=True, gc=False):
+    """One joint: x, y in source-frame pixels (may lie outside the frame), score 0..1."""
+
+    x: float
+    y: float
+    score: Score
+
+
+class Keypoints(Struct, frozen=True, gc=False):
+    """The 17 COCO keypoints, all of them, however low their score."""
+
+    nose: Keypoint
+    left_eye: Keypoint
+    right_eye: Keypoint
+    left_ear: Keypoint
+    right_ear: Keypoint
+    left_shoulder: Keypoint
+    right_shoulder: Keypoint
+    left_elbow: Keypoint
+    right_elbow: Keypoint
+    left_wrist: Keypoint
+    right_wrist: Keypoint
+    left_hip: Keypoint
+    right_hip: Keypoint
+    left_knee: Keypoint
+    right_knee: Keypoint
+    left_ankle: Keypoint
+    right_ankle: Keypoint
+
+
+class PoseMessage(Struct, frozen=True, gc=False, kw_only=True):
+    """One person; the box holds the keypoints that score 0.3 or more (all, if none does)."""
+
+    score: Score
+    track: Track | UnsetType = UNSET
+    box: Box
+    keypoints: Keypoints
+    model: ModelName | UnsetType = UNSET
+
+
+class DetectionMessage(Struct, frozen=True, gc=False, kw_only=True):
+    """One labelled box; class_id is the model's own number."""
+
+    label: str
+    class_id: int
+    score: Score
+    track: Track | UnsetType = UNSET
+    box: Box
+    model: ModelName | UnsetType = UNSET
+
+
+class ClassMessage(Struct, frozen=True, gc=False, kw_only=True):
+    """One label of the whole picture."""
+
+    label: str
+    class_id: int
+    score: Score
+    model: ModelName | UnsetType = UNSET
+
+
+class FrameSize(Struct, frozen=True, gc=False):
+    """The source frame, pixels."""
+
+    width: int
+    height: int
+
+
+class ResultMessage(Struct, frozen=True, kw_only=True):
+    """One processed frame: ``edgecam/<name>/result``, and a line of JSON lines."""
+
+    schema: Annotated[Literal[1], Meta(description="version of this format")] = 1
+    name: Annotated[str, Meta(description="name of the camera")]
+    boot_id: Annotated[str, Meta(description="new at every start")] | UnsetType = UNSET
+    sequence: Annotated[int, Meta(description="frame number; gaps are frames not processed")]
+    time_unix_s: Annotated[float, Meta(description="wall clock at capture")] | UnsetType = UNSET
+    age_ms: Annotated[float, Meta(description="from capture to publish")] | UnsetType = UNSET
+    media_time_s: Annotated[float, Meta(description="position in a recording")] | UnsetType = UNSET
+    file: Annotated[str, Meta(description="picture of a directory source")] | UnsetType = UNSET
+    frame: FrameSize
+    model: Annotated[str, Meta(description="models that saw the frame, joined by +")]
+    poses: tuple[PoseMessage, ...]
+    detections: tuple[DetectionMessage, ...]
+    classes: (
+        Annotated[tuple[ClassMessage, ...], Meta(description="only where a classifier runs")]
+        | UnsetType
+    ) = UNSET
+
+
+class Rates(Struct, frozen=True, kw_only=True):
+    """Frames per second over the last window."""
+
+    captured: float | None = None
+    inferred: float | None = None
+    published: float | None = None
+
+
+class Percentiles(Struct, frozen=True, kw_only=True):
+    """Milliseconds over the last window."""
+
+    p50: float
+    p95: float
+
+
+class SourceReport(Struct, frozen=True, kw_only=True):
+    """The camera: state is online, offline, frozen or ended; reason says why it is not online."""
+
+    state: str
+    reason: str | None = None
+    last_frame_age_s: float | None = None
+    reconnects: int = 0
+    faults: Mapping[str, int] = msgspec.field(default_factory=dict)
+
+
+class MqttReport(Struct, frozen=True, kw_only=True):
+    """The broker connection: connected or disconnected and why, and every message lost."""
+
+    state: str
+    reason: str | None = None
+    outbox_messages: int = 0
+    outbox_bytes: int = 0
+    counters: Mapping[str, int] = msgspec.field(default_factory=dict)
+
+
+class ModelReport(Struct, frozen=True, kw_only=True):
+    """One model as it really runs."""
+
+    name: str
+    family: str | None = None
+    delegate: str | None = None
+    preprocess_ms: Percentiles | None = None
+    invoke_ms: Percentiles | None = None
+    decode_ms: Percentiles | None = None
+
+
+class Telemetry(Struct, frozen=True, kw_only=True):
+    """What edgecam says about itself: ``edgecam/<name>/telemetry``; null is "not known here"."""
+
+    schema: Annotated[Literal[1], Meta(description="version of this format")] = 1
+    name: Annotated[str, Meta(description="name of the camera")]
+    boot_id: Annotated[str, Meta(description="new at every start")]
+    sequence: Annotated[int, Meta(description="counts reports since start")]
+    time_unix_s: Annotated[float, Meta(description="wall clock")]
+    clock_synced: Annotated[bool | None, Meta(description="wall clock set by the network")] = None
+    uptime_s: Annotated[float, Meta(description="since start, monotonic")]
+    fps: Annotated[Rates, Meta(description="frames per second over the last window")]
+    preprocess_ms: Annotated[Percentiles | None, Meta(description="all models of a frame")] = None
+    invoke_ms: Annotated[Percentiles | None, Meta(description="all models of a frame")] = None
+    decode_ms: Annotated[Percentiles | None, Meta(description="all models of a frame")] = None
+    capture_to_publish_ms: Annotated[Percentiles | None, Meta(description="age of results")] = None
+    dropped: Annotated[int, Meta(description="frames overtaken by newer ones")] = 0
+    reconnects: Annotated[int, Meta(description="of the source")] = 0
+    source: Annotated[SourceReport, Meta(description="the camera")]
+    runtime: Annotated[str | None, Meta(description="TFLite runtime and version")] = None
+    delegate: Annotated[str | None, Meta(description="what really runs the models")] = None
+    threads: Annotated[int | None, Meta(description="inference threads")] = None
+    temperature_c: Annotated[float | None, Meta(description="of the board")] = None
+    throttled: Annotated[bool | None, Meta(description="the board slows itself down")] = None
+    rss_bytes: Annotated[int | None, Meta(description="resident memory")] = None
+    mqtt: Annotated[MqttReport | None, Meta(description="the broker connection")] = None
+    models: tuple[ModelReport, ...] = ()
+    counters: Annotated[
+        Mapping[str, int], Meta(description="every drop and fallback since start, by name")
+    ] = msgspec.field(default_factory=dict)
+
+
+MESSAGES: Mapping[str, type[Struct]] = {"result": ResultMessage, "telemetry": Telemetry}
+
+
+def schema(message: str | None = None) -> dict[str, Any]:
+    """The JSON schema (2020-12) of one message, ``result`` or ``telemetry``, or of any of them."""
+    types = [MESSAGES[message]] if message else list(MESSAGES.values())
+    shapes, definitions = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    body: dict[str, Any] = dict(shapes[0]) if message else {"anyOf": list(shapes)}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"edgecam {message or 'messages'}, schema {SCHEMA}",
+        **body,
+        "$defs": definitions,
+    }
