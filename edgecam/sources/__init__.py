@@ -1,0 +1,36 @@
+"""Where frames come from: what a source is called says which file here opens it."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import unquote, urlsplit
+
+from edgecam.settings import SourceSettings
+from edgecam.sources import images
+from edgecam.types import Source, SourceError
+
+KINDS = (
+    "a camera index, /dev/v4l/by-id/..., picamera, rtsp://, http://, a video file, "
+    "a directory or a glob of pictures"
+)
+
+
+def open_source(settings: SourceSettings) -> Source:
+    """Open what ``settings.url`` names; raises SourceError with one line where it cannot."""
+    url = settings.url
+    scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", url)
+    if scheme and scheme[1].lower() == "file":
+        return _open_file(unquote(urlsplit(url).path), settings)
+    if scheme:
+        raise SourceError(f"source {scheme[1]}:// is of no known kind; expected {KINDS}")
+    return _open_file(url, settings)
+
+
+def _open_file(path: str, settings: SourceSettings) -> Source:
+    is_picture = os.path.splitext(path)[1].lower() in images.SUFFIXES
+    if images.is_pattern(path) or os.path.isdir(path) or is_picture:
+        return images.Images(path, rate_hz=settings.rate_hz, realtime=settings.realtime)
+    from edgecam.sources.video import VideoFile
+
+    return VideoFile(path, realtime=settings.realtime)

@@ -1,0 +1,28 @@
+"""Play a recording at its own rate."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class Pace:
+    """Due times of a recording's frames, from the moment the first one is asked for."""
+
+    def __init__(self, closed: threading.Event) -> None:
+        self._closed = closed
+        self._start_s: float | None = None
+
+    def wait(self, media_time_s: float) -> float:
+        """Sleep until the frame at ``media_time_s`` is due; return that time, monotonic seconds.
+
+        A frame that is late is due in the past and is not waited for, so a slow consumer does
+        not stretch the recording. Closing the source ends the sleep.
+        """
+        if self._start_s is None:
+            self._start_s = time.monotonic() - media_time_s
+        due_s = self._start_s + media_time_s
+        left_s = due_s - time.monotonic()
+        if left_s > 0:
+            self._closed.wait(left_s)
+        return due_s

@@ -1,0 +1,120 @@
+"""Video files: every frame, in order, with its time in the recording."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from edgecam.opencv import cv2
+from edgecam.sources.pace import Pace
+from edgecam.types import Frame, Image, SourceError, SourceStatus
+
+# Containers without an index state a length computed from duration and rate: it may be off by
+# a frame or two, which is not a file that breaks off.
+LENGTH_TOLERANCE = 0.02
+LENGTH_TOLERANCE_FRAMES = 2
+# OpenCV says the same of a frame that cannot be decoded and of the end of the file.
+READS_BEFORE_THE_END = 16
+
+
+class VideoFile:
+    """One video file; with ``realtime`` it plays at its own rate, as if live."""
+
+    def __init__(self, path: str, *, realtime: bool = False) -> None:
+        self.live = realtime
+        self.description = path
+        self._check_is_a_video(path)
+        # An absolute path cannot be taken for a protocol ("12:30.mp4").
+        self._capture: Any = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            raise SourceError(f"{path}: not a video that can be read (damaged, or unknown format)")
+        self._undecodable = 0
+        first = self._read()
+        if first is None:
+            self._capture.release()
+            raise SourceError(f"{path}: the video has no frame that can be decoded")
+        self._first = first
+        self._rate_hz = _sane(self._capture.get(cv2.CAP_PROP_FPS), 1000.0) or 25.0
+        self._stated_frames = int(_sane(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 1e9) or 0)
+        self._closed = threading.Event()
+        self._delivered = 0
+        self._ended = False
+        self._reading = threading.Lock()
+
+    @staticmethod
+    def _check_is_a_video(path: str) -> None:
+        try:
+            with open(path, "rb") as file:
+                head = file.read(4096)
+        except OSError as error:
+            raise SourceError(f"{path}: {error.strerror or error}") from error
+        if not head:
+            raise SourceError(f"{path}: the file is empty")
+        # FFmpeg would render a text file as a terminal screen and call it a video.
+        if not any(byte < 9 or 13 < byte < 27 for byte in head):
+            raise SourceError(f"{path}: a text file, not a video")
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield every frame that can be decoded, then end."""
+        with self._reading:
+            try:
+                yield from self._frames()
+            finally:
+                self._capture.release()
+
+    def _frames(self) -> Iterator[Frame]:
+        pace = Pace(self._closed)
+        image: Image | None = self._first
+        media_time_s = self._position_s(None)
+        while image is not None and not self._closed.is_set():
+            captured_s = pace.wait(media_time_s) if self.live else time.monotonic()
+            if self._closed.is_set():
+                return
+            yield Frame(image, self._delivered, captured_s, time.time(), media_time_s)
+            self._delivered += 1
+            image = self._read()
+            media_time_s = self._position_s(media_time_s)
+        self._ended = image is None
+
+    def _read(self) -> Image | None:
+        """The next frame that can be decoded, or None at the end."""
+        for failed in range(READS_BEFORE_THE_END):
+            whole, image = self._capture.read()
+            if whole:
+                self._undecodable += failed
+                decoded: Image = image
+                return decoded
+        return None
+
+    def _position_s(self, previous_s: float | None) -> float:
+        """The container's time of the frame just read, else one frame after the previous one."""
+        position_s = float(round(self._capture.get(cv2.CAP_PROP_POS_MSEC), 3)) / 1000.0
+        if previous_s is None:
+            return max(position_s, 0.0)
+        return position_s if position_s > previous_s else previous_s + 1.0 / self._rate_hz
+
+    def status(self) -> SourceStatus:
+        """Online until the last frame, then ended, with a reason where the file breaks off."""
+        faults = {"undecodable": self._undecodable} if self._undecodable else {}
+        if not self._ended:
+            return SourceStatus("online", faults=faults)
+        missing = self._stated_frames - self._delivered - self._undecodable
+        if missing <= max(LENGTH_TOLERANCE_FRAMES, LENGTH_TOLERANCE * self._stated_frames):
+            return SourceStatus("ended", faults=faults)
+        reason = f"the file breaks off after {self._delivered} of {self._stated_frames} frames"
+        return SourceStatus("ended", reason, faults={**faults, "broken_off": 1})
+
+    def close(self) -> None:
+        """Stop from any thread; the file is closed by the thread that reads it."""
+        self._closed.set()
+        if self._reading.acquire(blocking=False):
+            self._capture.release()
+            self._reading.release()
+
+
+def _sane(value: float, limit: float) -> float | None:
+    """A property that OpenCV may also report as 0, negative, huge or not a number."""
+    return value if 0 < value < limit else None
