@@ -6,6 +6,7 @@ Slots are field numbers of ``schema.fbs``. Reading takes a few milliseconds and 
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,6 +177,23 @@ def custom_ops(model: ModelFile) -> tuple[str, ...]:
     """Return the names of the custom ops that the model's nodes use, in order of first use."""
     names = (op.name for graph in model.subgraphs for op in graph.ops if op.is_custom)
     return tuple(dict.fromkeys(names))
+
+
+def custom_options(op: FileOp, name: str = "the model") -> Mapping[str, int | float | bool]:
+    """Return the options of a custom op that keeps them as a flexbuffer map of numbers.
+
+    Raises:
+        ModelError: they are something else; ``name`` stands for the model in the message.
+    """
+    from flatbuffers import flexbuffers
+
+    try:
+        found = flexbuffers.Loads(op.custom_options) if op.custom_options else {}
+    except (ValueError, IndexError, TypeError, struct.error, RecursionError) as error:
+        raise ModelError(f"{name}: the options of {op.name} are damaged ({error})") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{name}: the options of {op.name} are no map: found {found!r}")
+    return {str(key): value for key, value in found.items() if isinstance(value, int | float)}
 
 
 def _load(path: Path) -> bytes:

@@ -5,10 +5,26 @@ A family file exposes ``recognise(inputs, outputs, context) -> Decoder | None``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+from edgecam.types import TensorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class PostProcess:
+    """The ``TFLite_Detection_PostProcess`` node of a model.
+
+    ``outputs``: tensor indices of boxes, classes, scores and count. ``classes``: how many
+    classes it tells apart, without background, None where the node does not say.
+    """
+
+    outputs: tuple[int, ...]
+    classes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,9 +35,45 @@ class FamilyContext:
     names that TFLite metadata gives the outputs, in output order, empty without metadata.
     ``decoder``: auto, tfjs or coral (PoseNet's rules). ``anchors``: float32[N, 4], (y centre,
     x centre, height, width) as fractions of the input, None where the model carries none.
+    ``output_ops``: the op that computes each output, in output order, "" where the file does not
+    tell; reshapes and changes of type are looked through. ``postprocess``: the node, if any.
     """
 
     labels: tuple[str, ...] | None = None
     metadata_output_names: tuple[str, ...] = ()
     decoder: str = "auto"
     anchors: NDArray[Any] | None = None
+    output_ops: tuple[str, ...] = ()
+    postprocess: PostProcess | None = None
+
+    def output_op(self, place: int) -> str:
+        """Return the op that computes the output at ``place``, "" where it is unknown."""
+        return self.output_ops[place] if place < len(self.output_ops) else ""
+
+    def output_name(self, place: int, info: TensorInfo) -> str:
+        """Return what metadata calls an output, else its name in the graph, in lower case."""
+        names = self.metadata_output_names
+        return (names[place] if place < len(names) and names[place] else info.name).lower()
+
+
+def image_size(inputs: Sequence[TensorInfo]) -> tuple[int, int] | None:
+    """Return (height, width) of the one input if that is a picture, [1, H, W, 3], else None."""
+    if len(inputs) != 1:
+        return None
+    shape = inputs[0].shape
+    return (shape[1], shape[2]) if len(shape) == 4 and shape[0] == 1 and shape[3] == 3 else None
+
+
+def holds_probabilities(info: TensorInfo, op: str) -> bool | None:
+    """Whether an output is 0..1 already: by the op that makes it or its quantisation's range.
+
+    None where neither tells.
+    """
+    if op in ("LOGISTIC", "SOFTMAX"):
+        return True
+    if info.scale is not None and info.zero_point is not None and info.dtype.itemsize == 1:
+        limits = np.iinfo(info.dtype)
+        low = (limits.min - info.zero_point) * info.scale
+        high = (limits.max - info.zero_point) * info.scale
+        return bool(low == 0.0 and 0.9 < high <= 1.01)
+    return False if op else None
