@@ -1,0 +1,82 @@
+"""JSON lines: one line per frame into a file or standard output.
+
+Each line is one write. A disk that fills up leaves whole lines behind: the half-written one is
+cut off again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Mapping
+
+from edgecam.messages import result_line
+from edgecam.types import Result, SinkError
+
+STDOUT = "-"
+
+
+class JsonLinesSink:
+    """Writes results to ``path``, which is emptied at start; ``-`` is standard output."""
+
+    def __init__(self, path: str, name: str, boot_id: str) -> None:
+        """
+        Raises:
+            SinkError: the file cannot be opened for writing.
+        """
+        self._shown = "standard output" if path == STDOUT else path
+        self._name = name
+        self._boot_id = boot_id
+        self._lines = 0
+        try:
+            if path == STDOUT:
+                sys.stdout.flush()
+                self._fd = os.dup(sys.stdout.fileno())
+            else:
+                self._fd = os.open(
+                    path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666
+                )
+        except OSError as error:
+            raise self._refusal("a file that can be written", error) from None
+        self._is_file = path != STDOUT and stat.S_ISREG(os.fstat(self._fd).st_mode)
+        self._size_bytes = 0
+
+    def _refusal(self, expected: str, error: OSError) -> SinkError:
+        what = error.strerror or str(error)
+        return SinkError(
+            f"--jsonl: {self._shown}: expected {expected}, found: {what}; "
+            "give another path or make room"
+        )
+
+    def publish(self, result: Result) -> None:
+        """
+        Raises:
+            SinkError: the line could not be written whole; the lines before it are intact.
+        """
+        line = result_line(result, self._name, self._boot_id, time.monotonic()) + b"\n"
+        try:
+            self._write(line)
+        except OSError as error:
+            # A full disk takes part of a line; what follows would be unreadable.
+            if self._is_file:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, self._size_bytes)
+            raise self._refusal(f"room for line {self._lines + 1}", error) from None
+        self._size_bytes += len(line)
+        self._lines += 1
+
+    def _write(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+
+    def counters(self) -> Mapping[str, int]:
+        return {"jsonl_lines": self._lines}
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

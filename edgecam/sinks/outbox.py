@@ -1,0 +1,193 @@
+"""What waits for the broker: events in order, the latest of each retained state, a few results.
+
+paho's own queue is not used: it drops the newest when full, doubles what is queued again after
+NO_CONN, and loses the order when a broker hangs. Nothing here knows of sockets; the network
+thread takes from it and the pipeline's threads put into it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A payload for a topic; ``number`` tells two messages of one outbox apart."""
+
+    topic: str
+    payload: bytes
+    number: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.topic) + len(self.payload)
+
+
+class Outbox:
+    """Events until they are acknowledged, first in first out, bounded in number and bytes.
+
+    An event is ``waiting``, then ``sent`` (in flight), then acknowledged and gone. When the
+    outbox is full the oldest waiting event is dropped and counted; one in flight is not, for it
+    may have arrived.
+    """
+
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._waiting: deque[Message] = deque()
+        self._sent: dict[int, Message] = {}
+        self._size_bytes = 0
+        self._next_number = 0
+        self._lock = threading.Lock()
+        self.dropped = 0
+
+    def put(self, topic: str, payload: bytes) -> None:
+        """Append an event, dropping the oldest waiting ones to fit it."""
+        with self._lock:
+            message = Message(topic, payload, self._next_number)
+            if message.size_bytes > self._max_bytes:
+                self.dropped += 1
+                return
+            self._next_number += 1
+            self._waiting.append(message)
+            self._size_bytes += message.size_bytes
+            while self._waiting and self._is_over():
+                self._size_bytes -= self._waiting.popleft().size_bytes
+                self.dropped += 1
+
+    def _is_over(self) -> bool:
+        number = len(self._waiting) + len(self._sent)
+        return number > self._max_messages or self._size_bytes > self._max_bytes
+
+    def take(self) -> Message | None:
+        """The oldest waiting event, which is in flight from now on."""
+        with self._lock:
+            if not self._waiting:
+                return None
+            message = self._waiting.popleft()
+            self._sent[message.number] = message
+            return message
+
+    def acknowledge(self, message: Message) -> None:
+        """Forget an event that the broker has (or that it will never take)."""
+        with self._lock:
+            if self._sent.pop(message.number, None) is not None:
+                self._size_bytes -= message.size_bytes
+
+    def rewind(self) -> None:
+        """The connection is gone: what was in flight waits again, in its old order, first."""
+        with self._lock:
+            self._waiting.extendleft(reversed(self._sent.values()))
+            self._sent.clear()
+
+    def __len__(self) -> int:
+        """Events not yet acknowledged."""
+        with self._lock:
+            return len(self._waiting) + len(self._sent)
+
+    @property
+    def size_bytes(self) -> int:
+        with self._lock:
+            return self._size_bytes
+
+
+class RetainedStates:
+    """The last payload of every retained topic; all of them are sent again on every connection.
+
+    A state that changes while the broker is slow is sent once, with its last value.
+    """
+
+    def __init__(self) -> None:
+        self._payloads: dict[str, bytes] = {}
+        self._unsent: dict[str, None] = {}
+        self._lock = threading.Lock()
+
+    def put(self, topic: str, payload: bytes) -> bool:
+        """Remember the payload; False if it is the topic's payload already. Empty clears it."""
+        with self._lock:
+            if self._payloads.get(topic) == payload:
+                return False
+            self._payloads[topic] = payload
+            self._unsent[topic] = None
+            return True
+
+    def take(self) -> Message | None:
+        """The longest unsent state; an empty one, which clears the topic, is forgotten with it."""
+        with self._lock:
+            topic = next(iter(self._unsent), None)
+            if topic is None:
+                return None
+            del self._unsent[topic]
+            return Message(topic, self._payloads[topic])
+
+    def acknowledge(self, message: Message) -> None:
+        """The broker has it; a topic that was cleared need not be cleared again."""
+        with self._lock:
+            if not message.payload and self._payloads.get(message.topic) == b"":
+                del self._payloads[message.topic]
+
+    def resend_all(self) -> None:
+        """A new connection: the broker may have lost them all."""
+        with self._lock:
+            self._unsent = dict.fromkeys(self._payloads)
+
+    def __len__(self) -> int:
+        """States not yet sent on this connection."""
+        with self._lock:
+            return len(self._unsent)
+
+
+class RecentResults:
+    """Results on their way to a writable socket: few, and only while they are fresh."""
+
+    def __init__(self, max_messages: int, max_bytes: int, max_age_s: float) -> None:
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._max_age_s = max_age_s
+        self._waiting: deque[tuple[float, Message]] = deque()
+        self._size_bytes = 0
+        self._lock = threading.Lock()
+        self.dropped = 0
+
+    def put(self, topic: str, payload: bytes, now_s: float) -> None:
+        """Append a result, dropping the oldest to fit it."""
+        message = Message(topic, payload)
+        with self._lock:
+            self._waiting.append((now_s, message))
+            self._size_bytes += message.size_bytes
+            while len(self._waiting) > self._max_messages or self._size_bytes > self._max_bytes:
+                self._pop()
+                self.dropped += 1
+
+    def take(self, now_s: float) -> Message | None:
+        """The oldest result that is still fresh."""
+        with self._lock:
+            while self._waiting:
+                put_s, message = self._pop()
+                if now_s - put_s <= self._max_age_s:
+                    return message
+                self.dropped += 1
+            return None
+
+    def _pop(self) -> tuple[float, Message]:
+        item = self._waiting.popleft()
+        self._size_bytes -= item[1].size_bytes
+        return item
+
+    def clear(self) -> None:
+        """The connection is gone and with it the use of what waited."""
+        with self._lock:
+            self.dropped += len(self._waiting)
+            self._waiting.clear()
+            self._size_bytes = 0
+
+    def drop(self) -> None:
+        """Count a result that was not put because there is no connection."""
+        with self._lock:
+            self.dropped += 1
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._waiting)
