@@ -1,0 +1,87 @@
+"""What the board says about itself; None where it has no such sensor, never 0."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+THERMAL_ZONES = Path("/sys/class/thermal")
+PI_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+# Bits 0 to 3 of get_throttled: under-voltage, frequency capped, throttled, soft temperature limit.
+THROTTLED_NOW = 0x0000F
+_PAGE_BYTES = os.sysconf("SC_PAGESIZE")
+# adjtimex: the kernel's clock is not disciplined by any time service.
+_STA_UNSYNC = 0x0040
+_TIME_ERROR = 5
+
+
+@dataclass(frozen=True, slots=True)
+class BoardState:
+    """Temperature in degrees Celsius, throttling now, resident bytes, and whether NTP holds."""
+
+    temperature_c: float | None
+    throttled: bool | None
+    rss_bytes: int | None
+    clock_synced: bool | None
+
+
+def temperature_c(zones: Path = THERMAL_ZONES) -> float | None:
+    """The hottest thermal zone."""
+    found = []
+    for path in zones.glob("thermal_zone*/temp"):
+        try:
+            found.append(int(path.read_text()) / 1000.0)
+        except (OSError, ValueError):
+            # A zone whose sensor is off answers with an error.
+            continue
+    return max(found, default=None)
+
+
+def throttled() -> bool | None:
+    """Whether a Raspberry Pi slows itself down now; None on other boards."""
+    try:
+        return bool(int(PI_THROTTLED.read_text(), 16) & THROTTLED_NOW)
+    except (OSError, ValueError):
+        return _vcgencmd_throttled()
+
+
+def _vcgencmd_throttled() -> bool | None:
+    if not Path("/dev/vcio").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=2, check=True
+        )
+        return bool(int(answer.stdout.partition("=")[2], 16) & THROTTLED_NOW)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def rss_bytes() -> int | None:
+    """Resident memory of this process."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def clock_synced() -> bool | None:
+    """Whether a time service keeps the wall clock, as the kernel's ``adjtimex`` says."""
+    try:
+        timex = (ctypes.c_byte * 512)()
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    except (OSError, AttributeError):
+        return None
+    if state < 0:
+        return None
+    # struct timex: modes, then (aligned) offset, freq, maxerror, esterror as longs, then status.
+    long_bytes = ctypes.sizeof(ctypes.c_long)
+    status = ctypes.c_int.from_buffer(timex, 5 * long_bytes).value
+    return state != _TIME_ERROR and not status & _STA_UNSYNC
+
+
+def read() -> BoardState:
+    return BoardState(temperature_c(), throttled(), rss_bytes(), clock_synced())
