@@ -1,0 +1,214 @@
+"""One model, whole: file, runtime, delegate, family and geometry; from a frame to what is in it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecam import bundled, labels, probe, runtime, tflite_metadata
+from edgecam.decoders import context_of, recognise
+from edgecam.delegates import DelegateChoice, DelegateReport, choose
+from edgecam.geometry import Fit, to_source
+from edgecam.interpreter import Interpreter
+from edgecam.preprocess import Stager, filler
+from edgecam.settings import InferenceSettings, ModelSettings
+from edgecam.tflite_cut import cut_custom_op
+from edgecam.tflite_file import POSENET_DECODER_OP, ModelFile, custom_ops, read
+from edgecam.types import (
+    Decoded,
+    DecodeOptions,
+    Decoder,
+    DelegateError,
+    Frame,
+    Image,
+    ModelError,
+    Normalization,
+    TensorInfo,
+)
+
+MAX_DEFAULT_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Staged:
+    """A frame at model size: ``image`` uint8[H, W, 3] RGB, and where the frame lies in it."""
+
+    image: Image
+    fit: Fit
+
+
+def default_threads() -> int:
+    """All cores this process may use, 4 at most: beyond that small models get no faster."""
+    return max(1, min(MAX_DEFAULT_THREADS, len(os.sched_getaffinity(0))))
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """``HEIGHTxWIDTH`` as (height, width) in pixels; None stays None."""
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    return int(height), int(width)
+
+
+def _runnable(file: ModelFile) -> ModelFile:
+    """The model without Coral's decoder op: no runtime here has it, edgecam decodes."""
+    if POSENET_DECODER_OP not in custom_ops(file):
+        return file
+    return read(cut_custom_op(file.data, POSENET_DECODER_OP, file.name), file.name)
+
+
+def _open(
+    file: ModelFile,
+    threads: int,
+    size: tuple[int, int] | None,
+    choice: DelegateChoice,
+    required: bool,
+) -> Interpreter:
+    if file.needs_edgetpu and choice.library is None:
+        raise ModelError(
+            f"{file.name} is compiled for the Edge TPU and runs on nothing else; use "
+            "--delegate edgetpu with one attached, or the same model not compiled for it"
+        )
+    try:
+        interpreter = Interpreter(
+            file.data,
+            file.name,
+            runtime.find(),
+            threads,
+            choice,
+            input_size=size,
+            required=required or file.needs_edgetpu,
+        )
+    except DelegateError as error:
+        if not file.needs_edgetpu:
+            raise
+        raise ModelError(
+            f"{file.name} is compiled for the Edge TPU, which cannot be used here ({error.reason});"
+            " attach one and install libedgetpu1-std, or use the same model not compiled for it"
+        ) from None
+    if len(interpreter.inputs) != 1 or len(interpreter.inputs[0].shape) != 4:
+        shapes = [list(info.shape) for info in interpreter.inputs]
+        raise ModelError(f"{file.name}: expected one input [1, H, W, 3], found {shapes}")
+    return interpreter
+
+
+def open_interpreter(
+    path: Path, threads: int, size: tuple[int, int] | None, spec: str
+) -> Interpreter:
+    """Load a model file as ``Model`` does, without recognising it; for the probe.
+
+    Raises:
+        ModelError, DelegateError: as ``Model``.
+    """
+    file = _runnable(read(path))
+    return _open(file, threads, size, choose(spec, file.needs_edgetpu), required=False)
+
+
+def _normalization(metadata: tflite_metadata.Metadata) -> Normalization | None:
+    found = next((entry for entry in metadata.inputs if entry.mean and entry.std), None)
+    if found is None:
+        return None
+    mean = found.mean * 3 if len(found.mean) == 1 else found.mean
+    std = found.std * 3 if len(found.std) == 1 else found.std
+    return Normalization((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+
+class Model:
+    """A model ready to run; ``stage`` may run beside ``invoke`` of the frame before.
+
+    ``name`` is the file's stem. ``delegate`` says what really runs it.
+
+    Raises:
+        ModelError: the file, its card, its labels or its size do not fit, or no family knows it.
+        DelegateError: the delegate is required and does not run it.
+    """
+
+    def __init__(self, settings: ModelSettings, inference: InferenceSettings) -> None:
+        path = bundled.resolve(settings.path)
+        self.path = path
+        self.name = path.stem
+        self.file = read(path)
+        self.card = bundled.card_of(path)
+        if self.card is not None:
+            bundled.verify(self.card, self.file.data)
+        self._runnable = _runnable(self.file)
+        self.threads = inference.threads or default_threads()
+        self._settings = settings
+        self._metadata = tflite_metadata.metadata(self.file)
+        size = parse_size(settings.input_size)
+        if size is not None:
+            self._check_resizable(size)
+        choice = choose(inference.delegate, self.file.needs_edgetpu)
+        if inference.probe:
+            arguments = (str(self.threads), settings.input_size or "-", inference.delegate)
+            probe.check(path, self.file.data, runtime.find(), arguments)
+        self.interpreter = _open(self.file, self.threads, size, choice, inference.delegate_required)
+        self.decoder = self._recognise(self.interpreter.inputs, self.interpreter.outputs)
+        _, height, width, channels = self.interpreter.inputs[0].shape
+        if channels != 3:
+            raise ModelError(f"{path}: expected 3 colour channels, found {channels}")
+        self.stager = Stager(height, width, settings.fit)
+        self._fill = filler(
+            self.interpreter.inputs[0], _normalization(self._metadata), self.decoder.normalization
+        )
+
+    @property
+    def delegate(self) -> DelegateReport:
+        return self.interpreter.delegate
+
+    def _check_resizable(self, size: tuple[int, int]) -> None:
+        decoder = self._recognise(self._runnable.inputs, self._runnable.outputs)
+        if not decoder.family.startswith("posenet"):
+            raise ModelError(
+                f"{self.path}: a {decoder.family} model has one input size; drop --input-size "
+                "(only a PoseNet is fully convolutional)"
+            )
+        if any(side % 16 != 1 for side in size):
+            nearest = "x".join(str(max(1, round((side - 1) / 16)) * 16 + 1) for side in size)
+            raise ModelError(
+                f"--input-size {size[0]}x{size[1]}: expected sides of 16n+1 (HEIGHTxWIDTH), as "
+                f"PoseNet was trained; the nearest is {nearest}"
+            )
+
+    def _recognise(
+        self, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
+    ) -> Decoder:
+        given = self._settings.labels
+        card_labels = self.card.fields.get("labels") if self.card is not None else None
+        known = labels.resolve(
+            Path(given).expanduser() if given else None,
+            self.path,
+            self.path.with_name(card_labels) if card_labels else None,
+            self._metadata,
+        )
+        context = context_of(self._runnable, known, self._settings.decoder)
+        return recognise(inputs, outputs, context)
+
+    def buffer(self) -> Image:
+        """Return a buffer for ``stage``: uint8[H, W, 3]."""
+        return self.stager.buffer()
+
+    def stage(self, frame: Frame, buffer: Image) -> Staged:
+        """Fit ``frame`` into ``buffer`` at model size."""
+        return Staged(buffer, self.stager.stage(frame, buffer))
+
+    def invoke(self, staged: Staged) -> list[NDArray[np.float32]]:
+        """Run the model; returns the decoder's tensors, float32, batch dimension kept."""
+        self.interpreter.fill(staged.image, self._fill)
+        self.interpreter.invoke()
+        return self.interpreter.read(self.decoder.outputs)
+
+    def decode(
+        self,
+        tensors: list[NDArray[np.float32]],
+        staged: Staged,
+        frame: Frame,
+        options: DecodeOptions,
+    ) -> Decoded:
+        """What is in the frame, in source-frame pixels."""
+        found = self.decoder(tensors, options)
+        return to_source(found, staged.fit, frame.width_px, frame.height_px)

@@ -1,0 +1,104 @@
+"""Tries a model in a child process first: a damaged file may kill the runtime with a signal.
+
+What passed is remembered by content, runtime and delegate, so that the next start skips it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgecam.runtime import Runtime
+from edgecam.types import EdgecamError, ModelError
+
+TIMEOUT_S = 60.0
+
+
+def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where verdicts are kept: ``EDGECAM_CACHE_DIR``, systemd's, XDG's, or ``~/.cache``."""
+    for variable, below in (
+        ("EDGECAM_CACHE_DIR", ""),
+        ("CACHE_DIRECTORY", ""),
+        ("XDG_CACHE_HOME", "edgecam"),
+    ):
+        if environment.get(variable):
+            return Path(environment[variable].split(":")[0]) / below
+    return Path.home() / ".cache" / "edgecam"
+
+
+def _verdict(data: bytes, runtime: Runtime, arguments: Sequence[str]) -> Path:
+    key = hashlib.sha256(data)
+    key.update("\0".join((runtime.name, runtime.version, *arguments)).encode())
+    return cache_directory() / "probed" / key.hexdigest()
+
+
+def _remember(verdict: Path) -> None:
+    try:
+        verdict.parent.mkdir(parents=True, exist_ok=True)
+        verdict.touch()
+    except OSError:
+        # A read-only or missing home: the probe then runs at every start.
+        return
+
+
+def check(path: Path, data: bytes, runtime: Runtime, arguments: Sequence[str]) -> None:
+    """Load and invoke ``path`` once in a child process, unless the same was tried before.
+
+    ``arguments`` are those of ``python -m edgecam.probe`` after the path.
+
+    Raises:
+        ModelError: the child was killed by a signal, hung, or refused the model.
+    """
+    verdict = _verdict(data, runtime, arguments)
+    if verdict.exists():
+        return
+    command = [sys.executable, "-m", "edgecam.probe", str(path), *arguments]
+    root = str(Path(__file__).parent.parent)
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(
+        part for part in (root, environment.get("PYTHONPATH")) if part
+    )
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(
+            f"{path}: {runtime.name} {runtime.version} did not finish one invoke in "
+            f"{TIMEOUT_S:.0f} s; the file is damaged or too large for this board"
+        ) from None
+    if done.returncode < 0:
+        raise ModelError(
+            f"{path}: it crashes {runtime.name} {runtime.version} "
+            f"({signal.Signals(-done.returncode).name}); the file is damaged, fetch it again"
+        )
+    if done.returncode:
+        lines = (done.stdout or done.stderr).strip().splitlines()
+        raise ModelError(lines[-1] if lines else f"{path}: the probe failed without a word")
+    _remember(verdict)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Load and invoke in this process; one line on stdout and 1 where the model is refused."""
+    from edgecam.model import open_interpreter
+
+    path, threads, size, spec = arguments
+    sides = tuple(int(side) for side in size.split("x")) if size != "-" else None
+    try:
+        interpreter = open_interpreter(
+            Path(path), int(threads), (sides[0], sides[1]) if sides else None, spec
+        )
+        interpreter.invoke()
+    except EdgecamError as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
