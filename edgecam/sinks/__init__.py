@@ -16,9 +16,19 @@ def _jsonl(settings: Settings, boot_id: str) -> Sink | None:
     return JsonLinesSink(settings.output.jsonl, settings.name, boot_id)
 
 
+def _window(settings: Settings, boot_id: str) -> Sink | None:
+    del boot_id
+    if not settings.output.show:
+        return None
+    from edgecam.sinks.window import Window
+
+    return Window(settings.name)
+
+
 # Each returns None where the settings do not ask for it, and imports what it needs only then.
 OPENERS: Mapping[str, Callable[[Settings, str], Sink | None]] = {
     "jsonl": _jsonl,
+    "window": _window,
 }
 
 

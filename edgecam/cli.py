@@ -1,0 +1,165 @@
+"""The command line: parse, open, run."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgecam import __version__
+from edgecam.types import EdgecamError
+
+# Name on the command line -> one line of help; the code is in edgecam/commands/NAME.py.
+COMMANDS: dict[str, str] = {
+    "convert": "Make a .tflite of a published model.",
+    "decode": "Decode saved network outputs to poses.",
+    "demo": "Bundled clip, bundled model, embedded broker, live table.",
+    "doctor": "Say what works on this board, what does not, and what to do.",
+    "inspect": "Show what is inside a model.",
+    "replay": "Run a recorded clip; write or check golden results.",
+    "schema": "Print the JSON schema of the messages.",
+}
+
+# Option -> setting. What the option takes is checked by the setting, in one place.
+FLAGS: dict[str, str] = {
+    "name": "name",
+    "model": "model.path",
+    "input_size": "model.input_size",
+    "labels": "model.labels",
+    "decoder": "model.decoder",
+    "source": "source.url",
+    "realtime": "source.realtime",
+    "broker": "mqtt.url",
+    "username": "mqtt.username",
+    "password_file": "mqtt.password_file",
+    "jsonl": "output.jsonl",
+    "show": "output.show",
+    "delegate": "inference.delegate",
+    "delegate_required": "inference.delegate_required",
+    "threads": "inference.threads",
+    "max_frames": "max_frames",
+    "score_threshold": "decode.score_threshold",
+    "max_poses": "decode.max_poses",
+    "min_pose_score": "decode.min_pose_score",
+    "nms_radius": "decode.nms_radius_px",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command when it is called, and turns faults into one line and exit code 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"edgecam.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EdgecamError as error:
+            click.echo(f"edgecam: error: {error}", err=True)
+            ctx.exit(1)
+
+
+def given_flags(ctx: click.Context, flags: Mapping[str, str]) -> dict[str, Any]:
+    """The options that were really typed, by setting."""
+    typed = click.core.ParameterSource.COMMANDLINE
+    return {
+        setting: ctx.params[option]
+        for option, setting in flags.items()
+        if option in ctx.params and ctx.get_parameter_source(option) == typed
+    }
+
+
+def flag_names(flags: Mapping[str, str]) -> dict[str, str]:
+    return {setting: "--" + option.replace("_", "-") for option, setting in flags.items()}
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="EDGECAM_CONFIG",
+    help="Settings file (TOML); flags and EDGECAM_... variables beat it.",
+)
+@click.option("-m", "--model", multiple=True, help="File or bundled name; may be repeated.")
+@click.option("-s", "--source", help="Camera index, rtsp://, http://, picamera, file, folder.")
+@click.option("-n", "--name", help="Camera name in topics.  [default: camera]")
+@click.option("-b", "--broker", help="mqtt://HOST:1883 or mqtts://HOST:8883.")
+@click.option("--username", help="User at the broker.")
+@click.option("--password-file", help="File with the broker's password.")
+@click.option("--show", is_flag=True, help="Open a window with skeletons and boxes.")
+@click.option("--jsonl", help="Write one JSON line per frame to this file; - is stdout.")
+@click.option("--input-size", help="HEIGHTxWIDTH of a PoseNet, sides 16n+1.")
+@click.option("--labels", help="Label file, one per line, or .pbtxt.")
+@click.option("--decoder", help="PoseNet rules: auto, tfjs or coral.")
+@click.option("--delegate", help="auto, cpu, edgetpu, gpu, nnapi or PATH[:key=value,...].")
+@click.option("--delegate-required", is_flag=True, help="Fail rather than fall back to the CPU.")
+@click.option("--threads", help="Inference threads.  [default: all cores, 4 at most]")
+@click.option("--score-threshold", help="0..1, of a person's root keypoint or a box. [0.5]")
+@click.option("--max-poses", help="People per frame.  [5]")
+@click.option("--min-pose-score", help="0..1, drops ghost poses.  [0.15]")
+@click.option("--nms-radius", help="Model-input pixels between two people's roots.  [20]")
+@click.option("--realtime", is_flag=True, help="Play a file at its own rate, as if live.")
+@click.option("--max-frames", help="Stop after this many frames.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@click.version_option(__version__, prog_name="edgecam")
+@click.pass_context
+def cli(ctx: click.Context, /, config: Path | None, verbose: bool, **_: Any) -> None:
+    """Camera pose and detection on small boards: frames in, poses and boxes out over MQTT.
+
+    \b
+    edgecam --model posenet --show                      the camera in a window
+    edgecam --model posenet --source clip.mp4 --jsonl - one JSON line per frame
+    edgecam --config /etc/edgecam/front.toml            as a service
+    edgecam demo                                        see it work, offline
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    if not ctx.params["model"] and config is None and "EDGECAM_MODEL" not in os.environ:
+        click.echo(ctx.get_help())
+        ctx.exit(2)
+    from edgecam import log
+    from edgecam.configuration import load
+
+    settings = load(config, os.environ, given_flags(ctx, FLAGS), flag_names(FLAGS))
+    log.set_up(verbose)
+    import threading
+
+    from edgecam.run import run, stopped_by_signals
+
+    stop = threading.Event()
+    with stopped_by_signals(stop):
+        run(settings, stop)
+
+
+def main() -> None:
+    """Run the command line; exits 0, 1 for a fault, 2 for wrong usage."""
+    # A handler may hold the GIL for 5 ms otherwise, in which the interpreter stands still.
+    sys.setswitchinterval(0.001)
+    cli.main(prog_name="edgecam")
+
+
+if __name__ == "__main__":
+    main()

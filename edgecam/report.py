@@ -1,0 +1,139 @@
+"""Gathers what every part says about itself into one telemetry report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from edgecam import board, runtime
+from edgecam.model import Model
+from edgecam.pipeline import Pipeline
+from edgecam.settings import Settings
+from edgecam.telemetry import Meter
+from edgecam.types import Sink, Source
+from edgecam.wire import ModelReport, MqttReport, SourceReport, Telemetry
+
+
+class Broker(Protocol):
+    """The MQTT sink, as far as reports go."""
+
+    def publish_telemetry(self, telemetry: Telemetry) -> None: ...
+
+    def report(self) -> MqttReport: ...
+
+
+class Reporter:
+    """Makes a report every ``telemetry.interval_s``, and at once when the source changes state."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        boot_id: str,
+        models: Sequence[Model],
+        source: Source,
+        pipeline: Pipeline,
+        meter: Meter,
+        sinks: Sequence[Sink],
+        broker: Broker | None,
+    ) -> None:
+        self._settings, self._boot_id = settings, boot_id
+        self._models, self._source = models, source
+        self.pipeline, self.meter = pipeline, meter
+        self._sinks, self._broker = sinks, broker
+        self._started_s = time.monotonic()
+        self._next_s = 0.0
+        self._last_source: tuple[str, str | None] | None = None
+        self._sequence = 0
+
+    def due(self, now_s: float) -> bool:
+        status = self._source.status()
+        seen = (status.state, status.reason)
+        changed, self._last_source = seen != self._last_source, seen
+        if not changed and now_s < self._next_s:
+            return False
+        self._next_s = now_s + self._settings.telemetry.interval_s
+        return True
+
+    def publish(self, now_s: float) -> Telemetry:
+        """Make a report and send it to the broker, where there is one."""
+        report = self._report(now_s)
+        if self._broker is not None:
+            self._broker.publish_telemetry(report)
+        return report
+
+    def _report(self, now_s: float) -> Telemetry:
+        state = board.read()
+        found = runtime.find()
+        status = self._source.status()
+        self._sequence += 1
+        meter = self.meter
+        return Telemetry(
+            name=self._settings.name,
+            boot_id=self._boot_id,
+            sequence=self._sequence,
+            time_unix_s=round(time.time(), 3),
+            clock_synced=state.clock_synced,
+            uptime_s=round(now_s - self._started_s, 1),
+            fps=meter.rates(now_s),
+            preprocess_ms=meter.stage_total("preprocess_ms", now_s),
+            invoke_ms=meter.stage_total("invoke_ms", now_s),
+            decode_ms=meter.stage_total("decode_ms", now_s),
+            capture_to_publish_ms=meter.ages(now_s),
+            dropped=self.pipeline.dropped,
+            reconnects=status.reconnects,
+            source=SourceReport(
+                state=status.state,
+                reason=status.reason,
+                last_frame_age_s=meter.last_frame_age_s(now_s),
+                reconnects=status.reconnects,
+                faults=status.faults,
+            ),
+            runtime=f"{found.name} {found.version}",
+            delegate="+".join(dict.fromkeys(model.delegate.active for model in self._models)),
+            threads=self._models[0].threads,
+            temperature_c=state.temperature_c,
+            throttled=state.throttled,
+            rss_bytes=state.rss_bytes,
+            mqtt=None if self._broker is None else self._broker.report(),
+            models=self._model_reports(now_s),
+            counters=self._counters(),
+        )
+
+    def _model_reports(self, now_s: float) -> tuple[ModelReport, ...]:
+        stages = {
+            stage: self.meter.stage(stage, now_s)
+            for stage in ("preprocess_ms", "invoke_ms", "decode_ms")
+        }
+        return tuple(
+            ModelReport(
+                name=model.name,
+                family=model.decoder.family,
+                delegate=model.delegate.active,
+                **{stage: by_model.get(model.name) for stage, by_model in stages.items()},
+            )
+            for model in self._models
+        )
+
+    def _counters(self) -> dict[str, int]:
+        counters = {
+            "dropped_frames": self.pipeline.dropped,
+            "delegate_fallbacks": sum(m.delegate.fallback is not None for m in self._models),
+        }
+        for sink in self._sinks:
+            counters.update(sink.counters())
+        return counters
+
+
+def caption(reporter: Reporter, now_s: float) -> str:
+    """One line for a person: rates, invoke time and drops."""
+    rates = reporter.meter.rates(now_s)
+    invoke = reporter.meter.stage_total("invoke_ms", now_s)
+    ages = reporter.meter.ages(now_s)
+    parts = [f"{rates.published or 0.0:.1f} fps"]
+    if invoke is not None:
+        parts.append(f"invoke {invoke.p50:.1f} ms")
+    if ages is not None:
+        parts.append(f"latency {ages.p50:.0f} ms")
+    parts.append(f"dropped {reporter.pipeline.dropped}")
+    return "  ".join(parts)

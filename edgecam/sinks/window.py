@@ -1,0 +1,103 @@
+"""A window with skeletons, boxes, labels and fps; drawn on the main thread."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgecam.opencv import cv2
+from edgecam.overlay import draw
+from edgecam.slots import Finished, Latest
+from edgecam.types import Result, SinkError
+
+ESCAPE_KEYS = (27, ord("q"))
+NO_DISPLAY = (
+    "--show needs a display and found {found}; run it on the board's desktop, with "
+    "`ssh -X`, or drop --show and follow the results with --jsonl - or --broker"
+)
+
+
+def _x_display_answers(display: str) -> bool:
+    """Whether something listens there: Qt aborts the whole process where nothing does."""
+    host, _, rest = display.rpartition(":")
+    number = rest.partition(".")[0]
+    if not number.isdigit():
+        return False
+    if host in ("", "unix"):
+        path = f"/tmp/.X11-unix/X{number}"
+        addresses: list[str] = [path] if Path(path).exists() else []
+        family, targets = socket.AF_UNIX, [f"\0{path}", *addresses]
+        return any(_connects(family, target) for target in targets)
+    try:
+        with socket.create_connection((host, 6000 + int(number)), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _connects(family: int, target: str) -> bool:
+    with socket.socket(family) as client:
+        client.settimeout(2)
+        try:
+            client.connect(target)
+        except OSError:
+            return False
+        return True
+
+
+def _check_display(environment: Mapping[str, str]) -> None:
+    if environment.get("WAYLAND_DISPLAY") or environment.get("QT_QPA_PLATFORM"):
+        return
+    display = environment.get("DISPLAY")
+    if not display:
+        raise SinkError(NO_DISPLAY.format(found="neither DISPLAY nor WAYLAND_DISPLAY"))
+    if not _x_display_answers(display):
+        raise SinkError(NO_DISPLAY.format(found=f"no X server at DISPLAY={display}"))
+
+
+class Window:
+    """Shows the newest result; older ones that were not drawn in time are skipped.
+
+    Raises:
+        SinkError: there is no display, or this OpenCV was built without windows.
+    """
+
+    def __init__(self, name: str) -> None:
+        _check_display(os.environ)
+        self._title = f"edgecam {name}"
+        self._newest: Latest[Result] = Latest()
+        try:
+            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        except cv2.error:
+            raise SinkError(
+                "--show needs an OpenCV with windows and found opencv-python-headless; run: "
+                "pip uninstall opencv-python-headless && pip install opencv-python"
+            ) from None
+        self._sized = False
+
+    def publish(self, result: Result) -> None:
+        self._newest.put(result)
+
+    def tick(self, caption: str, wait_ms: int) -> bool:
+        """Draw what is new and handle the window's events; False once the person closed it."""
+        try:
+            result = self._newest.get(wait_ms / 1e3)
+        except Finished:
+            return False
+        if result is not None:
+            if not self._sized:
+                cv2.resizeWindow(self._title, result.frame.width_px, result.frame.height_px)
+                self._sized = True
+            cv2.imshow(self._title, draw(result, caption))
+        if cv2.waitKey(1) & 0xFF in ESCAPE_KEYS:
+            return False
+        return not self._sized or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+
+    def counters(self) -> Mapping[str, int]:
+        return {"window_skipped": self._newest.dropped}
+
+    def close(self) -> None:
+        self._newest.abort()
+        cv2.destroyAllWindows()
