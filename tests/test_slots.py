@@ -29,10 +29,9 @@ def test_queue_keeps_every_item_in_order_and_makes_the_producer_wait() -> None:
     producer.start()
     time.sleep(0.05)
     assert reached == [0, 1]
-    found = []
+    found = [queue.get(1.0) for _ in range(20)]
     with pytest.raises(Finished):
-        while True:
-            found.append(queue.get(1.0))
+        queue.get(1.0)
     producer.join()
     assert found == list(range(20))
 
