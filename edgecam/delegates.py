@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import ctypes.util
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edgecam.types import DelegateError
 
 EDGETPU_LIBRARIES = {"Darwin": "libedgetpu.1.dylib", "Windows": "edgetpu.dll"}
 LOAD_FAILURES = (OSError, ValueError, AttributeError, RuntimeError)
+# What the runtime calls the node that stands for a partition that a delegate took.
+DELEGATE_OP = "DELEGATE"
 NAMES = ("auto", "cpu", "edgetpu", "gpu", "nnapi")
 
 
@@ -31,8 +35,8 @@ class DelegateReport:
     """What really runs a model.
 
     ``active`` is xnnpack, cpu (the runtime's plain kernels), or the external delegate's name;
-    ``nodes_delegated`` of ``nodes`` run on it, None where the runtime does not tell. ``fallback``
-    says why something else runs than was asked for.
+    ``nodes_delegated`` of ``nodes`` run on it in ``partitions``, None where the runtime does not
+    tell. ``fallback`` says why something else runs than was asked for.
     """
 
     requested: str
@@ -40,6 +44,32 @@ class DelegateReport:
     nodes_delegated: int | None = None
     nodes: int | None = None
     fallback: str | None = None
+    partitions: int | None = None
+
+
+def delegated_nodes(ops: Sequence[Mapping[str, Any]]) -> frozenset[int]:
+    """Return the indices of the nodes that run inside delegates.
+
+    ``ops`` is the runtime's list: the model's own nodes first, then one node for each partition,
+    with its inputs and outputs. What lies between those is the partition.
+    """
+    maker = {
+        int(tensor): op for op in ops if op["op_name"] != DELEGATE_OP for tensor in op["outputs"]
+    }
+    taken: set[int] = set()
+    for partition in ops:
+        if partition["op_name"] != DELEGATE_OP:
+            continue
+        reached = {int(tensor) for tensor in partition["inputs"]}
+        open_ends = [int(tensor) for tensor in partition["outputs"]]
+        while open_ends:
+            tensor = open_ends.pop()
+            if tensor in reached or tensor not in maker:
+                continue
+            reached.add(tensor)
+            taken.add(int(maker[tensor]["index"]))
+            open_ends += [int(source) for source in maker[tensor]["inputs"]]
+    return frozenset(taken)
 
 
 def _options(text: str, spec: str) -> dict[str, str]:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.delegates import LOAD_FAILURES, DelegateChoice, DelegateReport
+from edgecam.delegates import (
+    DELEGATE_OP,
+    LOAD_FAILURES,
+    DelegateChoice,
+    DelegateReport,
+    delegated_nodes,
+)
 from edgecam.runtime import Runtime
 from edgecam.types import DelegateError, Image, ModelError, TensorInfo
 
@@ -51,6 +57,8 @@ class Interpreter:
     ``data``: the model file's bytes. ``input_size``: (height, width) to resize the input to
     before tensors are allocated, None to keep the file's.
 
+    ``delegated``: the nodes that a delegate runs, None where the runtime does not tell.
+
     Raises:
         ModelError: the runtime refuses the model, or the input cannot take that size.
         DelegateError: ``required`` is set and the delegate does not load or take the model.
@@ -73,6 +81,7 @@ class Interpreter:
         self._data = data
         self._threads = threads
         self._input_size = input_size
+        self.delegated: frozenset[int] | None = None
         self.delegate = self._load(choice, required)
         self.inputs = tuple(map(_info, self._interpreter.get_input_details()))
         self.outputs = tuple(map(_info, self._interpreter.get_output_details()))
@@ -123,11 +132,16 @@ class Interpreter:
 
     def _report(self, requested: str, active: str | None, fallback: str | None) -> DelegateReport:
         details = getattr(self._interpreter, "_get_ops_details", None)
-        names = [op["op_name"] for op in details()] if details is not None else []
-        partitions = names.count("DELEGATE")
+        if details is None:
+            return DelegateReport(requested, active or "cpu", fallback=fallback)
+        ops = details()
+        self.delegated = delegated_nodes(ops)
+        partitions = sum(op["op_name"] == DELEGATE_OP for op in ops)
         if active is None:
             active = "xnnpack" if partitions else "cpu"
-        return DelegateReport(requested, active, partitions, len(names) - partitions, fallback)
+        return DelegateReport(
+            requested, active, len(self.delegated), len(ops) - partitions, fallback, partitions
+        )
 
     def fill(self, staged: Image, fill: Fill) -> None:
         """Write ``staged`` (uint8[H, W, 3], RGB) into the input tensor."""

@@ -6,6 +6,7 @@ tflite-runtime 2.14 does. TensorFlow's own interpreter serves where neither is t
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 import importlib.metadata
@@ -42,6 +43,8 @@ class Runtime:
 
     def delegate(self, library: str, options: dict[str, str]) -> Any:
         """Load an external delegate; raises OSError, ValueError or AttributeError."""
+        # The runtimes' Delegate complains from its destructor where the library does not load.
+        ctypes.pydll.LoadLibrary(library)
         load = getattr(self.module, "load_delegate", None)
         if load is None:
             load = self.module.experimental.load_delegate
