@@ -1,0 +1,1 @@
+"""Published models to TFLite: imported by nothing but the command line."""
