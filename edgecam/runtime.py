@@ -1,7 +1,10 @@
 """Finds the TFLite runtime that is installed: the only file that imports one.
 
-LiteRT is preferred: on x86-64 it runs quantised models 10 to 27 times faster than
-tflite-runtime 2.14 does. TensorFlow's own interpreter serves where neither is there.
+A tflite-runtime that works is taken first: elsewhere than on armv7l only the extra
+``[tflite-runtime]`` installs it, so whoever has it asked for it. Then LiteRT, the default: on
+x86-64 it runs quantised models 10 to 27 times faster than tflite-runtime 2.14 does. Then
+TensorFlow's own interpreter. A runtime that is installed and broken is passed over where another
+one works.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import ctypes
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +27,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 # (module with Interpreter and load_delegate, distributions that may hold it)
 CANDIDATES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ai_edge_litert.interpreter", ("ai-edge-litert",)),
     ("tflite_runtime.interpreter", ("tflite-runtime",)),
+    ("ai_edge_litert.interpreter", ("ai-edge-litert",)),
     ("tensorflow.lite", ("tensorflow", "tensorflow-cpu")),
 )
 
@@ -60,37 +64,58 @@ def _version(distributions: tuple[str, ...]) -> tuple[str, str]:
     return distributions[0], "unknown"
 
 
-def _import(module: str) -> Any | None:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
+def _open(module: str, distributions: tuple[str, ...]) -> Runtime | None:
+    """Import one candidate; None where it is not installed.
+
+    Raises:
+        ModelError: it is installed and cannot be used here.
+    """
+    package = module.partition(".")[0]
+    if importlib.util.find_spec(package) is None:
         return None
+    name, version = _version(distributions)
+    if name == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
+        # It would import, and fail as soon as an interpreter is constructed.
+        raise ModelError(
+            f"tflite-runtime {version} needs NumPy below 2, found {np.__version__}; "
+            "run: pip install 'numpy<2' 'opencv-python<4.12' (or pip uninstall tflite-runtime "
+            "and install ai-edge-litert, where it has wheels)"
+        )
+    try:
+        return Runtime(name, version, importlib.import_module(module))
     except ImportError as error:
         raise ModelError(
-            f"{module} is installed but cannot be imported ({error}); reinstall it for this "
-            f"Python and NumPy {np.__version__}"
+            f"{name} {version} is installed but cannot be imported ({error}); reinstall it for "
+            f"this Python and NumPy {np.__version__}"
         ) from None
 
 
 @functools.cache
+def survey() -> tuple[Runtime | None, tuple[str, ...]]:
+    """The runtime to use, None where there is none, and what is wrong with those before it."""
+    faults = []
+    for module, distributions in CANDIDATES:
+        try:
+            found = _open(module, distributions)
+        except ModelError as error:
+            faults.append(str(error))
+        else:
+            if found is not None:
+                return found, tuple(faults)
+    return None, tuple(faults)
+
+
 def find() -> Runtime:
-    """The best runtime that is installed.
+    """The runtime to use.
 
     Raises:
-        ModelError: none is installed, or tflite-runtime stands beside NumPy 2, under which it
-            imports but fails as soon as an interpreter is constructed.
+        ModelError: none is installed, or those that are cannot be used here.
     """
-    for module, distributions in CANDIDATES:
-        found = _import(module)
-        if found is None:
-            continue
-        name, version = _version(distributions)
-        if name == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
-            raise ModelError(
-                f"tflite-runtime {version} needs NumPy below 2, found {np.__version__}; "
-                "run: pip install 'numpy<2' 'opencv-python<4.12' (or install ai-edge-litert)"
-            )
-        return Runtime(name, version, found)
+    found, faults = survey()
+    if found is not None:
+        return found
+    if faults:
+        raise ModelError(faults[0])
     raise ModelError(
         "no TFLite runtime found; run: pip install ai-edge-litert (x86-64, aarch64) "
         "or pip install 'edgecam[tflite-runtime]' (armv7l)"
