@@ -10,9 +10,6 @@ from edgecam.types import EdgecamError
 # their own lines on stderr, with the password of a camera's URL in them.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-# For every stream that FFmpeg opens in this process: RTSP over TCP; UDP loses packets and shows
-# grey blocks for them. (``fflags;nobuffer`` is left out: it throws the first pictures away.)
-os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
 
 try:
     import cv2

@@ -59,6 +59,9 @@ class SourceSettings(Section, frozen=True):
     rate_hz: Annotated[
         Hertz | None, Meta(description="asked of a camera; the rate of a directory of images")
     ] = None
+    wait: Annotated[
+        bool, Meta(description="start without the camera and wait for it; for a service")
+    ] = False
     open_timeout_s: Annotated[Seconds, Meta(description="to open a stream")] = 5.0
     read_timeout_s: Annotated[Seconds, Meta(description="without a frame until offline")] = 4.0
     backoff_min_s: Annotated[Seconds, Meta(description="first wait before reopening")] = 1.0

@@ -19,11 +19,24 @@ KINDS = (
 def open_source(settings: SourceSettings) -> Source:
     """Open what ``settings.url`` names; raises SourceError with one line where it cannot."""
     url = settings.url
-    scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", url)
-    if scheme and scheme[1].lower() == "file":
+    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", url)
+    scheme = match[1].lower() if match else ""
+    if scheme in ("rtsp", "rtsps", "http", "https"):
+        from edgecam.sources.network import open_network
+
+        return open_network(settings)
+    if scheme == "file":
         return _open_file(unquote(urlsplit(url).path), settings)
     if scheme:
-        raise SourceError(f"source {scheme[1]}:// is of no known kind; expected {KINDS}")
+        raise SourceError(f"source {scheme}:// is of no known kind; expected {KINDS}")
+    if url.isdecimal() or url.startswith("/dev/"):
+        from edgecam.sources.camera import open_camera
+
+        return open_camera(settings)
+    if url.partition(":")[0] == "picamera":
+        from edgecam.sources.picamera import open_picamera
+
+        return open_picamera(settings)
     return _open_file(url, settings)
 
 

@@ -1,0 +1,121 @@
+"""Streams that FFmpeg reads: RTSP, and HTTP that is not MJPEG."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from edgecam.opencv import cv2
+from edgecam.settings import SourceSettings
+from edgecam.sources.live import StreamError
+from edgecam.sources.reach import connect
+from edgecam.sources.url import StreamUrl
+from edgecam.types import Image
+
+PROBE_TIMEOUT_S = 1.0
+# OpenCV takes FFmpeg's options from the environment alone, at each opening: RTSP over TCP, as UDP
+# loses packets and shows grey for them; and no counting of frames to learn the rate, which takes
+# a second and a half. (``fflags;nobuffer`` is left out: it throws the first pictures away.)
+OPTIONS = "rtsp_transport;tcp|fpsprobesize;0|analyzeduration;1000000"
+# OpenCV says the same of a picture that cannot be decoded and of the end of the stream.
+READS_BEFORE_THE_END = 16
+
+
+class FfmpegEndpoint:
+    """An RTSP camera or any other stream that FFmpeg opens by URL."""
+
+    def __init__(self, url: StreamUrl, settings: SourceSettings) -> None:
+        self.description = url.shown
+        self._url = url
+        self._settings = settings
+        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", OPTIONS)
+
+    def probe(self) -> None:
+        """Ask an RTSP server for its methods; from others a TCP connection is enough."""
+        if self._url.scheme == "rtsp":
+            _ask(self._url, "OPTIONS")
+        else:
+            connect(self._url, PROBE_TIMEOUT_S).close()
+
+    def open(self, count: Callable[[str], None]) -> FfmpegCapture:
+        del count  # FFmpeg does not say what it throws away
+        parameters = [
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+            round(self._settings.open_timeout_s * 1000),
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+            round(self._settings.read_timeout_s * 1000),
+            # Decoding on several threads holds back a frame for each.
+            cv2.CAP_PROP_N_THREADS,
+            1,
+        ]
+        began_s = time.monotonic()
+        capture = cv2.VideoCapture(self._url.full, cv2.CAP_FFMPEG, parameters)
+        if not capture.isOpened():
+            raise self._why_not(time.monotonic() - began_s)
+        return FfmpegCapture(capture, self._settings.read_timeout_s)
+
+    def _why_not(self, waited_s: float) -> StreamError:
+        """FFmpeg's reason does not get through OpenCV, so ask the server for one."""
+        if waited_s >= self._settings.open_timeout_s:
+            return StreamError("silent", f"no stream within {self._settings.open_timeout_s:g} s")
+        if self._url.scheme == "rtsp":
+            answer = _ask(self._url, "DESCRIBE")
+            if answer.startswith("401") and self._url.username is None:
+                return StreamError("unauthorised", "the server wants a user name and password")
+            if answer.startswith("401"):
+                return StreamError("unauthorised", "the server refuses the user name or password")
+            if not answer.startswith("200"):
+                return StreamError("rejected", f"the server answers {answer}")
+        return StreamError("rejected", "the server answers, but not with a video stream")
+
+
+class FfmpegCapture:
+    """An open stream; reads end by FFmpeg's own time-out, whatever trickles in."""
+
+    def __init__(self, capture: Any, read_timeout_s: float) -> None:
+        self._capture = capture
+        self._read_timeout_s = read_timeout_s
+
+    def read(self) -> Image:
+        began_s = time.monotonic()
+        for _ in range(READS_BEFORE_THE_END):
+            whole, image = self._capture.read()
+            if whole:
+                decoded: Image = image
+                return decoded
+            if time.monotonic() - began_s >= self._read_timeout_s:
+                raise StreamError("silent", f"no picture for {self._read_timeout_s:g} s")
+        raise StreamError("closed", "the server ended the stream")
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+def _ask(url: StreamUrl, method: str) -> str:
+    """The status ("200 OK") with which an RTSP server answers; raises StreamError (RFC 2326)."""
+    request = f"{method} {url.bare} RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: edgecam\r\n\r\n"
+    with connect(url, PROBE_TIMEOUT_S) as connection:
+        answer = b""
+        deadline_s = time.monotonic() + PROBE_TIMEOUT_S
+        try:
+            connection.sendall(request.encode())
+            while b"\r\n" not in answer and len(answer) < 4096:
+                connection.settimeout(max(0.001, deadline_s - time.monotonic()))
+                part = connection.recv(4096)
+                if not part:
+                    break
+                answer += part
+        except TimeoutError:
+            raise StreamError("silent", f"{url.host}:{url.port} accepts and says nothing") from None
+        except OSError as error:
+            raise StreamError(
+                "closed", f"{url.host}:{url.port}: {error.strerror or error}"
+            ) from None
+    line = answer.split(b"\r\n", 1)[0].decode("latin-1")
+    if not answer:
+        raise StreamError("closed", f"{url.host}:{url.port} closes the connection at once")
+    if not line.startswith("RTSP/"):
+        raise StreamError("rejected", f"{url.host}:{url.port} is no RTSP server")
+    return line.partition(" ")[2]

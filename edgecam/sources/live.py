@@ -1,0 +1,287 @@
+"""What every live source shares: it drains, notices faults and comes back by itself.
+
+One reader thread per source opens, reads and reopens; ``frames`` hands its newest picture over
+and watches the clock, so that a call stuck in native code is noticed and never awaited.
+
+Coming back: before each attempt, and once a second between attempts, the endpoint is *probed*
+(a device node, a TCP connection and a greeting: cheap, a second at most). One that begins to
+answer is opened at once. One that answers and still gives no picture is tried again after
+``backoff_min_s`` during the first minute, then at doubling waits up to ``backoff_max_s``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from edgecam.settings import SourceSettings
+from edgecam.types import Frame, Image, SourceError, SourceStatus
+
+PROBE_EVERY_S = 1.0
+STEADY_RETRY_S = 60.0
+LOG_SAME_FAULT_EVERY_S = 60.0
+CLOSE_WAIT_S = 0.5
+FROZEN_SAMPLES = 64
+
+log = logging.getLogger(__name__)
+
+
+class StreamError(Exception):
+    """Why there is no picture: ``kind`` is counted, ``reason`` is for a person."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+
+class Capture(Protocol):
+    """An open stream; used by one thread."""
+
+    def read(self) -> Image:
+        """Block until the next whole picture, BGR uint8[H, W, 3]; raises StreamError."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Endpoint(Protocol):
+    """Where a live source can be opened, again and again."""
+
+    description: str
+
+    def probe(self) -> None:
+        """Raise StreamError where nothing answers; takes a second at most."""
+        ...
+
+    def open(self, count: Callable[[str], None]) -> Capture:
+        """Open the stream; raises StreamError. ``count`` notes a picture thrown away, by kind."""
+        ...
+
+
+class LiveSource:
+    """Pictures from an endpoint, newest first to be had, reopened for ever."""
+
+    live = True
+
+    def __init__(self, endpoint: Endpoint, settings: SourceSettings) -> None:
+        self.description = endpoint.description
+        self._endpoint = endpoint
+        self._settings = settings
+        self._closed = threading.Event()
+        self._changed = threading.Condition()
+        self._slot: Frame | None = None
+        self._sequence = 0
+        self._state = "offline"
+        self._reason: str | None = "not open yet"
+        self._kind = ""
+        self._opened = False
+        self._reconnects = 0
+        self._counts: Counter[str] = Counter()
+        self._heard_s = time.monotonic()
+        # A camera asked for a picture every ten seconds is not silent after four.
+        self._silence_s = max(settings.read_timeout_s, 2.0 / (settings.rate_hz or 1000.0))
+        self._outage = Outage(settings)
+        self._still = Stillness(settings.frozen_after_s)
+        self._reader = threading.Thread(target=self._read_for_ever, name="source", daemon=True)
+        self._reader.start()
+        if not settings.wait:
+            self._require_open()
+
+    def _require_open(self) -> None:
+        """Wait for the stream to open; raise SourceError with the reason where it does not."""
+        limit_s = self._settings.open_timeout_s + PROBE_EVERY_S
+        deadline_s = time.monotonic() + limit_s
+        with self._changed:
+            while not self._opened and not self._kind and time.monotonic() < deadline_s:
+                self._changed.wait(0.1)
+            opened = self._opened
+            reason = self._reason if self._kind else f"not open after {limit_s:g} s"
+        if not opened:
+            self.close()
+            raise SourceError(f"{self.description}: {reason}")
+
+    # The reader thread
+
+    def _read_for_ever(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self._endpoint.probe()
+                self._read()
+            except StreamError as error:
+                self._go_offline(error.kind, error.reason)
+            self._wait_before_retry()
+
+    def _read(self) -> None:
+        capture = self._endpoint.open(self._count)
+        try:
+            with self._changed:
+                self._opened = True
+                self._heard_s = time.monotonic()
+                self._changed.notify_all()
+            while not self._closed.is_set():
+                image = capture.read()
+                self._deliver(image, time.monotonic(), time.time())
+        finally:
+            capture.close()
+
+    def _wait_before_retry(self) -> None:
+        """Wait as the module says; return early when the endpoint begins to answer."""
+        until_s = time.monotonic() + self._outage.next_wait_s()
+        answered = True
+        while (left_s := until_s - time.monotonic()) > 0:
+            if self._closed.wait(min(PROBE_EVERY_S, left_s)):
+                return
+            try:
+                self._endpoint.probe()
+            except StreamError as error:
+                answered = False
+                self._go_offline(error.kind, error.reason)
+            else:
+                if not answered:
+                    return
+
+    def _count(self, kind: str) -> None:
+        with self._changed:
+            self._counts[kind] += 1
+
+    def _deliver(self, image: Image, captured_s: float, captured_unix_s: float) -> None:
+        frozen = self._still.seen(image, captured_s)
+        with self._changed:
+            if self._slot is not None:
+                self._counts["overrun"] += 1
+            self._slot = Frame(image, self._sequence, captured_s, captured_unix_s)
+            self._sequence += 1
+            self._heard_s = captured_s
+            if self._state == "offline":
+                self._come_online()
+            self._set_frozen(frozen)
+            self._changed.notify_all()
+
+    def _come_online(self) -> None:
+        if self._kind:
+            self._reconnects += int(self._sequence > 1)
+            self._outage.ended(self.description)
+        self._state, self._reason, self._kind = "online", None, ""
+
+    def _set_frozen(self, frozen: bool) -> None:
+        if frozen and self._state == "online":
+            self._counts["frozen"] += 1
+            self._reason = f"the same picture for {self._settings.frozen_after_s:g} s"
+            log.warning("%s: %s", self.description, self._reason)
+        if frozen != (self._state == "frozen"):
+            self._state = "frozen" if frozen else "online"
+            self._reason = self._reason if frozen else None
+
+    def _go_offline(self, kind: str, reason: str) -> None:
+        """An outage counts once, as the kind it began with; its reason follows what is found."""
+        if self._closed.is_set():
+            return
+        with self._changed:
+            began = self._state != "offline" or not self._kind
+            if began:
+                self._counts[kind] += 1
+                # A camera that is not there at the start is told once, as the error it is.
+                log_it = self._opened or self._settings.wait
+                self._outage.began(self.description, kind, reason, log_it=log_it)
+            self._state, self._kind, self._reason = "offline", kind, reason
+            self._slot = None
+            self._still.forget()
+            self._changed.notify_all()
+
+    # The consumer and whoever asks
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the newest picture whenever there is one, through every outage, until closed."""
+        while not self._closed.is_set():
+            with self._changed:
+                if self._slot is None:
+                    self._changed.wait(0.25)
+                frame, self._slot = self._slot, None
+            if frame is None:
+                self._notice_silence()
+            else:
+                yield frame
+
+    def _notice_silence(self) -> None:
+        with self._changed:
+            silent = time.monotonic() - self._heard_s > self._silence_s
+            if silent and self._state != "offline":
+                self._go_offline("silent", f"no picture for {self._silence_s:g} s")
+
+    def status(self) -> SourceStatus:
+        """Online, offline or frozen, why, and what was counted since the start."""
+        self._notice_silence()
+        with self._changed:
+            return SourceStatus(self._state, self._reason, self._reconnects, dict(self._counts))
+
+    def close(self) -> None:
+        """Stop from any thread; a reader stuck in native code ends by its own time-out."""
+        self._closed.set()
+        with self._changed:
+            self._changed.notify_all()
+        if threading.current_thread() is not self._reader:
+            self._reader.join(CLOSE_WAIT_S)
+
+
+class Outage:
+    """One outage after another: how long to wait before the next attempt, and what is logged."""
+
+    def __init__(self, settings: SourceSettings) -> None:
+        self._settings = settings
+        self._began_s: float | None = None
+        self._wait_s = settings.backoff_min_s
+        self._logged_s: dict[str, float] = {}
+        self._logged_now = False
+
+    def began(self, description: str, kind: str, reason: str, *, log_it: bool) -> None:
+        now_s = time.monotonic()
+        self._began_s = now_s
+        last_s = self._logged_s.get(kind)
+        due = last_s is None or now_s - last_s >= LOG_SAME_FAULT_EVERY_S
+        self._logged_now = log_it and due
+        if self._logged_now:
+            self._logged_s[kind] = now_s
+            log.warning("%s: offline: %s", description, reason)
+
+    def ended(self, description: str) -> None:
+        if self._logged_now and self._began_s is not None:
+            log.warning("%s: back after %.1f s", description, time.monotonic() - self._began_s)
+        self._began_s = None
+        self._wait_s = self._settings.backoff_min_s
+
+    def next_wait_s(self) -> float:
+        wait_s = self._wait_s
+        if self._began_s is not None and time.monotonic() - self._began_s > STEADY_RETRY_S:
+            self._wait_s = min(2 * wait_s, self._settings.backoff_max_s)
+        return min(wait_s, self._settings.backoff_max_s)
+
+
+class Stillness:
+    """Whether the picture has not changed at all for a while, seen on a grid of samples.
+
+    A real sensor's noise differs from frame to frame; only a repeated picture stays the same.
+    """
+
+    def __init__(self, frozen_after_s: float) -> None:
+        self._frozen_after_s = frozen_after_s
+        self.forget()
+
+    def forget(self) -> None:
+        self._sample: Image | None = None
+        self._since_s = 0.0
+
+    def seen(self, image: Image, now_s: float) -> bool:
+        step_y = max(1, image.shape[0] // FROZEN_SAMPLES)
+        step_x = max(1, image.shape[1] // FROZEN_SAMPLES)
+        sample = image[::step_y, ::step_x]
+        if self._sample is None or not np.array_equal(sample, self._sample):
+            self._sample = sample.copy()
+            self._since_s = now_s
+        return now_s - self._since_s >= self._frozen_after_s
