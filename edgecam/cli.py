@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edgecam import __version__
+from edgecam.options import FLAG_NAMES, given, model_options
 from edgecam.types import EdgecamError
 
 # Name on the command line -> one line of help; the code is in edgecam/commands/NAME.py.
@@ -23,30 +23,6 @@ COMMANDS: dict[str, str] = {
     "inspect": "Show what is inside a model.",
     "replay": "Run a recorded clip; write or check golden results.",
     "schema": "Print the JSON schema of the messages.",
-}
-
-# Option -> setting. What the option takes is checked by the setting, in one place.
-FLAGS: dict[str, str] = {
-    "name": "name",
-    "model": "model.path",
-    "input_size": "model.input_size",
-    "labels": "model.labels",
-    "decoder": "model.decoder",
-    "source": "source.url",
-    "realtime": "source.realtime",
-    "broker": "mqtt.url",
-    "username": "mqtt.username",
-    "password_file": "mqtt.password_file",
-    "jsonl": "output.jsonl",
-    "show": "output.show",
-    "delegate": "inference.delegate",
-    "delegate_required": "inference.delegate_required",
-    "threads": "inference.threads",
-    "max_frames": "max_frames",
-    "score_threshold": "decode.score_threshold",
-    "max_poses": "decode.max_poses",
-    "min_pose_score": "decode.min_pose_score",
-    "nms_radius": "decode.nms_radius_px",
 }
 
 
@@ -78,51 +54,21 @@ class LazyGroup(click.Group):
             ctx.exit(1)
 
 
-def given_flags(ctx: click.Context, flags: Mapping[str, str]) -> dict[str, Any]:
-    """The options that were really typed, by setting."""
-    typed = click.core.ParameterSource.COMMANDLINE
-    return {
-        setting: ctx.params[option]
-        for option, setting in flags.items()
-        if option in ctx.params and ctx.get_parameter_source(option) == typed
-    }
-
-
-def flag_names(flags: Mapping[str, str]) -> dict[str, str]:
-    return {setting: "--" + option.replace("_", "-") for option, setting in flags.items()}
-
-
 @click.group(
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    envvar="EDGECAM_CONFIG",
-    help="Settings file (TOML); flags and EDGECAM_... variables beat it.",
-)
-@click.option("-m", "--model", multiple=True, help="File or bundled name; may be repeated.")
+@model_options
 @click.option("-s", "--source", help="Camera index, rtsp://, http://, picamera, file, folder.")
+@click.option("--realtime", is_flag=True, help="Play a file at its own rate, as if live.")
+@click.option("--wait-for-source", is_flag=True, help="Start without the camera, wait for it.")
 @click.option("-n", "--name", help="Camera name in topics.  [default: camera]")
 @click.option("-b", "--broker", help="mqtt://HOST:1883 or mqtts://HOST:8883.")
 @click.option("--username", help="User at the broker.")
 @click.option("--password-file", help="File with the broker's password.")
 @click.option("--show", is_flag=True, help="Open a window with skeletons and boxes.")
 @click.option("--jsonl", help="Write one JSON line per frame to this file; - is stdout.")
-@click.option("--input-size", help="HEIGHTxWIDTH of a PoseNet, sides 16n+1.")
-@click.option("--labels", help="Label file, one per line, or .pbtxt.")
-@click.option("--decoder", help="PoseNet rules: auto, tfjs or coral.")
-@click.option("--delegate", help="auto, cpu, edgetpu, gpu, nnapi or PATH[:key=value,...].")
-@click.option("--delegate-required", is_flag=True, help="Fail rather than fall back to the CPU.")
-@click.option("--threads", help="Inference threads.  [default: all cores, 4 at most]")
-@click.option("--score-threshold", help="0..1, of a person's root keypoint or a box. [0.5]")
-@click.option("--max-poses", help="People per frame.  [5]")
-@click.option("--min-pose-score", help="0..1, drops ghost poses.  [0.15]")
-@click.option("--nms-radius", help="Model-input pixels between two people's roots.  [20]")
-@click.option("--realtime", is_flag=True, help="Play a file at its own rate, as if live.")
-@click.option("--max-frames", help="Stop after this many frames.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 @click.version_option(__version__, prog_name="edgecam")
 @click.pass_context
@@ -143,7 +89,7 @@ def cli(ctx: click.Context, /, config: Path | None, verbose: bool, **_: Any) -> 
     from edgecam import log
     from edgecam.configuration import load
 
-    settings = load(config, os.environ, given_flags(ctx, FLAGS), flag_names(FLAGS))
+    settings = load(config, os.environ, given(ctx), FLAG_NAMES)
     log.set_up(verbose)
     import threading
 

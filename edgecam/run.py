@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
+import msgspec
+
 from edgecam.model import Model
 from edgecam.pipeline import Pipeline
 from edgecam.report import Reporter, caption
-from edgecam.settings import Settings
+from edgecam.settings import MqttSettings, Settings
 from edgecam.sinks import open_sinks
 from edgecam.sources import open_source
 from edgecam.telemetry import Meter
@@ -88,15 +90,18 @@ def run(
     stop: threading.Event,
     on_telemetry: Callable[[Telemetry], None] | None = None,
     extra_sinks: Sequence[Sink] = (),
-    quiet: bool = False,
+    with_broker: bool = True,
 ) -> Telemetry:
     """Run until the source ends, ``max_frames`` are published, or ``stop`` is set.
 
-    ``on_telemetry`` gets every report, ``extra_sinks`` every result. Returns the last report.
+    ``on_telemetry`` gets every report, ``extra_sinks`` every result; without ``with_broker``
+    nothing is published even if the settings name a broker. Returns the last report.
 
     Raises:
         EdgecamError: something does not open, or a stage failed.
     """
+    if not with_broker:
+        settings = msgspec.structs.replace(settings, mqtt=MqttSettings())
     boot_id = uuid.uuid4().hex[:8]
     models = load_models(settings)
     source = open_source(settings.source)
@@ -112,8 +117,7 @@ def run(
     options = settings.decode.options()
     pipeline = Pipeline(source, models, sinks, meter, lambda: options, settings.max_frames)
     reporter = Reporter(settings, boot_id, models, source, pipeline, meter, sinks, broker)
-    if not quiet:
-        _describe(models, settings, source.description)
+    _describe(models, settings, source.description)
     try:
         pipeline.start()
         _until_the_end(pipeline, reporter, window, stop, on_telemetry)

@@ -1,0 +1,85 @@
+"""Command-line options that several commands share, and the settings that they set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# Option -> setting. What the option takes is checked by the setting, in one place.
+FLAGS: dict[str, str] = {
+    "name": "name",
+    "model": "model.path",
+    "input_size": "model.input_size",
+    "labels": "model.labels",
+    "decoder": "model.decoder",
+    "fit": "model.fit",
+    "source": "source.url",
+    "realtime": "source.realtime",
+    "wait_for_source": "source.wait",
+    "broker": "mqtt.url",
+    "username": "mqtt.username",
+    "password_file": "mqtt.password_file",
+    "jsonl": "output.jsonl",
+    "show": "output.show",
+    "delegate": "inference.delegate",
+    "delegate_required": "inference.delegate_required",
+    "threads": "inference.threads",
+    "max_frames": "max_frames",
+    "score_threshold": "decode.score_threshold",
+    "max_poses": "decode.max_poses",
+    "min_pose_score": "decode.min_pose_score",
+    "nms_radius": "decode.nms_radius_px",
+}
+FLAG_NAMES = {setting: "--" + option.replace("_", "-") for option, setting in FLAGS.items()}
+
+_CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="EDGECAM_CONFIG",
+    help="Settings file (TOML); flags and EDGECAM_... variables beat it.",
+)
+_MODEL = (
+    click.option("-m", "--model", multiple=True, help="File or bundled name; may be repeated."),
+    click.option("--input-size", help="HEIGHTxWIDTH of a PoseNet, sides 16n+1."),
+    click.option("--fit", help="How a frame fills the input: letterbox or stretch."),
+    click.option("--labels", help="Label file, one per line, or .pbtxt."),
+    click.option("--delegate", help="auto, cpu, edgetpu, gpu, nnapi or PATH[:key=value,...]."),
+    click.option(
+        "--delegate-required", is_flag=True, help="Fail instead of falling back to the CPU."
+    ),
+    click.option("--threads", help="Inference threads.  [default: all cores, 4 at most]"),
+)
+_DECODE = (
+    click.option("--decoder", help="PoseNet rules: auto, tfjs or coral."),
+    click.option("--score-threshold", help="0..1, of a person's root keypoint or a box.  [0.5]"),
+    click.option("--max-poses", help="People per frame.  [5]"),
+    click.option("--min-pose-score", help="0..1, drops ghost poses.  [0.15]"),
+    click.option("--nms-radius", help="Model-input pixels between two people's roots.  [20]"),
+    click.option("--max-frames", help="Stop after this many frames."),
+)
+
+
+def _applied(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def model_options(command: Command) -> Command:
+    """Settings file, models, and how they run and decode."""
+    return _applied(command, (_CONFIG, *_MODEL, *_DECODE))
+
+
+def given(ctx: click.Context) -> dict[str, Any]:
+    """The options that were really typed, by setting."""
+    typed = click.core.ParameterSource.COMMANDLINE
+    return {
+        setting: ctx.params[option]
+        for option, setting in FLAGS.items()
+        if option in ctx.params and ctx.get_parameter_source(option) == typed
+    }
