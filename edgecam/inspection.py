@@ -9,20 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecam import bundled, decoders, labels, runtime
+from edgecam import bundled, decoders, labels, probe, runtime
 from edgecam.delegates import choose
 from edgecam.interpreter import Interpreter
-from edgecam.tflite_cut import cut_custom_op
+from edgecam.model import runnable
 from edgecam.tflite_file import (
-    POSENET_DECODER_OP,
     FileOp,
     FileTensor,
     ModelFile,
-    custom_ops,
     read,
 )
-from edgecam.tflite_metadata import Metadata, metadata
-from edgecam.types import DelegateError, ModelError, TensorInfo
+from edgecam.tflite_metadata import Metadata, metadata, normalization
+from edgecam.types import DelegateError, ModelError, Normalization, TensorInfo
 
 # What is asked for with --delegate, and what that really means.
 _DELEGATES = {"xnnpack": "cpu", "edgetpu": "edgetpu", "gpu": "gpu", "nnapi": "nnapi"}
@@ -104,14 +102,11 @@ def inspect(path: Path, label_file: Path | None = None) -> Inspection:
     card = bundled.card_of(path)
     if card is not None:
         bundled.verify(card, whole.data)
-    data = whole.data
-    if POSENET_DECODER_OP in custom_ops(whole):
-        data = cut_custom_op(data, POSENET_DECODER_OP, whole.name)
-    file = read(data, whole.name)
+    file = runnable(whole)
     found = metadata(file)
     named = card.fields.get("labels") if card is not None else None
     names = labels.resolve(label_file, path, path.with_name(str(named)) if named else None, found)
-    loaded, refusal = _load(file)
+    loaded, refusal = _probed(path, file)
     inputs = loaded.inputs if loaded is not None else file.inputs
     outputs = loaded.outputs if loaded is not None else file.outputs
     family, why, wanted = _family(file, inputs, outputs, names)
@@ -138,7 +133,17 @@ def inspect(path: Path, label_file: Path | None = None) -> Inspection:
     )
 
 
-def _load(file: ModelFile, spec: str = "cpu") -> tuple[Interpreter | None, str]:
+def _probed(path: Path, file: ModelFile) -> tuple[Interpreter | None, str]:
+    """Load the model if it survives an invoke in a child process, else say why not."""
+    if not file.needs_edgetpu:
+        try:
+            probe.check(path, path.read_bytes(), runtime.find(), ("1", "-", "cpu"))
+        except ModelError as error:
+            return None, str(error)
+    return _load(file, "cpu")
+
+
+def _load(file: ModelFile, spec: str) -> tuple[Interpreter | None, str]:
     """Return the model in the installed runtime, or None and why it does not load."""
     if file.needs_edgetpu and spec != "edgetpu":
         return None, "compiled for the Edge TPU"
@@ -162,18 +167,25 @@ def _family(
         decoder = decoders.recognise(inputs, outputs, decoders.context_of(file, names))
     except ModelError as error:
         return None, str(error).splitlines()[0].removesuffix("; it has"), ""
-    wanted = decoder.normalization
-    return decoder.family, decoder.why, f"mean {wanted.mean[0]:g}, std {wanted.std[0]:g}"
+    return decoder.family, decoder.why, _values(decoder.normalization)
 
 
 def _normalization(file: ModelFile, found: Metadata, wanted: str) -> str:
-    said = next((entry for entry in found.inputs if entry.mean and entry.std), None)
+    said = normalization(found, file.name)
     if said is not None:
-        mean, std = (" ".join(f"{v:g}" for v in values) for values in (said.mean, said.std))
-        return f"mean {mean}, std {std} (metadata)"
+        return f"{_values(said)} (metadata)"
     if any(info.dtype.kind in "iu" for info in file.inputs):
         return "raw pixels (integer input)"
     return f"{wanted} (the family's)" if wanted else "unknown"
+
+
+def _values(normalization: Normalization) -> str:
+    """Return "mean 127.5, std 127.5": one value where the channels agree."""
+    parts = []
+    for key, values in (("mean", normalization.mean), ("std", normalization.std)):
+        shown = values[:1] if len(set(values)) == 1 else values
+        parts.append(f"{key} {' '.join(f'{value:g}' for value in shown)}")
+    return ", ".join(parts)
 
 
 def _rows(file: ModelFile, infos: Sequence[TensorInfo]) -> tuple[TensorRow, ...]:

@@ -26,7 +26,6 @@ from edgecam.types import (
     Frame,
     Image,
     ModelError,
-    Normalization,
     TensorInfo,
 )
 
@@ -54,7 +53,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
-def _runnable(file: ModelFile) -> ModelFile:
+def runnable(file: ModelFile) -> ModelFile:
     """The model without Coral's decoder op: no runtime here has it, edgecam decodes."""
     if POSENET_DECODER_OP not in custom_ops(file):
         return file
@@ -104,17 +103,8 @@ def open_interpreter(
     Raises:
         ModelError, DelegateError: as ``Model``.
     """
-    file = _runnable(read(path))
+    file = runnable(read(path))
     return _open(file, threads, size, choose(spec, file.needs_edgetpu), required=False)
-
-
-def _normalization(metadata: tflite_metadata.Metadata) -> Normalization | None:
-    found = next((entry for entry in metadata.inputs if entry.mean and entry.std), None)
-    if found is None:
-        return None
-    mean = found.mean * 3 if len(found.mean) == 1 else found.mean
-    std = found.std * 3 if len(found.std) == 1 else found.std
-    return Normalization((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
 class Model:
@@ -135,7 +125,7 @@ class Model:
         self.card = bundled.card_of(path)
         if self.card is not None:
             bundled.verify(self.card, self.file.data)
-        self._runnable = _runnable(self.file)
+        self._runnable = runnable(self.file)
         self.threads = inference.threads or default_threads()
         self._settings = settings
         self._metadata = tflite_metadata.metadata(self.file)
@@ -153,7 +143,9 @@ class Model:
             raise ModelError(f"{path}: expected 3 colour channels, found {channels}")
         self.stager = Stager(height, width, settings.fit)
         self._fill = filler(
-            self.interpreter.inputs[0], _normalization(self._metadata), self.decoder.normalization
+            self.interpreter.inputs[0],
+            tflite_metadata.normalization(self._metadata, str(path)),
+            self.decoder.normalization,
         )
 
     @property

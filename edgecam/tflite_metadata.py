@@ -7,12 +7,13 @@ with the files that it names. Slots are field numbers of ``metadata_schema.fbs``
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgecam.flatbuffer import DamagedError, Table
 from edgecam.tflite_file import ModelFile
-from edgecam.types import ModelError
+from edgecam.types import ModelError, Normalization
 
 BUFFER_NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
@@ -81,6 +82,25 @@ def metadata(model: ModelFile) -> Metadata:
         )
     except DamagedError as error:
         raise ModelError(f"the metadata in {model.name} is damaged ({error})") from error
+
+
+def normalization(found: Metadata, name: str = "the model") -> Normalization | None:
+    """Return what the metadata says about the picture's values, None where it is silent.
+
+    Raises:
+        ModelError: it says it for another number of channels, or divides by 0.
+    """
+    said = next((entry for entry in found.inputs if entry.mean and entry.std), None)
+    if said is None:
+        return None
+    mean, std = (values * 3 if len(values) == 1 else values for values in (said.mean, said.std))
+    values = (*mean, *std)
+    if len(mean) != 3 or len(std) != 3 or 0.0 in std or not all(map(math.isfinite, values)):
+        raise ModelError(
+            f"the metadata in {name} normalises by mean {list(said.mean)} and std"
+            f" {list(said.std)}: expected one or three of each, std not 0"
+        )
+    return Normalization((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
 def _tensor(table: Table) -> TensorMetadata:

@@ -22,6 +22,11 @@ EDGETPU = SHARED / "posenet_mobilenet_v1_075_353_481_quant_decoder_edgetpu.tflit
 litert = runtime.find().name == "ai-edge-litert"
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECAM_CACHE_DIR", str(tmp_path))
+
+
 def delegation(found: inspection.Inspection, name: str) -> inspection.Delegation:
     return next(row for row in found.delegates if row.delegate == name)
 

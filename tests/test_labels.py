@@ -91,3 +91,17 @@ def test_labels_come_out_of_the_model_file() -> None:
 def test_a_model_without_metadata_has_none() -> None:
     model = tflite_file.read(SHARED / "movenet_single_pose_lightning_ptq.tflite")
     assert tflite_metadata.metadata(model) == NO_METADATA
+
+
+def test_normalisation_that_fits_no_picture_is_refused() -> None:
+    def said(mean: tuple[float, ...], std: tuple[float, ...]) -> tflite_metadata.Metadata:
+        entry = tflite_metadata.TensorMetadata("image", mean, std, ())
+        return tflite_metadata.Metadata("", "", (entry,), (), {})
+
+    assert tflite_metadata.normalization(NO_METADATA) is None
+    one = tflite_metadata.normalization(said((127.5,), (2.0,)))
+    assert one is not None
+    assert (one.mean, one.std) == ((127.5,) * 3, (2.0,) * 3)
+    for mean, std in (((1.0, 2.0), (1.0,)), ((0.0,), (0.0,)), ((float("nan"),), (1.0,))):
+        with pytest.raises(ModelError, match="expected one or three of each"):
+            tflite_metadata.normalization(said(mean, std), "m.tflite")
