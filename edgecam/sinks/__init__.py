@@ -25,9 +25,18 @@ def _window(settings: Settings, boot_id: str) -> Sink | None:
     return Window(settings.name)
 
 
+def _mqtt(settings: Settings, boot_id: str) -> Sink | None:
+    if settings.mqtt.url is None:
+        return None
+    from edgecam.sinks.mqtt import MqttSink
+
+    return MqttSink(settings.mqtt, settings.name, boot_id)
+
+
 # Each returns None where the settings do not ask for it, and imports what it needs only then.
 OPENERS: Mapping[str, Callable[[Settings, str], Sink | None]] = {
     "jsonl": _jsonl,
+    "mqtt": _mqtt,
     "window": _window,
 }
 

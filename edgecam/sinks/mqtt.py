@@ -1,0 +1,197 @@
+"""MQTT: results while the broker listens, events until it has them, states whenever it returns.
+
+Threads put messages into the outbox; one network thread of our own connects, sends and receives.
+Results (QoS 0) are dropped while there is no broker or its socket is full. Events (QoS 1) wait,
+in order. Retained states (QoS 1) are sent again on every connection, then ``online``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from edgecam.credentials import read_password
+from edgecam.faultlog import FaultLog
+from edgecam.messages import (
+    Counts,
+    Topics,
+    event_payload,
+    result_payload,
+    slug,
+    telemetry_payload,
+)
+from edgecam.settings import MqttSettings
+from edgecam.sinks.mqtt_address import parse_url, tls_context
+from edgecam.sinks.mqtt_connection import Login
+from edgecam.sinks.mqtt_delivery import OFFLINE, Delivery
+from edgecam.sinks.mqtt_network import NetworkThread
+from edgecam.sinks.outbox import Outbox, RecentResults, RetainedStates
+from edgecam.types import Result, SettingsError
+from edgecam.wire import MqttReport, Telemetry
+
+log = logging.getLogger(__name__)
+
+# Between the pipeline and a socket that takes everything at once lie a few results at most.
+MAX_WAITING_RESULTS = 32
+MAX_WAITING_RESULT_BYTES = 2_000_000
+MAX_RESULT_AGE_S = 1.0
+
+MAX_TOPIC_BYTES = 65_535
+DRAIN_S = 3.5
+
+
+class MqttSink:
+    """Publishes under ``edgecam/<name>/``; every method may be called from any thread."""
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        name: str,
+        boot_id: str,
+        count_labels: tuple[str, ...] = (),
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Start connecting; an absent broker is no error. ``count_labels`` are counted from 0 on.
+
+        Raises:
+            SettingsError: the URL, a certificate or the password file is no use.
+        """
+        if settings.url is None:
+            raise SettingsError("mqtt.url: expected mqtt://HOST or mqtts://HOST, found nothing")
+        self.address = parse_url(settings.url)
+        self.topics = Topics(name)
+        self._name = name
+        self._boot_id = boot_id
+        self._max_payload_bytes = settings.max_payload_bytes
+        self._counts = Counts(count_labels)
+        self._event_sequence = 0
+        self._event_lock = threading.Lock()
+        self._faults = FaultLog(log)
+        self._delivery = Delivery(
+            Outbox(settings.outbox_max_messages, settings.outbox_max_bytes),
+            RetainedStates(),
+            RecentResults(MAX_WAITING_RESULTS, MAX_WAITING_RESULT_BYTES, MAX_RESULT_AGE_S),
+            self.topics.availability,
+        )
+        self._network = NetworkThread(
+            self.address,
+            _login(settings, self.topics, boot_id, environment),
+            tls_context(settings) if self.address.tls else None,
+            self._delivery,
+            self._faults,
+        )
+        self._network.start()
+
+    def publish(self, result: Result) -> None:
+        """Send the result if the broker listens now, and the counts that changed whenever."""
+        for label, number in self._counts.changes(result).items():
+            self.publish_retained(self.topics.count(label), b"%d" % number)
+        results = self._delivery.results
+        if not self._network.connected.is_set():
+            results.drop()
+            return
+        now_s = time.monotonic()
+        payload = result_payload(result, self._name, self._boot_id, now_s)
+        if self._fits(self.topics.result, payload):
+            results.put(self.topics.result, payload, now_s)
+            self._network.wake()
+
+    def publish_event(self, fields: Mapping[str, Any]) -> int:
+        """Queue an event until the broker has it; returns its ``sequence``, counted from 0."""
+        with self._event_lock:
+            sequence = self._event_sequence
+            self._event_sequence += 1
+            payload = event_payload(fields, self._name, self._boot_id, sequence, time.time())
+            if self._fits(self.topics.event, payload):
+                self._delivery.events.put(self.topics.event, payload)
+        self._network.wake()
+        return sequence
+
+    def publish_state(self, setting: str, payload: bytes) -> None:
+        """Publish ``state/<setting>``, retained."""
+        self.publish_retained(self.topics.state(setting), payload)
+
+    def publish_telemetry(self, telemetry: Telemetry) -> None:
+        self.publish_retained(self.topics.telemetry, telemetry_payload(telemetry))
+
+    def publish_retained(self, topic: str, payload: bytes) -> None:
+        """Publish on any topic, retained, on change, again on every connection; empty clears it."""
+        if self._fits(topic, payload) and self._delivery.states.put(topic, payload):
+            self._network.wake()
+
+    def resend_states(self) -> None:
+        """Send every retained state once more, as when Home Assistant has restarted."""
+        self._delivery.states.resend_all()
+        self._network.wake()
+
+    def subscribe(self, topic_filter: str, callback: Callable[[str, bytes, bool], None]) -> None:
+        """Call ``callback(topic, payload, retained)`` on the network thread, on each connection."""
+        self._network.subscribe(topic_filter, callback)
+
+    def wait_connected(self, timeout_s: float) -> bool:
+        """Wait until the broker listens; a recording is worth waiting for, a camera is not."""
+        return self._network.connected.wait(timeout_s)
+
+    def _fits(self, topic: str, payload: bytes) -> bool:
+        """What a broker would refuse, it refuses for ever, with all that is queued behind it."""
+        if len(payload) > self._max_payload_bytes:
+            self._delivery.count("too_large")
+            self._faults.fault(
+                f"large {topic}",
+                f"{topic}: a message of {len(payload)} bytes is above mqtt.max_payload_bytes "
+                f"({self._max_payload_bytes}) and was dropped",
+            )
+            return False
+        parts = topic.split("/")
+        if len(topic) > MAX_TOPIC_BYTES or not all(part and _is_plain(part) for part in parts):
+            self._delivery.count("bad_topic")
+            self._faults.fault("topic", f"{topic!r} is no topic to publish on; message dropped")
+            return False
+        return True
+
+    def status(self) -> MqttReport:
+        """For telemetry: whether the broker is there, why not, and what waits."""
+        fault = self._network.fault
+        return MqttReport(
+            state="connected" if self._network.connected.is_set() else "disconnected",
+            reason=fault.reason if fault else None,
+            outbox_messages=len(self._delivery.events),
+            outbox_bytes=self._delivery.events.size_bytes,
+            counters=self.counters(),
+        )
+
+    def counters(self) -> Mapping[str, int]:
+        return self._delivery.counters()
+
+    def close(self, drain_s: float = DRAIN_S) -> None:
+        """Deliver what waits, publish ``offline``, disconnect; at most ``drain_s`` and one more."""
+        self._network.stop(drain_s)
+
+
+def _is_plain(part: str) -> bool:
+    # Home Assistant's own topics have capitals.
+    return part.lower() == slug(part)
+
+
+def _login(
+    settings: MqttSettings, topics: Topics, boot_id: str, environment: Mapping[str, str]
+) -> Login:
+    password = read_password(settings.password_file, environment)
+    if password is not None and settings.username is None:
+        raise SettingsError(
+            f"mqtt.username: expected a user name to go with the password in {password.path}"
+        )
+    if password is not None and password.warning:
+        log.warning("%s", password.warning)
+    return Login(
+        client_id=f"edgecam-{topics.name}-{boot_id}",
+        username=settings.username,
+        password=password.secret if password else None,
+        will_topic=topics.availability,
+        will_payload=OFFLINE,
+        keepalive_s=settings.keepalive_s,
+    )

@@ -1,0 +1,120 @@
+"""Where the broker is, how it is trusted, and in words why it cannot be used."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from edgecam.credentials import redact
+from edgecam.settings import MqttSettings
+from edgecam.types import SettingsError
+
+DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+EXPECTED = "expected mqtt://HOST[:1883] or mqtts://HOST[:8883]"
+
+FaultKind = Literal["network", "tls", "login"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why there is no connection; ``tls`` and ``login`` faults need a person, not patience."""
+
+    kind: FaultKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    host: str
+    port: int
+    tls: bool
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+
+def parse_url(url: str) -> BrokerAddress:
+    """
+    Raises:
+        SettingsError: no MQTT URL, or one with a password, a path or a query in it.
+    """
+    shown = redact(url)
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError as error:
+        raise SettingsError(f"mqtt.url: {EXPECTED}, found {shown!r} ({error})") from None
+    if parts.username is not None or parts.password is not None:
+        raise SettingsError(
+            f"mqtt.url: expected no user or password in the URL (logs and the process list would "
+            f"show them), found {shown!r}; use mqtt.username and mqtt.password_file"
+        )
+    odd = parts.path not in ("", "/") or parts.query or parts.fragment
+    if parts.scheme not in DEFAULT_PORTS or not host or odd or port == 0:
+        raise SettingsError(f"mqtt.url: {EXPECTED}, found {shown!r}")
+    return BrokerAddress(host, port or DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts")
+
+
+def tls_context(settings: MqttSettings) -> ssl.SSLContext:
+    """A context that checks the broker's certificate and its name, and shows ours if we have one.
+
+    Raises:
+        SettingsError: a certificate or key file cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise _bad_file("ca_file", settings.ca_file, "PEM certificates", error) from None
+    if settings.certificate_file is None:
+        return context
+    try:
+        # An empty passphrase: a daemon has nobody to ask for one.
+        context.load_cert_chain(settings.certificate_file, settings.key_file, password="")
+    except (OSError, ssl.SSLError) as error:
+        raise _bad_file(
+            "certificate_file",
+            f"{settings.certificate_file}, key {settings.key_file}",
+            "a PEM certificate and its key without passphrase",
+            error,
+        ) from None
+    return context
+
+
+def _bad_file(key: str, file: str | None, expected: str, error: OSError) -> SettingsError:
+    return SettingsError(f"mqtt.{key}: {file}: expected {expected}, found: {_words(error)}")
+
+
+def _words(error: OSError) -> str:
+    text = error.strerror or str(error)
+    return text.partition(" (_ssl.c")[0] if isinstance(error, ssl.SSLError) else text
+
+
+def fault_of(error: OSError, address: BrokerAddress) -> Fault:
+    """What an exception of connecting means, as one line for a person."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Fault("tls", f"{address}: certificate refused: {error.verify_message}")
+    if isinstance(error, ssl.SSLError) and error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
+        return Fault("tls", f"{address}: the port does not speak TLS; use its TLS port, or mqtt://")
+    if isinstance(error, ssl.SSLEOFError | ConnectionResetError | BrokenPipeError) and address.tls:
+        return Fault(
+            "tls",
+            f"{address}: closed during the TLS handshake; does the port speak TLS, and does the "
+            "broker want a client certificate?",
+        )
+    if isinstance(error, ssl.SSLError):
+        return Fault("tls", f"{address}: TLS failed: {_words(error)}")
+    if isinstance(error, TimeoutError) and "handshake" in str(error):
+        return Fault("tls", f"{address}: no answer to the TLS handshake; does the port speak TLS?")
+    if isinstance(error, socket.gaierror):
+        return Fault("network", f"{address}: cannot resolve the name {address.host!r}")
+    if isinstance(error, ConnectionRefusedError):
+        return Fault("network", f"{address}: connection refused; is the broker running?")
+    if isinstance(error, TimeoutError):
+        return Fault("network", f"{address}: no answer")
+    code = errno.errorcode.get(error.errno or 0, "")
+    return Fault("network", f"{address}: {_words(error)} {code}".rstrip())

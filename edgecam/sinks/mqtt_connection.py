@@ -1,0 +1,188 @@
+"""One connection to a broker, from TCP to its loss: all that edgecam knows of paho.
+
+A connection is used once, by one thread. Every new one is a new paho client, so that nothing of
+paho's own queue, resending or reconnecting is ever at work; that is the outbox's part.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from edgecam.sinks.mqtt_address import BrokerAddress, Fault, fault_of
+
+_READABLE = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLNVAL
+# CONNACK return codes, MQTT 3.1.1 table 3.1, as paho words them.
+_LOGIN_REFUSALS = ("Bad user name or password", "Not authorized")
+
+MessageCallback = Callable[[str, bytes, bool], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How to introduce oneself; ``repr`` does not show the password."""
+
+    client_id: str
+    username: str | None
+    password: str | None
+    will_topic: str
+    will_payload: bytes
+    keepalive_s: int
+
+    def __repr__(self) -> str:
+        return f"Login({self.client_id!r})"
+
+
+class Connection:
+    """MQTT 3.1.1 over TCP or TLS; ``established`` after CONNACK, ``fault`` once it is over."""
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        login: Login,
+        context: ssl.SSLContext | None,
+        on_message: MessageCallback,
+        on_callback_error: Callable[[BaseException], None],
+    ) -> None:
+        self.established = False
+        self.fault: Fault | None = None
+        self.closed_by_broker = False
+        self.acknowledged: deque[int] = deque()
+        self._address = address
+        self._login = login
+        self._on_message = on_message
+        self._on_callback_error = on_callback_error
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=login.client_id,
+            clean_session=True,
+            protocol=MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+        )
+        client.will_set(login.will_topic, login.will_payload, qos=1, retain=True)
+        if login.username is not None:
+            client.username_pw_set(login.username, login.password)
+        if context is not None:
+            client.tls_set_context(context)
+        client.on_connect = self._guarded(self._connected)
+        client.on_publish = self._guarded(self._published)
+        client.on_message = self._guarded(self._received)
+        self._client = client
+
+    def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """paho lets an exception of a callback end the thread that runs its loop."""
+
+        def guarded(*arguments: Any) -> None:
+            try:
+                callback(*arguments)
+            except Exception as error:  # noqa: BLE001 - reported; the connection must live
+                self._on_callback_error(error)
+
+        return guarded
+
+    def _connected(self, _client: Any, _data: Any, _flags: Any, code: Any, _more: Any) -> None:
+        if not code.is_failure:
+            self.established = True
+            return
+        text = code.getName()
+        if text in _LOGIN_REFUSALS:
+            who = f"user {self._login.username!r}" if self._login.username else "no user name"
+            self.fault = Fault("login", f"{self._address}: login refused ({who}): {text.lower()}")
+        else:
+            self.fault = Fault("network", f"{self._address}: refused by the broker: {text.lower()}")
+
+    def _published(self, _client: Any, _data: Any, mid: int, _code: Any, _more: Any) -> None:
+        self.acknowledged.append(mid)
+
+    def _received(self, _client: Any, _data: Any, message: MQTTMessage) -> None:
+        self._on_message(message.topic, bytes(message.payload), message.retain)
+
+    def open(self, timeout_s: float) -> None:
+        """TCP, TLS and the CONNECT packet; blocks up to ``timeout_s`` for each; sets ``fault``."""
+        address = self._address
+        self._client.connect_timeout = timeout_s
+        try:
+            self._client.connect(address.host, address.port, self._login.keepalive_s)
+            sock = self._client.socket()
+            if isinstance(sock, socket.socket):
+                # Or Nagle's algorithm holds a result back until the one before it is acknowledged.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            self.fault = fault_of(error, address)
+        except UnicodeError:
+            self.fault = Fault("network", f"{address}: {address.host!r} is no host name")
+
+    @property
+    def writable(self) -> bool:
+        """Nothing is left over of what was published: the socket took it all."""
+        return self.established and self.fault is None and not self._client.want_write()
+
+    def step(self, timeout_s: float, wake: socket.socket) -> None:
+        """Wait for the broker or for ``wake``, then read, write and keep alive."""
+        sock = self._client.socket()
+        if sock is None:
+            self._lost_to_broker()
+            return
+        poll = select.poll()
+        poll.register(wake, select.POLLIN)
+        writing = select.POLLOUT if self._client.want_write() else 0
+        poll.register(sock, select.POLLIN | writing)
+        # What TLS has decrypted already does not make the socket readable.
+        pending = sock.pending() > 0 if isinstance(sock, ssl.SSLSocket) else False
+        ready = dict(poll.poll(0 if pending else timeout_s * 1000))
+        events = ready.get(sock.fileno(), 0)
+        readable = pending or bool(events & _READABLE)
+        code = self._client.loop_read() if readable else None
+        if not code and events & select.POLLOUT:
+            code = self._client.loop_write()
+        if code:
+            self._lost_to_broker()
+        elif self._client.loop_misc() or self._client.socket() is None:
+            self._lost(f"the broker is silent for {self._login.keepalive_s} s or more")
+
+    def _lost_to_broker(self) -> None:
+        self.closed_by_broker = self.fault is None
+        self._lost("connection closed by the broker")
+
+    def _lost(self, what: str) -> None:
+        self.fault = self.fault or Fault("network", f"{self._address}: {what}")
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int:
+        """Hand a message over; its mid appears in ``acknowledged`` (QoS 0: once it is written)."""
+        info = self._client.publish(topic, payload, qos, retain)
+        if info.rc:
+            self._lost_to_broker()
+        return info.mid
+
+    def subscribe(self, topic_filter: str) -> None:
+        code, _ = self._client.subscribe(topic_filter, qos=1)
+        if code:
+            self._lost_to_broker()
+
+    def give_up(self, fault: Fault) -> None:
+        """Close without a DISCONNECT, so that the broker publishes the will."""
+        self.fault = self.fault or fault
+        self._close()
+
+    def finish(self) -> None:
+        """Close with a DISCONNECT, so that the broker keeps the will to itself."""
+        self._client.disconnect()
+        self._close()
+
+    def _close(self) -> None:
+        sock = self._client.socket()
+        if sock is not None:
+            sock.close()
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Whether a topic falls under a subscription with wildcards."""
+    return topic_matches_sub(topic_filter, topic)
