@@ -254,8 +254,8 @@ def test_a_message_above_the_brokers_limit_is_given_up_and_the_rest_delivered(
     sink = open_sink(broker.url)
     for i in range(5):
         sink.publish_event({"n": i, "text": "x" * (9000 if i == 2 else 1)})
-    subscriber.wait_for("edgecam/front/event", 4, timeout_s=20)
-    assert wait_until(lambda: sink.status().outbox_messages == 0)
+    assert wait_until(lambda: sink.status().outbox_messages == 0, timeout_s=30)
+    subscriber.wait_for("edgecam/front/event", 4)
     assert {json.loads(m.payload)["n"] for m in subscriber.of("edgecam/front/event")} == {
         0,
         1,
