@@ -13,12 +13,8 @@ from edgecam import bundled, decoders, labels, probe, runtime
 from edgecam.delegates import choose
 from edgecam.interpreter import Interpreter
 from edgecam.model import runnable
-from edgecam.tflite_file import (
-    FileOp,
-    FileTensor,
-    ModelFile,
-    read,
-)
+from edgecam.tflite_file import ModelFile, read
+from edgecam.tflite_graph import FileOp, FileTensor
 from edgecam.tflite_metadata import Metadata, metadata, normalization
 from edgecam.types import DelegateError, ModelError, Normalization, TensorInfo
 

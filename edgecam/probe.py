@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgecam.runtime import Runtime
-from edgecam.types import EdgecamError, ModelError
+from edgecam.types import ModelError
 
 TIMEOUT_S = 60.0
 
@@ -49,15 +49,26 @@ def _remember(verdict: Path) -> None:
 def check(path: Path, data: bytes, runtime: Runtime, arguments: Sequence[str]) -> None:
     """Load and invoke ``path`` once in a child process, unless the same was tried before.
 
-    ``arguments`` are those of ``python -m edgecam.probe`` after the path.
+    ``arguments`` as in ``run``.
 
     Raises:
         ModelError: the child was killed by a signal, hung, or refused the model.
     """
     verdict = _verdict(data, runtime, arguments)
-    if verdict.exists():
-        return
-    command = [sys.executable, "-m", "edgecam.probe", str(path), *arguments]
+    if not verdict.exists():
+        run(path, runtime, arguments)
+        _remember(verdict)
+
+
+def run(path: Path, runtime: Runtime, arguments: Sequence[str]) -> None:
+    """Load and invoke ``path`` once in a child process.
+
+    ``arguments`` are those of ``python -m edgecam.probe_child`` after the path.
+
+    Raises:
+        ModelError: the child was killed by a signal, hung, or refused the model.
+    """
+    command = [sys.executable, "-m", "edgecam.probe_child", str(path), *arguments]
     root = str(Path(__file__).parent.parent)
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(
@@ -80,25 +91,3 @@ def check(path: Path, data: bytes, runtime: Runtime, arguments: Sequence[str]) -
     if done.returncode:
         lines = (done.stdout or done.stderr).strip().splitlines()
         raise ModelError(lines[-1] if lines else f"{path}: the probe failed without a word")
-    _remember(verdict)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Load and invoke in this process; one line on stdout and 1 where the model is refused."""
-    from edgecam.model import open_interpreter
-
-    path, threads, size, spec = arguments
-    sides = tuple(int(side) for side in size.split("x")) if size != "-" else None
-    try:
-        interpreter = open_interpreter(
-            Path(path), int(threads), (sides[0], sides[1]) if sides else None, spec
-        )
-        interpreter.invoke()
-    except EdgecamError as error:
-        sys.stdout.write(f"{error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

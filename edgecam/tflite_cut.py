@@ -10,7 +10,8 @@ import struct
 from collections.abc import Sequence
 
 from edgecam.flatbuffer import Table, Vector
-from edgecam.tflite_file import FileOp, ModelFile, read
+from edgecam.tflite_file import ModelFile, read
+from edgecam.tflite_graph import FileOp
 from edgecam.types import ModelError
 
 _OUTPUTS, _OPERATORS = 2, 3  # slots of SubGraph

@@ -1,0 +1,247 @@
+"""The house rules that a reader would otherwise have to check by eye."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "edgecam"
+
+MAX_FILE_LINES = 300
+MAX_FUNCTION_LINES = 60
+
+# Imports point up: a module imports from rows above its own, and from its own row only within
+# its room (a package such as sources/) or between single files. A new module goes in here.
+ROWS: tuple[frozenset[str], ...] = tuple(
+    frozenset(row.split())
+    for row in (
+        "__init__ types settings keypoints configuration credentials",
+        "slots flatbuffer tflite_schema board log opencv faultlog broker options",
+        "tflite_graph tflite_file tflite_metadata tflite_cut",
+        "geometry wire messages labels anchors bundled",
+        "runtime delegates preprocess overlay",
+        "interpreter decoders homeassistant telemetry",
+        "model probe inspection sources sinks",
+        "pipeline convert doctor",
+        "report run replay",
+        "cli commands __main__ probe_child",
+    )
+)
+
+# Third-party package -> the only module that may import it.
+SINGLETONS = {
+    "cv2": "opencv",
+    "paho": "sinks.mqtt_connection",
+    "picamera2": "sources.picamera",
+    "iotcore": "broker",
+    "tflite_runtime": "runtime",
+    "ai_edge_litert": "runtime",
+    "tensorflow.lite": "runtime",
+}
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name below edgecam -> file; a package is its own name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[-1] == "__init__" and len(parts) > 1:
+            parts = parts[:-1]
+        found[".".join(parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def imported_names(path: Path) -> Iterator[tuple[str, int]]:
+    """Every dotted name that a file imports at any depth, also by importlib, and its line."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            arguments = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            yield from ((str(value), node.lineno) for value in arguments)
+
+
+def own_imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Which of edgecam's modules a file imports."""
+    for name, line in imported_names(path):
+        head, _, rest = name.partition(".")
+        if head != "edgecam":
+            continue
+        while rest and rest not in MODULES:
+            rest = rest.rpartition(".")[0]
+        yield rest or "__init__", line
+
+
+def room(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def row(module: str) -> int:
+    for number, names in enumerate(ROWS):
+        if room(module) in names:
+            return number
+    raise AssertionError(f"edgecam/{module}: in no row of ROWS; give it one")
+
+
+def is_package(module: str) -> bool:
+    return (PACKAGE / room(module)).is_dir()
+
+
+def test_imports_point_one_way() -> None:
+    offences = []
+    for module, path in MODULES.items():
+        for target, line in own_imports(path):
+            neighbours = row(target) == row(module) and room(target) != room(module)
+            between_rooms = neighbours and (is_package(target) or is_package(module))
+            if row(target) > row(module) or between_rooms:
+                offences.append(f"{path.relative_to(ROOT)}:{line} imports edgecam.{target}")
+    assert not offences, "\n".join(offences)
+
+
+def test_no_import_goes_round_in_a_circle() -> None:
+    graph = {
+        module: {target for target, _ in own_imports(path) if target != module}
+        for module, path in MODULES.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_convert_is_imported_by_nothing_but_the_command_line() -> None:
+    importers = {
+        room(module)
+        for module, path in MODULES.items()
+        for target, _ in own_imports(path)
+        if room(target) == "convert"
+    }
+    assert importers <= {"convert", "commands"}
+
+
+def mentions(path: Path, package: str) -> list[int]:
+    """Lines that import a package; a string that is a dotted name in it counts too."""
+    name = re.compile(re.escape(package) + r"(\.\w+)*")
+    lines = [line for imported, line in imported_names(path) if name.fullmatch(imported)]
+    strings = [
+        node
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    # One word alone may be the name of a distribution, or a word.
+    return lines + [s.lineno for s in strings if "." in s.value and name.fullmatch(s.value)]
+
+
+@pytest.mark.parametrize("package", SINGLETONS)
+def test_is_imported_in_one_file(package: str) -> None:
+    offences = [
+        f"{path.relative_to(ROOT)}:{line} imports {package}"
+        for module, path in MODULES.items()
+        if module != SINGLETONS[package] and room(module) != "convert"
+        for line in mentions(path, package)
+    ]
+    assert not offences, "\n".join(offences)
+
+
+def test_files_and_functions_are_short() -> None:
+    offences = []
+    for path in MODULES.values():
+        lines = len(path.read_text("utf-8").splitlines())
+        if lines > MAX_FILE_LINES:
+            offences.append(f"{path.relative_to(ROOT)}: {lines} lines")
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > MAX_FUNCTION_LINES:
+                    where = f"{path.relative_to(ROOT)}:{node.lineno}"
+                    offences.append(f"{where} {node.name}: {length} lines")
+    assert not offences, "split these:\n" + "\n".join(offences)
+
+
+def test_every_public_module_says_what_it_is() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for module, path in MODULES.items()
+        if module != "__main__" and ast.get_docstring(tree(path)) is None
+    ]
+    assert not silent
+
+
+# Spelt in two parts, or this file would find itself.
+UNFINISHED = re.compile(
+    "|".join(
+        (
+            r"\bTO" + r"DO\b",
+            r"\bFIX" + r"ME\b",
+            r"\bXX" + r"X\b",
+            "NotImplemented" + "Error",
+            "pragma: no " + "cover",
+            r"mark\.x" + "fail",
+        )
+    )
+)
+
+
+def test_nothing_is_left_unfinished() -> None:
+    folders = ("edgecam", "tests", "scripts", "systemd", ".ci")
+    files = [path for name in folders for path in (ROOT / name).rglob("*") if path.is_file()]
+    for path in files:
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+        found = UNFINISHED.search(text)
+        assert found is None, f"{path.relative_to(ROOT)}: {found}"
+
+
+def swallows(handler: ast.ExceptHandler) -> bool:
+    if handler.type is not None and ast.unparse(handler.type) not in ("Exception", "BaseException"):
+        return False
+    return all(
+        isinstance(step, ast.Pass | ast.Continue)
+        or (isinstance(step, ast.Expr) and isinstance(step.value, ast.Constant))
+        for step in handler.body
+    )
+
+
+def test_no_fault_is_swallowed() -> None:
+    offences = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in MODULES.values()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ExceptHandler) and swallows(node)
+    ]
+    assert not offences
+
+
+HEAVY = ("cv2", "rich", "asyncio", "paho", "iotcore", "unittest", "multiprocessing", "tensorflow")
+
+
+def loaded_by(code: str) -> set[str]:
+    """The packages that are loaded after ``code`` ran in a fresh process."""
+    code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules}, sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.splitlines())
+
+
+def test_start_up_is_light() -> None:
+    assert not loaded_by("import edgecam.cli") & set(HEAVY)
