@@ -22,6 +22,8 @@ class Broker(Protocol):
 
     def report(self) -> MqttReport: ...
 
+    def wait_connected(self, timeout_s: float) -> bool: ...
+
 
 class Reporter:
     """Makes a report every ``telemetry.interval_s``, and at once when the source changes state."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 TICK_S = 0.1
 # Systemd waits longer, but a person who pressed Ctrl-C does not.
 CLOSE_S = 5.0
+# A recording waits for its broker, or its first results would find none.
+BROKER_WAIT_S = 5.0
 
 log = logging.getLogger("edgecam.run")
 
@@ -118,6 +120,8 @@ def run(
     pipeline = Pipeline(source, models, sinks, meter, lambda: options, settings.max_frames)
     reporter = Reporter(settings, boot_id, models, source, pipeline, meter, sinks, broker)
     _describe(models, settings, source.description)
+    if broker is not None and not source.live:
+        _wait_for(broker, stop)
     try:
         pipeline.start()
         _until_the_end(pipeline, reporter, window, stop, on_telemetry)
@@ -128,6 +132,12 @@ def run(
         for sink in sinks:
             sink.close()
     return last
+
+
+def _wait_for(broker: Broker, stop: threading.Event) -> None:
+    end_s = time.monotonic() + BROKER_WAIT_S
+    while not stop.is_set() and time.monotonic() < end_s and not broker.wait_connected(TICK_S):
+        pass
 
 
 def _until_the_end(

@@ -17,6 +17,7 @@ from typing import Any
 from edgecam.credentials import read_password
 from edgecam.faultlog import FaultLog
 from edgecam.messages import (
+    PERSON,
     Counts,
     Topics,
     event_payload,
@@ -52,10 +53,9 @@ class MqttSink:
         settings: MqttSettings,
         name: str,
         boot_id: str,
-        count_labels: tuple[str, ...] = (),
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        """Start connecting; an absent broker is no error. ``count_labels`` are counted from 0 on.
+        """Start connecting; an absent broker is no error.
 
         Raises:
             SettingsError: the URL, a certificate or the password file is no use.
@@ -67,7 +67,8 @@ class MqttSink:
         self._name = name
         self._boot_id = boot_id
         self._max_payload_bytes = settings.max_payload_bytes
-        self._counts = Counts(count_labels)
+        # Whoever waits for people wants to know of an empty room too.
+        self._counts = Counts((PERSON,))
         self._event_sequence = 0
         self._event_lock = threading.Lock()
         self._faults = FaultLog(log)
@@ -153,7 +154,7 @@ class MqttSink:
             return False
         return True
 
-    def status(self) -> MqttReport:
+    def report(self) -> MqttReport:
         """For telemetry: whether the broker is there, why not, and what waits."""
         fault = self._network.fault
         return MqttReport(
