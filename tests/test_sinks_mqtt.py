@@ -281,7 +281,7 @@ def test_status_says_why_there_is_no_connection(open_sink: Opener) -> None:
     assert wait_until(lambda: "refused" in (sink.report().reason or ""))
     assert sink.report().state == "disconnected"
     nameless = open_sink("mqtt://no-such-host.invalid")
-    assert wait_until(lambda: "cannot resolve" in (nameless.status().reason or ""))
+    assert wait_until(lambda: "cannot resolve" in (nameless.report().reason or ""))
 
 
 def test_a_stop_without_a_broker_is_quick_and_leaves_no_thread() -> None:
