@@ -38,7 +38,9 @@ def _info(detail: dict[str, Any]) -> TensorInfo:
 
 
 def _reason(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
+    """The runtime's words as one line, without its links to instructions."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(line for line in lines if line and "See instructions" not in line)
 
 
 def dequantised(values: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
@@ -91,8 +93,8 @@ class Interpreter:
         fallback = None
         if choice.library is not None:
             try:
-                delegate = self._runtime.delegate(choice.library, choice.options)
-                self._allocate([delegate])
+                self._check_takes_nodes(choice.library, choice.options)
+                self._allocate([self._runtime.delegate(choice.library, choice.options)])
             except (*LOAD_FAILURES, ModelError) as error:
                 fallback = f"{choice.library}: {_reason(error)}"
                 if required:
@@ -106,12 +108,29 @@ class Interpreter:
         self._allocate(None)
         return self._report(choice.requested, None, fallback)
 
-    def _allocate(self, delegates: list[Any] | None) -> None:
+    def _check_takes_nodes(self, library: str, options: dict[str, str]) -> None:
+        """Raise ValueError where the delegate leaves every node to the CPU.
+
+        The runtime then says nothing and its own XNNPACK takes them, so this is tried without.
+        """
+        delegate = self._runtime.delegate(library, options)
+        self._allocate([delegate], **self._runtime.without_default_delegates())
+        if self._partitions() == 0:
+            raise ValueError(f"it takes none of the nodes of {self.name}")
+
+    def _partitions(self) -> int | None:
+        details = getattr(self._interpreter, "_get_ops_details", None)
+        if details is None:
+            return None
+        return sum(op["op_name"] == DELEGATE_OP for op in details())
+
+    def _allocate(self, delegates: list[Any] | None, **arguments: Any) -> None:
         try:
             interpreter = self._runtime.interpreter(
                 model_content=self._data,
                 num_threads=self._threads,
                 experimental_delegates=delegates,
+                **arguments,
             )
             if self._input_size is not None:
                 self._resize(interpreter, self._input_size)

@@ -45,10 +45,19 @@ class Runtime:
         """Construct the runtime's ``Interpreter``."""
         return self.module.Interpreter(**arguments)
 
+    def without_default_delegates(self) -> dict[str, Any]:
+        """Arguments for ``interpreter`` that keep XNNPACK out."""
+        types = getattr(self.module, "OpResolverType", None)
+        if types is None:
+            types = self.module.experimental.OpResolverType
+        return {"experimental_op_resolver_type": types.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
+
     def delegate(self, library: str, options: dict[str, str]) -> Any:
         """Load an external delegate; raises OSError, ValueError or AttributeError."""
-        # The runtimes' Delegate complains from its destructor where the library does not load.
-        ctypes.pydll.LoadLibrary(library)
+        # The runtimes' Delegate complains from its destructor where the library does not load
+        # or is no delegate, so both are looked at first.
+        loaded = ctypes.pydll.LoadLibrary(library)
+        _ = loaded.tflite_plugin_create_delegate, loaded.tflite_plugin_destroy_delegate
         load = getattr(self.module, "load_delegate", None)
         if load is None:
             load = self.module.experimental.load_delegate
