@@ -127,6 +127,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: expected TOML, found: {error}") from None
+    if isinstance(data.get("model"), dict):
+        # One model is naturally written [model], without the list's second pair of brackets.
+        data["model"] = [data["model"]]
     _checked(data, str(path))
     return data
 
@@ -155,12 +158,16 @@ def _assign(data: dict[str, Any], key: str, value: Any) -> None:
         data[leaf] = value
 
 
+def _models_of(layer: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    paths = layer.get("model.path")
+    if paths is None:
+        return None
+    return _models(paths.split(",") if isinstance(paths, str) else list(paths))
+
+
 def _apply(data: dict[str, Any], layer: Mapping[str, Any], origins: Mapping[str, str]) -> None:
-    """Lay dotted ``layer`` over ``data``; ``model.path`` replaces the whole list of models."""
+    """Lay dotted ``layer`` over ``data``; a ``model.KEY`` goes to every model."""
     infos = {info.key: info for info in describe()}
-    if "model.path" in layer:
-        paths = layer["model.path"]
-        data["model"] = _models(paths.split(",") if isinstance(paths, str) else list(paths))
     for key, value in layer.items():
         if key != "model.path":
             _assign(data, key, _single(key, value, infos, origins[key]))
@@ -199,6 +206,10 @@ def load(
     data = read_toml(config) if config is not None else {}
     data = {key: _copied(value) for key, value in data.items()}
     layer, origins = _environment_layer(environment)
+    # The list of models is settled first: model.KEY of any layer then reaches all of them.
+    models = _models_of(flags) or _models_of(layer)
+    if models is not None:
+        data["model"] = models
     _apply(data, layer, origins)
     names = flag_names or {}
     _apply(data, flags, {key: names.get(key, key) for key in flags})

@@ -32,6 +32,17 @@ def test_model_flags_replace_the_files_models_and_take_the_model_settings() -> N
     assert [(m.path, m.input_size) for m in settings.model] == [("b", "33x17"), ("c", "33x17")]
 
 
+def test_a_models_variable_reaches_the_models_that_flags_name() -> None:
+    settings = load(None, {"EDGECAM_MODEL_FIT": "stretch"}, {"model.path": ["b"]})
+    assert settings.model[0].fit == "stretch"
+
+
+def test_one_model_may_be_written_as_a_plain_table(tmp_path: Path) -> None:
+    config = tmp_path / "front.toml"
+    config.write_text('[model]\npath = "a.tflite"\n')
+    assert [m.path for m in load(config, {}, {}).model] == ["a.tflite"]
+
+
 @pytest.mark.parametrize(
     ("toml", "words"),
     [
