@@ -20,7 +20,9 @@ class Broker(Protocol):
 
     def publish_telemetry(self, telemetry: Telemetry) -> None: ...
 
-    def report(self) -> MqttReport: ...
+    def status(self) -> MqttReport: ...
+
+    def wait_connected(self, timeout_s: float) -> bool: ...
 
     def wait_connected(self, timeout_s: float) -> bool: ...
 
@@ -97,7 +99,7 @@ class Reporter:
             temperature_c=state.temperature_c,
             throttled=state.throttled,
             rss_bytes=state.rss_bytes,
-            mqtt=None if self._broker is None else self._broker.report(),
+            mqtt=None if self._broker is None else self._broker.status(),
             models=self._model_reports(now_s),
             counters=self._counters(),
         )
