@@ -122,7 +122,7 @@ class Interpreter:
         details = getattr(self._interpreter, "_get_ops_details", None)
         if details is None:
             return None
-        return sum(op["op_name"] == DELEGATE_OP for op in details())
+        return int(sum(op["op_name"] == DELEGATE_OP for op in details()))
 
     def _allocate(self, delegates: list[Any] | None, **arguments: Any) -> None:
         try:

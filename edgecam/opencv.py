@@ -11,6 +11,9 @@ from edgecam.types import EdgecamError
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
+# Qt complains about fonts that opencv-python does not bring, once for every window.
+os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
+
 try:
     import cv2
 except ImportError as error:

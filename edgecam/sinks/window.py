@@ -13,6 +13,8 @@ from edgecam.slots import Finished, Latest
 from edgecam.types import Result, SinkError
 
 ESCAPE_KEYS = (27, ord("q"))
+# Resizable, and without the toolbar that Qt builds of OpenCV add.
+WINDOW_FLAGS = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
 NO_DISPLAY = (
     "--show needs a display and found {found}; run it on the board's desktop, with "
     "`ssh -X`, or drop --show and follow the results with --jsonl - or --broker"
@@ -69,7 +71,7 @@ class Window:
         self._title = f"edgecam {name}"
         self._newest: Latest[Result] = Latest()
         try:
-            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.namedWindow(self._title, WINDOW_FLAGS)
         except cv2.error:
             raise SinkError(
                 "--show needs an OpenCV with windows and found opencv-python-headless; run: "
