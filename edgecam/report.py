@@ -24,8 +24,6 @@ class Broker(Protocol):
 
     def wait_connected(self, timeout_s: float) -> bool: ...
 
-    def wait_connected(self, timeout_s: float) -> bool: ...
-
 
 class Reporter:
     """Makes a report every ``telemetry.interval_s``, and at once when the source changes state."""
