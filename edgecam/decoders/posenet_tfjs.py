@@ -11,8 +11,9 @@ backward x, 16 edges each in ``keypoints.EDGES`` order, pixels. Positions are mo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from itertools import pairwise
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -25,34 +26,30 @@ from edgecam.types import Pose
 Array = NDArray[Any]
 
 _EDGE_COUNT = len(EDGES)
-_CHUNK = 64
 _WINDOW = np.ones((3, 3), np.uint8)  # a local maximum looks one cell around
-# y and x of an edge are 16 channels apart, those of a keypoint's offset 17.
-_EDGE_PAIR = np.array([[0], [_EDGE_COUNT]])
-_PART_PAIR = np.array([[0], [COUNT]])
+_PARTS = np.arange(COUNT)
 # Two logits at least this far apart, the lower at most _STEEP_LOGIT, never round to one score.
 _LOGIT_SLACK = 1e-3
 _STEEP_LOGIT = 8.0
 
 
-def _steps_from(root: int) -> list[tuple[int, int, int, int]]:
-    """The 16 steps (distance from root, source, target, y channel) that reach all keypoints."""
-    reached = {root: 0}
+def _steps_from(root: int) -> tuple[tuple[int, int, int], ...]:
+    """The 16 steps (source, target, y channel) that reach every keypoint, nearest first."""
+    reached = [root]
     steps = []
-    queue = [root]
-    for source in queue:
+    for source in reached:
         for edge, (parent, child) in enumerate(EDGES):
-            for start, end, channel in ((parent, child, edge), (child, parent, edge + 32)):
+            backward = edge + 2 * _EDGE_COUNT
+            for start, end, channel in ((parent, child, edge), (child, parent, backward)):
                 if start == source and end not in reached:
-                    reached[end] = reached[source] + 1
-                    steps.append((reached[end], source, end, channel))
-                    queue.append(end)
-    return steps
+                    reached.append(end)
+                    steps.append((source, end, channel))
+    return tuple(steps)
 
 
-# [17 roots, 16 steps, 4]. In a tree the path from a root to a keypoint is unique, so walking by
-# distance gives what the published order (all backward edges, then all forward ones) gives.
-_STEPS = np.array([_steps_from(root) for root in range(COUNT)], np.intp)
+# In a tree the path from a root to a keypoint is unique, so any order that keeps sources before
+# targets gives what the published one (all backward edges, then all forward ones) gives.
+_STEPS = tuple(_steps_from(root) for root in range(COUNT))
 
 
 def scores_from_logits(logits: Array) -> NDArray[np.float32]:
@@ -71,28 +68,28 @@ def decode_multiple_poses(
     nms_radius_px: float,
 ) -> tuple[Pose, ...]:
     """Poses in the order of their root scores; weak ghost poses are returned as published."""
-    grid = _Grid(heatmaps, offsets, displacements, stride)
     indices, scores = _root_candidates(heatmaps, score_threshold)
+    height, width, _ = heatmaps.shape
+    walker = _TreeWalker(height, width, stride, offsets, displacements)
     radius2 = nms_radius_px * nms_radius_px
-    positions = np.empty((2, 0, COUNT))
-    cells = np.empty((0, COUNT), np.intp)
-    for chunk in _in_heap_order(scores):
-        roots = indices[chunk]
-        cell, part = np.divmod(roots, COUNT)
-        start = grid.positions(cell, part)
-        free = ~_near(positions[:, :, part], start[:, None], radius2).any(axis=0)
-        if not free.any():
-            continue
-        if not free.all():
-            cell, part, start = cell[free], part[free], start[:, free]
-        walked, walked_cells = grid.walk(cell, part, start)
-        near = _near(walked[:, :, part], start[:, None], radius2)
-        kept = _greedy(near, max_poses - len(cells))
-        positions = np.concatenate([positions, walked[:, kept]], axis=1)
-        cells = np.concatenate([cells, walked_cells[kept]])
-        if len(cells) >= max_poses:
+    poses: list[Array] = []
+    cells: list[list[int]] = []
+    # A pose uses up some five candidates: its own root and those that it suppresses.
+    for order in _in_heap_order(scores, 32 + 5 * max_poses):
+        roots, parts = np.divmod(indices[order], COUNT)
+        points = walker.positions(roots, parts)
+        taken = np.zeros(len(order), np.bool_)
+        for pose in poses:
+            taken |= _near(pose.take(parts, axis=1), points, radius2)
+        while len(poses) < max_poses and not taken[first := int(taken.argmin())]:
+            pose, read_at = walker.walk(int(roots[first]), int(parts[first]))
+            poses.append(pose)
+            cells.append(read_at)
+            taken |= _near(pose.take(parts, axis=1), points, radius2)
+            taken[first] = True
+        if len(poses) >= max_poses:
             break
-    return _poses(positions, grid.scores(cells), radius2)
+    return _poses(heatmaps, poses, cells, radius2)
 
 
 def decode_single_pose(heatmaps: Array, offsets: Array, *, stride: int) -> Pose:
@@ -114,14 +111,13 @@ def _root_candidates(logits: Array, threshold: float) -> tuple[Array, Array]:
     The comparisons that count are between float32 scores, of which many logits may share one; a
     generous comparison of logits first leaves few cells for which to compute them.
     """
-    peak = cv2.dilate(logits, _WINDOW)
     flat = logits.reshape(-1)
-    least = np.minimum(peak, np.float32(_STEEP_LOGIT)).reshape(-1)
-    least -= np.float32(_LOGIT_SLACK)
-    np.maximum(least, np.float32(_logit_below(threshold)), out=least)
-    indices = np.flatnonzero(flat >= least)
-    scores = scores_from_logits(flat[indices])
-    highest = scores_from_logits(peak.reshape(-1)[indices])
+    peak = cv2.dilate(logits, _WINDOW).reshape(-1)
+    likely = flat >= peak - np.float32(_LOGIT_SLACK)
+    likely |= flat >= np.float32(_STEEP_LOGIT)
+    likely &= flat >= np.float32(_logit_below(threshold))
+    indices = np.flatnonzero(likely)
+    scores, highest = scores_from_logits(np.stack((flat[indices], peak[indices])))
     exact = scores.astype(np.float64)
     keep = (scores >= highest) & (exact >= threshold)
     return indices[keep], exact[keep]
@@ -130,136 +126,154 @@ def _root_candidates(logits: Array, threshold: float) -> tuple[Array, Array]:
 def _logit_below(score: float) -> float:
     """A logit somewhat under every one whose float32 score reaches ``score``."""
     low = min(score, 1.0) * (1.0 - 2e-7)
-    return float(np.log(low / (1.0 - low))) - 1e-4 if low > 0.0 else -np.inf
+    return math.log(low / (1.0 - low)) - 1e-4 if low > 0.0 else -math.inf
 
 
-def _in_heap_order(scores: Array) -> Iterator[Array]:
-    """Yield candidates' places, highest score first, ties as the published heap gives them out."""
+def _in_heap_order(scores: Array, wanted: int) -> Iterator[Array]:
+    """Candidates' places, highest score first, ties as the published heap gives them out.
+
+    Yields about ``wanted`` first, then what is asked for beyond.
+    """
     done = 0
-    wanted = _CHUNK
     while done < len(scores):
         if wanted < len(scores):
             high = np.flatnonzero(scores >= np.partition(scores, -wanted)[-wanted])
         else:
             high = np.arange(len(scores))
         order = high[np.argsort(-scores[high])]
-        ranked = scores[order]
-        if (ranked[1:] == ranked[:-1]).any():
+        ordered = scores[order]
+        if (ordered[1:] == ordered[:-1]).any():
             order = np.array(_dequeue(scores[high].tolist(), high.tolist(), len(scores)))
-        for start in range(done, len(order), _CHUNK):
-            yield order[start : start + _CHUNK]
+        yield order[done:]
         done = len(order)
         wanted = 4 * done
 
 
 def _dequeue(scores: list[float], places: list[int], size: int) -> list[int]:
-    """``places`` in the order in which the published binary max-heap of ``size`` hands them out.
+    """``places`` as the published binary max-heap of ``size`` candidates hands them out.
 
     Its array starts at 0, the parent of k is k // 2 and the children of k are 2k and 2k + 1, with
     strict comparisons. Candidates not in ``places`` have lower scores: one low value stands for
     them all, because what they do among themselves never moves a higher one.
     """
-    low = -1.0
-    heap = [low] * size
-    names = [-1] * size
-    for score, name in zip(scores, places, strict=True):
-        k = name
-        parent = k >> 1
+    heap = [-1.0] * size
+    held = [0] * size
+    for score, place in zip(scores, places, strict=True):
+        k, parent = place, place >> 1
         while k and heap[parent] < score:
-            heap[k], names[k] = heap[parent], names[parent]
+            heap[k] = heap[parent]
+            held[k] = held[parent]
             k = parent
             parent >>= 1
-        heap[k], names[k] = score, name
+        heap[k] = score
+        held[k] = place
     order = []
-    last = size - 1
-    for _ in places:
-        order.append(names[0])
-        score, name = heap[last], names[last]
-        last -= 1
-        heap[0] = score
-        k = child = 0
+    for last in range(size - 2, size - 2 - len(places), -1):
+        order.append(held[0])
+        score = heap[0] = heap[last + 1]
+        k, child = 0, 0
         while child <= last:
-            if child < last and heap[child] < heap[child + 1]:
+            below = heap[child]
+            if child < last and below < heap[child + 1]:
                 child += 1
+                below = heap[child]
             # The top is its own first child: staying there ends the walk.
-            if child == 0 or score >= heap[child]:
+            if score >= below:
                 break
-            heap[k], names[k] = heap[child], names[child]
+            heap[k] = below
+            held[k] = held[child]
             k = child
-            child = 2 * k
-        heap[k], names[k] = score, name
+            child += child
+        heap[k] = score
+        held[k] = held[last + 1]
     return order
 
 
-class _Grid:
-    """One frame's tensors, flat, with (y, x) pairs along the first axis of every array."""
+@lru_cache(maxsize=4)
+def _cell_limits(height: int, width: int) -> tuple[Array, Array, Array]:
+    """int32[34, cells]: each cell's own row and column, the lowest and the highest there are."""
+    rows, columns = np.divmod(np.arange(height * width, dtype=np.int32), width)
+    own = np.repeat(np.stack((rows, columns)), COUNT, axis=0)
+    last = np.empty_like(own)
+    last[:COUNT], last[COUNT:] = height - 1, width - 1
+    return own, np.zeros_like(own), last
 
-    def __init__(self, heatmaps: Array, offsets: Array, displacements: Array, stride: int) -> None:
-        height, self.width, _ = heatmaps.shape
-        self.last = np.array([[height - 1.0], [self.width - 1.0]])
-        self.stride = stride
-        self.logits = heatmaps.reshape(-1)
-        self.offsets = offsets.reshape(-1)
-        self.displacements = displacements.reshape(-1)
+
+class _TreeWalker:
+    """Follows displacements and offsets through one frame's tensors, a keypoint at a time.
+
+    Plain numbers on memoryviews: the 16 steps of the few poses that are kept depend on one another
+    and cost less this way than array calls over all candidates do.
+    """
+
+    def __init__(
+        self, height: int, width: int, stride: int, offsets: Array, displacements: Array
+    ) -> None:
+        self.height, self.width, self.stride = height, width, stride
+        self.flat_offsets = np.ascontiguousarray(offsets).reshape(-1)
+        self.offsets = memoryview(self.flat_offsets)
+        self.displacements = memoryview(np.ascontiguousarray(displacements).reshape(-1))
+        self.pointed = memoryview(self._pointed())
+
+    def _pointed(self) -> NDArray[np.int32]:
+        """int32[17 * cells]: by keypoint and cell, the cell nearest to where the offset points.
+
+        The nearest cell is floor(v + 0.5), held inside the grid, v in cells. With v = cell + offset
+        that is cell + floor((floor(2 offset) + 1) / 2), in which nothing is ever rounded.
+        """
+        own, lowest, highest = _cell_limits(self.height, self.width)
+        twice = cv2.transpose(self.flat_offsets.reshape(-1, 2 * COUNT))
+        twice *= np.float32(2.0 / self.stride)
+        np.floor(twice, out=twice)
+        cell = twice.astype(np.int32)
+        cell += 1
+        cell >>= 1
+        cell += own
+        np.maximum(cell, lowest, out=cell)
+        np.minimum(cell, highest, out=cell)
+        flat: NDArray[np.int32] = cell[:COUNT] * self.width
+        flat += cell[COUNT:]
+        return flat.reshape(-1)
 
     def positions(self, cells: Array, parts: Array) -> Array:
-        """float64[2, N] pixels that the cells' offsets point to."""
-        return self._refined(np.stack(np.divmod(cells, self.width)), cells, parts)
-
-    def walk(self, cells: Array, parts: Array, start: Array) -> tuple[Array, Array]:
-        """Every keypoint of the trees rooted at N candidates.
-
-        Returns positions float64[2, N, 17], pixels, and the cells [N, 17] their scores are read at.
-        """
-        count = len(cells)
-        distance, source, target, channel = _STEPS[parts].reshape(-1, 4).T.copy()
-        order = np.argsort(distance, kind="stable")
-        ends = np.searchsorted(distance[order], np.arange(1, distance.max() + 2)) + count
-        tree = order // (COUNT - 1)
-        # Rows: the N roots, then all steps, nearest to their root first.
-        row_of = np.empty((count, COUNT), np.intp)
-        row_of[np.arange(count), parts] = np.arange(count)
-        row_of[tree, target[order]] = np.arange(count, count * COUNT)
-        source = row_of[tree, source[order]]
-        target, channel = target[order], channel[order]
-        yx = np.empty((2, count * COUNT))
-        at = np.empty(count * COUNT, np.intp)
-        yx[:, :count] = start
-        at[:count] = self._nearest(start)[1]
-        for first, end in pairwise(ends.tolist()):
-            step = slice(first - count, end - count)
-            yx[:, first:end], at[first:end] = self._step(
-                yx.take(source[step], axis=1), at.take(source[step]), channel[step], target[step]
-            )
-        at[:count] = cells  # a root's score is its own cell's, wherever its offset points
-        return yx.take(row_of, axis=1), at.take(row_of)
-
-    def scores(self, cells: Array) -> Array:
-        """float64[N, 17] scores of the keypoints read at ``cells``."""
-        logits = self.logits.take(cells * COUNT + np.arange(COUNT))
-        return scores_from_logits(logits).astype(np.float64)
-
-    def _step(self, yx: Array, at: Array, channels: Array, parts: Array) -> tuple[Array, Array]:
-        """One edge: displace from the source's cell, then settle twice on the target's offsets."""
-        index = at * (4 * _EDGE_COUNT) + channels
-        yx += self.displacements.take(index + _EDGE_PAIR)
-        for _ in range(2):
-            cell_yx, cells = self._nearest(yx)
-            yx = self._refined(cell_yx, cells, parts)
-        return yx, self._nearest(yx)[1]
-
-    def _nearest(self, yx: Array) -> tuple[Array, Array]:
-        """The cell nearest to each position, halves up, held inside the grid: (y, x) and flat."""
-        scaled = yx * (1.0 / self.stride)  # exact: a stride is a power of two
-        scaled += 0.5
-        np.maximum(scaled, 0.0, out=scaled)
-        np.minimum(scaled, self.last, out=scaled)
-        cell = scaled.astype(np.intp)
-        return cell, cell[0] * self.width + cell[1]
-
-    def _refined(self, cell_yx: Array, cells: Array, parts: Array) -> Array:
+        """float64[2, N], (y, x) pixels that the offsets of ``parts`` at ``cells`` point to."""
         index = cells * (2 * COUNT) + parts
-        return cell_yx * float(self.stride) + self.offsets.take(index + _PART_PAIR)
+        points = np.array(np.divmod(cells, self.width), np.float64)
+        points *= self.stride
+        points += self.flat_offsets.take([index, index + COUNT])
+        return points
+
+    def walk(self, cell: int, part: int) -> tuple[Array, list[int]]:
+        """Walk from the root ``part`` at ``cell`` to every keypoint.
+
+        Returns float64[2, 17], (y, x) pixels, and the 17 cells that the scores are read at.
+        """
+        offsets, displacements, pointed = self.offsets, self.displacements, self.pointed
+        stride, width = self.stride, self.width
+        bottom, right, grid = self.height - 1, width - 1, self.height * width
+        ys, xs, cells = [0.0] * COUNT, [0.0] * COUNT, [0] * COUNT
+        row, column = divmod(cell, width)
+        index = cell * (2 * COUNT) + part
+        ys[part] = row * stride + offsets[index]
+        xs[part] = column * stride + offsets[index + COUNT]
+        cells[part] = pointed[part * grid + cell]
+        for source, target, channel in _STEPS[part]:
+            index = cells[source] * (4 * _EDGE_COUNT) + channel
+            # int() cuts towards 0, not down: different only below 0, where the grid ends anyway.
+            row = int((ys[source] + displacements[index]) / stride + 0.5)
+            column = int((xs[source] + displacements[index + _EDGE_COUNT]) / stride + 0.5)
+            row = 0 if row < 0 else row if row < bottom else bottom
+            column = 0 if column < 0 else column if column < right else right
+            first = row * width + column
+            second = pointed[target * grid + first]
+            if second != first:
+                row, column = divmod(second, width)
+            index = second * (2 * COUNT) + target
+            ys[target] = row * stride + offsets[index]
+            xs[target] = column * stride + offsets[index + COUNT]
+            cells[target] = pointed[target * grid + second]
+        cells[part] = cell  # a root's score is its own cell's, wherever its offset points
+        return np.array((ys, xs)), cells
 
 
 def _near(a: Array, b: Array, radius2: float) -> NDArray[np.bool_]:
@@ -269,27 +283,20 @@ def _near(a: Array, b: Array, radius2: float) -> NDArray[np.bool_]:
     return np.asarray(gap[0] + gap[1] <= radius2)
 
 
-def _greedy(near: NDArray[np.bool_], most: int) -> list[int]:
-    """The first ``most`` rows that no kept row before them is near to."""
-    free = np.ones(len(near), np.bool_)
-    kept: list[int] = []
-    while len(kept) < most:
-        row = int(free.argmax()) if len(free) else 0
-        if row >= len(free) or not free[row]:
-            break
-        kept.append(row)
-        free[: row + 1] = False
-        free &= ~near[row]
-    return kept
-
-
-def _poses(positions: Array, scores: Array, radius2: float) -> tuple[Pose, ...]:
+def _poses(
+    heatmaps: Array, poses: list[Array], cells: list[list[int]], radius2: float
+) -> tuple[Pose, ...]:
     """Poses whose score counts only keypoints away from the same one of all earlier poses."""
-    earlier = np.tri(len(scores), k=-1, dtype=np.bool_)[:, :, None]
-    near = _near(positions[:, :, None], positions[:, None], radius2)
-    totals = np.where((near & earlier).any(axis=1), 0.0, scores).sum(axis=1) / COUNT
-    xy = np.ascontiguousarray(positions[::-1].transpose(1, 2, 0))
-    return tuple(
-        Pose(total, points, part_scores)
-        for total, points, part_scores in zip(totals.tolist(), xy, scores, strict=True)
-    )
+    if not poses:
+        return ()
+    yx = np.array(poses)
+    logits = heatmaps.reshape(-1)[np.array(cells) * COUNT + _PARTS]
+    scores = scores_from_logits(logits).astype(np.float64)
+    counted = scores
+    if len(poses) > 1:
+        by_axis = yx.swapaxes(0, 1)
+        near = _near(by_axis[:, :, None], by_axis[:, None], radius2)
+        near &= np.tri(len(poses), k=-1, dtype=np.bool_).T[:, :, None]
+        counted = np.where(near.any(axis=0), 0.0, scores)
+    totals = (counted.sum(axis=1) / COUNT).tolist()
+    return tuple(map(Pose, totals, yx[:, ::-1].transpose(0, 2, 1), scores))
