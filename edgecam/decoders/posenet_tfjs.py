@@ -1,12 +1,8 @@
 """PoseNet outputs to poses by the rules of TensorFlow.js PoseNet 2.2.2, as array operations.
 
 Source: ``decodeMultiplePoses`` and ``decodeSinglePose`` of npm ``@tensorflow-models/posenet``
-2.2.2. The rules are the same, the way is not: candidates stay logits until a score is needed, and
-the trees of all candidates of a chunk are walked together, one step away from the root at a time.
-
-Arrays are float32 without the batch dimension. ``heatmaps`` [H, W, 17]: logits. ``offsets``
-[H, W, 34]: y then x, pixels. ``displacements`` [H, W, 64]: forward y, forward x, backward y,
-backward x, 16 edges each in ``keypoints.EDGES`` order, pixels. Positions are model-input pixels.
+2.2.2. The rules are the same, the way is not: candidates stay logits until a score is needed and
+leave the heap only as far as poses are still wanted. The array layout is that of ``posenet_tree``.
 """
 
 from __future__ import annotations
@@ -20,41 +16,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.keypoints import COUNT, EDGES
+from edgecam.decoders.posenet_tree import EDGE_COUNT, STEPS, scores_from_logits
+from edgecam.keypoints import COUNT
 from edgecam.types import Pose
 
 Array = NDArray[Any]
 
-_EDGE_COUNT = len(EDGES)
 _WINDOW = np.ones((3, 3), np.uint8)  # a local maximum looks one cell around
 _PARTS = np.arange(COUNT)
 # Two logits at least this far apart, the lower at most _STEEP_LOGIT, never round to one score.
 _LOGIT_SLACK = 1e-3
 _STEEP_LOGIT = 8.0
-
-
-def _steps_from(root: int) -> tuple[tuple[int, int, int], ...]:
-    """The 16 steps (source, target, y channel) that reach every keypoint, nearest first."""
-    reached = [root]
-    steps = []
-    for source in reached:
-        for edge, (parent, child) in enumerate(EDGES):
-            backward = edge + 2 * _EDGE_COUNT
-            for start, end, channel in ((parent, child, edge), (child, parent, backward)):
-                if start == source and end not in reached:
-                    reached.append(end)
-                    steps.append((source, end, channel))
-    return tuple(steps)
-
-
-# In a tree the path from a root to a keypoint is unique, so any order that keeps sources before
-# targets gives what the published one (all backward edges, then all forward ones) gives.
-_STEPS = tuple(_steps_from(root) for root in range(COUNT))
-
-
-def scores_from_logits(logits: Array) -> NDArray[np.float32]:
-    """float32 sigmoid of ``logits``, bit for bit as TensorFlow.js computes it on the CPU."""
-    return (1.0 / (1.0 + np.exp(-np.maximum(logits, -200.0, dtype=np.float64)))).astype(np.float32)
 
 
 def decode_multiple_poses(
@@ -211,9 +183,9 @@ class _TreeWalker:
     ) -> None:
         self.height, self.width, self.stride = height, width, stride
         self.flat_offsets = np.ascontiguousarray(offsets).reshape(-1)
-        self.offsets = memoryview(self.flat_offsets)
-        self.displacements = memoryview(np.ascontiguousarray(displacements).reshape(-1))
-        self.pointed = memoryview(self._pointed())
+        self.offsets = self.flat_offsets.data
+        self.displacements = np.ascontiguousarray(displacements).reshape(-1).data
+        self.pointed = self._pointed().data
 
     def _pointed(self) -> NDArray[np.int32]:
         """int32[17 * cells]: by keypoint and cell, the cell nearest to where the offset points.
@@ -257,11 +229,11 @@ class _TreeWalker:
         ys[part] = row * stride + offsets[index]
         xs[part] = column * stride + offsets[index + COUNT]
         cells[part] = pointed[part * grid + cell]
-        for source, target, channel in _STEPS[part]:
-            index = cells[source] * (4 * _EDGE_COUNT) + channel
+        for _, source, target, channel in STEPS[part]:
+            index = cells[source] * (4 * EDGE_COUNT) + channel
             # int() cuts towards 0, not down: different only below 0, where the grid ends anyway.
             row = int((ys[source] + displacements[index]) / stride + 0.5)
-            column = int((xs[source] + displacements[index + _EDGE_COUNT]) / stride + 0.5)
+            column = int((xs[source] + displacements[index + EDGE_COUNT]) / stride + 0.5)
             row = 0 if row < 0 else row if row < bottom else bottom
             column = 0 if column < 0 else column if column < right else right
             first = row * width + column
