@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edgecam import anchors
-from edgecam.decoders import classifier, movenet, ssd
+from edgecam.decoders import classifier, movenet, posenet, ssd
 from edgecam.decoders.family import FamilyContext, PostProcess
 from edgecam.tflite_file import SSD_POSTPROCESS_OP, ModelFile, custom_options
 from edgecam.tflite_metadata import metadata
@@ -18,6 +18,7 @@ Recognise = Callable[
 
 # No model may fit two of them.
 FAMILIES: tuple[Recognise, ...] = (
+    posenet.recognise,
     ssd.recognise,
     movenet.recognise,
     classifier.recognise,

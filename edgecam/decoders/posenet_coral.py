@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from itertools import islice, pairwise
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.decoders.posenet_tree import EDGE_COUNT, STEPS, scores_from_logits
 from edgecam.keypoints import COUNT
+from edgecam.opencv import cv2
 from edgecam.types import Pose
 
 Array = NDArray[Any]

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.decoders.posenet_tree import EDGE_COUNT, STEPS, scores_from_logits
 from edgecam.keypoints import COUNT
+from edgecam.opencv import cv2
 from edgecam.types import Pose
 
 Array = NDArray[Any]
