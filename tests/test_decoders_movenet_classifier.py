@@ -135,7 +135,8 @@ def test_classifier_labels_take_a_background_in_front_or_are_refused() -> None:
 def test_no_two_families_take_the_same_tensors(shapes: list[tuple[int, ...]]) -> None:
     names = ("heatmap", "offset_2", "displacement_fwd_2", "displacement_bwd_2")
     outputs = [TensorInfo(index, names[index], shape, FLOAT) for index, shape in enumerate(shapes)]
-    takers = [f for f in decoders.FAMILIES if f([IMAGE], outputs, FamilyContext()) is not None]
+    image = TensorInfo(0, "image", (1, 353, 481, 3), FLOAT)
+    takers = [f for f in decoders.FAMILIES if f([image], outputs, FamilyContext()) is not None]
     assert len(takers) <= 1
 
 
