@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "decode": "Decode saved network outputs to poses.",
     "demo": "Bundled clip, bundled model, embedded broker, live table.",
     "doctor": "Say what works on this board, what does not, and what to do.",
+    "eval": "Score models on annotated pictures, side by side.",
     "inspect": "Show what is inside a model.",
     "replay": "Run a recorded clip; write or check golden results.",
     "schema": "Print the JSON schema of the messages.",

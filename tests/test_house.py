@@ -31,7 +31,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "runtime delegates preprocess overlay",
         "interpreter decoders homeassistant telemetry",
         "model probe inspection sources sinks",
-        "pipeline convert doctor",
+        "pipeline convert doctor evaluate",
         "report run replay",
         "cli commands __main__ probe_child",
     )
