@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -51,7 +52,9 @@ class Mosquitto:
     def __init__(self, folder: Path, lines: str = "allow_anonymous true", port: int = 0) -> None:
         self.port = port or free_port()
         self._config = folder / f"mosquitto-{self.port}.conf"
-        self._config.write_text(f"listener {self.port} 127.0.0.1\n{lines}\n")
+        # As root it would change to a user who cannot read the test's keys.
+        user = "user root\n" if os.geteuid() == 0 else ""
+        self._config.write_text(f"{user}listener {self.port} 127.0.0.1\n{lines}\n")
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -16,12 +16,15 @@ from edgecam.types import SettingsError
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 EXPECTED = "expected mqtt://HOST[:1883] or mqtts://HOST[:8883]"
 
-FaultKind = Literal["network", "tls", "login"]
+FaultKind = Literal["network", "handshake", "tls", "login"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why there is no connection; ``tls`` and ``login`` faults need a person, not patience."""
+    """Why there is no connection; ``tls`` and ``login`` faults need a person, not patience.
+
+    ``handshake`` faults do as well, unless a handshake has succeeded before.
+    """
 
     kind: FaultKind
     reason: str
@@ -102,14 +105,16 @@ def fault_of(error: OSError, address: BrokerAddress) -> Fault:
         return Fault("tls", f"{address}: the port does not speak TLS; use its TLS port, or mqtt://")
     if isinstance(error, ssl.SSLEOFError | ConnectionResetError | BrokenPipeError) and address.tls:
         return Fault(
-            "tls",
+            "handshake",
             f"{address}: closed during the TLS handshake; does the port speak TLS, and does the "
             "broker want a client certificate?",
         )
     if isinstance(error, ssl.SSLError):
         return Fault("tls", f"{address}: TLS failed: {_words(error)}")
     if isinstance(error, TimeoutError) and "handshake" in str(error):
-        return Fault("tls", f"{address}: no answer to the TLS handshake; does the port speak TLS?")
+        return Fault(
+            "handshake", f"{address}: no answer to the TLS handshake; does the port speak TLS?"
+        )
     if isinstance(error, socket.gaierror):
         return Fault("network", f"{address}: cannot resolve the name {address.host!r}")
     if isinstance(error, ConnectionRefusedError):

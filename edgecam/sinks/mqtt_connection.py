@@ -150,7 +150,16 @@ class Connection:
 
     def _lost_to_broker(self) -> None:
         self.closed_by_broker = self.fault is None
-        self._lost("connection closed by the broker")
+        if self.established:
+            self._lost("connection closed by the broker")
+        elif self._address.tls:
+            # TLS 1.3: a missing client certificate shows only after the handshake.
+            text = "closed before it answered; does the broker want a client certificate?"
+            self.fault = self.fault or Fault("handshake", f"{self._address}: {text}")
+        else:
+            self._lost(
+                "closed before it answered; is it an MQTT broker, or one that wants mqtts://?"
+            )
 
     def _lost(self, what: str) -> None:
         self.fault = self.fault or Fault("network", f"{self._address}: {what}")

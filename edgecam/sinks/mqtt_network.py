@@ -118,11 +118,11 @@ class NetworkThread(threading.Thread):
         """Wait before the next attempt; False if a stop makes it pointless."""
         if self._stopping.is_set():
             return False
-        base_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)
-        until_s = time.monotonic() + (base_s if fault.kind == "network" else BACKOFF_PERSON_S)
-        if self._stopping.wait(until_s - time.monotonic()):
+        passing = fault.kind == "network" or (fault.kind == "handshake" and self._connects > 0)
+        wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)
+        if self._stopping.wait(wait_s if passing else BACKOFF_PERSON_S):
             # One last attempt, for the events' sake; nothing else is worth the wait.
-            return fault.kind == "network" and len(self._delivery.events) > 0
+            return passing and len(self._delivery.events) > 0
         return True
 
     def _connect(self) -> Connection:
