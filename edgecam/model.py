@@ -138,7 +138,9 @@ class Model:
         if inference.probe:
             arguments = (str(self.threads), settings.input_size or "-", inference.delegate)
             probe.check(path, self.file.data, runtime.find(), arguments)
-        self.interpreter = _open(self.file, self.threads, size, choice, inference.delegate_required)
+        self.interpreter = _open(
+            self._runnable, self.threads, size, choice, inference.delegate_required
+        )
         self.decoder = self._recognise(self.interpreter.inputs, self.interpreter.outputs)
         _, height, width, channels = self.interpreter.inputs[0].shape
         if channels != 3:
