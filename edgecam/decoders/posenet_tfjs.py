@@ -44,24 +44,22 @@ def decode_multiple_poses(
     height, width, _ = heatmaps.shape
     walker = _TreeWalker(height, width, stride, offsets, displacements)
     radius2 = nms_radius_px * nms_radius_px
-    poses: list[Array] = []
-    cells: list[list[int]] = []
+    walks: list[Array] = []
     # A pose uses up some five candidates: its own root and those that it suppresses.
     for order in _in_heap_order(scores, 32 + 5 * max_poses):
         roots, parts = np.divmod(indices[order], COUNT)
         points = walker.positions(roots, parts)
         taken = np.zeros(len(order), np.bool_)
-        for pose in poses:
-            taken |= _near(pose.take(parts, axis=1), points, radius2)
-        while len(poses) < max_poses and not taken[first := int(taken.argmin())]:
-            pose, read_at = walker.walk(int(roots[first]), int(parts[first]))
-            poses.append(pose)
-            cells.append(read_at)
-            taken |= _near(pose.take(parts, axis=1), points, radius2)
+        for walk in walks:
+            taken |= _near(walk[:2].take(parts, axis=1), points, radius2)
+        while not taken[first := int(taken.argmin())]:
+            walk = walker.walk(roots.item(first), parts.item(first))
+            walks.append(walk)
+            if len(walks) == max_poses:
+                return _poses(heatmaps, walks, radius2)
+            taken |= _near(walk[:2].take(parts, axis=1), points, radius2)
             taken[first] = True
-        if len(poses) >= max_poses:
-            break
-    return _poses(heatmaps, poses, cells, radius2)
+    return _poses(heatmaps, walks, radius2)
 
 
 def decode_single_pose(heatmaps: Array, offsets: Array, *, stride: int) -> Pose:
@@ -129,19 +127,17 @@ def _dequeue(scores: list[float], places: list[int], size: int) -> list[int]:
     them all, because what they do among themselves never moves a higher one.
     """
     heap = [-1.0] * size
-    held = [0] * size
+    place_of = dict(zip(map(id, scores), places, strict=True))  # each score is its own object
     for score, place in zip(scores, places, strict=True):
         k, parent = place, place >> 1
         while k and heap[parent] < score:
             heap[k] = heap[parent]
-            held[k] = held[parent]
             k = parent
             parent >>= 1
         heap[k] = score
-        held[k] = place
     order = []
     for last in range(size - 2, size - 2 - len(places), -1):
-        order.append(held[0])
+        order.append(place_of[id(heap[0])])
         score = heap[0] = heap[last + 1]
         k, child = 0, 0
         while child <= last:
@@ -153,11 +149,9 @@ def _dequeue(scores: list[float], places: list[int], size: int) -> list[int]:
             if score >= below:
                 break
             heap[k] = below
-            held[k] = held[child]
             k = child
             child += child
         heap[k] = score
-        held[k] = held[last + 1]
     return order
 
 
@@ -215,10 +209,10 @@ class _TreeWalker:
         points += self.flat_offsets.take([index, index + COUNT])
         return points
 
-    def walk(self, cell: int, part: int) -> tuple[Array, list[int]]:
+    def walk(self, cell: int, part: int) -> Array:
         """Walk from the root ``part`` at ``cell`` to every keypoint.
 
-        Returns float64[2, 17], (y, x) pixels, and the 17 cells that the scores are read at.
+        Returns float64[3, 17]: y and x, pixels, and the cell that the score is read at.
         """
         offsets, displacements, pointed = self.offsets, self.displacements, self.pointed
         stride, width = self.stride, self.width
@@ -245,7 +239,7 @@ class _TreeWalker:
             xs[target] = column * stride + offsets[index + COUNT]
             cells[target] = pointed[target * grid + second]
         cells[part] = cell  # a root's score is its own cell's, wherever its offset points
-        return np.array((ys, xs)), cells
+        return np.array((ys, xs, cells))
 
 
 def _near(a: Array, b: Array, radius2: float) -> NDArray[np.bool_]:
@@ -255,20 +249,29 @@ def _near(a: Array, b: Array, radius2: float) -> NDArray[np.bool_]:
     return np.asarray(gap[0] + gap[1] <= radius2)
 
 
-def _poses(
-    heatmaps: Array, poses: list[Array], cells: list[list[int]], radius2: float
-) -> tuple[Pose, ...]:
+@lru_cache(maxsize=32)
+def _pairs(count: int) -> tuple[Array, Array, Array]:
+    """Every (later, earlier) pair of ``count``, and where each later one's pairs begin."""
+    later, earlier = np.tril_indices(count, -1)
+    return later, earlier, np.searchsorted(later, np.arange(1, count))
+
+
+def _poses(heatmaps: Array, walks: list[Array], radius2: float) -> tuple[Pose, ...]:
     """Poses whose score counts only keypoints away from the same one of all earlier poses."""
-    if not poses:
+    if not walks:
         return ()
-    yx = np.array(poses)
-    logits = heatmaps.reshape(-1)[np.array(cells) * COUNT + _PARTS]
+    walked = np.array(walks)
+    yx = walked[:, :2]
+    logits = heatmaps.reshape(-1).take(walked[:, 2].astype(np.intp) * COUNT + _PARTS)
     scores = scores_from_logits(logits).astype(np.float64)
     counted = scores
-    if len(poses) > 1:
-        by_axis = yx.swapaxes(0, 1)
-        near = _near(by_axis[:, :, None], by_axis[:, None], radius2)
-        near &= np.tri(len(poses), k=-1, dtype=np.bool_).T[:, :, None]
-        counted = np.where(near.any(axis=0), 0.0, scores)
+    if len(walks) > 1:
+        later, earlier, begin = _pairs(len(walks))
+        gap = yx.take(later, axis=0)
+        gap -= yx.take(earlier, axis=0)
+        gap *= gap
+        near = gap[:, 0] + gap[:, 1] <= radius2
+        counted = scores.copy()
+        counted[1:][np.logical_or.reduceat(near, begin)] = 0.0
     totals = (counted.sum(axis=1) / COUNT).tolist()
     return tuple(map(Pose, totals, yx[:, ::-1].transpose(0, 2, 1), scores))

@@ -7,7 +7,7 @@ backward x, 16 edges each in ``keypoints.EDGES`` order, pixels. Positions are mo
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,8 @@ from edgecam.keypoints import COUNT, EDGES
 EDGE_COUNT = len(EDGES)
 
 
-class Step(NamedTuple):
-    """One directed edge: ``channel`` is its y displacement, x is ``EDGE_COUNT`` further."""
-
-    distance: int
-    source: int
-    target: int
-    channel: int
+# (edges from the root, source, target, y channel); the x channel is EDGE_COUNT further.
+Step = tuple[int, int, int, int]
 
 
 def _steps_from(root: int) -> tuple[Step, ...]:
@@ -36,7 +31,7 @@ def _steps_from(root: int) -> tuple[Step, ...]:
                 if start == source and end not in reached:
                     reached[end] = reached[source] + 1
                     queue.append(end)
-                    steps.append(Step(reached[end], source, end, channel))
+                    steps.append((reached[end], source, end, channel))
     return tuple(steps)
 
 
