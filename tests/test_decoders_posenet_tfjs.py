@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,18 @@ def test_thresholds_at_the_ends(threshold: float) -> None:
     exact = scores_from_logits(tensors[0])
     assert all(pose.scores.max() >= threshold for pose in poses)
     assert bool(poses) == bool((exact >= threshold).any())
+
+
+def test_threads_do_not_share_what_is_kept_between_frames() -> None:
+    case, tensors = bundled("people_stride16")
+    settings = {"max_poses": 10, "score_threshold": 0.1, "nms_radius_px": 10.0}
+    shifted = [tensors[0], -tensors[1], tensors[2]]
+    expected = [decode(which, case["stride"], settings) for which in (tensors, shifted)]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(40):
+            found = pool.map(lambda which: decode(which, 16, settings), (tensors, shifted))
+            for poses, others in zip(found, expected, strict=True):
+                assert len(poses) == len(others)
+                for pose, other in zip(poses, others, strict=True):
+                    assert np.array_equal(pose.xy, other.xy)
+                    assert np.array_equal(pose.scores, other.scores)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,12 @@ def decode_multiple_poses(
     indices, scores = _root_candidates(heatmaps, score_threshold)
     height, width, _ = heatmaps.shape
     walker = _TreeWalker(height, width, stride, offsets, displacements)
-    radius2 = nms_radius_px * nms_radius_px
+    radius2 = (nms_radius_px / stride) ** 2
     walks: list[Array] = []
     # A pose uses up some five candidates: its own root and those that it suppresses.
     for order in _in_heap_order(scores, 32 + 5 * max_poses):
         roots, parts = np.divmod(indices[order], COUNT)
-        points = walker.positions(roots, parts)
+        points = walker.roots(roots, parts)
         taken = np.zeros(len(order), np.bool_)
         for walk in walks:
             taken |= _near(walk[:2].take(parts, axis=1), points, radius2)
@@ -56,10 +57,10 @@ def decode_multiple_poses(
             walk = walker.walk(roots.item(first), parts.item(first))
             walks.append(walk)
             if len(walks) == max_poses:
-                return _poses(heatmaps, walks, radius2)
+                return _poses(heatmaps, walks, radius2, stride)
             taken |= _near(walk[:2].take(parts, axis=1), points, radius2)
             taken[first] = True
-    return _poses(heatmaps, walks, radius2)
+    return _poses(heatmaps, walks, radius2, stride)
 
 
 def decode_single_pose(heatmaps: Array, offsets: Array, *, stride: int) -> Pose:
@@ -155,14 +156,46 @@ def _dequeue(scores: list[float], places: list[int], size: int) -> list[int]:
     return order
 
 
-@lru_cache(maxsize=4)
-def _cell_limits(height: int, width: int) -> tuple[Array, Array, Array]:
-    """int32[34, cells]: each cell's own row and column, the lowest and the highest there are."""
-    rows, columns = np.divmod(np.arange(height * width, dtype=np.int32), width)
-    own = np.repeat(np.stack((rows, columns)), COUNT, axis=0)
-    last = np.empty_like(own)
-    last[:COUNT], last[COUNT:] = height - 1, width - 1
-    return own, np.zeros_like(own), last
+class _Tables:
+    """What a walk looks up, by keypoint and cell; made once per grid and filled for every frame.
+
+    A place is a position in cells, 0.5 added: cut to integers it is the nearest cell, halves up as
+    in JavaScript. Cutting goes towards 0, not down, which differs only where the grid ends anyway.
+    ``places`` float64[34 * cells]: y, then x, where each cell's offset points to.
+    ``nearest`` int32[17 * cells]: the cell nearest to there, held inside the grid.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self._width = width
+        cells = np.stack(np.divmod(np.arange(height * width), width))
+        self._middle = np.repeat(cells + 0.5, COUNT, axis=0)
+        shape = self._middle.shape
+        self._lowest = np.zeros(shape, np.int32)
+        last = np.array([[height - 1], [width - 1]], np.int32)
+        self._highest = np.repeat(np.repeat(last, COUNT, axis=0), height * width, axis=1)
+        self._offsets = np.empty(shape, np.float32)
+        self._places = np.empty(shape)
+        self._cells = np.empty(shape, np.int32)
+        self._nearest = np.empty((COUNT, height * width), np.int32)
+        self.places = self._places.reshape(-1)
+        self.nearest = self._nearest.reshape(-1)
+
+    def fill(self, offsets: Array, stride: int) -> None:
+        """Take float32[H, W, 34] pixels."""
+        cv2.transpose(offsets.reshape(-1, 2 * COUNT), self._offsets)
+        self._offsets *= np.float32(1.0 / stride)  # exact: a stride is a power of two
+        np.add(self._middle, self._offsets, out=self._places)
+        np.copyto(self._cells, self._places, casting="unsafe")
+        np.maximum(self._cells, self._lowest, out=self._cells)
+        np.minimum(self._cells, self._highest, out=self._cells)
+        np.multiply(self._cells[:COUNT], self._width, out=self._nearest)
+        self._nearest += self._cells[COUNT:]
+
+
+@lru_cache(maxsize=8)
+def _tables(height: int, width: int, thread: int) -> _Tables:  # noqa: ARG001 - one for each thread
+    """Kept from frame to frame: fresh memory of this size costs more than filling it."""
+    return _Tables(height, width)
 
 
 class _TreeWalker:
@@ -176,68 +209,41 @@ class _TreeWalker:
         self, height: int, width: int, stride: int, offsets: Array, displacements: Array
     ) -> None:
         self.height, self.width, self.stride = height, width, stride
-        self.flat_offsets = np.ascontiguousarray(offsets).reshape(-1)
-        self.offsets = self.flat_offsets.data
-        self.displacements = np.ascontiguousarray(displacements).reshape(-1).data
-        self.pointed = self._pointed().data
+        tables = _tables(height, width, get_ident())
+        tables.fill(offsets, stride)
+        self.places = tables.places
+        self._places, self._nearest = tables.places.data, tables.nearest.data
+        self._displacements = np.ascontiguousarray(displacements).reshape(-1).data
 
-    def _pointed(self) -> NDArray[np.int32]:
-        """int32[17 * cells]: by keypoint and cell, the cell nearest to where the offset points.
-
-        The nearest cell is floor(v + 0.5), held inside the grid, v in cells. With v = cell + offset
-        that is cell + floor((floor(2 offset) + 1) / 2), in which nothing is ever rounded.
-        """
-        own, lowest, highest = _cell_limits(self.height, self.width)
-        twice = cv2.transpose(self.flat_offsets.reshape(-1, 2 * COUNT))
-        twice *= np.float32(2.0 / self.stride)
-        np.floor(twice, out=twice)
-        cell = twice.astype(np.int32)
-        cell += 1
-        cell >>= 1
-        cell += own
-        np.maximum(cell, lowest, out=cell)
-        np.minimum(cell, highest, out=cell)
-        flat: NDArray[np.int32] = cell[:COUNT] * self.width
-        flat += cell[COUNT:]
-        return flat.reshape(-1)
-
-    def positions(self, cells: Array, parts: Array) -> Array:
-        """float64[2, N], (y, x) pixels that the offsets of ``parts`` at ``cells`` point to."""
-        index = cells * (2 * COUNT) + parts
-        points = np.array(np.divmod(cells, self.width), np.float64)
-        points *= self.stride
-        points += self.flat_offsets.take([index, index + COUNT])
-        return points
+    def roots(self, cells: Array, parts: Array) -> Array:
+        """float64[2, N], the places that the offsets of ``parts`` at ``cells`` point to."""
+        grid = self.height * self.width
+        index = parts * grid + cells
+        places: Array = self.places.take([index, index + COUNT * grid])
+        return places
 
     def walk(self, cell: int, part: int) -> Array:
         """Walk from the root ``part`` at ``cell`` to every keypoint.
 
-        Returns float64[3, 17]: y and x, pixels, and the cell that the score is read at.
+        Returns float64[3, 17]: y and x of the places, and the cell that the score is read at.
         """
-        offsets, displacements, pointed = self.offsets, self.displacements, self.pointed
-        stride, width = self.stride, self.width
-        bottom, right, grid = self.height - 1, width - 1, self.height * width
+        places, nearest, displacements = self._places, self._nearest, self._displacements
+        scale, width, grid = 1.0 / self.stride, self.width, self.height * self.width
+        bottom, right, to_x = self.height - 1, width - 1, COUNT * grid
         ys, xs, cells = [0.0] * COUNT, [0.0] * COUNT, [0] * COUNT
-        row, column = divmod(cell, width)
-        index = cell * (2 * COUNT) + part
-        ys[part] = row * stride + offsets[index]
-        xs[part] = column * stride + offsets[index + COUNT]
-        cells[part] = pointed[part * grid + cell]
+        index = part * grid + cell
+        ys[part], xs[part], cells[part] = places[index], places[index + to_x], nearest[index]
         for _, source, target, channel in STEPS[part]:
             index = cells[source] * (4 * EDGE_COUNT) + channel
-            # int() cuts towards 0, not down: different only below 0, where the grid ends anyway.
-            row = int((ys[source] + displacements[index]) / stride + 0.5)
-            column = int((xs[source] + displacements[index + EDGE_COUNT]) / stride + 0.5)
+            row = int(ys[source] + displacements[index] * scale)
+            column = int(xs[source] + displacements[index + EDGE_COUNT] * scale)
             row = 0 if row < 0 else row if row < bottom else bottom
             column = 0 if column < 0 else column if column < right else right
-            first = row * width + column
-            second = pointed[target * grid + first]
-            if second != first:
-                row, column = divmod(second, width)
-            index = second * (2 * COUNT) + target
-            ys[target] = row * stride + offsets[index]
-            xs[target] = column * stride + offsets[index + COUNT]
-            cells[target] = pointed[target * grid + second]
+            # Two refinements: the second starts at the cell nearest to where the first one points.
+            index = target * grid
+            index += nearest[index + row * width + column]
+            ys[target], xs[target] = places[index], places[index + to_x]
+            cells[target] = nearest[index]
         cells[part] = cell  # a root's score is its own cell's, wherever its offset points
         return np.array((ys, xs, cells))
 
@@ -256,7 +262,7 @@ def _pairs(count: int) -> tuple[Array, Array, Array]:
     return later, earlier, np.searchsorted(later, np.arange(1, count))
 
 
-def _poses(heatmaps: Array, walks: list[Array], radius2: float) -> tuple[Pose, ...]:
+def _poses(heatmaps: Array, walks: list[Array], radius2: float, stride: int) -> tuple[Pose, ...]:
     """Poses whose score counts only keypoints away from the same one of all earlier poses."""
     if not walks:
         return ()
@@ -274,4 +280,6 @@ def _poses(heatmaps: Array, walks: list[Array], radius2: float) -> tuple[Pose, .
         counted = scores.copy()
         counted[1:][np.logical_or.reduceat(near, begin)] = 0.0
     totals = (counted.sum(axis=1) / COUNT).tolist()
+    yx -= 0.5
+    yx *= stride
     return tuple(map(Pose, totals, yx[:, ::-1].transpose(0, 2, 1), scores))
