@@ -126,8 +126,9 @@ class Delivery:
         if refused and self._in_flight:
             self._careful_left = MAX_IN_FLIGHT
         if refused and len(self._in_flight) == 1:
-            ((_, message),) = self._in_flight.values()
-            self._refused_alone(message)
+            ((store, message),) = self._in_flight.values()
+            if store is not None:
+                self._refused_alone(message)
         self._in_flight.clear()
         self.events.rewind()
         self.results.clear()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +18,10 @@ from typing import Any
 
 import pytest
 from brokers import Mosquitto, Received, Subscriber, free_port, wait_until
+
+from edgecam.settings import MqttSettings
+from edgecam.sinks import mqtt_network
+from edgecam.sinks.mqtt import MqttSink
 
 PUBLISHER = Path(__file__).with_name("mqtt_publisher.py")
 ROOT = Path(__file__).parents[2]
@@ -170,3 +177,60 @@ def test_broker_and_its_name_absent_at_start_are_used_within_5_s_of_appearing(
     finally:
         process.kill()
         process.communicate()
+
+
+class CuttingProxy:
+    """Lets a client connect to a broker and cuts the line at its first message."""
+
+    def __init__(self, broker_port: int) -> None:
+        self._broker_port = broker_port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                with client, socket.create_connection(("127.0.0.1", self._broker_port)) as server:
+                    server.sendall(client.recv(4096))
+                    client.sendall(server.recv(4096))
+                    client.recv(10)
+
+    def close(self) -> None:
+        self._server.close()
+
+
+def test_100_lost_connections_leak_no_descriptor_thread_or_memory(
+    mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt_network, "BACKOFF_S", (0.01,))
+    proxy = CuttingProxy(mosquitto.port)
+    sink = MqttSink(MqttSettings(url=f"mqtt://127.0.0.1:{proxy.port}"), "front", "b00t")
+    sink.publish_event({"n": 1})
+
+    def after(connects: int) -> tuple[int, int, int]:
+        assert wait_until(lambda: sink.counters().get("mqtt_connects", 0) >= connects, 20)
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return len(os.listdir("/proc/self/fd")), threading.active_count(), pages * 4096
+
+    early, late = after(20), after(120)
+    assert late[0] <= early[0] + 2
+    assert late[1] == early[1]
+    assert late[2] < early[2] + 5 * MIB
+    assert sink.report().outbox_messages == 1
+    sink.close(0.5)
+    proxy.close()
+
+
+def test_a_stop_while_the_broker_hangs_ends_within_5_s(mosquitto: Mosquitto) -> None:
+    sink = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t")
+    assert sink.wait_connected(5)
+    mosquitto.send(signal.SIGSTOP)
+    for i in range(500):
+        sink.publish_event({"n": i})
+    began_s = time.monotonic()
+    sink.close()
+    assert time.monotonic() - began_s < 5
+    assert sink.report().outbox_messages == 500
+    mosquitto.send(signal.SIGCONT)
