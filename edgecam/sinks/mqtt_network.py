@@ -137,6 +137,7 @@ class NetworkThread(threading.Thread):
                 connection.give_up(
                     Fault("network", f"{self._address}: no answer to CONNECT; is it a broker?")
                 )
+                break
             connection.step(0.1, self._wake_read)
             self._drain_wake()
         return connection

@@ -99,6 +99,7 @@ def test_broker_killed_under_events(
     assert duplicates <= 20
     assert growth < 5 * MIB
     assert report["counters"]["mqtt_events_dropped"] == 0
+    assert "mqtt_internal_errors" not in report["counters"]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,7 @@ def test_broker_stopped_under_events_and_large_results(
     assert len(got) - len(set(got)) <= 20
     assert growth < 20 * MIB
     assert results == sorted(results)
+    assert "mqtt_internal_errors" not in report["counters"]
     dropped = report["counters"]["mqtt_results_dropped"]
     assert dropped > 0
     # What was written into a socket that then broke is on neither side.
@@ -234,3 +236,16 @@ def test_a_stop_while_the_broker_hangs_ends_within_5_s(mosquitto: Mosquitto) -> 
     assert time.monotonic() - began_s < 5
     assert sink.report().outbox_messages == 500
     mosquitto.send(signal.SIGCONT)
+
+
+def test_a_port_that_never_answers_connect_is_left_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt_network, "CONNACK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(mqtt_network, "BACKOFF_S", (0.01,))
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        sink = MqttSink(MqttSettings(url=f"mqtt://127.0.0.1:{mute.getsockname()[1]}"), "front", "b")
+        assert wait_until(lambda: sink.counters().get("mqtt_connection_faults", 0) >= 3)
+        assert "no answer to CONNECT" in (sink.report().reason or "")
+        began_s = time.monotonic()
+        sink.close()
+        assert time.monotonic() - began_s < 2
+    assert "mqtt_internal_errors" not in sink.counters()
