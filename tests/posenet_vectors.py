@@ -42,8 +42,8 @@ def shared_set(path: Path, name: str) -> list[np.ndarray]:
     with np.load(path) as file:
 
         def dequantised(key: str) -> np.ndarray:
-            steps = (file[f"{key}_u8"] - file[f"{key}_zero_point"]).astype(np.float32)
-            return steps * np.float32(file[f"{key}_scale"])
+            steps = file[f"{key}_u8"].astype(np.int32) - file[f"{key}_zero_point"]
+            return steps.astype(np.float32) * np.float32(file[f"{key}_scale"])
 
         mid = f"{name.removesuffix('_comp').removesuffix('_full')}_full_mid_offsets"
         return [dequantised(key) for key in (f"{name}_heatmaps", f"{name}_short_offsets", mid)]

@@ -20,7 +20,7 @@ from posenet_vectors import (
     shared_set,
 )
 
-from edgecam.decoders import posenet_tfjs
+from edgecam.decoders import posenet_roots, posenet_tfjs
 from edgecam.decoders.posenet_tree import scores_from_logits
 from edgecam.types import Pose
 
@@ -49,8 +49,8 @@ def test_bundled_vectors(name: str) -> None:
 def test_the_bundled_vectors_have_ties_to_break() -> None:
     """Ties that the order of the heap decides: without it these vectors must not all pass."""
     wrong = 0
-    order = posenet_tfjs._dequeue
-    posenet_tfjs._dequeue = lambda scores, places, size: [  # noqa: ARG005
+    order = posenet_roots._dequeue
+    posenet_roots._dequeue = lambda scores, places, size: [  # noqa: ARG005
         places[k] for k in np.argsort(-np.array(scores), kind="stable")
     ]
     try:
@@ -60,7 +60,7 @@ def test_the_bundled_vectors_have_ties_to_break() -> None:
                 poses = decode(tensors, case["stride"], result["settings"])
                 wrong += differences(poses, result["poses"])[0].max(initial=0.0) > 1.0
     finally:
-        posenet_tfjs._dequeue = order
+        posenet_roots._dequeue = order
     assert wrong >= 3
 
 

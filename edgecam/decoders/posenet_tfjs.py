@@ -1,14 +1,12 @@
 """PoseNet outputs to poses by the rules of TensorFlow.js PoseNet 2.2.2, as array operations.
 
 Source: ``decodeMultiplePoses`` and ``decodeSinglePose`` of npm ``@tensorflow-models/posenet``
-2.2.2. The rules are the same, the way is not: candidates stay logits until a score is needed and
-leave the heap only as far as poses are still wanted. The array layout is that of ``posenet_tree``.
+2.2.2. The rules are the same, the way is not: see ``posenet_roots`` for the candidates and
+``_Tables`` for the walk. The array layout is that of ``posenet_tree``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from functools import lru_cache
 from threading import get_ident
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.decoders.posenet_roots import in_heap_order, root_candidates
 from edgecam.decoders.posenet_tree import EDGE_COUNT, STEPS, scores_from_logits
 from edgecam.keypoints import COUNT
 from edgecam.opencv import cv2
@@ -23,11 +22,7 @@ from edgecam.types import Pose
 
 Array = NDArray[Any]
 
-_WINDOW = np.ones((3, 3), np.uint8)  # a local maximum looks one cell around
 _PARTS = np.arange(COUNT)
-# Two logits at least this far apart, the lower at most _STEEP_LOGIT, never round to one score.
-_LOGIT_SLACK = 1e-3
-_STEEP_LOGIT = 8.0
 
 
 def decode_multiple_poses(
@@ -41,13 +36,13 @@ def decode_multiple_poses(
     nms_radius_px: float,
 ) -> tuple[Pose, ...]:
     """Poses in the order of their root scores; weak ghost poses are returned as published."""
-    indices, scores = _root_candidates(heatmaps, score_threshold)
+    indices, scores = root_candidates(heatmaps, score_threshold)
     height, width, _ = heatmaps.shape
     walker = _TreeWalker(height, width, stride, offsets, displacements)
     radius2 = (nms_radius_px / stride) ** 2
     walks: list[Array] = []
     # A pose uses up some five candidates: its own root and those that it suppresses.
-    for order in _in_heap_order(scores, 32 + 5 * max_poses):
+    for order in in_heap_order(scores, 32 + 5 * max_poses):
         roots, parts = np.divmod(indices[order], COUNT)
         points = walker.roots(roots, parts)
         taken = np.zeros(len(order), np.bool_)
@@ -74,86 +69,6 @@ def decode_single_pose(heatmaps: Array, offsets: Array, *, stride: int) -> Pose:
     yx += np.stack([flat[cells, part], flat[cells, part + COUNT]])
     best = scores[cells, part].astype(np.float64)
     return Pose(float(best.sum() / COUNT), yx[::-1].T.astype(np.float64), best)
-
-
-def _root_candidates(logits: Array, threshold: float) -> tuple[Array, Array]:
-    """Flat indices, rising, and float64 scores of the local maxima at or above ``threshold``.
-
-    The comparisons that count are between float32 scores, of which many logits may share one; a
-    generous comparison of logits first leaves few cells for which to compute them.
-    """
-    flat = logits.reshape(-1)
-    peak = cv2.dilate(logits, _WINDOW).reshape(-1)
-    likely = flat >= peak - np.float32(_LOGIT_SLACK)
-    likely |= flat >= np.float32(_STEEP_LOGIT)
-    likely &= flat >= np.float32(_logit_below(threshold))
-    indices = np.flatnonzero(likely)
-    scores, highest = scores_from_logits(np.stack((flat[indices], peak[indices])))
-    exact = scores.astype(np.float64)
-    keep = (scores >= highest) & (exact >= threshold)
-    return indices[keep], exact[keep]
-
-
-def _logit_below(score: float) -> float:
-    """A logit somewhat under every one whose float32 score reaches ``score``."""
-    low = min(score, 1.0) * (1.0 - 2e-7)
-    return math.log(low / (1.0 - low)) - 1e-4 if low > 0.0 else -math.inf
-
-
-def _in_heap_order(scores: Array, wanted: int) -> Iterator[Array]:
-    """Candidates' places, highest score first, ties as the published heap gives them out.
-
-    Yields about ``wanted`` first, then what is asked for beyond.
-    """
-    done = 0
-    while done < len(scores):
-        if wanted < len(scores):
-            high = np.flatnonzero(scores >= np.partition(scores, -wanted)[-wanted])
-        else:
-            high = np.arange(len(scores))
-        order = high[np.argsort(-scores[high])]
-        ordered = scores[order]
-        if (ordered[1:] == ordered[:-1]).any():
-            order = np.array(_dequeue(scores[high].tolist(), high.tolist(), len(scores)))
-        yield order[done:]
-        done = len(order)
-        wanted = 4 * done
-
-
-def _dequeue(scores: list[float], places: list[int], size: int) -> list[int]:
-    """``places`` as the published binary max-heap of ``size`` candidates hands them out.
-
-    Its array starts at 0, the parent of k is k // 2 and the children of k are 2k and 2k + 1, with
-    strict comparisons. Candidates not in ``places`` have lower scores: one low value stands for
-    them all, because what they do among themselves never moves a higher one.
-    """
-    heap = [-1.0] * size
-    place_of = dict(zip(map(id, scores), places, strict=True))  # each score is its own object
-    for score, place in zip(scores, places, strict=True):
-        k, parent = place, place >> 1
-        while k and heap[parent] < score:
-            heap[k] = heap[parent]
-            k = parent
-            parent >>= 1
-        heap[k] = score
-    order = []
-    for last in range(size - 2, size - 2 - len(places), -1):
-        order.append(place_of[id(heap[0])])
-        score = heap[0] = heap[last + 1]
-        k, child = 0, 0
-        while child <= last:
-            below = heap[child]
-            if child < last and below < heap[child + 1]:
-                child += 1
-                below = heap[child]
-            # The top is its own first child: staying there ends the walk.
-            if score >= below:
-                break
-            heap[k] = below
-            k = child
-            child += child
-        heap[k] = score
-    return order
 
 
 class _Tables:
