@@ -20,6 +20,7 @@ FLAGS: dict[str, str] = {
     "fit": "model.fit",
     "source": "source.url",
     "realtime": "source.realtime",
+    "loop": "source.loop",
     "wait_for_source": "source.wait",
     "broker": "mqtt.url",
     "username": "mqtt.username",

@@ -31,8 +31,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "runtime delegates preprocess overlay",
         "interpreter decoders homeassistant telemetry",
         "model probe inspection sources sinks",
-        "pipeline convert doctor evaluate",
-        "report run replay",
+        "pipeline convert evaluate follow",
+        "report run replay watch watch_table doctor",
         "cli commands __main__ probe_child",
     )
 )

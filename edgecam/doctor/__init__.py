@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgecam.doctor import inference, system, vision
+from edgecam.doctor import inference, network, system, vision
 from edgecam.doctor.finding import Check, Finding, fail
 from edgecam.settings import Settings
 from edgecam.types import EdgecamError
@@ -25,6 +25,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("model", inference.models),
     ("delegate", inference.delegates),
     ("edge tpu", inference.edgetpu),
+    ("broker", network.broker),
 )
 
 

@@ -80,7 +80,7 @@ class MqttSink:
         )
         self._network = NetworkThread(
             self.address,
-            _login(settings, self.topics, boot_id, environment),
+            login(settings, f"edgecam-{name}-{boot_id}", self.topics.availability, environment),
             tls_context(settings) if self.address.tls else None,
             self._delivery,
             self._faults,
@@ -178,9 +178,17 @@ def _is_plain(part: str) -> bool:
     return part.lower() == slug(part)
 
 
-def _login(
-    settings: MqttSettings, topics: Topics, boot_id: str, environment: Mapping[str, str]
+def login(
+    settings: MqttSettings,
+    client_id: str,
+    will_topic: str | None,
+    environment: Mapping[str, str] = os.environ,
 ) -> Login:
+    """The login that the settings ask for, with ``offline`` as the will if there is a topic.
+
+    Raises:
+        SettingsError: the password cannot be read, or has no user.
+    """
     password = read_password(settings.password_file, environment)
     if password is not None and settings.username is None:
         raise SettingsError(
@@ -189,10 +197,10 @@ def _login(
     if password is not None and password.warning:
         log.warning("%s", password.warning)
     return Login(
-        client_id=f"edgecam-{topics.name}-{boot_id}",
+        client_id=client_id,
         username=settings.username,
         password=password.secret if password else None,
-        will_topic=topics.availability,
+        will_topic=will_topic,
         will_payload=OFFLINE,
         keepalive_s=settings.keepalive_s,
     )

@@ -28,12 +28,12 @@ MessageCallback = Callable[[str, bytes, bool], None]
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How to introduce oneself; ``repr`` does not show the password."""
+    """How to introduce oneself; ``repr`` does not show the password. No topic, no will."""
 
     client_id: str
     username: str | None
     password: str | None
-    will_topic: str
+    will_topic: str | None
     will_payload: bytes
     keepalive_s: int
 
@@ -67,7 +67,8 @@ class Connection:
             protocol=MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
         )
-        client.will_set(login.will_topic, login.will_payload, qos=1, retain=True)
+        if login.will_topic is not None:
+            client.will_set(login.will_topic, login.will_payload, qos=1, retain=True)
         if login.username is not None:
             client.username_pw_set(login.username, login.password)
         if context is not None:

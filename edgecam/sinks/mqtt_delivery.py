@@ -35,7 +35,7 @@ class Delivery:
         self.events = events
         self.states = states
         self.results = results
-        self._availability_topic = availability_topic
+        self.availability_topic = availability_topic
         self._in_flight: dict[int, tuple[Outbox | RetainedStates | None, Message]] = {}
         self._announced = False
         self._events_from_s = 0.0
@@ -82,7 +82,7 @@ class Delivery:
         elif not self._announced:
             # Last, so that whoever sees online sees states of this run as well.
             self._announced = True
-            online = Message(self._availability_topic, ONLINE)
+            online = Message(self.availability_topic, ONLINE)
             self._send(connection, None, online, retain=True)
         else:
             return False

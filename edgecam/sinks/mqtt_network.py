@@ -190,7 +190,7 @@ class NetworkThread(threading.Thread):
         if not connection.writable:
             connection.give_up(Fault("network", f"{self._address}: stopped without an answer"))
             return
-        mid = connection.publish(self._login.will_topic, OFFLINE, 1, True)
+        mid = connection.publish(self._delivery.availability_topic, OFFLINE, 1, True)
         until_s = time.monotonic() + STOP_OFFLINE_S
         while connection.fault is None and time.monotonic() < until_s:
             if mid in connection.acknowledged:

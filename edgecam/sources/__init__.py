@@ -26,7 +26,7 @@ def open_source(settings: SourceSettings) -> Source:
 
         return open_network(settings)
     if scheme == "file":
-        return _open_file(unquote(urlsplit(url).path), settings)
+        return _open_recording(unquote(urlsplit(url).path), settings)
     if scheme:
         raise SourceError(f"source {scheme}:// is of no known kind; expected {KINDS}")
     if url.isdecimal() or url.startswith("/dev/"):
@@ -37,7 +37,15 @@ def open_source(settings: SourceSettings) -> Source:
         from edgecam.sources.picamera import open_picamera
 
         return open_picamera(settings)
-    return _open_file(url, settings)
+    return _open_recording(url, settings)
+
+
+def _open_recording(path: str, settings: SourceSettings) -> Source:
+    if not settings.loop:
+        return _open_file(path, settings)
+    from edgecam.sources.loop import Loop
+
+    return Loop(lambda: _open_file(path, settings))
 
 
 def _open_file(path: str, settings: SourceSettings) -> Source:
