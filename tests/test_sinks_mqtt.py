@@ -254,7 +254,7 @@ def test_a_message_above_the_brokers_limit_is_given_up_and_the_rest_delivered(
     sink = open_sink(broker.url)
     for i in range(5):
         sink.publish_event({"n": i, "text": "x" * (9000 if i == 2 else 1)})
-    assert wait_until(lambda: sink.report().outbox_messages == 0, timeout_s=30)
+    assert wait_until(lambda: sink.status().outbox_messages == 0, timeout_s=30)
     subscriber.wait_for("edgecam/front/event", 4)
     assert {json.loads(m.payload)["n"] for m in subscriber.of("edgecam/front/event")} == {
         0,
@@ -278,10 +278,10 @@ def test_two_instances_of_one_name_do_not_throw_each_other_out(mosquitto: Mosqui
 def test_status_says_why_there_is_no_connection(open_sink: Opener) -> None:
     port = free_port()
     sink = open_sink(f"mqtt://127.0.0.1:{port}")
-    assert wait_until(lambda: "refused" in (sink.report().reason or ""))
-    assert sink.report().state == "disconnected"
+    assert wait_until(lambda: "refused" in (sink.status().reason or ""))
+    assert sink.status().state == "disconnected"
     nameless = open_sink("mqtt://no-such-host.invalid")
-    assert wait_until(lambda: "cannot resolve" in (nameless.report().reason or ""))
+    assert wait_until(lambda: "cannot resolve" in (nameless.status().reason or ""))
 
 
 def test_a_stop_without_a_broker_is_quick_and_leaves_no_thread() -> None:

@@ -154,7 +154,7 @@ class MqttSink:
             return False
         return True
 
-    def report(self) -> MqttReport:
+    def status(self) -> MqttReport:
         """For telemetry: whether the broker is there, why not, and what waits."""
         fault = self._network.fault
         return MqttReport(
