@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from edgecam.messages import Topics
+from edgecam.messages import PERSON, Topics
 from edgecam.wire import ResultMessage, Telemetry
 
 RATE_WINDOW_S = 3.0
@@ -40,6 +40,11 @@ class Summary:
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
 
 
+def people_in(result: ResultMessage) -> int:
+    """Poses, or boxes of people where a box model sees more of them."""
+    return max(len(result.poses), sum(box.label == PERSON for box in result.detections))
+
+
 class Watch:
     """Takes an instance's messages, on any thread, and says what they add up to."""
 
@@ -65,13 +70,13 @@ class Watch:
                 self._telemetry = self._reports.decode(payload)
             elif topic == self.topics.availability:
                 self._available = payload.decode()
-            elif topic.startswith(self.topics.count("")):
+            elif topic.startswith(f"{self.topics.base}/count/"):
                 self._counts[topic.rpartition("/")[2]] = int(payload)
 
     def _take_result(self, result: ResultMessage, now_s: float) -> None:
         self._last = result
         self._arrivals_s.append(now_s)
-        summary, people = self.summary, len(result.poses)
+        summary, people = self.summary, people_in(result)
         summary.results += 1
         summary.fewest = people if summary.fewest is None else min(summary.fewest, people)
         summary.most = max(summary.most, people)
@@ -90,7 +95,7 @@ class Watch:
                 available=self._available,
                 results=self.summary.results,
                 fps=(len(arrivals_s) - 1) / span_s if span_s > 0 else 0.0,
-                people=len(last.poses) if last else None,
+                people=people_in(last) if last else None,
                 boxes=len(last.detections) if last else None,
                 latency_ms=last.age_ms if last and isinstance(last.age_ms, float) else None,
                 age_s=now_s - arrivals_s[-1] if arrivals_s else None,

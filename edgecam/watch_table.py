@@ -36,7 +36,7 @@ def table(shown: Snapshot) -> Table:
     made.add_row("availability", shown.available or "starting")
     made.add_row("results", str(shown.results))
     made.add_row("frames per second", f"{shown.fps:.1f}")
-    made.add_row("people (poses)", "" if shown.people is None else str(shown.people))
+    made.add_row("people", "" if shown.people is None else str(shown.people))
     made.add_row("boxes", "" if shown.boxes is None else str(shown.boxes))
     for label, number in sorted(shown.counts.items()):
         made.add_row(f"count/{label}", str(number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,3 +42,18 @@ def subscriber(mosquitto: Mosquitto) -> Iterator[Subscriber]:
     everything = Subscriber(mosquitto.port).ready()
     yield everything
     everything.close()
+
+
+@pytest.fixture(scope="session")
+def tflite_runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tflite-runtime 2.14 in it, which this environment need not have."""
+    if sys.version_info >= (3, 12):
+        pytest.skip("tflite-runtime has no wheels for Python 3.12 and later")
+    folder = tmp_path_factory.mktemp("tflite-runtime")
+    command = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--target", str(folder)]
+    done = subprocess.run(
+        [*command, "tflite-runtime==2.14.0"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"tflite-runtime cannot be installed: {done.stderr.strip()[-200:]}")
+    return folder

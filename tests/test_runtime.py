@@ -72,22 +72,6 @@ def test_a_runtime_that_does_not_import_is_named(only_numpy: Path) -> None:
     assert "_missing_native_part" in done.stderr
 
 
-@pytest.fixture(scope="module")
-def tflite_runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if sys.version_info >= (3, 12):
-        pytest.skip("tflite-runtime has no wheels for Python 3.12 and later")
-    if installed("tflite-runtime"):
-        return SITE
-    folder = tmp_path_factory.mktemp("tflite-runtime")
-    command = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--target", str(folder)]
-    done = subprocess.run(
-        [*command, "tflite-runtime==2.14.0"], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"tflite-runtime cannot be installed: {done.stderr.strip()[-200:]}")
-    return folder
-
-
 @pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="this environment has NumPy 1")
 class TestTfliteRuntimeBesideNumpy2:
     def test_alone_it_is_refused_with_the_remedy(

@@ -133,8 +133,9 @@ def command(model: tuple[str, ...], max_frames: int | None, port: int | None) ->
         raise EdgecamError(f"no bundled models in {bundled.directory()}; install edgecam again")
     watch = Watch(NAME)
     with EmbeddedBroker(port) as broker, tempfile.TemporaryFile() as errors:
-        click.echo(f"clip {bundled.clip().name}, models {', '.join(models)}, broker {broker.url}")
-        click.echo(f"follow it: mosquitto_sub -h 127.0.0.1 -p {broker.port} -v -t 'edgecam/#'")
+        names = ", ".join(bundled.resolve(name).name for name in models)
+        click.echo(f"clip {bundled.clip().name}; models {names}")
+        click.echo(f"look on: mosquitto_sub -h 127.0.0.1 -p {broker.port} -v -t 'edgecam/#'")
         follower = Follower(
             MqttSettings(url=broker.url),
             f"edgecam/{NAME}/#",

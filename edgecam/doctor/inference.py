@@ -27,13 +27,10 @@ def runtimes(settings: Settings) -> Iterator[Finding]:
 
     from edgecam import runtime
 
-    found, faults = runtime.survey()
-    if found is None:
-        runtime.find()
-    for fault in faults:
+    found = runtime.find()
+    for fault in runtime.survey()[1]:
         text, _, remedy = fault.partition("; ")
         yield warn("runtime", text, remedy)
-    assert found is not None
     text = f"{found.name} {found.version}, NumPy {np.__version__}"
     if found.name == "tflite-runtime" and platform.machine() == "x86_64":
         remedy = "pip uninstall tflite-runtime, unless you want it for comparison"

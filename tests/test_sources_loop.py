@@ -1,0 +1,31 @@
+"""A recording that begins again at its end."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import numpy as np
+
+from edgecam import bundled
+from edgecam.settings import SourceSettings
+from edgecam.sources import open_source
+
+
+def test_counts_on_over_the_end_and_shows_the_same_pictures_again() -> None:
+    source = open_source(SourceSettings(url=str(bundled.clip()), loop=True))
+    frames = list(itertools.islice(source.frames(), 203))
+    source.close()
+    assert [frame.sequence for frame in frames] == list(range(203))
+    assert frames[100].media_time_s == frames[0].media_time_s
+    assert np.array_equal(frames[102].image, frames[2].image)
+    assert not np.array_equal(frames[2].image, frames[50].image)
+    assert source.status().faults == {"laps": 2}
+    assert not source.live
+
+
+def test_ends_when_closed_from_another_thread() -> None:
+    source = open_source(SourceSettings(url=str(bundled.clip()), loop=True, realtime=True))
+    assert source.live
+    threading.Timer(0.3, source.close).start()
+    assert 1 <= len(list(source.frames())) <= 6
