@@ -64,7 +64,7 @@ class SourceSettings(Section, frozen=True):
         bool, Meta(description="start without the camera and wait for it; for a service")
     ] = False
     open_timeout_s: Annotated[Seconds, Meta(description="to open a stream")] = 5.0
-    read_timeout_s: Annotated[Seconds, Meta(description="without a frame until offline")] = 4.0
+    read_timeout_s: Annotated[Seconds, Meta(description="without a frame until offline")] = 3.5
     backoff_min_s: Annotated[Seconds, Meta(description="first wait before reopening")] = 1.0
     backoff_max_s: Annotated[Seconds, Meta(description="longest wait before reopening")] = 30.0
     frozen_after_s: Annotated[

@@ -18,7 +18,7 @@ PROBE_TIMEOUT_S = 1.0
 # OpenCV takes FFmpeg's options from the environment alone, at each opening: RTSP over TCP, as UDP
 # loses packets and shows grey for them; and no counting of frames to learn the rate, which takes
 # a second and a half. (``fflags;nobuffer`` is left out: it throws the first pictures away.)
-OPTIONS = "rtsp_transport;tcp|fpsprobesize;0|analyzeduration;1000000"
+OPTIONS = "rtsp_transport;tcp|fpsprobesize;0|analyzeduration;500000"
 # OpenCV says the same of a picture that cannot be decoded and of the end of the stream.
 READS_BEFORE_THE_END = 16
 
@@ -82,11 +82,12 @@ class FfmpegCapture:
         began_s = time.monotonic()
         for _ in range(READS_BEFORE_THE_END):
             whole, image = self._capture.read()
+            # When its time is up FFmpeg may still give the half picture that it has.
+            if time.monotonic() - began_s >= self._read_timeout_s:
+                raise StreamError("silent", f"no picture for {self._read_timeout_s:g} s")
             if whole:
                 decoded: Image = image
                 return decoded
-            if time.monotonic() - began_s >= self._read_timeout_s:
-                raise StreamError("silent", f"no picture for {self._read_timeout_s:g} s")
         raise StreamError("closed", "the server ended the stream")
 
     def close(self) -> None:

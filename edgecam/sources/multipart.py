@@ -46,18 +46,20 @@ class MultipartReader:
             raise StreamError("closed", "the server ended the stream")
         del self._buffer[: end + 1]
 
-    def _headers(self) -> bytes:
+    def _headers(self) -> list[bytes]:
         """Header lines up to the empty one."""
+        lines: list[bytes] = []
         while True:
-            for empty in (b"\r\n\r\n", b"\n\n"):
-                end = self._buffer.find(empty)
-                if end >= 0:
-                    return self._take(end + len(empty))
-            self._more(MAX_HEADER_BYTES)
+            while (end := self._buffer.find(b"\n")) < 0:
+                self._more(MAX_HEADER_BYTES)
+            line = self._take(end + 1).strip()
+            if not line:
+                return lines
+            lines.append(line)
 
     @staticmethod
-    def _content_length(headers: bytes) -> int | None:
-        for line in headers.splitlines():
+    def _content_length(headers: list[bytes]) -> int | None:
+        for line in headers:
             name, _, value = line.partition(b":")
             if name.strip().lower() == b"content-length" and value.strip().isdigit():
                 length = int(value)

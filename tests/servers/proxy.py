@@ -1,7 +1,8 @@
 """A TCP proxy on loopback that breaks what passes through it as its standard input says.
 
 Modes: good, mute (accepts, passes nothing on), stall (passes nothing more from the server),
-drip (a byte at a time from the server), close (ends each connection after 20 kB), refuse.
+drip (a byte at a time from the server), close (ends each connection after 20 kB), refuse,
+hush (of each connection only the server's first words).
 The first argument is the port it stands before.
 """
 
@@ -41,7 +42,7 @@ class Proxy:
             self.listener = None
         elif mode != "refuse" and self.listener is None:
             self.listen()
-        if mode == "refuse" or was in ("drip", "stall"):
+        if mode == "refuse" or was in ("drip", "stall", "hush"):
             self.cut()
 
     def cut(self) -> None:
@@ -77,7 +78,7 @@ class Proxy:
         passed = 0
         try:
             while data := source.recv(4096):
-                while self.mode == "mute" or (from_server and self.mode == "stall"):
+                while self.holds(from_server, passed):
                     time.sleep(0.05)
                 if from_server and self.mode == "drip":
                     self.drip(data, sink)
@@ -93,6 +94,11 @@ class Proxy:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 continue
+
+    def holds(self, from_server: bool, passed: int) -> bool:
+        if self.mode == "mute":
+            return True
+        return from_server and (self.mode == "stall" or (self.mode == "hush" and passed > 0))
 
     def drip(self, data: bytes, sink: socket.socket) -> None:
         for offset in range(len(data)):

@@ -1,0 +1,251 @@
+"""Live sources through real faults: seen in time, told with a reason, and over soon after."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edgecam.settings import SourceSettings
+from edgecam.sources import open_source
+from tests.servers import Server
+from tests.servers.viewer import Viewer, seconds_until
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+SEEN_WITHIN_S = 5.0
+BACK_WITHIN_S = 3.0
+OUTAGE_S = 8.0
+SECRET = "s3cret"
+
+
+@dataclass
+class Story:
+    """What one fault looked like from the consumer's side."""
+
+    seen_s: float
+    reason: str
+    last_reason: str | None
+    back_s: float
+    online_s: float
+    reconnects: int
+    faults: dict[str, int]
+    closed_s: float
+
+
+def live_through(server: Server, mode: str, url: str, outage_s: float = OUTAGE_S) -> Story:
+    """Watch a healthy stream with the default settings, break it, mend it."""
+    viewer = Viewer(open_source(SourceSettings(url=url)))
+    assert viewer.wait_for_frames(5, 10) < 10, "no healthy stream to begin with"
+    began_s = time.monotonic()
+    server.tell(mode)
+    seen_s = viewer.wait_for_state("offline", 10)
+    reason = viewer.source.status().reason or ""
+    time.sleep(max(0.0, outage_s - (time.monotonic() - began_s)))
+    last_reason = viewer.source.status().reason
+    server.tell("good")
+    back_s = viewer.wait_for_frames(3, 40)
+    online_s = viewer.wait_for_state("online", 5)
+    viewer.wait_for_frames(20, 5)  # it must also last
+    status = viewer.source.status()
+    assert status.state == "online"
+    closed_s = viewer.close()
+    faults = dict(status.faults)
+    return Story(seen_s, reason, last_reason, back_s, online_s, status.reconnects, faults, closed_s)
+
+
+def check(story: Story) -> None:
+    assert story.seen_s <= SEEN_WITHIN_S
+    assert story.reason
+    assert story.back_s <= BACK_WITHIN_S
+    assert story.online_s <= 1.0
+    assert story.reconnects >= 1
+    assert sum(story.faults.values()) >= 1
+    assert story.closed_s < 1.0
+
+
+def gstreamer() -> bool:
+    ask = "import gi; gi.require_version('GstRtspServer', '1.0')"
+    command = [SYSTEM_PYTHON, "-c", ask]
+    found = Path(SYSTEM_PYTHON).exists()
+    return found and not subprocess.run(command, capture_output=True, check=False).returncode
+
+
+@pytest.fixture(scope="module")
+def rtsp() -> Iterator[Server]:
+    if not gstreamer():
+        pytest.skip("GStreamer's RTSP server is absent: apt install gir1.2-gst-rtsp-server-1.0")
+    with Server("rtsp.py", python=SYSTEM_PYTHON) as server:
+        yield server
+
+
+def mjpeg_story(mode: str) -> Story:
+    with Server("mjpeg.py") as server:
+        url = f"http://eva:{SECRET}%2F%40@127.0.0.1:{server.port}/digest"
+        return live_through(server, mode, url)
+
+
+def rtsp_story(port: int, mode: str) -> Story:
+    with Server("proxy.py", [str(port)]) as proxy:
+        url = f"rtsp://eva:{SECRET}@127.0.0.1:{proxy.port}/locked"
+        return live_through(proxy, mode, url)
+
+
+def all_at_once(run: dict[str, object]) -> dict[str, Story]:
+    """The faults side by side, as each is mostly waiting; anything logged is free of secrets."""
+    seen: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("edgecam").addHandler(handler)
+    logging.getLogger("edgecam").setLevel(logging.DEBUG)
+    with ThreadPoolExecutor(len(run)) as pool:
+        futures = {mode: pool.submit(start) for mode, start in run.items()}  # type: ignore[arg-type]
+        stories = {mode: future.result() for mode, future in futures.items()}
+    logging.getLogger("edgecam").removeHandler(handler)
+    assert any("offline" in line for line in seen)
+    assert any("back after" in line for line in seen)
+    told = seen + [repr(story) for story in stories.values()]
+    assert not [line for line in told if SECRET in line]
+    for mode, story in stories.items():
+        print(f"{mode}: {story}")
+    return stories
+
+
+def test_mjpeg_faults() -> None:
+    modes = ("mute", "stall", "drip", "close", "refuse")
+    stories = all_at_once({mode: lambda mode=mode: mjpeg_story(mode) for mode in modes})
+    for story in stories.values():
+        check(story)
+    assert "refuses connections" in (stories["refuse"].last_reason or "")
+    assert stories["drip"].faults.get("silent") == 1
+    assert stories["close"].faults["closed"] >= 2
+
+
+def test_rtsp_faults(rtsp: Server) -> None:
+    modes = ("mute", "stall", "drip", "close", "refuse", "hush")
+    stories = all_at_once({mode: lambda mode=mode: rtsp_story(rtsp.port, mode) for mode in modes})
+    for story in stories.values():
+        check(story)
+    assert "refuses connections" in (stories["refuse"].last_reason or "")
+    assert "says nothing" in (stories["mute"].last_reason or "")
+    for mode in ("mute", "stall", "drip", "hush"):
+        assert stories[mode].faults["silent"] == 1, mode
+        assert stories[mode].reconnects == 1, mode
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["mute", "stall", "refuse"])
+def test_return_is_prompt_after_a_long_outage(rtsp: Server, mode: str) -> None:
+    with (
+        Server("mjpeg.py") as camera,
+        Server("proxy.py", [str(rtsp.port)]) as proxy,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        url = f"http://127.0.0.1:{camera.port}/stream"
+        one = pool.submit(live_through, camera, mode, url, 110.0)
+        url = f"rtsp://127.0.0.1:{proxy.port}/h264"
+        two = pool.submit(live_through, proxy, mode, url, 110.0)
+        for story in (one.result(), two.result()):
+            print(mode, story)
+            check(story)
+
+
+def test_stopped_server_process_is_noticed_and_its_return_too() -> None:
+    with Server("mjpeg.py") as server:
+        viewer = Viewer(open_source(SourceSettings(url=f"http://127.0.0.1:{server.port}/stream")))
+        assert viewer.wait_for_frames(3, 5) < 5
+        server.signal(signal.SIGSTOP)
+        assert viewer.wait_for_state("offline", 10) <= SEEN_WITHIN_S
+        server.signal(signal.SIGCONT)
+        assert viewer.wait_for_frames(3, 10) <= BACK_WITHIN_S
+        viewer.close()
+
+
+def resident_kib() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise AssertionError("no VmRSS")
+
+
+def grow(url: str, times: int, server: Server, mode: str) -> tuple[int, int, int]:
+    """RSS in KiB, descriptors and threads gained from the tenth reconnect to the last."""
+    fast = SourceSettings(url=url, backoff_min_s=0.05, backoff_max_s=0.05)
+    viewer = Viewer(open_source(fast))
+    assert viewer.wait_for_frames(3, 10) < 10
+    server.tell(mode)
+
+    def reconnected(count: int) -> bool:
+        return viewer.source.status().reconnects >= count
+
+    def measure() -> tuple[int, int, int]:
+        gc.collect()
+        return resident_kib(), len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    assert seconds_until(lambda: reconnected(times // 10), 120) < 120
+    before = measure()
+    assert seconds_until(lambda: reconnected(times), 600) < 600
+    after = measure()
+    viewer.close()
+    rss, files, threads = (late - early for late, early in zip(after, before, strict=True))
+    print(f"{times} reconnects: {rss:+d} KiB, {files:+d} descriptors, {threads:+d} threads")
+    return rss, files, threads
+
+
+def test_reconnecting_costs_nothing_for_mjpeg() -> None:
+    with Server("mjpeg.py") as server:
+        url = f"http://127.0.0.1:{server.port}/stream"
+        rss, files, threads = grow(url, 100, server, "close")
+    assert rss < 10 * 1024
+    assert files <= 2
+    assert threads <= 0
+
+
+@pytest.mark.long
+def test_reconnecting_costs_nothing_for_rtsp(rtsp: Server) -> None:
+    with Server("proxy.py", [str(rtsp.port)]) as proxy:
+        url = f"rtsp://127.0.0.1:{proxy.port}/h264"
+        rss, files, threads = grow(url, 100, proxy, "close")
+    assert rss < 10 * 1024
+    assert files <= 2
+    assert threads <= 0
+
+
+STUCK = """
+import sys, time
+from edgecam.settings import SourceSettings
+from edgecam.sources import open_source
+source = open_source(SourceSettings(url=sys.argv[1], wait=True, open_timeout_s=60))
+time.sleep(1.5)
+began_s = time.monotonic()
+source.close()
+print(time.monotonic() - began_s, flush=True)
+"""
+
+
+def test_process_ends_while_an_opening_is_stuck_in_native_code(rtsp: Server) -> None:
+    with Server("proxy.py", [str(rtsp.port)]) as proxy:
+        proxy.tell("hush")  # greets, so that it is opened, and then says nothing
+        began_s = time.monotonic()
+        url = f"rtsp://127.0.0.1:{proxy.port}/h264"
+        run = subprocess.run(
+            [sys.executable, "-c", STUCK, url],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        took_s = time.monotonic() - began_s
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) < 1.0
+    assert took_s < 1.5 + 5.0
