@@ -5,8 +5,9 @@ and watches the clock, so that a call stuck in native code is noticed and never 
 
 Coming back: before each attempt, and once a second between attempts, the endpoint is *probed*
 (a device node, a TCP connection and a greeting: cheap, a second at most). One that begins to
-answer is opened at once. One that answers and still gives no picture is tried again after
-``backoff_min_s`` during the first minute, then at doubling waits up to ``backoff_max_s``.
+answer is opened at once. One that answers and still gives no picture is tried again
+``backoff_min_s`` after the last attempt began during the first minute, then at doubling
+distances up to ``backoff_max_s``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from edgecam.types import Frame, Image, SourceError, SourceStatus
 
 PROBE_EVERY_S = 1.0
 STEADY_RETRY_S = 60.0
+SHORTEST_WAIT_S = 0.1
 LOG_SAME_FAULT_EVERY_S = 60.0
 CLOSE_WAIT_S = 0.5
 FROZEN_SAMPLES = 64
@@ -111,12 +113,13 @@ class LiveSource:
 
     def _read_for_ever(self) -> None:
         while not self._closed.is_set():
+            began_s = time.monotonic()
             try:
                 self._endpoint.probe()
                 self._read()
             except StreamError as error:
                 self._go_offline(error.kind, error.reason)
-            self._wait_before_retry()
+            self._wait_before_retry(began_s)
 
     def _read(self) -> None:
         capture = self._endpoint.open(self._count)
@@ -131,9 +134,10 @@ class LiveSource:
         finally:
             capture.close()
 
-    def _wait_before_retry(self) -> None:
+    def _wait_before_retry(self, began_s: float) -> None:
         """Wait as the module says; return early when the endpoint begins to answer."""
-        until_s = time.monotonic() + self._outage.next_wait_s()
+        soonest_s = time.monotonic() + SHORTEST_WAIT_S
+        until_s = max(soonest_s, began_s + self._outage.next_wait_s())
         answered = True
         while (left_s := until_s - time.monotonic()) > 0:
             if self._closed.wait(min(PROBE_EVERY_S, left_s)):
