@@ -135,12 +135,20 @@ class LiveSource:
             capture.close()
 
     def _wait_before_retry(self, began_s: float) -> None:
-        """Wait as the module says; return early when the endpoint begins to answer."""
-        soonest_s = time.monotonic() + SHORTEST_WAIT_S
-        until_s = max(soonest_s, began_s + self._outage.next_wait_s())
-        answered = True
-        while (left_s := until_s - time.monotonic()) > 0:
-            if self._closed.wait(min(PROBE_EVERY_S, left_s)):
+        """Wait as the module says; return early when the endpoint begins to answer.
+
+        Attempts and probes keep their distance from beginning to beginning: one that waited for
+        its time-out has waited already.
+        """
+        until_s = began_s + self._outage.next_wait_s()
+        probed_s, answered = began_s, True
+        while True:
+            now_s = time.monotonic()
+            next_s = min(probed_s + PROBE_EVERY_S, until_s)
+            if self._closed.wait(max(SHORTEST_WAIT_S, next_s - now_s)):
+                return
+            probed_s = time.monotonic()
+            if probed_s >= until_s:
                 return
             try:
                 self._endpoint.probe()
