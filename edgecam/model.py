@@ -111,7 +111,7 @@ class Model:
     """A model ready to run; ``stage`` may run beside ``invoke`` of the frame before.
 
     ``name`` is the file's stem. ``delegate`` says what really runs it. ``labels`` are the names of
-    its classes as the label file lists them, None where there is none.
+    its classes as the label file lists them, None where there is none. ``fit`` is never auto.
 
     Raises:
         ModelError: the file, its card, its labels or its size do not fit, or no family knows it.
@@ -145,7 +145,8 @@ class Model:
         _, height, width, channels = self.interpreter.inputs[0].shape
         if channels != 3:
             raise ModelError(f"{path}: expected 3 colour channels, found {channels}")
-        self.stager = Stager(height, width, settings.fit)
+        self.fit = self.decoder.fit if settings.fit == "auto" else settings.fit
+        self.stager = Stager(height, width, self.fit)
         self._fill = filler(
             self.interpreter.inputs[0],
             tflite_metadata.normalization(self._metadata, str(path)),

@@ -47,7 +47,7 @@ _CONFIG = click.option(
 _MODEL = (
     click.option("-m", "--model", multiple=True, help="File or bundled name; may be repeated."),
     click.option("--input-size", help="HEIGHTxWIDTH of a PoseNet, sides 16n+1."),
-    click.option("--fit", help="How a frame fills the input: letterbox or stretch."),
+    click.option("--fit", help="How a frame fills the input: auto, letterbox or stretch.  [auto]"),
     click.option("--labels", help="Label file, one per line, or .pbtxt."),
     click.option("--delegate", help="auto, cpu, edgetpu, gpu, nnapi or PATH[:key=value,...]."),
     click.option(

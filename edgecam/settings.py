@@ -38,8 +38,9 @@ class ModelSettings(Section, frozen=True):
         Literal["auto", "tfjs", "coral"], Meta(description="PoseNet decoding rules")
     ] = "auto"
     fit: Annotated[
-        Literal["letterbox", "stretch"], Meta(description="how a frame fills the model input")
-    ] = "letterbox"
+        Literal["auto", "letterbox", "stretch"],
+        Meta(description="how a frame fills the model input; auto is what suits its family"),
+    ] = "auto"
 
 
 class SourceSettings(Section, frozen=True):

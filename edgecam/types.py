@@ -208,7 +208,8 @@ class Decoder(Protocol):
 
     ``family`` names it, ``why`` says by what it was recognised, ``outputs`` are the indices
     (into the model's output list) of the tensors that ``__call__`` wants, in its order.
-    ``normalization`` is what the family wants of a float input whose file says nothing.
+    ``normalization`` is what the family wants of a float input whose file says nothing. ``fit``
+    is the key of ``geometry.FITS`` that finds most, measured with ``edgecam eval``.
     """
 
     @property
@@ -222,6 +223,9 @@ class Decoder(Protocol):
 
     @property
     def normalization(self) -> Normalization: ...
+
+    @property
+    def fit(self) -> str: ...
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         """Decode float32 ``tensors`` (dequantised, batch of one kept) in model-input pixels."""

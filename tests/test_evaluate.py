@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from edgecam.cli import cli
 from edgecam.evaluate import bench, coco
+from edgecam.model import Model
 from edgecam.settings import InferenceSettings, ModelSettings
 from edgecam.types import Box, Decoded, Detection, Pose
 
@@ -23,6 +24,7 @@ MINI = SHARED / "coco-mini"
 SSD = SHARED / "models" / "ssd_mobilenet_v1_coco_quant_postprocess.tflite"
 SSD_LABELS = SHARED / "models" / "ssd_mobilenet_v1_coco_labels.txt"
 MOVENET = SHARED / "models" / "movenet_single_pose_lightning_ptq.tflite"
+POSENET = SHARED / "models" / "posenet_mobilenet_v1_075_353_481_quant.tflite"
 needs_shared = pytest.mark.skipif(not MINI.is_dir(), reason=f"no pictures at {MINI}")
 
 PEOPLE = 3
@@ -179,3 +181,22 @@ def test_evaluates_models_side_by_side() -> None:
         assert row["invoke_ms"] > 0.0
     table = CliRunner().invoke(cli, [*arguments, "--annotations", str(annotations)])
     assert f"{100 * rows[0]['ap']:.1f}" in table.stdout
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("model", "size", "fit"),
+    [
+        (MOVENET, None, "stretch"),
+        (SSD, None, "stretch"),
+        (POSENET, None, "letterbox"),
+        (POSENET, "257x257", "stretch"),
+    ],
+)
+def test_each_family_fills_its_input_as_it_finds_most(
+    model: Path, size: str | None, fit: str
+) -> None:
+    settings = ModelSettings(path=str(model), input_size=size)
+    assert Model(settings, InferenceSettings(probe=False)).fit == fit
+    letterboxed = ModelSettings(path=str(model), input_size=size, fit="letterbox")
+    assert Model(letterboxed, InferenceSettings(probe=False)).fit == "letterbox"

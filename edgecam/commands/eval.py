@@ -43,8 +43,8 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...])
 )
 @click.option(
     "--fit",
-    type=click.Choice(["letterbox", "stretch", "both"]),
-    default="letterbox",
+    type=click.Choice(["auto", "letterbox", "stretch", "both"]),
+    default="auto",
     show_default=True,
     help="How a picture fills the input.",
 )

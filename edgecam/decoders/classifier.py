@@ -36,6 +36,7 @@ class Classifier:
     labels: tuple[str, ...] | None
     probabilities: bool | None
     family: str = "classifier"
+    fit: str = "letterbox"
     normalization: Normalization = MINUS_ONE_TO_ONE
     outputs: tuple[int, ...] = (0,)
 

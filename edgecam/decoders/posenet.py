@@ -31,6 +31,13 @@ from edgecam.types import (
 
 STRIDES = (8, 16, 32)
 
+# From this side on the aspect that PoseNet was trained on is worth more than the pixels that a
+# letterbox takes away. AP on COCO pictures, MobileNet 0.75, stretched against letterboxed, by
+# TensorFlow.js' and Coral's rules: 257x257 12.2/9.6 and 13.2/10.1, 321x433 20.8/20.0, 353x481
+# 21.1/19.9 and 22.5/22.6 (Coral's uint8 model 15.9/18.2 and 17.0/21.2), 481x641 25.2/27.0 and
+# 27.2/27.5.
+_LETTERBOX_FROM_PX = 353
+
 _HEATMAPS, _OFFSETS, _ONE_WAY, _BOTH_WAYS = COUNT, 2 * COUNT, 2 * len(EDGES), 4 * len(EDGES)
 _FORWARD = re.compile(r"fwd|forward")
 _BACKWARD = re.compile(r"bwd|backward")
@@ -41,6 +48,7 @@ class PoseNet:
     """Bound to one model; ``outputs`` are heatmaps, offsets and one or two displacements.
 
     ``rules``: tfjs or coral. ``probabilities``: the heatmaps went through a sigmoid already.
+    ``fit``: what suits its input size.
     """
 
     outputs: tuple[int, ...]
@@ -48,6 +56,7 @@ class PoseNet:
     rules: str
     why: str
     probabilities: bool = False
+    fit: str = "letterbox"
     family: str = "posenet"
     normalization: Normalization = MINUS_ONE_TO_ONE
 
@@ -115,6 +124,7 @@ def recognise(
         why=f"heatmaps, offsets and displacements on {grid[0]}x{grid[1]} cells; {how}; "
         f"{rules} rules",
         probabilities=bool(holds_probabilities(heatmap, context.output_op(heatmaps[0]))),
+        fit="letterbox" if min(size) >= _LETTERBOX_FROM_PX else "stretch",
     )
 
 

@@ -65,6 +65,7 @@ class PostProcessedSsd:
     labels: tuple[str, ...] | None
     told: bool
     family: str = "ssd"
+    fit: str = ssd_raw.FIT
     normalization: Normalization = MINUS_ONE_TO_ONE
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:

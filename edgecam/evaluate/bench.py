@@ -114,7 +114,7 @@ def evaluate(
         model=model.name,
         family=model.decoder.family,
         input=f"{model.stager.height_px}x{model.stager.width_px}",
-        fit=settings.fit,
+        fit=model.fit,
         decoder=settings.decoder if is_posenet else None,
         metric=metric,
         categories=len(categories),
