@@ -21,6 +21,8 @@ from edgecam.runtime import find
 from edgecam.tflite_file import read
 from edgecam.types import RAW_PIXELS
 
+pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
+
 F32 = NDArray[np.float32]
 RNG = np.random.default_rng(7)
 

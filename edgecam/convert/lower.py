@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from edgecam.convert import shapes as shape_ops
+import numpy as np
+
+from edgecam.convert.evaluate import OPERATIONS, fold_constants, results
 from edgecam.convert.fold import simplify
-from edgecam.convert.graph import ConvertError, Graph
+from edgecam.convert.graph import ConvertError, Graph, Node
 from edgecam.convert.lite import LiteModel, Shape
 from edgecam.convert.lowering import Lowering
 from edgecam.convert.ops import LOWERINGS
@@ -25,7 +27,7 @@ def lower(
             or does not fit the input shapes.
     """
     originals = graph.outputs
-    graph = simplify(graph)
+    graph = simplify(fold_constants(graph))
     # An output may have got another node's name on the way.
     given = dict(names or {})
     given |= {
@@ -42,11 +44,7 @@ def lower(
         if node.name in graph.inputs:
             continue
         try:
-            value = shape_ops.evaluate(node, lowering.known, lowering.shape)
-            if value is not None:
-                lowering.known[node.name] = value
-            else:
-                LOWERINGS[node.op](lowering, node)
+            _take(lowering, node)
         except (IndexError, KeyError, ValueError, TypeError) as error:
             raise ConvertError(
                 f"{node.op} {node.name!r} is malformed: its inputs, attributes and shapes do not "
@@ -56,14 +54,27 @@ def lower(
     return lowering.model
 
 
+def _take(lowering: Lowering, node: Node) -> None:
+    """Compute the node now if it needs no picture, as with a static shape, else lower it."""
+    if node.op == "Shape":
+        lowering.known[node.name] = np.array(lowering.shape(node.inputs[0]), np.int32)
+    elif node.op in OPERATIONS and all(name in lowering.known for name in node.inputs):
+        lowering.known |= results(node, lowering.known)
+    else:
+        LOWERINGS[node.op](lowering, node)
+
+
 def _refuse_unknown(graph: Graph) -> None:
-    unknown = Counter(
-        node.op
-        for node in graph.nodes
-        if node.op not in LOWERINGS
-        and node.op not in shape_ops.EVALUATED
-        and node.name not in graph.inputs
-    )
+    static = {*graph.constants}
+    unknown: Counter[str] = Counter()
+    for node in graph.nodes:
+        is_static = node.op == "Shape" or all(name.split(":")[0] in static for name in node.inputs)
+        if node.name in graph.inputs:
+            continue
+        if is_static and node.op in OPERATIONS:
+            static.add(node.name)
+        elif node.op not in LOWERINGS:
+            unknown[node.op] += 1
     if unknown:
         found = ", ".join(f"{op} ({count})" for op, count in sorted(unknown.items()))
         raise ConvertError(f"the graph holds ops that cannot be converted: {found}")

@@ -1,0 +1,79 @@
+"""``edgecam convert``: a published model to a .tflite file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgecam.types import Normalization
+
+
+@click.command("convert")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File.")
+@click.option("--size", help="HEIGHTxWIDTH of the input.  [PoseNet: 257x257]")
+@click.option(
+    "--quantize",
+    type=click.Choice(["none", "fp16"]),
+    default="none",
+    show_default=True,
+    help="Weights: none leaves float32.",
+)
+@click.option("--mean", help="What the network subtracts from a 0..255 pixel: one or three values.")
+@click.option("--std", help="What it divides by then: one or three values.")
+def command(
+    source: Path, output: Path, size: str | None, quantize: str, mean: str | None, std: str | None
+) -> None:
+    """Make a .tflite of SOURCE.
+
+    SOURCE is a TensorFlow.js graph model (model.json) or one of Coral's PoseNet files whose
+    decoder op no runtime has (it is cut off).
+
+    \b
+    edgecam convert model.json --size 353x481 --quantize fp16 -o posenet.tflite
+    edgecam convert posenet_..._quant_decoder.tflite -o plain.tflite
+    """
+    from edgecam.convert.conversion import Options, convert, write_whole
+
+    options = Options(_size(size), quantize == "fp16", _normalization(mean, std))
+    converted = convert(source, options)
+    write_whole(output, converted.data)
+    for note in converted.notes:
+        click.echo(f"edgecam: {note}", err=True)
+    click.echo(f"{output}: {len(converted.data) / 1e6:.2f} MB", err=True)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise click.BadParameter(f"{text!r}: expected HEIGHTxWIDTH, as in 353x481")
+    return int(height), int(width)
+
+
+def _normalization(mean: str | None, std: str | None) -> Normalization | None:
+    from edgecam.types import Normalization
+
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None:
+        raise click.UsageError("--mean and --std go together")
+    divisors = _three(std, "--std")
+    if 0.0 in divisors:
+        raise click.BadParameter("expected no zero", param_hint="--std")
+    return Normalization(_three(mean, "--mean"), divisors)
+
+
+def _three(text: str, option: str) -> tuple[float, float, float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 3):
+        raise click.BadParameter(f"{text!r}: expected one number or R,G,B", param_hint=option)
+    red, green, blue = values * 3 if len(values) == 1 else values
+    return red, green, blue

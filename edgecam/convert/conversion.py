@@ -1,0 +1,80 @@
+"""What is asked of a conversion and what it gives; which file reads which kind of model."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecam.convert.graph import ConvertError
+from edgecam.types import Normalization
+
+# Suffix of the source ("" is a folder) -> the file under edgecam/convert that takes it. Each has
+# ``convert(source: Path, options: Options) -> Converted``.
+_READERS: Mapping[str, str] = {
+    ".json": "from_tfjs",
+    ".tflite": "from_tflite",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person asks for; None leaves it to the kind of model.
+
+    ``size``: (height, width) of the input. ``half``: float16 weights. ``normalization``: what the
+    network was trained with.
+    """
+
+    size: tuple[int, int] | None = None
+    half: bool = False
+    normalization: Normalization | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """``data``: the .tflite file. ``notes``: lines that the person should read."""
+
+    data: bytes
+    notes: Sequence[str] = ()
+
+
+def convert(source: Path, options: Options) -> Converted:
+    """Convert a published model to TFLite.
+
+    Raises:
+        ConvertError: the model is of no known kind, is damaged, or does not convert.
+    """
+    if not source.exists():
+        raise ConvertError(f"{source}: no such file or folder")
+    reader = _READERS.get("" if source.is_dir() else source.suffix.lower())
+    if reader is None:
+        kinds = ", ".join(suffix or "a folder" for suffix in _READERS)
+        raise ConvertError(f"{source}: expected one of {kinds}")
+    module = importlib.import_module(f"edgecam.convert.{reader}")
+    converted: Converted = module.convert(source, options)
+    return converted
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is there completely or not at all.
+
+    Raises:
+        ConvertError: the folder is missing or not writable, or the disk is full.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise ConvertError(f"cannot write {path}: {error.strerror or error}") from None
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            os.fchmod(stream.fileno(), 0o644)
+        os.replace(name, path)
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise ConvertError(f"cannot write {path}: {error.strerror or error}") from None
+        raise

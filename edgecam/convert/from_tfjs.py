@@ -1,0 +1,70 @@
+"""A TensorFlow.js graph model to TFLite: PoseNet with its names and sizes, others as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from edgecam.convert import posenet, tfjs
+from edgecam.convert.conversion import Converted, Options
+from edgecam.convert.float16 import halve
+from edgecam.convert.graph import ConvertError, Graph
+from edgecam.convert.lower import lower
+from edgecam.convert.writer import write
+from edgecam.types import MINUS_ONE_TO_ONE
+
+
+def convert(source: Path, options: Options) -> Converted:
+    """Convert ``model.json`` and the shards beside it.
+
+    Raises:
+        ConvertError: the model is damaged, holds ops that do not convert, or takes no picture.
+    """
+    return from_graph(tfjs.read(source), source.stem, options)
+
+
+def from_graph(graph: Graph, name: str, options: Options) -> Converted:
+    """Convert a graph with one picture as its input; ``name`` is for the file's description.
+
+    Raises:
+        ConvertError: as ``convert``.
+    """
+    image, shape = _image(graph)
+    notes = []
+    names = posenet.outputs_by_name(graph)
+    if names is not None:
+        graph = replace(graph, outputs=tuple(names))
+        wanted = options.size or posenet.DEFAULT_SIZE
+        size = posenet.valid_size(wanted)
+        normalization = options.normalization or posenet.normalization(graph)
+        name = "PoseNet"
+        if size != wanted:
+            notes.append(
+                f"PoseNet wants sides of 16n+1 pixels: {size[0]}x{size[1]} instead of "
+                f"{wanted[0]}x{wanted[1]}"
+            )
+    else:
+        size = options.size or (shape[1], shape[2])
+        normalization = options.normalization or MINUS_ONE_TO_ONE
+        if options.normalization is None:
+            notes.append(
+                "the network does not say how its input is normalised; the file says -1..1, "
+                "give --mean and --std if it was trained otherwise"
+            )
+    if min(size) < 1:
+        raise ConvertError(f"the input {image!r} has no fixed size; give --size HEIGHTxWIDTH")
+    model = lower(graph, {image: (1, *size, shape[3])}, names)
+    return Converted(write(halve(model) if options.half else model, name, normalization), notes)
+
+
+def _image(graph: Graph) -> tuple[str, tuple[int, ...]]:
+    """Return the input's (name, shape), -1 where the graph leaves a side open."""
+    shapes = {name: graph.node(name).attributes.get("shape") for name in graph.inputs}
+    if len(shapes) == 1:
+        ((name, shape),) = shapes.items()
+        if shape is None:
+            return name, (1, -1, -1, 3)
+        if len(shape) == 4 and shape[3] in (1, 3):
+            return name, shape
+    found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    raise ConvertError(f"expected one picture [1, H, W, 3] as the input, found: {found or 'none'}")

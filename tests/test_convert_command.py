@@ -1,0 +1,215 @@
+"""``edgecam convert`` as a person runs it: what it writes, and one line where it cannot."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from tfjs_graphs import GraphModel
+
+from edgecam.cli import cli
+from edgecam.convert.posenet import OUTPUTS, valid_size
+from edgecam.tflite_file import read
+from edgecam.tflite_metadata import metadata
+
+pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
+
+CORAL = Path(__file__).parents[1].parent / "shared" / "models"
+RNG = np.random.default_rng(3)
+
+
+def random(*shape: int) -> Any:
+    return RNG.normal(0, 1, shape).astype(np.float32)
+
+
+def posenet(folder: Path, shard_bytes: int = 1 << 22) -> Path:
+    """A network of PoseNet's outputs, with one convolution instead of 27."""
+    model = GraphModel()
+    name = model.conv(
+        "Conv2d_0", model.image(33, 33), random(3, 3, 3, 8), random(8), op="_FusedConv2D", stride=16
+    )
+    for output, channels in zip(OUTPUTS, (17, 34, 32, 32), strict=True):
+        full = f"MobilenetV1/{output}/BiasAdd"
+        weights = random(1, 1, 8, channels)
+        model.outputs.append(model.conv(full, name, weights, random(channels), op="_FusedConv2D"))
+    return model.write(folder, shard_bytes)
+
+
+def convert(source: Path, output: Path, *arguments: str) -> Result:
+    command = ["convert", str(source), "-o", str(output), *arguments]
+    return CliRunner().invoke(cli, command, catch_exceptions=False)
+
+
+def refused(source: Path, folder: Path, *arguments: str) -> str:
+    """Return the one line; check that nothing was left behind."""
+    folder.mkdir()
+    result = convert(source, folder / "x.tflite", *arguments)
+    assert result.exit_code == 1
+    assert list(folder.iterdir()) == []
+    assert result.stderr.startswith("edgecam: error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_posenet_gets_its_names_its_normalisation_and_a_valid_size(tmp_path: Path) -> None:
+    result = convert(posenet(tmp_path / "web"), tmp_path / "p.tflite", "--size", "256x480")
+    assert result.exit_code == 0, result.stderr
+    assert "257x481 instead of 256x480" in result.stderr
+    file = read(tmp_path / "p.tflite")
+    assert [file.main.tensors[place].name for place in file.main.outputs] == list(OUTPUTS)
+    assert file.main.tensors[file.main.inputs[0]].shape == (1, 257, 481, 3)
+    found = metadata(file)
+    assert [output.name for output in found.outputs] == list(OUTPUTS)
+    assert (found.inputs[0].mean, found.inputs[0].std) == ((127.5,) * 3, (127.5,) * 3)
+
+
+def test_normalisation_can_be_given(tmp_path: Path) -> None:
+    source = posenet(tmp_path / "web")
+    convert(source, tmp_path / "p.tflite", "--mean", "1,2,3", "--std", "4")
+    found = metadata(read(tmp_path / "p.tflite")).inputs[0]
+    assert (found.mean, found.std) == ((1, 2, 3), (4, 4, 4))
+    assert convert(source, tmp_path / "q.tflite", "--mean", "1").exit_code == 2
+    assert convert(source, tmp_path / "q.tflite", "--mean", "1", "--std", "0").exit_code == 2
+
+
+def test_sizes_go_to_the_nearest_that_fits_the_grid() -> None:
+    assert valid_size((256, 248)) == (257, 241)
+    assert valid_size((257, 249)) == (257, 257)
+    assert valid_size((1, 500)) == (17, 497)
+
+
+def test_many_shards_read_as_one(tmp_path: Path) -> None:
+    whole = posenet(tmp_path / "one")
+    document = json.loads(whole.read_text())
+    data = (whole.parent / document["weightsManifest"][0]["paths"][0]).read_bytes()
+    names = [f"{at}.bin" for at in range(0, len(data), 1001)]
+    for name in names:
+        start = int(name.removesuffix(".bin"))
+        (whole.parent / name).write_bytes(data[start : start + 1001])
+    convert(whole, tmp_path / "a.tflite")
+    document["weightsManifest"][0]["paths"] = names
+    whole.write_text(json.dumps(document))
+    convert(whole, tmp_path / "b.tflite")
+    assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
+
+
+def first_weight(document: dict[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = document["weightsManifest"][0]["weights"][0]
+    return entry
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def swap_sides(document: dict[str, Any]) -> None:
+    first_weight(document)["shape"].reverse()
+
+
+DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "a shape of other size": (
+        lambda document: first_weight(document).update(shape=[3, 3, 3, 9]),
+        "its manifest describes",
+    ),
+    "a shape of equal size": (swap_sides, "the manifest gives 'Conv2d_0/w' the shape"),
+    "a negative side": (
+        lambda document: first_weight(document).update(shape=[-3, 3, 3, 8]),
+        r"have the shape \[-3, 3, 3, 8\]",
+    ),
+    "a side that is text": (
+        lambda document: first_weight(document).update(shape=["3", 3, 3, 8]),
+        "have the shape",
+    ),
+    "an unknown type": (
+        lambda document: first_weight(document).update(dtype="complex64"),
+        "stored as complex64",
+    ),
+    "no name": (lambda document: first_weight(document).pop("name"), "no sound graph model"),
+    "no weights of a node": (
+        lambda document: first_weight(document).update(name="other"),
+        "no weights for the node 'Conv2d_0/w'",
+    ),
+    "no manifest": (lambda document: document.pop("weightsManifest"), "no nodes and weights"),
+    "a shard elsewhere": (
+        lambda document: document["weightsManifest"][0].update(paths=["../../etc/passwd"]),
+        "outside of the model's folder",
+    ),
+    "an unknown op": (
+        lambda document: document["modelTopology"]["node"][1 + 2].update(op="Cumsum"),
+        r"cannot be converted: Cumsum \(1\)",
+    ),
+    "a layers model": (
+        lambda document: document.update(modelTopology={"model_config": {}}),
+        "layers model",
+    ),
+    "a loop": (
+        lambda document: document["modelTopology"]["node"][3].update(input=["Conv2d_0"] * 3),
+        "loop through",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_model_json_is_refused_in_one_line(tmp_path: Path, damage: str) -> None:
+    source = posenet(tmp_path / "web")
+    change, expected = DAMAGE[damage]
+    edit(source, change)
+    assert re.search(expected, refused(source, tmp_path / "out"))
+
+
+def test_a_cut_off_shard_is_refused_in_one_line(tmp_path: Path) -> None:
+    source = posenet(tmp_path / "web")
+    shard = next(source.parent.glob("*.bin"))
+    shard.write_bytes(shard.read_bytes()[:-100])
+    assert "the download is cut off" in refused(source, tmp_path / "out")
+
+
+def test_a_missing_shard_is_refused_in_one_line(tmp_path: Path) -> None:
+    source = posenet(tmp_path / "web")
+    shard = next(source.parent.glob("*.bin"))
+    shard.unlink()
+    assert f"cannot read the weight shard {shard}" in refused(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff", b"{", b"[1, 2]", b"[" * 100_000])
+def test_what_is_no_graph_model_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    source = tmp_path / "model.json"
+    source.write_bytes(content)
+    assert "model.json" in refused(source, tmp_path / "out")
+
+
+def test_a_missing_source_an_unknown_kind_and_a_missing_folder(tmp_path: Path) -> None:
+    assert "no such file" in refused(tmp_path / "model.json", tmp_path / "a")
+    (tmp_path / "model.onnx").write_bytes(b"")
+    assert "expected one of .json, " in refused(tmp_path / "model.onnx", tmp_path / "b")
+    result = convert(posenet(tmp_path / "web"), tmp_path / "gone" / "x.tflite")
+    assert result.exit_code == 1
+    assert "cannot write" in result.stderr
+
+
+def test_a_failed_conversion_leaves_the_old_file(tmp_path: Path) -> None:
+    old = tmp_path / "x.tflite"
+    old.write_bytes(b"old")
+    assert convert(tmp_path / "gone.json", old).exit_code == 1
+    assert old.read_bytes() == b"old"
+
+
+def test_corals_decoder_is_cut_off(tmp_path: Path) -> None:
+    source = CORAL / "posenet_mobilenet_v1_075_353_481_16_quant_decoder.tflite"
+    if not source.is_file():
+        pytest.skip(f"{source.name} is not at hand")
+    result = convert(source, tmp_path / "plain.tflite")
+    assert result.exit_code == 0, result.stderr
+    plain = read(tmp_path / "plain.tflite").main
+    channels = sorted(plain.tensors[place].shape[3] for place in plain.outputs)
+    assert channels == [17, 34, 64]
+    assert "nothing to cut off" in refused(tmp_path / "plain.tflite", tmp_path / "out")
+    assert "only Coral's decoder" in refused(source, tmp_path / "b", "--quantize", "fp16")
