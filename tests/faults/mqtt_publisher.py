@@ -52,7 +52,7 @@ def main() -> None:
             peak = max(peak, rss_bytes())
         time.sleep(0.01)
     end_s = time.monotonic() + 30
-    while sink.report().outbox_messages and time.monotonic() < end_s:
+    while sink.status().outbox_messages and time.monotonic() < end_s:
         peak = max(peak, rss_bytes())
         time.sleep(0.05)
     sink.close()

@@ -220,7 +220,7 @@ def test_100_lost_connections_leak_no_descriptor_thread_or_memory(
     assert late[0] <= early[0] + 2
     assert late[1] == early[1]
     assert late[2] < early[2] + 5 * MIB
-    assert sink.report().outbox_messages == 1
+    assert sink.status().outbox_messages == 1
     sink.close(0.5)
     proxy.close()
 
@@ -234,7 +234,7 @@ def test_a_stop_while_the_broker_hangs_ends_within_5_s(mosquitto: Mosquitto) -> 
     began_s = time.monotonic()
     sink.close()
     assert time.monotonic() - began_s < 5
-    assert sink.report().outbox_messages == 500
+    assert sink.status().outbox_messages == 500
     mosquitto.send(signal.SIGCONT)
 
 
@@ -244,7 +244,7 @@ def test_a_port_that_never_answers_connect_is_left_again(monkeypatch: pytest.Mon
     with socket.create_server(("127.0.0.1", 0)) as mute:
         sink = MqttSink(MqttSettings(url=f"mqtt://127.0.0.1:{mute.getsockname()[1]}"), "front", "b")
         assert wait_until(lambda: sink.counters().get("mqtt_connection_faults", 0) >= 3)
-        assert "no answer to CONNECT" in (sink.report().reason or "")
+        assert "no answer to CONNECT" in (sink.status().reason or "")
         began_s = time.monotonic()
         sink.close()
         assert time.monotonic() - began_s < 2

@@ -188,9 +188,9 @@ def refused(
     tap = wiretap(faulty_broker(case, authority, tmp_path, make_mosquitto))
     began_s = time.monotonic()
     sink = open_sink(tap.port, ca_file=str(authority.certificate))
-    assert wait_until(lambda: CASES[case] in (sink.report().reason or ""), 8), sink.report()
+    assert wait_until(lambda: CASES[case] in (sink.status().reason or ""), 8), sink.status()
     time.sleep(max(0.0, watch_s - (time.monotonic() - began_s)))
-    report = sink.report()
+    report = sink.status()
     lines = [r for r in caplog.records if r.name.startswith("edgecam")]
     print(f"\n{case}: {len(tap.attempts)} attempts in {watch_s:.0f} s; {report.reason}")
     assert report.state == "disconnected"
@@ -249,12 +249,12 @@ def test_a_client_certificate_and_a_password_are_accepted(
     ours = {"certificate_file": str(certificate), "key_file": str(key)}
     for host in ("localhost", "127.0.0.1"):
         sink = open_sink(tap.port, host, ca_file=str(authority.certificate), **ours)
-        assert sink.wait_connected(5), sink.report()
+        assert sink.wait_connected(5), sink.status()
         sink.publish_event({"text": "x" * 100_000})
-        assert wait_until(lambda sink=sink: sink.report().outbox_messages == 0)
+        assert wait_until(lambda sink=sink: sink.status().outbox_messages == 0)
     assert CANARY.encode() not in tap.sent
     bare = open_sink(broker.port, ca_file=str(authority.certificate))
-    assert wait_until(lambda: "want a client certificate?" in (bare.report().reason or ""))
+    assert wait_until(lambda: "want a client certificate?" in (bare.status().reason or ""))
     time.sleep(2)
     assert bare.counters()["mqtt_connection_faults"] == 1
 
@@ -275,8 +275,8 @@ def test_a_wrong_password_is_named_without_the_password(
     ours.chmod(0o600)
     settings = MqttSettings(url=broker.url, username="camera", password_file=str(ours))
     sink = MqttSink(settings, "front", "b00t")
-    assert wait_until(lambda: "login refused" in (sink.report().reason or ""))
-    reason = sink.report().reason or ""
+    assert wait_until(lambda: "login refused" in (sink.status().reason or ""))
+    reason = sink.status().reason or ""
     assert "user 'camera'" in reason
     time.sleep(3)
     assert sink.counters()["mqtt_connection_faults"] == 1
