@@ -31,16 +31,22 @@ def value(graph: Graph, name: str, fed: Mapping[str, Array] | None = None) -> Ar
 
 
 def fold_constants(graph: Graph) -> Graph:
-    """Return an equal graph, in order, without the nodes that take constants alone."""
+    """Return an equal graph, in order, without what takes constants alone or divides by one."""
     known = dict(graph.constants)
     kept = []
     for node in in_order(graph):
         fixed = node.inputs and all(name in known for name in node.inputs)
         if fixed and node.op in OPERATIONS and node.name not in (*graph.inputs, *graph.outputs):
             known.update(results(node, known))
+        elif node.op == "RealDiv" and _is_scalar_one(known.get(node.inputs[1])):
+            kept.append(Node(node.name, "Identity", node.inputs[:1], {}))
         else:
             kept.append(node)
     return replace(graph, nodes=tuple(kept), constants=known)
+
+
+def _is_scalar_one(divisor: Array | None) -> bool:
+    return divisor is not None and divisor.ndim == 0 and divisor == 1
 
 
 def results(node: Node, known: Mapping[str, Array]) -> dict[str, Array]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from edgecam.convert import upsampling
 from edgecam.convert.evaluate import OPERATIONS, fold_constants, results
 from edgecam.convert.fold import simplify
 from edgecam.convert.graph import ConvertError, Graph, Node
@@ -27,7 +28,7 @@ def lower(
             or does not fit the input shapes.
     """
     originals = graph.outputs
-    graph = simplify(fold_constants(graph))
+    graph = simplify(upsampling.fold(fold_constants(graph)))
     # An output may have got another node's name on the way.
     given = dict(names or {})
     given |= {

@@ -11,6 +11,7 @@ from edgecam.convert.fold import BATCH_NORMS, channel_terms
 from edgecam.convert.graph import ConvertError, Node, as_float32
 from edgecam.convert.lite import Shape
 from edgecam.convert.lowering import Lowering, broadcast, slid
+from edgecam.convert.upsampling import NEAREST_UPSAMPLING
 
 _PADDING = {"SAME": 0, "VALID": 1}
 _ACTIVATION = {None: 0, "Relu": 1, "Relu6": 3}
@@ -238,6 +239,15 @@ def _resize(op: str) -> Callable[[Lowering, Node], None]:
     return lower
 
 
+def _nearest_upsampling(lowering: Lowering, node: Node) -> None:
+    shape = lowering.shape(node.inputs[0])
+    made = (shape[0], *(shape[axis] * node.attributes["scale"] for axis in (1, 2)), shape[3])
+    to = lowering.model.constant(f"{node.name}/size", np.array(made[1:3], np.int32))
+    options = {"alignCorners": False, "halfPixelCenters": False}
+    inputs = (lowering.place(node.inputs[0]), to)
+    lowering.emit(node, "RESIZE_NEAREST_NEIGHBOR", inputs, made, options)
+
+
 def _mean(lowering: Lowering, node: Node) -> None:
     shape = lowering.shape(node.inputs[0])
     axes = [int(axis) % len(shape) for axis in lowering.constant(node, 1).reshape(-1)]
@@ -264,6 +274,8 @@ LOWERINGS: Mapping[str, Callable[[Lowering, Node], None]] = {
     "Mean": _mean,
     "Mul": _elementwise("MUL"),
     "Pad": _pad,
+    NEAREST_UPSAMPLING: _nearest_upsampling,
+    "RealDiv": _elementwise("DIV"),
     "Relu": _unary("RELU"),
     "Relu6": _unary("RELU6"),
     "Reshape": _reshape,

@@ -5,7 +5,7 @@ The classes that write it are generated from TFLite's schema and come with ai-ed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flatbuffers
@@ -28,6 +28,7 @@ _OPTIONS = {
     "CONV_2D": "Conv2DOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "DEQUANTIZE": "DequantizeOptions",
+    "DIV": "DivOptions",
     "FULLY_CONNECTED": "FullyConnectedOptions",
     "MAX_POOL_2D": "Pool2DOptions",
     "MEAN": "ReducerOptions",
@@ -46,6 +47,7 @@ _RUNTIMES = {
     ("CUSTOM", 1): "1.5.0",
     ("DEPTHWISE_CONV_2D", 2): "1.12.0",
     ("DEQUANTIZE", 3): "1.15.0",
+    ("DIV", 1): "1.6.0",
     ("LOGISTIC", 1): "1.14.0",
     ("MEAN", 1): "1.6.0",
     ("RESIZE_BILINEAR", 1): "1.7.0",
@@ -65,11 +67,12 @@ def write(
     labels: Sequence[str] = (),
     label_place: int | None = None,
     label_kind: int = metadata.AXIS_LABELS,
+    extra: Mapping[str, bytes] | None = None,
 ) -> bytes:
     """Return the file, with TFLite metadata: what the input wants, what the outputs are called.
 
     ``labels`` name the classes of the output at ``label_place``, ``label_kind`` is one of
-    metadata's two kinds.
+    metadata's two kinds. ``extra`` are further metadata buffers by name.
 
     Raises:
         ConvertError: ai-edge-litert is not installed.
@@ -87,13 +90,13 @@ def write(
         description, normalization, model.tensors[model.inputs[0]].name, names, kinds
     )
     builder = flatbuffers.Builder(1024)
-    root = _model(schema, model, description, packed)
+    root = _model(schema, model, description, {"TFLITE_METADATA": packed, **(extra or {})})
     builder.Finish(root.Pack(builder), file_identifier=_IDENTIFIER)
     data = bytes(builder.Output())
     return metadata.append_files(data, metadata.label_file(labels)) if labels else data
 
 
-def _model(schema: Any, model: LiteModel, description: str, packed: bytes) -> Any:
+def _model(schema: Any, model: LiteModel, description: str, entries: Mapping[str, bytes]) -> Any:
     root = schema.ModelT()
     root.version = _SCHEMA_VERSION
     root.description = description
@@ -108,7 +111,7 @@ def _model(schema: Any, model: LiteModel, description: str, packed: bytes) -> An
     root.operatorCodes = [_operator_code(schema, name, version) for name, version in codes]
     root.subgraphs = [graph]
     root.metadata = []
-    for name, content in (("min_runtime_version", runtime), ("TFLITE_METADATA", packed)):
+    for name, content in {"min_runtime_version": runtime, **entries}.items():
         entry = schema.MetadataT()
         entry.name, entry.buffer = name, len(buffers)
         root.metadata.append(entry)
