@@ -106,7 +106,7 @@ def run(
         settings = msgspec.structs.replace(settings, mqtt=MqttSettings())
     boot_id = uuid.uuid4().hex[:8]
     models = load_models(settings)
-    source = open_source(settings.source, stop)
+    source = open_source(settings.source)
     meter = Meter(settings.telemetry.window_s, time.monotonic())
     try:
         opened = open_sinks(settings, boot_id)
@@ -125,6 +125,8 @@ def run(
     try:
         pipeline.start()
         _until_the_end(pipeline, reporter, window, stop, on_telemetry)
+        if window is not None and meter.frames_published == 1:
+            _hold(window, stop)
     finally:
         pipeline.stop()
         pipeline.join(CLOSE_S)
@@ -132,6 +134,12 @@ def run(
         for sink in sinks:
             sink.close()
     return last
+
+
+def _hold(window: Window, stop: threading.Event) -> None:
+    """Leave a single picture on the screen until a key is pressed or the window closed."""
+    while window.tick("", wait_ms=50) and not stop.is_set():
+        pass
 
 
 def _wait_for(broker: Broker, stop: threading.Event) -> None:

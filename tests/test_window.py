@@ -1,0 +1,108 @@
+"""``--show`` in a real window on a real X display."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from brokers import wait_until
+from displays import display, screenshot
+from programs import CLIP, edgecam, environment, error_line
+
+from edgecam.model import Model
+from edgecam.opencv import cv2
+from edgecam.overlay import draw
+from edgecam.settings import DecodeSettings, InferenceSettings, ModelSettings
+from edgecam.types import Frame, Result
+
+
+def picture(path: Path) -> None:
+    capture = cv2.VideoCapture(str(CLIP))
+    ok, image = capture.read()
+    assert ok
+    cv2.imwrite(str(path), image)
+
+
+def expected(path: Path) -> np.ndarray:
+    """What the overlay of the same picture is, without the caption."""
+    frame = Frame(cv2.imread(str(path)), 0, 0.0, 0.0)
+    model = Model(ModelSettings(path="posenet"), InferenceSettings())
+    staged = model.stage(frame, model.buffer())
+    options = DecodeSettings().options()
+    found = model.decode(model.invoke(staged), staged, frame, options)
+    assert len(found.poses) >= 2
+    return draw(Result(frame, {model.name: found}))
+
+
+def window_count(name: str) -> int:
+    command = shutil.which("xdotool")
+    if command is None:
+        pytest.skip("xdotool is not installed (Debian: apt install xdotool)")
+    found = subprocess.run(
+        [command, "search", "--name", "edgecam camera"],
+        capture_output=True,
+        text=True,
+        env=environment(DISPLAY=name),
+        check=False,
+    )
+    return len(found.stdout.split())
+
+
+def test_the_window_shows_the_skeletons_where_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "people.png"
+    picture(path)
+    import sys
+
+    with display(800, 600) as name:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "edgecam", "--model", "posenet", "--source", path, "--show"],
+            env=environment(DISPLAY=name),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert wait_until(lambda: window_count(name) > 0 or running.poll() is not None, 30)
+            overlay = expected(path)
+            caption_px = 40
+            best = 255.0
+            for _ in range(20):
+                time.sleep(0.25)
+                shown = screenshot(name, tmp_path / "screen.png")
+                height, width = overlay.shape[0] - caption_px, overlay.shape[1]
+                match = cv2.matchTemplate(shown, overlay[:height], cv2.TM_SQDIFF)
+                difference = float(np.sqrt(max(match.min(), 0.0) / (height * width * 3)))
+                best = min(best, difference)
+                if best < 2.0:
+                    break
+            assert best < 2.0, f"the window differs from the overlay by {best:.1f} of 255"
+            # A single picture stays until a key is pressed.
+            assert running.poll() is None
+            subprocess.run(["xdotool", "key", "q"], env=environment(DISPLAY=name), check=True)
+            _, errors = running.communicate(timeout=10)
+        finally:
+            running.kill()
+    assert running.returncode == 0, errors
+    assert "QFont" not in errors
+
+
+def test_a_clip_plays_and_the_window_goes_with_it() -> None:
+    with display(800, 600) as name:
+        done = edgecam(
+            *("--model", "posenet", "--source", CLIP, "--show", "--max-frames", 10), DISPLAY=name
+        )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["", ":4711"])
+def test_no_display_is_one_clear_line(name: str) -> None:
+    done = edgecam(
+        *("--model", "posenet", "--source", CLIP, "--show"),
+        DISPLAY=name,
+        WAYLAND_DISPLAY="",
+        QT_QPA_PLATFORM="",
+    )
+    line = error_line(done)
+    assert "--show needs a display" in line
+    assert "--jsonl" in line
