@@ -10,7 +10,7 @@ import pytest
 from edgecam.delegates import choose
 from edgecam.model import Model
 from edgecam.settings import InferenceSettings, ModelSettings
-from edgecam.types import DelegateError
+from edgecam.types import DelegateError, ModelError
 
 SOURCE = Path(__file__).parent / "native" / "noop_delegate.c"
 
@@ -58,6 +58,11 @@ def test_one_that_does_not_run_the_model_falls_back_with_its_reason(
     assert reason in model.delegate.fallback
     with pytest.raises(DelegateError, match=reason):
         load(f"{library}:{options}", required=True)
+
+
+def test_one_that_kills_the_process_kills_only_the_probe(library: Path) -> None:
+    with pytest.raises(ModelError, match="SIGABRT"):
+        load(f"{library}:prepare=crash")
 
 
 @pytest.mark.parametrize("name", ["edgetpu", "gpu", "nnapi", "/nonexistent/libdelegate.so"])

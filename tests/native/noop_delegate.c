@@ -1,8 +1,9 @@
 /* An external TFLite delegate that computes nothing: it proves loading, options and failure.
 
    Options: "log" names a file that gets every option as key=value; "refuse" makes creation fail
-   with that message; "prepare" = "error" makes the runtime's use of it fail; "take" = "all" takes
-   every node (and leaves the outputs as they are), otherwise it takes none.
+   with that message; "prepare" = "error" makes the runtime's use of it fail, "crash" kills the
+   process with SIGABRT; "take" = "all" takes every node (and leaves the outputs as they are),
+   otherwise it takes none.
    The two exported functions and the struct are TFLite's external delegate interface
    (external_delegate_interface.h, core/c/common.h). */
 #include <stdint.h>
@@ -57,6 +58,11 @@ static int prepare_ok(void *context, struct delegate *self) {
     return 0;
 }
 
+static int prepare_crash(void *context, struct delegate *self) {
+    (void)context, (void)self;
+    abort();
+}
+
 static int prepare_error(void *context, struct delegate *self) {
     (void)context, (void)self;
     return 1;
@@ -73,6 +79,8 @@ struct delegate *tflite_plugin_create_delegate(char **keys, char **values, size_
         if (log) fprintf(log, "%s=%s\n", keys[i], values[i]);
         if (!strcmp(keys[i], "prepare") && !strcmp(values[i], "error"))
             made->prepare = prepare_error;
+        if (!strcmp(keys[i], "prepare") && !strcmp(values[i], "crash"))
+            made->prepare = prepare_crash;
         if (!strcmp(keys[i], "take") && !strcmp(values[i], "all"))
             made->prepare = prepare_take_all;
         if (!strcmp(keys[i], "refuse")) {
