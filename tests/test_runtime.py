@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecam import runtime
+from edgecam import bundled, runtime
 
 ROOT = Path(__file__).parent.parent
 SITE = Path(np.__file__).parent.parent
-MODEL = ROOT.parent / "shared" / "models" / "mobilenet_v1_0.25_128_quant.tflite"
+MODEL = bundled.resolve("posenet")
 FIND = "from edgecam import runtime; found = runtime.find(); print(found.name, found.version)"
 
 
@@ -84,7 +84,6 @@ class TestTfliteRuntimeBesideNumpy2:
         assert f"tflite-runtime 2.14.0 needs NumPy below 2, found {np.__version__}" in done.stderr
         assert "pip install 'numpy<2' 'opencv-python<4.12'" in done.stderr
 
-    @pytest.mark.skipif(not MODEL.exists(), reason=f"no {MODEL}")
     def test_the_refusal_has_a_reason(self, only_numpy: Path, tflite_runtime: Path) -> None:
         for part in tflite_runtime.glob("tflite_runtime*"):
             (only_numpy / part.name).symlink_to(part)

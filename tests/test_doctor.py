@@ -1,0 +1,269 @@
+"""``edgecam doctor`` beside planted faults: each must be found, with its remedy."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from brokers import Mosquitto, free_port
+
+from edgecam import bundled
+from edgecam.doctor import CHECKS
+from edgecam.doctor.inference import attached_edgetpu
+from edgecam.doctor.vision import camera_name
+
+ROOT = Path(__file__).parent.parent
+SITE = Path(np.__file__).parent.parent
+DOCTOR = [sys.executable, "-m", "edgecam", "doctor"]
+
+
+class Report:
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+        assert "Traceback" not in done.stderr, done.stderr
+        self.code = done.returncode
+        self.findings: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
+
+    def of(self, check: str, level: str | None = None) -> list[dict[str, Any]]:
+        return [f for f in self.findings if f["check"] == check and level in (None, f["level"])]
+
+    def only(self, check: str, level: str) -> tuple[str, str]:
+        """Text and remedy of the one finding of that check and level."""
+        (finding,) = self.of(check, level)
+        return finding["text"], finding["remedy"] or ""
+
+
+def examine(
+    config: Path | None = None, prefix: tuple[str, ...] = (), cwd: Path = ROOT, **variables: str
+) -> Report:
+    arguments = ["--config", str(config)] if config else []
+    done = subprocess.run(
+        [*prefix, *DOCTOR, "--json", *arguments],
+        cwd=cwd,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Report(done)
+
+
+def toml(folder: Path, text: str) -> Path:
+    path = folder / "settings.toml"
+    path.write_text(text)
+    return path
+
+
+def test_here_everything_needed_works() -> None:
+    report = examine()
+    assert {finding["check"] for finding in report.findings} >= {name for name, _ in CHECKS} - {
+        "source"
+    }
+    assert not [f for f in report.findings if f["level"] == "fail"]
+    assert report.code == 0
+    assert len(report.of("model", "ok")) == len(bundled.cards()) > 0
+    assert "NumPy " + np.__version__ in report.of("runtime")[0]["text"]
+    for finding in report.findings:
+        assert (finding["remedy"] is None) == (finding["level"] == "ok"), finding
+
+
+def test_what_the_settings_name_is_tried(
+    tmp_path: Path, make_mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker = make_mosquitto()
+    broker.start()
+    text = f'[source]\nurl = "{bundled.clip()}"\n[mqtt]\nurl = "{broker.url}"\n'
+    report = examine(toml(tmp_path, text))
+    assert report.code == 0, report.findings
+    assert "a picture of 768x576" in report.only("source", "ok")[0]
+    assert "answers and takes the login" in report.only("broker", "ok")[0]
+
+
+def test_four_faults_in_the_settings_are_four_lines(tmp_path: Path) -> None:
+    text = f"""
+        [[model]]
+        path = "{tmp_path}/missing.tflite"
+        [source]
+        url = "/dev/video97"
+        [inference]
+        delegate = "/nonexistent/libdelegate.so"
+        [mqtt]
+        url = "mqtt://127.0.0.1:{free_port()}"
+    """
+    report = examine(toml(tmp_path, text))
+    assert report.code == 1
+    model, remedy = report.only("model", "fail")
+    assert "missing.tflite" in model
+    assert remedy
+    source, remedy = report.only("source", "fail")
+    assert "no such camera" in source
+    assert "source.url" in remedy
+    delegate, remedy = report.only("delegate", "fail")
+    assert "/nonexistent/libdelegate.so does not load" in delegate
+    assert "inference.delegate" in remedy
+    broker, remedy = report.only("broker", "fail")
+    assert "connection refused" in broker
+    assert "mqtt.url" in remedy
+
+
+def test_a_broker_that_refuses_the_login(
+    tmp_path: Path, make_mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker = make_mosquitto("allow_anonymous false")
+    broker.start()
+    report = examine(toml(tmp_path, f'mqtt = {{url = "{broker.url}"}}'))
+    text, remedy = report.only("broker", "fail")
+    assert "login refused (no user name)" in text
+    assert "login" in remedy
+
+
+def test_settings_that_cannot_be_read_do_not_end_the_examination(tmp_path: Path) -> None:
+    report = examine(toml(tmp_path, "[sauce]\nurl = 1\n"))
+    assert report.code == 1
+    assert "did you mean 'source'" in report.only("settings", "fail")[0]
+    assert report.of("runtime", "ok") or report.of("runtime", "warn")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the program with its models, which may be damaged."""
+    shutil.copytree(ROOT / "edgecam", tmp_path / "edgecam", ignore=shutil.ignore_patterns("*.pyc"))
+    shutil.copytree(ROOT / "models", tmp_path / "models")
+    return tmp_path
+
+
+def test_a_damaged_model_is_told_from_its_card(copy: Path) -> None:
+    model = copy / "models" / bundled.cards()[0].file.name
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    model.write_bytes(data)
+    report = examine(cwd=copy)
+    text, remedy = report.only("model", "fail")
+    assert f"{model} does not match its card" in text
+    assert "install it again" in remedy
+    assert len(report.of("model", "ok")) == len(bundled.cards()) - 1
+
+
+def test_an_installation_without_models(copy: Path) -> None:
+    shutil.rmtree(copy / "models")
+    text, remedy = examine(cwd=copy).only("model", "fail")
+    assert "no bundled models" in text
+    assert remedy == "install edgecam again"
+
+
+def test_opencv_is_not_installed(tmp_path: Path) -> None:
+    for part in SITE.iterdir():
+        if not part.name.startswith(("cv2", "opencv", "__pycache__")):
+            (tmp_path / part.name).symlink_to(part)
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "edgecam", "doctor", "--json"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    report = Report(done)
+    assert report.code == 1
+    assert report.only("opencv", "fail")[1] == "pip install opencv-python"
+
+
+def in_own_mounts(script: str) -> tuple[str, ...]:
+    """A prefix that runs a command after ``script`` changed mounts that only it sees."""
+    prefix = ("unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh")
+    tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"mounts cannot be changed here: {tried.stderr.strip()}")
+    return prefix
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare")
+class TestFaultsOfTheSystem:
+    def test_libgl_cannot_be_loaded(self) -> None:
+        listed = subprocess.run(
+            ["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True
+        )
+        (line, *_) = [line for line in listed.stdout.splitlines() if "libGL.so.1 " in line]
+        library = Path(line.rpartition("=> ")[2]).resolve()
+        prefix = in_own_mounts(f"mount --bind /dev/null {library}")
+        text, remedy = examine(prefix=prefix).only("opencv", "fail")
+        assert "libGL.so.1" in text
+        assert "apt install libgl1 libglib2.0-0" in remedy
+        assert "opencv-python-headless" in remedy
+
+    def test_a_disk_that_is_nearly_full(self, tmp_path: Path) -> None:
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        prefix = in_own_mounts(f"mount -t tmpfs -o size=2m tmpfs {disk}")
+        config = toml(tmp_path, f'[output]\njsonl = "{disk}/out.jsonl"\n')
+        text, remedy = examine(config, prefix=prefix).only("disk", "fail")
+        assert text == f"2 MB free in {disk}"
+        assert remedy == f"make room in {disk}"
+
+
+@pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="this environment has NumPy 1")
+def test_a_tflite_runtime_that_cannot_work_here(tflite_runtime: Path) -> None:
+    report = examine(PYTHONPATH=str(tflite_runtime))
+    text, remedy = report.only("runtime", "warn")
+    assert "tflite-runtime 2.14.0 needs NumPy below 2" in text
+    assert "pip install 'numpy<2' 'opencv-python<4.12'" in remedy
+    assert report.only("runtime", "ok")[0].startswith("ai-edge-litert")
+
+
+def test_in_words_each_remedy_follows_its_line(tmp_path: Path) -> None:
+    config = toml(tmp_path, '[source]\nurl = "/dev/video97"\n')
+    done = subprocess.run(
+        [*DOCTOR, "--config", str(config)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    (place,) = [i for i, line in enumerate(lines) if line.startswith("fail  source")]
+    assert lines[place + 1].strip() == "-> mend source.url in the settings, or what it names"
+    assert lines[-1].endswith("1 failures")
+
+
+def usb_device(folder: Path, vendor: str, product: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "idVendor").write_text(f"{vendor}\n")
+    (folder / "idProduct").write_text(f"{product}\n")
+
+
+def test_an_edge_tpu_is_known_by_its_usb_ids(tmp_path: Path) -> None:
+    usb, pcie = tmp_path / "usb", tmp_path / "apex_0"
+    usb_device(usb / "1-1", "1d6b", "0002")
+    assert attached_edgetpu(usb, pcie) is None
+    usb_device(usb / "1-2", "18d1", "9302")
+    assert attached_edgetpu(usb, pcie) == "on USB (awake)"
+    usb_device(usb / "1-1.4", "1a6e", "089a")
+    assert attached_edgetpu(usb, pcie) == "on USB (not yet woken)"
+    shutil.rmtree(usb)
+    pcie.touch()
+    assert attached_edgetpu(usb, pcie) == f"on PCIe ({pcie})"
+
+
+@pytest.mark.parametrize(
+    ("driver", "bus", "device_caps", "expected"),
+    [
+        (b"uvcvideo", b"usb-0000:01:00.0-1.2", 0x04200001, "HD Webcam"),
+        (b"uvcvideo", b"usb-0000:01:00.0-1.2", 0x04A00000, None),  # its metadata node
+        (b"bcm2835-codec", b"platform:bcm2835-codec", 0x04204000, None),  # a video decoder
+        (b"unicam", b"platform:fe801000.csi", 0x25A00001, None),  # raw, needs libcamera
+        (b"v4l2 loopback", b"platform:v4l2loopback-000", 0x05200001, "HD Webcam"),
+    ],
+)
+def test_cameras_are_told_from_other_video_devices(
+    driver: bytes, bus: bytes, device_caps: int, expected: str | None
+) -> None:
+    # A camera's two nodes state the same for the whole device: only device_caps differ.
+    whole = 0x84A00001
+    raw = struct.pack("16s32s32sIII12x", driver, b"HD Webcam", bus, 0x60100, whole, device_caps)
+    assert camera_name(raw) == expected

@@ -1,0 +1,136 @@
+"""What is installed from the wheel is whole: it works far from the checkout."""
+
+from __future__ import annotations
+
+import email
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from edgecam import __version__, bundled
+
+ROOT = Path(__file__).parent.parent
+LIMIT_BYTES = 10_000_000
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "-qq", "--no-deps", "-w", str(folder)]
+    done = subprocess.run([*command, str(ROOT)], capture_output=True, text=True, check=False)
+    if done.returncode and "No matching distribution found for hatchling" in done.stderr:
+        pytest.skip("hatchling cannot be fetched: no package registry is reached")
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--target", str(folder)]
+    subprocess.run([*command, str(wheel)], check=True)
+    return folder
+
+
+def run(installed: Path, *arguments: str) -> str:
+    """Run the installed program, with this environment's dependencies, far from the checkout."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=installed,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_holds_every_file_of_models_and_systemd(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {info.filename: info.file_size for info in archive.infolist()}
+    for folder in ("models", "systemd"):
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", folder], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if listed.returncode:
+            pytest.skip("not a git checkout: nothing to compare with")
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).name != ".gitkeep":
+                size = packed.get(f"edgecam/bundled/{name}")
+                assert size == (ROOT / name).stat().st_size, name
+    assert any(name.endswith("/licenses/LICENSE") for name in packed)
+    assert "edgecam/py.typed" in packed
+    assert not [name for name in packed if name.startswith(("tests", "scripts", "models"))]
+    assert wheel.stat().st_size < LIMIT_BYTES
+
+
+def test_finds_its_models_and_clip(installed: Path) -> None:
+    code = "from edgecam import bundled; print(bundled.clip(), *(c.file for c in bundled.cards()))"
+    clip, *models = map(Path, run(installed, "-c", code).split())
+    home = installed / "edgecam" / "bundled" / "models"
+    assert clip.parent == home / "clips"
+    assert clip.is_file()
+    assert [model.name for model in models] == [card.file.name for card in bundled.cards()]
+    assert any(model.name.startswith("posenet_") for model in models)
+    assert all(model.parent == home and model.is_file() for model in models)
+
+
+def test_does_its_main_job(installed: Path) -> None:
+    clip = next((installed / "edgecam/bundled/models/clips").glob("*.mp4"))
+    arguments = ["--model", "posenet", "--source", str(clip), "--max-frames", "3", "--jsonl", "-"]
+    lines = run(installed, "-m", "edgecam", *arguments).splitlines()
+    assert len(lines) == 3
+    assert all(json.loads(line)["poses"] for line in lines)
+    script = installed / "bin" / "edgecam"
+    assert run(installed, str(script), "--version").split()[-1] == __version__
+
+
+def requirements(wheel: Path) -> list[Requirement]:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+        metadata = email.message_from_bytes(archive.read(name))
+    assert metadata["Version"] == __version__
+    assert metadata["Requires-Python"] == "<3.14,>=3.11"
+    return [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+
+
+def chosen(wheel: Path, machine: str, extra: str = "") -> dict[str, str]:
+    """Name and version specifiers of what is installed on a kind of machine."""
+    environment = {"platform_machine": machine, "sys_platform": "linux", "extra": extra}
+    found: dict[str, str] = {}
+    for wanted in requirements(wheel):
+        if wanted.marker is None or wanted.marker.evaluate(environment):
+            found[wanted.name] = ",".join(
+                filter(None, (found.get(wanted.name), str(wanted.specifier)))
+            )
+    return found
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_litert_is_the_runtime_where_it_has_wheels(wheel: Path, machine: str) -> None:
+    found = chosen(wheel, machine)
+    assert "ai-edge-litert" in found
+    assert "tflite-runtime" not in found
+    assert "<2" not in found["numpy"]
+
+
+def test_on_armv7_it_is_tflite_runtime_with_an_old_numpy(wheel: Path) -> None:
+    found = chosen(wheel, "armv7l")
+    assert "ai-edge-litert" not in found
+    assert "tflite-runtime" in found
+    assert "<2" in found["numpy"]
+    assert "<4.12" in found["opencv-python"]
+
+
+def test_the_extra_brings_it_anywhere(wheel: Path) -> None:
+    found = chosen(wheel, "x86_64", "tflite-runtime")
+    assert "tflite-runtime" in found
+    assert "<2" in found["numpy"]
+    assert "<4.12" in found["opencv-python"]
