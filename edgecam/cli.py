@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "Say what works on this board, what does not, and what to do.",
     "eval": "Score models on annotated pictures, side by side.",
     "inspect": "Show what is inside a model.",
+    "quantize": "Make a float model smaller and faster, and compare the two.",
     "replay": "Run a recorded clip; write or check golden results.",
     "schema": "Print the JSON schema of the messages.",
 }

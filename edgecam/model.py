@@ -147,7 +147,7 @@ class Model:
             raise ModelError(f"{path}: expected 3 colour channels, found {channels}")
         self.fit = self.decoder.fit if settings.fit == "auto" else settings.fit
         self.stager = Stager(height, width, self.fit)
-        self._fill = filler(
+        self.fill = filler(
             self.interpreter.inputs[0],
             tflite_metadata.normalization(self._metadata, str(path)),
             self.decoder.normalization,
@@ -197,7 +197,7 @@ class Model:
 
     def invoke(self, staged: Staged) -> list[NDArray[np.float32]]:
         """Run the model; returns the decoder's tensors, float32, batch dimension kept."""
-        self.interpreter.fill(staged.image, self._fill)
+        self.interpreter.fill(staged.image, self.fill)
         self.interpreter.invoke()
         return self.interpreter.read(self.decoder.outputs)
 

@@ -15,7 +15,7 @@ from edgecam.convert.graph import ConvertError
 from edgecam.convert.lite import LiteModel, LiteOperator
 from edgecam.types import Normalization
 
-_IDENTIFIER = b"TFL3"
+IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
 _ALIGNMENT = 16  # of constants: force_align in the schema, which the generated classes ignore
 _SIGNATURE = "serving_default"
@@ -77,13 +77,7 @@ def write(
     Raises:
         ConvertError: ai-edge-litert is not installed.
     """
-    try:
-        from ai_edge_litert import schema_py_generated as schema
-    except ImportError:
-        raise ConvertError(
-            "writing a .tflite needs the package ai-edge-litert, which is not installed; "
-            "convert on a 64-bit machine and copy the file"
-        ) from None
+    schema = generated_schema()
     names = [model.tensors[place].name for place in model.outputs]
     kinds = {label_place: label_kind} if labels and label_place is not None else None
     packed = metadata.pack(
@@ -91,9 +85,25 @@ def write(
     )
     builder = flatbuffers.Builder(1024)
     root = _model(schema, model, description, {"TFLITE_METADATA": packed, **(extra or {})})
-    builder.Finish(root.Pack(builder), file_identifier=_IDENTIFIER)
+    builder.Finish(root.Pack(builder), file_identifier=IDENTIFIER)
     data = bytes(builder.Output())
     return metadata.append_files(data, metadata.label_file(labels)) if labels else data
+
+
+def generated_schema() -> Any:
+    """Return the classes that are generated from TFLite's schema.
+
+    Raises:
+        ConvertError: ai-edge-litert is not installed.
+    """
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ImportError:
+        raise ConvertError(
+            "writing a .tflite needs the package ai-edge-litert, which is not installed; "
+            "convert on a 64-bit machine and copy the file"
+        ) from None
+    return schema_py_generated
 
 
 def _model(schema: Any, model: LiteModel, description: str, entries: Mapping[str, bytes]) -> Any:
@@ -116,7 +126,7 @@ def _model(schema: Any, model: LiteModel, description: str, entries: Mapping[str
         entry.name, entry.buffer = name, len(buffers)
         root.metadata.append(entry)
         buffers.append(content)
-    root.buffers = [_Buffer(schema, data) for data in buffers]
+    root.buffers = [AlignedBuffer(schema, data) for data in buffers]
     root.signatureDefs = [_signature(schema, model)]
     return root
 
@@ -190,7 +200,7 @@ def _min_runtime(model: LiteModel) -> str:
     return max(versions, key=lambda version: tuple(map(int, version.split("."))))
 
 
-class _Buffer:
+class AlignedBuffer:
     """A constant's bytes, aligned as the schema demands. Named as the generated classes are."""
 
     def __init__(self, schema: Any, data: bytes) -> None:

@@ -1,0 +1,65 @@
+"""Quantise a file, compare it with the float model, and write it only if it is good enough."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from edgecam.convert import agreement, calibration
+from edgecam.convert.agreement import Agreement
+from edgecam.convert.graph import ConvertError
+from edgecam.convert.quantize import quantize
+from edgecam.convert.recipe import CALIBRATED, Mode
+from edgecam.model import Model
+from edgecam.settings import InferenceSettings, ModelSettings
+
+MAX_LOSS = 0.1
+
+
+def shrink(
+    settings: ModelSettings,
+    mode: Mode,
+    pictures: Path | None,
+    *,
+    count: int = calibration.PICTURES,
+    threads: int | None = None,
+) -> tuple[bytes, Agreement]:
+    """Return the model quantised, and how it agrees with the float one on the same pictures.
+
+    ``pictures``: a directory, a glob or a clip; None for the bundled clip. ``count``: how many
+    of them are looked at, at least.
+
+    Raises:
+        EdgecamError: the model or the pictures cannot be used, or quantising fails.
+    """
+    # One device for both, and for calibration: a delegate with kernels of its own is no measure.
+    inference = InferenceSettings(delegate="cpu", threads=threads, probe=False)
+    reference = Model(settings, inference)
+    frames = calibration.pictures(pictures, count)
+    inputs = calibration.tensors(reference, frames) if mode in CALIBRATED else iter(())
+    data = quantize(reference.file, mode, inputs)
+    with tempfile.TemporaryDirectory(prefix="edgecam-") as directory:
+        made = Path(directory) / reference.path.name
+        made.write_bytes(data)
+        same = ModelSettings(
+            path=str(made),
+            input_size=settings.input_size,
+            labels=settings.labels,
+            decoder=settings.decoder,
+            fit=reference.fit,
+        )
+        return data, agreement.compare(reference, Model(same, inference), frames)
+
+
+def check(found: Agreement, max_loss: float, name: str) -> None:
+    """Refuse a model that lost more than ``max_loss`` (0..1) of what the float one finds.
+
+    Raises:
+        ConvertError: it did.
+    """
+    if found.loss > max_loss:
+        raise ConvertError(
+            f"{name} is not written: it lost {found.loss:.3f} of what the float model finds "
+            f"({found.things} {found.kind}), more than --max-loss {max_loss:g}; calibrate with "
+            "pictures like those it will see, try --mode int8-mixed, or write it with --force"
+        )
