@@ -32,12 +32,15 @@ def quantize(model: ModelFile, mode: Mode, pictures: Iterable[NDArray[np.float32
     plan = recipe(model, mode)
     from litert_quantizer import quantizer
 
-    ranges = _ranges(model, plan, pictures) if mode in CALIBRATED else None
-    made = quantizer.Quantizer(model.data, plan.get_quantization_recipe())
-    try:
-        result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    except (ValueError, RuntimeError) as error:
-        raise ConvertError(f"{model.name} cannot be quantised as {mode}: {error}") from None
+    with warnings.catch_warnings():
+        # That all tensors are kept is what calibration is.
+        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
+        ranges = _ranges(model, plan, pictures) if mode in CALIBRATED else None
+        made = quantizer.Quantizer(model.data, plan.get_quantization_recipe())
+        try:
+            result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+        except (ValueError, RuntimeError) as error:
+            raise ConvertError(f"{model.name} cannot be quantised as {mode}: {error}") from None
     data = rewrite(bytes(result.quantized_model), tflite_metadata.metadata(model).files)
     _check_metadata(model, read(data, model.name))
     return data
@@ -72,12 +75,9 @@ def _ranges(model: ModelFile, plan: Any, pictures: Iterable[NDArray[np.float32]]
     from litert_quantizer import calibrator
     from litert_quantizer.utils import qsv_utils
 
-    with warnings.catch_warnings():
-        # That all tensors are kept is what calibration is.
-        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
-        calibration = calibrator.Calibrator(
-            model.data, num_threads=2, qsv_update_func=qsv_utils.min_max_update
-        )
+    calibration = calibrator.Calibrator(
+        model.data, num_threads=2, qsv_update_func=qsv_utils.min_max_update
+    )
     signatures = calibration.get_signature_list()
     if len(signatures) != 1:
         raise ConvertError(
@@ -91,9 +91,7 @@ def _ranges(model: ModelFile, plan: Any, pictures: Iterable[NDArray[np.float32]]
         seen += 1
     if not seen:
         raise ConvertError("calibration got no picture; name a directory or clip that has some")
-    activations = {
-        tensor.name for tensor in model.main.tensors if not tensor.is_constant
-    }
+    activations = {tensor.name for tensor in model.main.tensors if not tensor.is_constant}
     return {
         name: {key: _widened(values) for key, values in range_.items()}
         if name in activations

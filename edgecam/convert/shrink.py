@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from edgecam.convert import agreement, calibration
 from edgecam.convert.agreement import Agreement
 from edgecam.convert.graph import ConvertError
@@ -41,13 +43,7 @@ def shrink(
     with tempfile.TemporaryDirectory(prefix="edgecam-") as directory:
         made = Path(directory) / reference.path.name
         made.write_bytes(data)
-        same = ModelSettings(
-            path=str(made),
-            input_size=settings.input_size,
-            labels=settings.labels,
-            decoder=settings.decoder,
-            fit=reference.fit,
-        )
+        same = msgspec.structs.replace(settings, path=str(made), fit=reference.fit)
         return data, agreement.compare(reference, Model(same, inference), frames)
 
 
