@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgecam import tflite_metadata
 from edgecam.convert.graph import ConvertError
 from edgecam.convert.recipe import CALIBRATED, Mode, recipe
-from edgecam.convert.rewrite import rewrite
+from edgecam.convert.rewrite import rewrite, widen
 from edgecam.tflite_file import ModelFile, read
 
 # Ranges are widened to this many significant bits: another processor rounds its sums otherwise
@@ -26,8 +26,11 @@ def quantize(model: ModelFile, mode: Mode, pictures: Iterable[NDArray[np.float32
     ``pictures`` are inputs, float32[1, H, W, 3], normalised; only the int8 modes look at them.
 
     Raises:
-        ConvertError: the model is not float32, litert-quantizer is missing or gives it up.
+        ConvertError: the model is quantised already, litert-quantizer is missing or gives it up.
     """
+    packed = tflite_metadata.metadata(model).files
+    if any(tensor.type == "FLOAT16" for tensor in model.main.tensors):
+        model = read(widen(model.data, packed), model.name)
     _check_float(model)
     plan = recipe(model, mode)
     from litert_quantizer import quantizer
@@ -41,7 +44,7 @@ def quantize(model: ModelFile, mode: Mode, pictures: Iterable[NDArray[np.float32
             result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
         except (ValueError, RuntimeError) as error:
             raise ConvertError(f"{model.name} cannot be quantised as {mode}: {error}") from None
-    data = rewrite(bytes(result.quantized_model), tflite_metadata.metadata(model).files)
+    data = rewrite(bytes(result.quantized_model), packed)
     _check_metadata(model, read(data, model.name))
     return data
 
@@ -49,11 +52,11 @@ def quantize(model: ModelFile, mode: Mode, pictures: Iterable[NDArray[np.float32
 def _check_float(model: ModelFile) -> None:
     constants = [t for t in model.main.tensors if t.is_constant and t.size_bytes > 4]
     kinds = {tensor.type for tensor in constants}
-    if model.inputs[0].dtype != np.float32 or kinds & {"INT8", "UINT8", "FLOAT16", "INT16"}:
+    if model.inputs[0].dtype != np.float32 or kinds & {"INT8", "UINT8", "INT16"}:
         found = ", ".join(sorted(kinds))
         raise ConvertError(
-            f"{model.name}: expected a float32 model, found an input of "
-            f"{model.inputs[0].dtype} and constants of {found.lower()}; quantise the float32 "
+            f"{model.name}: expected a float model, found an input of "
+            f"{model.inputs[0].dtype} and constants of {found.lower()}; quantise the float "
             "model that it was made from"
         )
 
