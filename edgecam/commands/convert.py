@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @click.command("convert")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File.")
-@click.option("--size", help="HEIGHTxWIDTH of the input.  [PoseNet: 257x257]")
+@click.option("--size", help="HEIGHTxWIDTH of the input.  [PoseNet: 257x257, SSD: the graph's]")
 @click.option(
     "--quantize",
     type=click.Choice(["none", "fp16"]),
@@ -22,23 +22,40 @@ if TYPE_CHECKING:
     show_default=True,
     help="Weights: none leaves float32.",
 )
+@click.option(
+    "--postprocess/--raw",
+    default=None,
+    help="SSD: suppress overlaps inside the model, or leave it to the decoder.  [postprocess]",
+)
+@click.option("--labels", type=click.Path(path_type=Path), help="SSD: label file to pack.")
 @click.option("--mean", help="What the network subtracts from a 0..255 pixel: one or three values.")
 @click.option("--std", help="What it divides by then: one or three values.")
 def command(
-    source: Path, output: Path, size: str | None, quantize: str, mean: str | None, std: str | None
+    source: Path,
+    output: Path,
+    size: str | None,
+    quantize: str,
+    postprocess: bool | None,
+    labels: Path | None,
+    mean: str | None,
+    std: str | None,
 ) -> None:
     """Make a .tflite of SOURCE.
 
-    SOURCE is a TensorFlow.js graph model (model.json) or one of Coral's PoseNet files whose
-    decoder op no runtime has (it is cut off).
+    SOURCE is a TensorFlow.js graph model (model.json), a frozen graph (.pb: SSDs of the Object
+    Detection API and others), or one of Coral's PoseNet files whose decoder op no runtime has (it
+    is cut off).
 
     \b
     edgecam convert model.json --size 353x481 --quantize fp16 -o posenet.tflite
+    edgecam convert frozen_inference_graph.pb --labels person.txt -o ssd.tflite
     edgecam convert posenet_..._quant_decoder.tflite -o plain.tflite
     """
     from edgecam.convert.conversion import Options, convert, write_whole
 
-    options = Options(_size(size), quantize == "fp16", _normalization(mean, std))
+    options = Options(
+        _size(size), quantize == "fp16", _normalization(mean, std), postprocess, labels
+    )
     converted = convert(source, options)
     write_whole(output, converted.data)
     for note in converted.notes:

@@ -16,6 +16,7 @@ from edgecam.types import Normalization
 # ``convert(source: Path, options: Options) -> Converted``.
 _READERS: Mapping[str, str] = {
     ".json": "from_tfjs",
+    ".pb": "from_graphdef",
     ".tflite": "from_tflite",
 }
 
@@ -25,12 +26,15 @@ class Options:
     """What a person asks for; None leaves it to the kind of model.
 
     ``size``: (height, width) of the input. ``half``: float16 weights. ``normalization``: what the
-    network was trained with.
+    network was trained with. ``postprocess``: an SSD's non-maximum suppression inside the model
+    (True) or outside. ``labels``: a detector's label file.
     """
 
     size: tuple[int, int] | None = None
     half: bool = False
     normalization: Normalization | None = None
+    postprocess: bool | None = None
+    labels: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
-"""A TensorFlow.js graph model to TFLite: PoseNet with its names and sizes, others as they are."""
+"""A TensorFlow.js graph model to TFLite: PoseNet, SSDs with what is theirs, others as they are."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from edgecam.convert import posenet, tfjs
+from edgecam.convert import detector, posenet, ssd_graph, tfjs
 from edgecam.convert.conversion import Converted, Options
 from edgecam.convert.float16 import halve
 from edgecam.convert.graph import ConvertError, Graph
@@ -29,6 +29,9 @@ def from_graph(graph: Graph, name: str, options: Options) -> Converted:
     Raises:
         ConvertError: as ``convert``.
     """
+    asked = options.postprocess is not None or options.labels is not None
+    if asked or ssd_graph.is_detector(graph):
+        return detector.convert(graph, options)
     image, shape = _image(graph)
     notes = []
     names = posenet.outputs_by_name(graph)

@@ -114,6 +114,19 @@ def in_order(graph: Graph) -> tuple[Node, ...]:
     return tuple(ordered.values())
 
 
+def reached(graph: Graph) -> frozenset[str]:
+    """Return the names of the nodes that the outputs need, those in loops too."""
+    by_name = {node.name: node for node in graph.nodes}
+    found: set[str] = set()
+    ways = [name.split(":")[0] for name in graph.outputs]
+    while ways:
+        name = ways.pop()
+        if name in by_name and name not in found:
+            found.add(name)
+            ways += (taken.split(":")[0] for taken in by_name[name].inputs)
+    return frozenset(found)
+
+
 def as_float32(values: Array) -> NDArray[np.float32]:
     """Return the values as float32, C-contiguous, any shape."""
     return np.ascontiguousarray(values, dtype=np.float32)

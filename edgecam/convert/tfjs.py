@@ -9,6 +9,7 @@ import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from edgecam.convert.graph import (
     Node,
     as_float32,
     data_inputs,
-    in_order,
+    reached,
 )
 
 _STORED = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "uint16": "<u2", "uint8": "u1"}
@@ -100,8 +101,8 @@ def _graph(
         outputs = tuple(node.name for node in nodes if node.name not in taken)
     inputs = tuple(node.name for node in nodes if node.op.startswith("Placeholder"))
     graph = Graph(tuple(nodes), constants, inputs, outputs)
-    needed = {node.name for node in in_order(graph)}
-    return Graph(graph.nodes, constants, tuple(i for i in inputs if i in needed), outputs)
+    needed = reached(graph)
+    return replace(graph, inputs=tuple(i for i in inputs if i in needed) or inputs)
 
 
 def _check_shape(node: Node, values: Array, path: Path) -> None:

@@ -1,0 +1,46 @@
+"""An SSD's TFLite file: the model with its labels, anchors and normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgecam import labels
+from edgecam.convert import metadata, ssd
+from edgecam.convert.conversion import Converted, Options
+from edgecam.convert.float16 import halve
+from edgecam.convert.graph import Graph
+from edgecam.convert.writer import write
+
+
+def convert(graph: Graph, options: Options) -> Converted:
+    """Convert a graph of the Object Detection API, with post-processing if nothing else is asked.
+
+    Raises:
+        ConvertError: it is none, holds ops that do not convert, or does not fit the size.
+        ModelError: the label file cannot be read or does not fit the classes.
+    """
+    made = ssd.convert(graph, options.size, postprocess=options.postprocess is not False)
+    data = write(
+        halve(made.model) if options.half else made.model,
+        "SSD",
+        options.normalization or made.normalization,
+        _labels(options.labels, made),
+        made.label_place,
+        made.label_kind,
+        made.extra,
+    )
+    height, width = made.size_px
+    notes = [f"SSD of {made.classes} classes for {height}x{width}, {made.anchors} anchors"]
+    if options.labels is None:
+        notes.append("the graph holds no labels: give --labels FILE to pack them into the model")
+    return Converted(data, notes)
+
+
+def _labels(path: Path | None, made: ssd.Detector) -> Sequence[str]:
+    if path is None:
+        return ()
+    found = labels.load(path)
+    if made.label_kind == metadata.VALUE_LABELS:
+        return labels.fit(found, made.classes, "the model")
+    return labels.fit_with_background(found, made.classes + 1, "the model")

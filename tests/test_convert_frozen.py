@@ -1,0 +1,120 @@
+"""``edgecam convert`` of frozen graphs as a person runs it, and one line where it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ssd_graphs as small
+from click.testing import CliRunner, Result
+from graphdefs import const, node, placeholder
+from ssd_graphs import F, T
+
+from edgecam import anchors, labels
+from edgecam.cli import cli
+from edgecam.tflite_file import read
+from edgecam.tflite_metadata import metadata
+from edgecam.types import MINUS_ONE_TO_ONE
+
+pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Path:
+    path = tmp_path / "frozen_inference_graph.pb"
+    path.write_bytes(small.detector())
+    return path
+
+
+def convert(source: Path, output: Path, *arguments: str) -> Result:
+    command = ["convert", str(source), "-o", str(output), *arguments]
+    return CliRunner().invoke(cli, command, catch_exceptions=False)
+
+
+def label_file(folder: Path, *names: str) -> str:
+    path = folder / "labels.txt"
+    path.write_text("\n".join(names) + "\n", "utf-8")
+    return str(path)
+
+
+def test_an_ssd_carries_labels_and_normalisation(frozen: Path, tmp_path: Path) -> None:
+    target = tmp_path / "ssd.tflite"
+    result = convert(frozen, target, "--labels", label_file(tmp_path, "cat", "dog"))
+    assert result.exit_code == 0, result.stderr
+    assert f"SSD of 2 classes for 16x16, {small.ANCHORS} anchors" in result.stderr
+    file = read(target)
+    found = metadata(file)
+    stated = found.inputs[0]
+    assert (stated.mean, stated.std) == (MINUS_ONE_TO_ONE.mean, MINUS_ONE_TO_ONE.std)
+    assert labels.resolve(None, None, None, found) == ("cat", "dog")
+    assert len(file.outputs) == 4
+
+
+def test_a_raw_ssd_keeps_its_anchors_also_in_float16(frozen: Path, tmp_path: Path) -> None:
+    target = tmp_path / "ssd.tflite"
+    names = label_file(tmp_path, "cat", "dog")
+    result = convert(frozen, target, "--raw", "--quantize", "fp16", "--labels", names)
+    assert result.exit_code == 0, result.stderr
+    file = read(target)
+    found = anchors.of(file)
+    assert found is not None
+    np.testing.assert_allclose(found, small.anchors(), atol=1e-6)
+    assert labels.resolve(None, None, None, metadata(file)) == ("background", "cat", "dog")
+    assert {info.shape for info in file.outputs} == {(1, small.ANCHORS, 4), (1, small.ANCHORS, 3)}
+
+
+def test_missing_labels_are_said(frozen: Path, tmp_path: Path) -> None:
+    assert "--labels FILE" in convert(frozen, tmp_path / "ssd.tflite").stderr
+
+
+def test_a_frozen_graph_that_is_no_detector_converts_as_it_is(tmp_path: Path) -> None:
+    source = tmp_path / "net.pb"
+    raw = placeholder("image", (-1, 4, 4, 3)) + node("Relu6", "out", ["image"], **T)
+    source.write_bytes(raw)
+    result = convert(source, tmp_path / "net.tflite")
+    assert result.exit_code == 0, result.stderr
+    assert [info.name for info in read(tmp_path / "net.tflite").outputs] == ["out"]
+
+
+NO_DETECTOR = (
+    placeholder("image", (-1, 4, 4, 3))
+    + const("k", np.ones((1, 1, 3, 1), F))
+    + node("Relu6", "mask", ["image"], **T)
+)
+UNKNOWN = node("Foo", "f", ["mask"]) + node("Bar", "b", ["f"])
+
+
+@pytest.mark.parametrize(
+    ("raw", "arguments", "words"),
+    [
+        (small.detector()[:-7], [], "damaged"),
+        (b"\x00" * 99, [], "no frozen graph"),
+        (NO_DETECTOR, ["--raw"], "Postprocessor/convert_scores"),
+        (NO_DETECTOR, ["--raw"], "its outputs are mask"),
+        (small.detector(), ["--size", "32x32"], "give --size as trained"),
+        (small.detector(), ["--labels", "nowhere.txt"], "nowhere.txt"),
+        (small.detector((8.0, 9.0, 4.0, 3.0)), ["--raw"], "--postprocess"),
+        (
+            NO_DETECTOR + UNKNOWN,
+            [],
+            "Bar (1), Foo (1)",
+        ),
+        (node("Relu", "a", ["b"]) + node("Relu", "b", ["a"]) + NO_DETECTOR, [], None),
+    ],
+)
+def test_what_cannot_be_converted_is_one_line_and_no_file(
+    raw: bytes, arguments: list[str], words: str | None, tmp_path: Path
+) -> None:
+    source, folder = tmp_path / "bad.pb", tmp_path / "out"
+    source.write_bytes(raw)
+    folder.mkdir()
+    result = convert(source, folder / "x.tflite", *arguments)
+    if words is None:  # a loop that nothing needs does no harm
+        assert result.exit_code == 0, result.stderr
+        return
+    assert result.exit_code == 1
+    assert result.stderr.startswith("edgecam: error: ")
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+    assert list(folder.iterdir()) == []
