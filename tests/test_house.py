@@ -32,7 +32,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "interpreter decoders homeassistant telemetry",
         "model probe inspection sources sinks",
         "pipeline convert evaluate follow",
-        "report run replay watch watch_table doctor",
+        "report run replay reference watch watch_table doctor",
         "cli commands __main__ probe_child",
     )
 )

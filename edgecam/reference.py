@@ -1,0 +1,74 @@
+"""Reference pages made from the code: each name under docs/ and what writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+from edgecam.configuration import SettingInfo, describe
+from edgecam.options import FLAG_NAMES
+
+_TYPE_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+_BOUNDS = (("ge", "from {}"), ("gt", "above {}"), ("le", "to {}"), ("lt", "below {}"))
+
+
+def _range(annotated: Any) -> str:
+    """What a value may be, in words, without its description."""
+    origin = get_origin(annotated)
+    if origin is Annotated:
+        kind, *notes = get_args(annotated)
+        words = [_range(kind)]
+        for note in (note for note in notes if isinstance(note, msgspec.Meta)):
+            words += [
+                text.format(f"{value:,}" if isinstance(value, int) else f"{value:g}")
+                for name, text in _BOUNDS
+                if (value := getattr(note, name)) is not None
+            ]
+            if note.pattern:
+                words.append(f"`{note.pattern}`")
+        return " ".join(words)
+    if origin in (Union, UnionType):
+        return " or ".join(_range(part) for part in get_args(annotated) if part is not NoneType)
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(annotated))
+    return _TYPE_NAMES.get(annotated, getattr(annotated, "__name__", str(annotated)))
+
+
+def _default(info: SettingInfo) -> str:
+    if info.default is None or info.key == "model.path":
+        return ""
+    shown = str(info.default).lower() if isinstance(info.default, bool) else info.default
+    return f"`{shown}`"
+
+
+def settings_page() -> str:
+    """Every setting: key, what it takes, default, flag and description."""
+    rows = [
+        "# Settings",
+        "",
+        "A key is written `[section] key` in the TOML file and `EDGECAM_SECTION_KEY` in the",
+        "environment. Flags beat the environment, which beats the file, which beats the default.",
+        "`[[model]]` may stand several times. This page is written by `scripts/make-reference`.",
+        "",
+        "| key | takes | default | flag | what it is |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for info in describe():
+        flag = FLAG_NAMES.get(info.key, "")
+        cells = (
+            f"`{info.key}`",
+            _range(info.type).replace("|", "\\|"),
+            _default(info),
+            f"`{flag}`" if flag else "",
+            info.description.replace("|", "\\|"),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+}
