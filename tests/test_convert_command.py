@@ -69,6 +69,18 @@ def test_posenet_gets_its_names_its_normalisation_and_a_valid_size(tmp_path: Pat
     assert (found.inputs[0].mean, found.inputs[0].std) == ((127.5,) * 3, (127.5,) * 3)
 
 
+def test_quantises_on_the_way_and_refuses_what_it_costs(tmp_path: Path) -> None:
+    pytest.importorskip("litert_quantizer", reason="the extra [quantize] is not installed")
+    source, target = posenet(tmp_path / "web"), tmp_path / "p.tflite"
+    result = convert(source, target, "--quantize", "int8", "--force")
+    assert result.exit_code == 0, result.stderr
+    assert "mean OKS of" in result.stdout
+    kinds = {t.name: t.type for t in read(target).main.tensors if t.is_constant}
+    assert "INT8" in kinds.values()
+    message = refused(source, tmp_path / "a", "--quantize", "dynamic", "--max-loss", "0")
+    assert "x.tflite is not written: it lost 0." in message
+
+
 def test_normalisation_can_be_given(tmp_path: Path) -> None:
     source = posenet(tmp_path / "web")
     convert(source, tmp_path / "p.tflite", "--mean", "1,2,3", "--std", "4")

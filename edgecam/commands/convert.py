@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 if TYPE_CHECKING:
+    from edgecam.convert.recipe import Mode
     from edgecam.types import Normalization
 
 
@@ -17,11 +19,24 @@ if TYPE_CHECKING:
 @click.option("--size", help="HEIGHTxWIDTH of the input.  [PoseNet: 257x257, SSD: the graph's]")
 @click.option(
     "--quantize",
-    type=click.Choice(["none", "fp16"]),
+    type=click.Choice(["none", "fp16", "dynamic", "int8", "int8-mixed"]),
     default="none",
     show_default=True,
-    help="Weights: none leaves float32.",
+    help="As edgecam quantize does; none leaves float32.",
 )
+@click.option(
+    "--calibrate",
+    type=click.Path(path_type=Path),
+    help="For int8: directory, glob or clip of pictures.  [default: the bundled clip]",
+)
+@click.option(
+    "--max-loss",
+    type=click.FloatRange(0.0, 1.0),
+    default=0.1,
+    show_default=True,
+    help="Largest share of its findings that quantising may lose.",
+)
+@click.option("--force", is_flag=True, help="Write the model whatever it lost.")
 @click.option(
     "--postprocess/--raw",
     default=None,
@@ -35,6 +50,9 @@ def command(
     output: Path,
     size: str | None,
     quantize: str,
+    calibrate: Path | None,
+    max_loss: float,
+    force: bool,
     postprocess: bool | None,
     labels: Path | None,
     mean: str | None,
@@ -48,6 +66,7 @@ def command(
 
     \b
     edgecam convert model.json --size 353x481 --quantize fp16 -o posenet.tflite
+    edgecam convert model.json --quantize int8-mixed --calibrate clip.mp4 -o posenet.tflite
     edgecam convert frozen_inference_graph.pb --labels person.txt -o ssd.tflite
     edgecam convert posenet_..._quant_decoder.tflite -o plain.tflite
     """
@@ -57,10 +76,31 @@ def command(
         _size(size), quantize == "fp16", _normalization(mean, std), postprocess, labels
     )
     converted = convert(source, options)
-    write_whole(output, converted.data)
+    data = converted.data
+    if quantize not in ("none", "fp16"):
+        data = _quantized(data, output, cast("Mode", quantize), calibrate, max_loss, force)
+    write_whole(output, data)
     for note in converted.notes:
         click.echo(f"edgecam: {note}", err=True)
-    click.echo(f"{output}: {len(converted.data) / 1e6:.2f} MB", err=True)
+    click.echo(f"{output}: {len(data) / 1e6:.2f} MB", err=True)
+
+
+def _quantized(
+    data: bytes, output: Path, mode: Mode, calibrate: Path | None, max_loss: float, force: bool
+) -> bytes:
+    """Return the converted model quantised, if that did not cost too much."""
+    from edgecam.commands.quantize import progress, show
+    from edgecam.convert.shrink import check, shrink
+    from edgecam.settings import ModelSettings
+
+    with tempfile.TemporaryDirectory(prefix="edgecam-") as folder:
+        whole = Path(folder) / output.name
+        whole.write_bytes(data)
+        small, found = shrink(ModelSettings(path=str(whole)), mode, calibrate, track=progress)
+    show(found)
+    if not force:
+        check(found, max_loss, str(output))
+    return small
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

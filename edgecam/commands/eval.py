@@ -126,7 +126,8 @@ def _with_progress(
     from edgecam.evaluate.bench import evaluate
 
     rows = []
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         for number, variant in enumerate(planned, 1):
             task = progress.add_task("loading", total=len(truth.pictures))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from edgecam.options import FLAG_NAMES
 if TYPE_CHECKING:
     from edgecam.convert.agreement import Agreement
     from edgecam.convert.recipe import Mode
+    from edgecam.types import Frame
 
 
 @click.command("quantize")
@@ -74,7 +77,7 @@ def command(
     flags = {"model.input_size": input_size, "model.fit": fit, "model.labels": labels}
     given = {"model.path": [model], **{key: value for key, value in flags.items() if value}}
     settings = load(None, {}, given, FLAG_NAMES).model[0]
-    data, found = shrink(settings, mode, calibrate, count=pictures, threads=threads)
+    data, found = shrink(settings, mode, calibrate, count=pictures, threads=threads, track=progress)
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(found), "loss": found.loss}, indent=2))
     else:
@@ -82,6 +85,17 @@ def command(
     if not force:
         check(found, max_loss, str(output))
     write_whole(output, data)
+
+
+def progress(frames: Sequence[Frame], what: str) -> Iterator[Frame]:
+    """Yield the frames and show on standard error how many of them are done."""
+    from rich.console import Console
+    from rich.progress import track
+
+    # Bound to the stream of now: while the quantiser works its own is turned off.
+    console = Console(file=sys.stderr)
+    quiet = not console.is_terminal
+    yield from track(frames, what, console=console, transient=True, disable=quiet)
 
 
 def show(found: Agreement) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,7 +25,10 @@ _PRESENT = 0.3  # a keypoint's score
 
 @dataclass(frozen=True, slots=True)
 class OutputError:
-    """``error`` is the root mean square of the differences as a share of that of the values."""
+    """``error`` is the root mean square of the differences as a share of that of the values.
+
+    Not of what a custom operation makes: SSD's post-processing sorts its rows by score.
+    """
 
     output: str
     error: float
@@ -62,7 +65,7 @@ class Agreement:
 Tensors = list[NDArray[np.float32]]
 
 
-def compare(reference: Model, candidate: Model, frames: Sequence[Frame]) -> Agreement:
+def compare(reference: Model, candidate: Model, frames: Iterable[Frame]) -> Agreement:
     """Run both over ``frames``; both must be of one family and input size.
 
     Raises:
@@ -91,12 +94,12 @@ def compare(reference: Model, candidate: Model, frames: Sequence[Frame]) -> Agre
         shifts += [shift for match in matches for shift in match.shifts_px]
     if not kept:
         raise ConvertError(
-            f"{reference.name} finds nothing in {len(frames)} pictures, so that a quantised model "
-            "cannot be compared with it; give pictures of what it is for with --calibrate"
+            f"{reference.name} finds nothing in {len(times_ms[0])} pictures, so that a quantised "
+            "model cannot be compared with it; give pictures of what it is for with --calibrate"
         )
     return Agreement(
         kind=kind,
-        pictures=len(frames),
+        pictures=len(times_ms[0]),
         things=len(kept),
         kept=statistics.fmean(kept),
         shift_px=statistics.median(shifts) if shifts else None,
@@ -119,9 +122,14 @@ def _run(model: Model, frame: Frame, score: float) -> tuple[Decoded, Tensors, fl
 
 
 def _output_errors(reference: Model, squares: NDArray[np.float64]) -> tuple[OutputError, ...]:
-    names = [reference.interpreter.outputs[place].name for place in reference.decoder.outputs]
     shares = np.sqrt(squares[0] / np.maximum(squares[1], np.finfo(np.float64).tiny))
-    return tuple(map(OutputError, names, shares.tolist()))
+    found = []
+    for place, share in zip(reference.decoder.outputs, shares.tolist(), strict=True):
+        info = reference.interpreter.outputs[place]
+        maker = reference.file.producer(info.index)
+        if maker is None or not maker.is_custom:
+            found.append(OutputError(info.name, share))
+    return tuple(found)
 
 
 T = TypeVar("T")

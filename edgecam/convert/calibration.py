@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ def pictures(source: Path | None, count: int = PICTURES) -> list[Frame]:
     return kept
 
 
-def tensors(model: Model, frames: list[Frame]) -> Iterator[NDArray[np.float32]]:
+def tensors(model: Model, frames: Iterable[Frame]) -> Iterator[NDArray[np.float32]]:
     """Each frame as the model's input, float32[1, H, W, 3]."""
     buffer = model.buffer()
     shape = model.interpreter.inputs[0].shape

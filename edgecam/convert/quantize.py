@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -35,8 +37,8 @@ def quantize(model: ModelFile, mode: Mode, pictures: Iterable[NDArray[np.float32
     plan = recipe(model, mode)
     from litert_quantizer import quantizer
 
-    with warnings.catch_warnings():
-        # That all tensors are kept is what calibration is.
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        # The library draws a bar for each picture, and warns that calibration keeps all tensors.
         warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
         ranges = _ranges(model, plan, pictures) if mode in CALIBRATED else None
         made = quantizer.Quantizer(model.data, plan.get_quantization_recipe())

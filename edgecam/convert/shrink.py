@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,8 +15,15 @@ from edgecam.convert.quantize import quantize
 from edgecam.convert.recipe import CALIBRATED, Mode
 from edgecam.model import Model
 from edgecam.settings import InferenceSettings, ModelSettings
+from edgecam.types import Frame
 
 MAX_LOSS = 0.1
+
+Track = Callable[[Sequence[Frame], str], Iterable[Frame]]
+
+
+def _untracked(frames: Sequence[Frame], _what: str) -> Iterable[Frame]:
+    return frames
 
 
 def shrink(
@@ -25,11 +33,12 @@ def shrink(
     *,
     count: int = calibration.PICTURES,
     threads: int | None = None,
+    track: Track = _untracked,
 ) -> tuple[bytes, Agreement]:
     """Return the model quantised, and how it agrees with the float one on the same pictures.
 
     ``pictures``: a directory, a glob or a clip; None for the bundled clip. ``count``: how many
-    of them are looked at, at least.
+    of them are looked at, at least. ``track`` shows how far a pass over them has come.
 
     Raises:
         EdgecamError: the model or the pictures cannot be used, or quantising fails.
@@ -38,13 +47,14 @@ def shrink(
     inference = InferenceSettings(delegate="cpu", threads=threads, probe=False)
     reference = Model(settings, inference)
     frames = calibration.pictures(pictures, count)
-    inputs = calibration.tensors(reference, frames) if mode in CALIBRATED else iter(())
-    data = quantize(reference.file, mode, inputs)
+    inputs = calibration.tensors(reference, track(frames, "calibrating"))
+    data = quantize(reference.file, mode, inputs if mode in CALIBRATED else ())
     with tempfile.TemporaryDirectory(prefix="edgecam-") as directory:
         made = Path(directory) / reference.path.name
         made.write_bytes(data)
         same = msgspec.structs.replace(settings, path=str(made), fit=reference.fit)
-        return data, agreement.compare(reference, Model(same, inference), frames)
+        found = agreement.compare(reference, Model(same, inference), track(frames, "comparing"))
+    return data, found
 
 
 def check(found: Agreement, max_loss: float, name: str) -> None:
