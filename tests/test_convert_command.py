@@ -201,7 +201,7 @@ def test_what_is_no_graph_model_is_refused_in_one_line(tmp_path: Path, content: 
 def test_a_missing_source_an_unknown_kind_and_a_missing_folder(tmp_path: Path) -> None:
     assert "no such file" in refused(tmp_path / "model.json", tmp_path / "a")
     (tmp_path / "model.onnx").write_bytes(b"")
-    assert "expected one of .json, " in refused(tmp_path / "model.onnx", tmp_path / "b")
+    assert "expected one of a folder, .h5" in refused(tmp_path / "model.onnx", tmp_path / "b")
     result = convert(posenet(tmp_path / "web"), tmp_path / "gone" / "x.tflite")
     assert result.exit_code == 1
     assert "cannot write" in result.stderr

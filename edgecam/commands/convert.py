@@ -62,12 +62,14 @@ def command(
 
     SOURCE is a TensorFlow.js graph model (model.json), a frozen graph (.pb: SSDs of the Object
     Detection API and others), or one of Coral's PoseNet files whose decoder op no runtime has (it
-    is cut off).
+    is cut off). With the extra [tensorflow]: a Keras file (.keras, .h5), a SavedModel's folder, a
+    TF1 checkpoint (NAME.meta).
 
     \b
     edgecam convert model.json --size 353x481 --quantize fp16 -o posenet.tflite
     edgecam convert model.json --quantize int8-mixed --calibrate clip.mp4 -o posenet.tflite
     edgecam convert frozen_inference_graph.pb --labels person.txt -o ssd.tflite
+    edgecam convert model.keras --size 224x224 --mean 127.5 --std 127.5 -o classifier.tflite
     edgecam convert posenet_..._quant_decoder.tflite -o plain.tflite
     """
     from edgecam.convert.conversion import Options, convert, write_whole

@@ -15,7 +15,12 @@ from edgecam.types import Normalization
 # Suffix of the source ("" is a folder) -> the file under edgecam/convert that takes it. Each has
 # ``convert(source: Path, options: Options) -> Converted``.
 _READERS: Mapping[str, str] = {
+    "": "from_tensorflow",
+    ".h5": "from_tensorflow",
+    ".hdf5": "from_tensorflow",
     ".json": "from_tfjs",
+    ".keras": "from_tensorflow",
+    ".meta": "from_tensorflow",
     ".pb": "from_graphdef",
     ".tflite": "from_tflite",
 }
