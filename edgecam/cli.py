@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -107,7 +107,26 @@ def main() -> None:
     """Run the command line; exits 0, 1 for a fault, 2 for wrong usage."""
     # A handler may hold the GIL for 5 ms otherwise, in which the interpreter stands still.
     sys.setswitchinterval(0.001)
-    cli.main(prog_name="edgecam")
+    try:
+        cli.main(prog_name="edgecam")
+    except SystemExit as end:
+        _leave(end.code)
+
+
+def _leave(code: str | int | None) -> NoReturn:
+    """Exit at once where a camera's driver still holds its thread.
+
+    Such a call into native code that returns while Python shuts down aborts the process.
+    """
+    import logging
+    import threading
+
+    if any(thread.name == "source" for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
+    sys.exit(code)
 
 
 if __name__ == "__main__":

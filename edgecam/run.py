@@ -106,7 +106,7 @@ def run(
         settings = msgspec.structs.replace(settings, mqtt=MqttSettings())
     boot_id = uuid.uuid4().hex[:8]
     models = load_models(settings)
-    source = open_source(settings.source)
+    source = open_source(settings.source, stop)
     meter = Meter(settings.telemetry.window_s, time.monotonic())
     try:
         opened = open_sinks(settings, boot_id)

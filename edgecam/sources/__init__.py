@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from urllib.parse import unquote, urlsplit
 
 from edgecam.settings import SourceSettings
@@ -16,15 +17,18 @@ KINDS = (
 )
 
 
-def open_source(settings: SourceSettings) -> Source:
-    """Open what ``settings.url`` names; raises SourceError with one line where it cannot."""
+def open_source(settings: SourceSettings, stop: threading.Event | None = None) -> Source:
+    """Open what ``settings.url`` names; raises SourceError with one line where it cannot.
+
+    ``stop``, once set, ends the wait for a camera that is slow to open.
+    """
     url = settings.url
     match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", url)
     scheme = match[1].lower() if match else ""
     if scheme in ("rtsp", "rtsps", "http", "https"):
         from edgecam.sources.network import open_network
 
-        return open_network(settings)
+        return open_network(settings, stop)
     if scheme == "file":
         return _open_recording(unquote(urlsplit(url).path), settings)
     if scheme:
@@ -32,11 +36,11 @@ def open_source(settings: SourceSettings) -> Source:
     if url.isdecimal() or url.startswith("/dev/"):
         from edgecam.sources.camera import open_camera
 
-        return open_camera(settings)
+        return open_camera(settings, stop)
     if url.partition(":")[0] == "picamera":
         from edgecam.sources.picamera import open_picamera
 
-        return open_picamera(settings)
+        return open_picamera(settings, stop)
     return _open_recording(url, settings)
 
 

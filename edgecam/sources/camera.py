@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +17,9 @@ from edgecam.types import Image
 LARGEST_RAW_PX = 640 * 480
 
 
-def open_camera(settings: SourceSettings) -> LiveSource:
+def open_camera(settings: SourceSettings, stop: threading.Event | None = None) -> LiveSource:
     """Open a local camera; raises SourceError where it is not there and need not be waited for."""
-    return LiveSource(CameraEndpoint(settings), settings)
+    return LiveSource(CameraEndpoint(settings), settings, stop)
 
 
 class CameraEndpoint:
@@ -40,6 +41,9 @@ class CameraEndpoint:
             raise StreamError(
                 "forbidden", "no permission; add the user to the group video and log in"
             )
+
+    def look(self) -> None:
+        self.probe()
 
     def open(self, count: Callable[[str], None]) -> CameraCapture:
         del count  # OpenCV does not say what it throws away

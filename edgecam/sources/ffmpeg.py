@@ -39,6 +39,9 @@ class FfmpegEndpoint:
         else:
             connect(self._url, PROBE_TIMEOUT_S).close()
 
+    def look(self) -> None:
+        self.probe()
+
     def open(self, count: Callable[[str], None]) -> FfmpegCapture:
         del count  # FFmpeg does not say what it throws away
         parameters = [

@@ -3,11 +3,11 @@
 One reader thread per source opens, reads and reopens; ``frames`` hands its newest picture over
 and watches the clock, so that a call stuck in native code is noticed and never awaited.
 
-Coming back: before each attempt, and once a second between attempts, the endpoint is *probed*
-(a device node, a TCP connection and a greeting: cheap, a second at most). One that begins to
-answer is opened at once. One that answers and still gives no picture is tried again
-``backoff_min_s`` after the last attempt began during the first minute, then at doubling
-distances up to ``backoff_max_s``.
+Coming back: before each attempt the endpoint is *probed* (a device node, a TCP connection, a
+greeting), and between attempts it is *looked at* once a second, so that one that begins to answer
+is opened at once. One that answers all the time and still gives no picture is tried again
+``backoff_min_s`` after the last attempt began during the first minute, then at doubling distances
+up to ``backoff_max_s``.
 """
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ from typing import Protocol
 
 import numpy as np
 
+from edgecam.faultlog import FaultLog
 from edgecam.settings import SourceSettings
 from edgecam.types import Frame, Image, SourceError, SourceStatus
 
-PROBE_EVERY_S = 1.0
+LOOK_EVERY_S = 1.0
 STEADY_RETRY_S = 60.0
 SHORTEST_WAIT_S = 0.1
-LOG_SAME_FAULT_EVERY_S = 60.0
 CLOSE_WAIT_S = 0.5
 FROZEN_SAMPLES = 64
-
-log = logging.getLogger(__name__)
 
 
 class StreamError(Exception):
@@ -62,6 +60,10 @@ class Endpoint(Protocol):
         """Raise StreamError where nothing answers; takes a second at most."""
         ...
 
+    def look(self) -> None:
+        """The same between attempts, as closely as is cheap; takes two seconds at most."""
+        ...
+
     def open(self, count: Callable[[str], None]) -> Capture:
         """Open the stream; raises StreamError. ``count`` notes a picture thrown away, by kind."""
         ...
@@ -72,7 +74,9 @@ class LiveSource:
 
     live = True
 
-    def __init__(self, endpoint: Endpoint, settings: SourceSettings) -> None:
+    def __init__(
+        self, endpoint: Endpoint, settings: SourceSettings, stop: threading.Event | None = None
+    ) -> None:
         self.description = endpoint.description
         self._endpoint = endpoint
         self._settings = settings
@@ -90,18 +94,21 @@ class LiveSource:
         # A camera asked for a picture every ten seconds is not silent after four.
         self._silence_s = max(settings.read_timeout_s, 2.0 / (settings.rate_hz or 1000.0))
         self._outage = Outage(settings)
+        self._log = FaultLog(logging.getLogger(__name__))
         self._still = Stillness(settings.frozen_after_s)
         self._reader = threading.Thread(target=self._read_for_ever, name="source", daemon=True)
         self._reader.start()
         if not settings.wait:
-            self._require_open()
+            self._require_open(stop or threading.Event())
 
-    def _require_open(self) -> None:
+    def _require_open(self, stop: threading.Event) -> None:
         """Wait for the stream to open; raise SourceError with the reason where it does not."""
-        limit_s = self._settings.open_timeout_s + PROBE_EVERY_S
+        limit_s = self._settings.open_timeout_s + LOOK_EVERY_S
         deadline_s = time.monotonic() + limit_s
         with self._changed:
             while not self._opened and not self._kind and time.monotonic() < deadline_s:
+                if stop.is_set():
+                    return
                 self._changed.wait(0.1)
             opened = self._opened
             reason = self._reason if self._kind else f"not open after {limit_s:g} s"
@@ -137,21 +144,21 @@ class LiveSource:
     def _wait_before_retry(self, began_s: float) -> None:
         """Wait as the module says; return early when the endpoint begins to answer.
 
-        Attempts and probes keep their distance from beginning to beginning: one that waited for
+        Attempts and looks keep their distance from beginning to beginning: one that waited for
         its time-out has waited already.
         """
         until_s = began_s + self._outage.next_wait_s()
-        probed_s, answered = began_s, True
+        looked_s, answered = began_s, True
         while True:
             now_s = time.monotonic()
-            next_s = min(probed_s + PROBE_EVERY_S, until_s)
+            next_s = min(looked_s + LOOK_EVERY_S, until_s)
             if self._closed.wait(max(SHORTEST_WAIT_S, next_s - now_s)):
                 return
-            probed_s = time.monotonic()
-            if probed_s >= until_s:
+            looked_s = time.monotonic()
+            if looked_s >= until_s:
                 return
             try:
-                self._endpoint.probe()
+                self._endpoint.look()
             except StreamError as error:
                 answered = False
                 self._go_offline(error.kind, error.reason)
@@ -179,17 +186,20 @@ class LiveSource:
     def _come_online(self) -> None:
         if self._kind:
             self._reconnects += int(self._sequence > 1)
-            self._outage.ended(self.description)
+            lasted_s = self._outage.ended()
+            self._log.recovered("offline", f"{self.description}: back after {lasted_s:.1f} s")
         self._state, self._reason, self._kind = "online", None, ""
 
     def _set_frozen(self, frozen: bool) -> None:
         if frozen and self._state == "online":
             self._counts["frozen"] += 1
             self._reason = f"the same picture for {self._settings.frozen_after_s:g} s"
-            log.warning("%s: %s", self.description, self._reason)
+            self._log.fault("frozen", f"{self.description}: {self._reason}")
         if frozen != (self._state == "frozen"):
             self._state = "frozen" if frozen else "online"
-            self._reason = self._reason if frozen else None
+            if not frozen:
+                self._reason = None
+                self._log.recovered("frozen", f"{self.description}: the picture moves again")
 
     def _go_offline(self, kind: str, reason: str) -> None:
         """An outage counts once, as the kind it began with; its reason follows what is found."""
@@ -199,9 +209,10 @@ class LiveSource:
             began = self._state != "offline" or not self._kind
             if began:
                 self._counts[kind] += 1
-                # A camera that is not there at the start is told once, as the error it is.
-                log_it = self._opened or self._settings.wait
-                self._outage.began(self.description, kind, reason, log_it=log_it)
+                self._outage.began()
+            # A camera that is not there at the start is told once, as the error it is.
+            if self._opened or self._settings.wait:
+                self._log.fault("offline", f"{self.description}: offline: {reason}")
             self._state, self._kind, self._reason = "offline", kind, reason
             self._slot = None
             self._still.forget()
@@ -243,30 +254,21 @@ class LiveSource:
 
 
 class Outage:
-    """One outage after another: how long to wait before the next attempt, and what is logged."""
+    """One outage after another: how long each lasts, and how long to wait for the next attempt."""
 
     def __init__(self, settings: SourceSettings) -> None:
         self._settings = settings
         self._began_s: float | None = None
         self._wait_s = settings.backoff_min_s
-        self._logged_s: dict[str, float] = {}
-        self._logged_now = False
 
-    def began(self, description: str, kind: str, reason: str, *, log_it: bool) -> None:
-        now_s = time.monotonic()
-        self._began_s = now_s
-        last_s = self._logged_s.get(kind)
-        due = last_s is None or now_s - last_s >= LOG_SAME_FAULT_EVERY_S
-        self._logged_now = log_it and due
-        if self._logged_now:
-            self._logged_s[kind] = now_s
-            log.warning("%s: offline: %s", description, reason)
+    def began(self) -> None:
+        self._began_s = time.monotonic()
 
-    def ended(self, description: str) -> None:
-        if self._logged_now and self._began_s is not None:
-            log.warning("%s: back after %.1f s", description, time.monotonic() - self._began_s)
+    def ended(self) -> float:
+        lasted_s = time.monotonic() - self._began_s if self._began_s is not None else 0.0
         self._began_s = None
         self._wait_s = self._settings.backoff_min_s
+        return lasted_s
 
     def next_wait_s(self) -> float:
         wait_s = self._wait_s

@@ -41,6 +41,17 @@ class HttpEndpoint:
     def probe(self) -> None:
         connect(self._url, PROBE_TIMEOUT_S).close()
 
+    def look(self) -> None:
+        """Ask for one picture; a server may accept connections and give none."""
+        limit_s = PROBE_TIMEOUT_S
+        answer = Answer(self._url, time.monotonic() + limit_s)
+        try:
+            boundary = answer.headers.get_param("boundary")
+            if isinstance(boundary, str):
+                MjpegCapture(answer, boundary, limit_s, lambda _: None).read()
+        finally:
+            answer.close()
+
     def open(self, count: Callable[[str], None]) -> Capture:
         limit_s = min(self._settings.open_timeout_s, self._settings.read_timeout_s)
         answer = Answer(self._url, time.monotonic() + limit_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from edgecam.settings import SourceSettings
 from edgecam.sources import url as urls
 from edgecam.sources.ffmpeg import FfmpegEndpoint
@@ -9,7 +11,7 @@ from edgecam.sources.live import Endpoint, LiveSource
 from edgecam.sources.mjpeg import HttpEndpoint
 
 
-def open_network(settings: SourceSettings) -> LiveSource:
+def open_network(settings: SourceSettings, stop: threading.Event | None = None) -> LiveSource:
     """Open a stream by its URL; raises SourceError where it cannot and need not wait."""
     url = urls.parse(settings.url)
     endpoint: Endpoint
@@ -17,4 +19,4 @@ def open_network(settings: SourceSettings) -> LiveSource:
         endpoint = HttpEndpoint(url, settings)
     else:
         endpoint = FfmpegEndpoint(url, settings)
-    return LiveSource(endpoint, settings)
+    return LiveSource(endpoint, settings, stop)

@@ -7,6 +7,7 @@ CPU never sees the full one. Picamera2's ``RGB888`` is blue, green, red in memor
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ REMEDY = (
 )
 
 
-def open_picamera(settings: SourceSettings) -> LiveSource:
+def open_picamera(settings: SourceSettings, stop: threading.Event | None = None) -> LiveSource:
     """Open ``picamera`` or ``picamera:INDEX``; raises SourceError where it cannot."""
     match = re.fullmatch(r"picamera(?::(\d+))?", settings.url)
     if not match:
@@ -31,7 +32,7 @@ def open_picamera(settings: SourceSettings) -> LiveSource:
     except (ImportError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(REMEDY.format(reason=reason)) from error
-    return LiveSource(PicameraEndpoint(Picamera2, int(match[1] or 0), settings), settings)
+    return LiveSource(PicameraEndpoint(Picamera2, int(match[1] or 0), settings), settings, stop)
 
 
 class PicameraEndpoint:
@@ -47,6 +48,9 @@ class PicameraEndpoint:
         found = len(self._picamera2.global_camera_info())
         if self._index >= found:
             raise StreamError("missing", f"libcamera finds {found} cameras; try rpicam-hello")
+
+    def look(self) -> None:
+        self.probe()
 
     def open(self, count: Callable[[str], None]) -> PicameraCapture:
         del count  # the ISP throws nothing away
