@@ -15,9 +15,10 @@ import pytest
 from edgecam.settings import SourceSettings
 from edgecam.sources import open_source
 from edgecam.sources.camera import CameraEndpoint
-from edgecam.sources.live import StreamError
+from edgecam.sources.live import LiveSource, StreamError
 from edgecam.sources.picamera import PicameraEndpoint, widest_mode
 from edgecam.types import SourceError
+from tests.servers.viewer import seconds_until
 
 PICAMERA2 = "picamera2==0.3.38"
 
@@ -163,3 +164,22 @@ def test_widest_sensor_mode_is_taken_that_is_fast_enough() -> None:
     assert widest_mode(modes, 0.0) == modes[1]
     assert widest_mode(modes, 100.0) == modes[0]
     assert widest_mode([{"format": "MJPEG"}], 30.0) is None
+
+
+def test_by_id_link_is_followed_again_at_each_opening(tmp_path: Path) -> None:
+    """No device here is a camera, but which one was opened is told by the refusal."""
+    link = tmp_path / "usb-camera-index0"
+    settings = SourceSettings(url=str(link), wait=True, backoff_min_s=0.2)
+    source = LiveSource(CameraEndpoint(settings), settings)
+
+    def told(words: str) -> bool:
+        return words in (source.status().reason or "")
+
+    assert seconds_until(lambda: told("no such camera"), 3) < 3
+    for device in ("/dev/null", "/dev/zero"):  # plugged in, then returned under another number
+        link.unlink(missing_ok=True)
+        link.symlink_to(device)
+        assert seconds_until(lambda: told(f"{Path(link).readlink()} does not open"), 3) < 3
+    link.unlink()
+    assert seconds_until(lambda: told("no such camera"), 3) < 3
+    source.close()
