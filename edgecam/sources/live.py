@@ -19,17 +19,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-import numpy as np
-
 from edgecam.faultlog import FaultLog
 from edgecam.settings import SourceSettings
+from edgecam.sources.outage import Outage
+from edgecam.sources.stillness import Stillness
 from edgecam.types import Frame, Image, SourceError, SourceStatus
 
 LOOK_EVERY_S = 1.0
-STEADY_RETRY_S = 60.0
 SHORTEST_WAIT_S = 0.1
 CLOSE_WAIT_S = 0.5
-FROZEN_SAMPLES = 64
 
 
 class StreamError(Exception):
@@ -251,51 +249,3 @@ class LiveSource:
             self._changed.notify_all()
         if threading.current_thread() is not self._reader:
             self._reader.join(CLOSE_WAIT_S)
-
-
-class Outage:
-    """One outage after another: how long each lasts, and how long to wait for the next attempt."""
-
-    def __init__(self, settings: SourceSettings) -> None:
-        self._settings = settings
-        self._began_s: float | None = None
-        self._wait_s = settings.backoff_min_s
-
-    def began(self) -> None:
-        self._began_s = time.monotonic()
-
-    def ended(self) -> float:
-        lasted_s = time.monotonic() - self._began_s if self._began_s is not None else 0.0
-        self._began_s = None
-        self._wait_s = self._settings.backoff_min_s
-        return lasted_s
-
-    def next_wait_s(self) -> float:
-        wait_s = self._wait_s
-        if self._began_s is not None and time.monotonic() - self._began_s > STEADY_RETRY_S:
-            self._wait_s = min(2 * wait_s, self._settings.backoff_max_s)
-        return min(wait_s, self._settings.backoff_max_s)
-
-
-class Stillness:
-    """Whether the picture has not changed at all for a while, seen on a grid of samples.
-
-    A real sensor's noise differs from frame to frame; only a repeated picture stays the same.
-    """
-
-    def __init__(self, frozen_after_s: float) -> None:
-        self._frozen_after_s = frozen_after_s
-        self.forget()
-
-    def forget(self) -> None:
-        self._sample: Image | None = None
-        self._since_s = 0.0
-
-    def seen(self, image: Image, now_s: float) -> bool:
-        step_y = max(1, image.shape[0] // FROZEN_SAMPLES)
-        step_x = max(1, image.shape[1] // FROZEN_SAMPLES)
-        sample = image[::step_y, ::step_x]
-        if self._sample is None or not np.array_equal(sample, self._sample):
-            self._sample = sample.copy()
-            self._since_s = now_s
-        return now_s - self._since_s >= self._frozen_after_s
