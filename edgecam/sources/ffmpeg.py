@@ -105,14 +105,15 @@ def _ask(url: StreamUrl, method: str) -> str:
         deadline_s = time.monotonic() + PROBE_TIMEOUT_S
         try:
             connection.sendall(request.encode())
-            while b"\r\n" not in answer and len(answer) < 4096:
+            while b"\r\n\r\n" not in answer and len(answer) < 4096:
                 connection.settimeout(max(0.001, deadline_s - time.monotonic()))
                 part = connection.recv(4096)
                 if not part:
                     break
                 answer += part
         except TimeoutError:
-            raise StreamError("silent", f"{url.host}:{url.port} accepts and says nothing") from None
+            what = "answers too slowly" if answer else "accepts and says nothing"
+            raise StreamError("silent", f"{url.host}:{url.port} {what}") from None
         except OSError as error:
             raise StreamError(
                 "closed", f"{url.host}:{url.port}: {error.strerror or error}"
