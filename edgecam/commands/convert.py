@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, cast
 import click
 
 if TYPE_CHECKING:
+    from edgecam.convert.conversion import Options
     from edgecam.convert.recipe import Mode
     from edgecam.types import Normalization
 
 
 @click.command("convert")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File, or folder."
+)
 @click.option("--size", help="HEIGHTxWIDTH of the input.  [PoseNet: 257x257, SSD: the graph's]")
 @click.option(
     "--quantize",
@@ -43,6 +46,18 @@ if TYPE_CHECKING:
     help="SSD: suppress overlaps inside the model, or leave it to the decoder.  [postprocess]",
 )
 @click.option("--labels", type=click.Path(path_type=Path), help="SSD: label file to pack.")
+@click.option(
+    "--to",
+    type=click.Choice(["tflite", "tfjs"]),
+    default="tflite",
+    show_default=True,
+    help="tfjs: a folder with a TensorFlow.js graph model.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["float32", "float16", "uint16", "uint8"]),
+    help="How --to tfjs stores kernels.  [float32]",
+)
 @click.option("--mean", help="What the network subtracts from a 0..255 pixel: one or three values.")
 @click.option("--std", help="What it divides by then: one or three values.")
 def command(
@@ -55,6 +70,8 @@ def command(
     force: bool,
     postprocess: bool | None,
     labels: Path | None,
+    to: str,
+    weights: str | None,
     mean: str | None,
     std: str | None,
 ) -> None:
@@ -71,12 +88,21 @@ def command(
     edgecam convert frozen_inference_graph.pb --labels person.txt -o ssd.tflite
     edgecam convert model.keras --size 224x224 --mean 127.5 --std 127.5 -o classifier.tflite
     edgecam convert posenet_..._quant_decoder.tflite -o plain.tflite
+    edgecam convert posenet.tflite --to tfjs --weights uint8 -o web/
     """
     from edgecam.convert.conversion import Options, convert, write_whole
+
+    if weights is not None and to != "tfjs":
+        raise click.UsageError("--weights goes with --to tfjs")
+    if quantize != "none" and to == "tfjs":
+        raise click.UsageError("--quantize makes .tflite files; --to tfjs takes --weights")
 
     options = Options(
         _size(size), quantize == "fp16", _normalization(mean, std), postprocess, labels
     )
+    if to == "tfjs":
+        _write_tfjs(source, output, options, weights or "float32")
+        return
     converted = convert(source, options)
     data = converted.data
     if quantize not in ("none", "fp16"):
@@ -103,6 +129,17 @@ def _quantized(
     if not force:
         check(found, max_loss, str(output))
     return small
+
+
+def _write_tfjs(source: Path, output: Path, options: Options, weights: str) -> None:
+    from edgecam.convert import tfjs_folder
+    from edgecam.convert.conversion import float_model
+
+    converted = float_model(source, options)
+    size_bytes = tfjs_folder.write(converted.data, source.name, weights, output)
+    for note in converted.notes:
+        click.echo(f"edgecam: {note}", err=True)
+    click.echo(f"{output}: {size_bytes / 1e6:.2f} MB of weights", err=True)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -67,6 +67,22 @@ def convert(source: Path, options: Options) -> Converted:
     return converted
 
 
+def float_model(source: Path, options: Options) -> Converted:
+    """Return a source as a .tflite that computes in float: itself if it is one.
+
+    Raises:
+        ConvertError: as ``convert``, or something else is asked of a .tflite.
+    """
+    if source.suffix.lower() != ".tflite":
+        return convert(source, options)
+    if options != Options():
+        raise ConvertError(f"{source.name} is converted as it is; --size and others do not apply")
+    try:
+        return Converted(source.read_bytes())
+    except OSError as error:
+        raise ConvertError(f"cannot read {source}: {error.strerror or error}") from None
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that is there completely or not at all.
 

@@ -217,7 +217,9 @@ def _restored(values: Array, entry: Mapping[str, Any]) -> Array:
         return as_float32(values) if native == np.float16 else values.astype(native)
     if quantization["dtype"] == "float16":
         return as_float32(values)
-    # In float32, as TensorFlow.js computes it.
-    scale, low = np.float32(quantization["scale"]), np.float32(quantization["min"])
-    restored = values.astype(np.float32) * scale + low
-    return restored if entry["dtype"] == "float32" else np.rint(restored).astype(entry["dtype"])
+    # JavaScript computes in float64 and rounds at the end.
+    scale, low = float(quantization["scale"]), float(quantization["min"])
+    restored = values.astype(np.float64) * scale + low
+    if entry["dtype"] == "float32":
+        return as_float32(restored)
+    return np.rint(restored).astype(entry["dtype"])

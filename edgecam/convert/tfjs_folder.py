@@ -1,0 +1,107 @@
+"""Write a TensorFlow.js graph model: model.json and its weights in shards of 4 MB."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecam.convert import lite_reader, to_tfjs
+from edgecam.convert.graph import Array, ConvertError
+
+SHARD_BYTES = 4 << 20  # what TensorFlow.js's own converter makes: browsers cache no larger ones
+WEIGHTS = ("float32", "float16", "uint16", "uint8")
+_LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
+
+
+def write(data: bytes, name: str, weights: str, folder: Path) -> int:
+    """Write the float TFLite model ``data`` into a new folder; return the bytes of its weights.
+
+    ``weights`` is one of WEIGHTS: how kernels are stored; the rest stays as it is.
+
+    Raises:
+        ConvertError: the folder is not empty or cannot be written, or the model has no such form.
+        ModelError: the model is damaged.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConvertError(f"{folder} exists; choose a new or empty folder")
+    made = to_tfjs.graph(lite_reader.read(data, name), scaled=weights.startswith("uint"))
+    parts = []
+    entries = []
+    for weight_name, values in made.weights.items():
+        kept = weights if weight_name in made.kernels else "float32"
+        part, entry = _stored(weight_name, values, kept)
+        parts.append(part)
+        entries.append(entry)
+    content = b"".join(parts)
+    starts = range(0, max(len(content), 1), SHARD_BYTES)
+    shards = {
+        f"group1-shard{number}of{len(starts)}.bin": content[start : start + SHARD_BYTES]
+        for number, start in enumerate(starts, 1)
+    }
+    manifest = [{"paths": list(shards), "weights": entries}]
+    text = json.dumps(to_tfjs.document(made, manifest), separators=(",", ":"))
+    _write_folder(folder, {"model.json": text.encode(), **shards})
+    return len(content)
+
+
+def _stored(name: str, values: Array, weights: str) -> tuple[bytes, dict[str, Any]]:
+    """Return (bytes, manifest entry) of one weight."""
+    entry: dict[str, Any] = {
+        "name": name,
+        "shape": list(values.shape),
+        "dtype": values.dtype.name,
+    }
+    if weights != "float32":
+        quantization: dict[str, float] = {}
+        if weights == "float16":
+            values = _as_float16(name, values)
+        else:
+            values, quantization = _as_integers(values, weights)
+        entry["quantization"] = {"dtype": weights, "original_dtype": "float32", **quantization}
+    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    return little.tobytes(), entry
+
+
+def _as_float16(name: str, values: Array) -> Array:
+    largest = float(np.abs(values).max(initial=0.0))
+    if not largest <= _LARGEST_FLOAT16:
+        raise ConvertError(
+            f"the weights {name} reach {largest:g}, expected at most {_LARGEST_FLOAT16:g} for "
+            "float16; take --weights float32"
+        )
+    return values.astype(np.float16)
+
+
+def _as_integers(values: Array, dtype: str) -> tuple[Array, dict[str, float]]:
+    """Return ``(value - min) / scale`` rounded, with both; a zero stays exactly zero."""
+    levels = int(np.iinfo(dtype).max)
+    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
+    scale = (high - low) / levels or 1.0
+    low = -round(-low / scale) * scale
+    steps = np.rint((values.astype(np.float64) - low) / scale)
+    return np.clip(steps, 0, levels).astype(dtype), {"scale": scale, "min": low}
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder that is there with all its files or not at all."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise ConvertError(f"cannot write {folder}: {error.strerror or error}") from None
+    try:
+        for name, content in files.items():
+            (work / name).write_bytes(content)
+        work.chmod(0o755)
+        work.replace(folder)
+    except BaseException as error:
+        shutil.rmtree(work)
+        if isinstance(error, OSError):
+            raise ConvertError(f"cannot write {folder}: {error.strerror or error}") from None
+        raise

