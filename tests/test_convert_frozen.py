@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,3 +120,50 @@ def test_what_cannot_be_converted_is_one_line_and_no_file(
     assert result.stderr.count("\n") == 1
     assert words in result.stderr
     assert list(folder.iterdir()) == []
+
+
+def inspected(path: Path, *arguments: str) -> dict[str, Any]:
+    result = CliRunner().invoke(cli, ["inspect", str(path), "--json", *arguments])
+    assert result.exit_code == 0, result.stderr
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_inspect_lists_nodes_with_shapes_and_types_and_proposes_the_cut(frozen: Path) -> None:
+    found = inspected(frozen)
+    assert found["inputs"] == ["Preprocessor/sub"]
+    assert found["outputs"] == ["Squeeze", "Postprocessor/convert_scores"]
+    assert "Object Detection API" in found["why"]
+    assert found["unknown"] == {}
+    rows = {row["name"]: row for row in found["nodes"]}
+    assert rows["image_tensor"]["shape"] == [1, small.SIDE, small.SIDE, 3]
+    assert rows["image_tensor"]["dtype"] == "uint8"
+    assert not rows["image_tensor"]["needed"]
+    # Shapes are those of each node, also where a conversion merges several.
+    assert rows["c1"]["shape"] == [1, 8, 8, 4]
+    assert rows["n2"]["shape"] == [1, small.CELLS, small.CELLS, 4]
+    assert rows["Box/shape"]["shape"] == [4]
+    assert rows["Box/shape"]["dtype"] == "int32"
+    assert rows["Squeeze"]["shape"] == [1, small.ANCHORS, 4]
+    assert rows["Postprocessor/convert_scores"]["shape"] == [1, small.ANCHORS, 3]
+
+
+def test_inspect_names_what_would_not_convert(tmp_path: Path) -> None:
+    path = tmp_path / "net.pb"
+    path.write_bytes(NO_DETECTOR + UNKNOWN)
+    found = inspected(path)
+    assert found["inputs"] == ["image"]
+    assert found["outputs"] == ["b"]
+    assert found["unknown"] == {"Foo": 1, "Bar": 1}
+    shown = CliRunner().invoke(cli, ["inspect", str(path)], env={"COLUMNS": "120"}).stdout
+    assert "1 Foo, 1 Bar" in shown
+    assert "1x4x4x3" in shown
+
+
+def test_inspect_refuses_damage_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "bad.pb"
+    path.write_bytes(b"\x00" * 99)
+    result = CliRunner().invoke(cli, ["inspect", str(path)])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("edgecam: error: bad.pb")
+    assert result.stderr.count("\n") == 1

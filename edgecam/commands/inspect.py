@@ -23,8 +23,15 @@ def command(model: str, labels: Path | None, tensors: bool, as_json: bool) -> No
     """Show what is inside MODEL, a path or a bundled name.
 
     Tensors with their quantisation, ops, multiply-accumulates and parameters of each layer, the
-    family it is recognised as and why, its labels and card, and what each delegate would take.
+    family it is recognised as and why, its labels and card, and what each delegate would take. Of
+    a frozen graph (.pb) or TensorFlow.js model (model.json): its nodes with shapes and types, and
+    the input and outputs that a conversion takes; --tensors lists the nodes that it leaves out.
     """
+    from edgecam.commands import outline
+
+    if Path(model).suffix.lower() in outline.SUFFIXES:
+        outline.show(Path(model), every=tensors, as_json=as_json)
+        return
     from edgecam import bundled
     from edgecam.inspection import inspect
 

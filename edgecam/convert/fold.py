@@ -19,8 +19,8 @@ CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 BATCH_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 ACTIVATIONS = ("Relu", "Relu6")
 _TAKE_ACTIVATION = (*CONVOLUTIONS, "MatMul", "Add", "AddV2", "Sub", "Mul", *BATCH_NORMS)
-_TRANSPARENT = ("Identity", "StopGradient", "CheckNumerics", "PreventGradient")
-_UNFUSED = {
+TRANSPARENT = ("Identity", "StopGradient", "CheckNumerics", "PreventGradient")
+UNFUSED = {
     "_FusedConv2D": "Conv2D",
     "FusedConv2D": "Conv2D",
     "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
@@ -40,7 +40,7 @@ def simplify(graph: Graph) -> Graph:
     nodes = in_order(graph)
     folding.uses.update(taken for node in nodes for taken in node.inputs)
     for node in nodes:
-        folding.take(_unfused(node))
+        folding.take(unfused(node))
     return Graph(tuple(folding.nodes.values()), folding.constants, graph.inputs, graph.outputs)
 
 
@@ -71,7 +71,7 @@ def _without_transparent(graph: Graph) -> Graph:
     by_name = {node.name: node for node in graph.nodes}
 
     def behind(name: str) -> str:
-        while name in by_name and by_name[name].op in _TRANSPARENT and name not in graph.inputs:
+        while name in by_name and by_name[name].op in TRANSPARENT and name not in graph.inputs:
             name = by_name[name].inputs[0]
         return name
 
@@ -88,15 +88,15 @@ def _without_transparent(graph: Graph) -> Graph:
             inputs=tuple(names.get(behind(taken), behind(taken)) for taken in node.inputs),
         )
         for node in graph.nodes
-        if node.op not in _TRANSPARENT or node.name in graph.inputs
+        if node.op not in TRANSPARENT or node.name in graph.inputs
     )
     outputs = tuple(names.get(behind(output), behind(output)) for output in graph.outputs)
     return Graph(nodes, graph.constants, graph.inputs, outputs)
 
 
-def _unfused(node: Node) -> Node:
+def unfused(node: Node) -> Node:
     """Return a fused convolution as a plain one with a bias and an activation."""
-    if node.op not in _UNFUSED:
+    if node.op not in UNFUSED:
         return node
     fused: Sequence[str] = node.attributes.get("fused_ops", ())
     activation = fused[1] if len(fused) > 1 else None
@@ -108,7 +108,7 @@ def _unfused(node: Node) -> Node:
         )
     attributes = {**node.attributes, "activation": activation}
     inputs = node.inputs[: 3 if fused else 2]
-    return Node(node.name, _UNFUSED[node.op], inputs, attributes)
+    return Node(node.name, UNFUSED[node.op], inputs, attributes)
 
 
 @dataclass(slots=True)

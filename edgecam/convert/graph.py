@@ -121,8 +121,10 @@ def reached(graph: Graph) -> frozenset[str]:
     ways = [name.split(":")[0] for name in graph.outputs]
     while ways:
         name = ways.pop()
-        if name in by_name and name not in found:
-            found.add(name)
+        if name not in by_name or name in found:
+            continue
+        found.add(name)
+        if name not in graph.inputs:
             ways += (taken.split(":")[0] for taken in by_name[name].inputs)
     return frozenset(found)
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from edgecam.convert import upsampling
 from edgecam.convert.evaluate import OPERATIONS, fold_constants, results
-from edgecam.convert.fold import simplify
-from edgecam.convert.graph import ConvertError, Graph, Node
+from edgecam.convert.fold import TRANSPARENT, simplify, unfused
+from edgecam.convert.graph import ConvertError, Graph, Node, in_order
 from edgecam.convert.lite import LiteModel, Shape
 from edgecam.convert.lowering import Lowering
 from edgecam.convert.ops import LOWERINGS
@@ -53,6 +53,32 @@ def lower(
             ) from error
     lowering.model.outputs += [lowering.place(name) for name in graph.outputs]
     return lowering.model
+
+
+def shapes(graph: Graph, input_shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Return the shape of each node that the outputs need, as far as the ops are known here.
+
+    Unlike ``lower`` it leaves the nodes apart and passes over what does not convert.
+
+    Raises:
+        ConvertError: the graph is broken.
+    """
+    graph = upsampling.fold(fold_constants(graph))
+    lowering = Lowering(LiteModel(), dict(graph.constants), {})
+    for name in graph.inputs:
+        lowering.places[name] = lowering.model.tensor(name, input_shapes[name])
+    for node in in_order(graph):
+        if node.name in graph.inputs:
+            continue
+        try:
+            if node.op in TRANSPARENT:
+                lowering.places[node.name] = lowering.place(node.inputs[0])
+            else:
+                _take(lowering, unfused(node))
+        except (ConvertError, IndexError, KeyError, ValueError, TypeError):
+            continue  # neither its shape nor that of what follows can be told
+    found = {name: tuple(values.shape) for name, values in lowering.known.items()}
+    return found | {n: lowering.model.tensors[at].shape for n, at in lowering.places.items()}
 
 
 def _take(lowering: Lowering, node: Node) -> None:
