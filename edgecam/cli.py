@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from edgecam import __version__
 from edgecam.options import FLAG_NAMES, given, model_options
 from edgecam.types import EdgecamError
+
+if TYPE_CHECKING:
+    from edgecam.settings import Settings
 
 # Name on the command line -> one line of help; the code is in edgecam/commands/NAME.py.
 COMMANDS: dict[str, str] = {
@@ -92,15 +96,19 @@ def cli(ctx: click.Context, /, config: Path | None, verbose: bool, **_: Any) -> 
     from edgecam import log
     from edgecam.configuration import load
 
-    settings = load(config, os.environ, given(ctx), FLAG_NAMES)
+    def read() -> Settings:
+        return load(config, os.environ, given(ctx), FLAG_NAMES)
+
+    settings = read()
     log.set_up(verbose)
-    import threading
+    from edgecam.notify import Notifier
+    from edgecam.run import run
+    from edgecam.service import Service, Stop
 
-    from edgecam.run import run, stopped_by_signals
-
-    stop = threading.Event()
-    with stopped_by_signals(stop):
-        run(settings, stop)
+    stop = Stop()
+    service = Service(stop, read if config is not None else None, Notifier())
+    with service.signals():
+        run(settings, stop, service=service)
 
 
 def main() -> None:
@@ -114,18 +122,14 @@ def main() -> None:
 
 
 def _leave(code: str | int | None) -> NoReturn:
-    """Exit at once where a camera's driver still holds its thread.
+    """Exit at once where a thread is left behind, stuck in native code.
 
-    Such a call into native code that returns while Python shuts down aborts the process.
+    Such a call that returns while Python shuts down aborts the process.
     """
-    import logging
-    import threading
+    if threading.active_count() > 1:
+        from edgecam.service import leave
 
-    if any(thread.name == "source" for thread in threading.enumerate()):
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else int(code is not None))
+        leave(code if isinstance(code, int) else int(code is not None))
     sys.exit(code)
 
 

@@ -57,6 +57,14 @@ class Heartbeats:
     def beat(self, stage: str) -> None:
         self.at_s[stage] = time.monotonic()
 
+    def end(self, stage: str) -> None:
+        """The stage is done: nothing more is expected of it."""
+        self.at_s.pop(stage, None)
+
+    def older_than(self, since_s: float) -> tuple[str, ...]:
+        """The stages whose last progress was before ``since_s``."""
+        return tuple(stage for stage, at_s in sorted(self.at_s.copy().items()) if at_s < since_s)
+
 
 class Pipeline:
     """Runs ``source`` through ``models`` into ``sinks`` until it ends, fails or is stopped.
@@ -85,10 +93,15 @@ class Pipeline:
         self._buffers: SimpleQueue[list[Image]] = SimpleQueue()
         for _ in range(BUFFER_SETS):
             self._buffers.put([model.buffer() for model in models])
-        stages = (self._capture, self._prepare, self._infer, self._publish)
+        stages = {
+            "capture": self._capture,
+            "prepare": self._prepare,
+            "infer": self._infer,
+            "publish": self._publish,
+        }
         self._threads = [
-            threading.Thread(target=self._guard, args=(stage,), name=stage.__name__, daemon=True)
-            for stage in stages
+            threading.Thread(target=self._guard, args=item, name=item[0], daemon=True)
+            for item in stages.items()
         ]
 
     @property
@@ -99,6 +112,7 @@ class Pipeline:
 
     def start(self) -> None:
         for thread in self._threads:
+            self.heartbeats.beat(thread.name)
             thread.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -125,16 +139,18 @@ class Pipeline:
         for thread in self._threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))
 
-    def _guard(self, stage: Callable[[], None]) -> None:
+    def _guard(self, name: str, stage: Callable[[], None]) -> None:
         try:
             stage()
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
             if self._error is None:
                 self._error = error
             self.stop()
+        finally:
+            self.heartbeats.end(name)
 
     def _capture(self) -> None:
-        for frame in self._source.frames():
+        for frame in self._source.frames(lambda: self.heartbeats.beat("capture")):
             self._meter.captured(time.monotonic())
             self.heartbeats.beat("capture")
             self._frames.put(frame)

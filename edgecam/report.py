@@ -26,7 +26,7 @@ class Broker(Protocol):
 
 
 class Reporter:
-    """Makes a report every ``telemetry.interval_s``, and at once when the source changes state."""
+    """Makes a report every ``telemetry.interval_s``, at once when source or broker changes."""
 
     def __init__(
         self,
@@ -45,13 +45,14 @@ class Reporter:
         self._sinks, self._broker = sinks, broker
         self._started_s = time.monotonic()
         self._next_s = 0.0
-        self._last_source: tuple[str, str | None] | None = None
+        self._last: tuple[str | None, ...] | None = None
         self._sequence = 0
 
     def due(self, now_s: float) -> bool:
         status = self._source.status()
-        seen = (status.state, status.reason)
-        changed, self._last_source = seen != self._last_source, seen
+        broker = self._broker.status().state if self._broker is not None else None
+        seen = (status.state, status.reason, broker)
+        changed, self._last = seen != self._last, seen
         if not changed and now_s < self._next_s:
             return False
         self._next_s = now_s + self._settings.telemetry.interval_s

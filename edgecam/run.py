@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import signal
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgecam.model import Model
-from edgecam.pipeline import Pipeline
-from edgecam.report import Reporter, caption
+from edgecam.report import caption
+from edgecam.service import Service
+from edgecam.session import Session, load_models
 from edgecam.settings import MqttSettings, Settings
-from edgecam.sinks import open_sinks
-from edgecam.sources import open_source
-from edgecam.telemetry import Meter
-from edgecam.types import SettingsError, Sink
+from edgecam.types import Sink
 
 if TYPE_CHECKING:
     from edgecam.report import Broker
@@ -29,62 +22,8 @@ if TYPE_CHECKING:
     from edgecam.wire import Telemetry
 
 TICK_S = 0.1
-# Systemd waits longer, but a person who pressed Ctrl-C does not.
-CLOSE_S = 5.0
 # A recording waits for its broker, or its first results would find none.
 BROKER_WAIT_S = 5.0
-
-log = logging.getLogger("edgecam.run")
-
-
-def load_models(settings: Settings) -> list[Model]:
-    """Load every model of the settings.
-
-    Raises:
-        SettingsError: none is named, or two have the same name.
-        EdgecamError: one does not load.
-    """
-    if not settings.model:
-        raise SettingsError(
-            "no model given: use --model MODEL.tflite or a bundled name, such as --model posenet"
-        )
-    models = [Model(model, settings.inference) for model in settings.model]
-    names = [model.name for model in models]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise SettingsError(f"model {twice!r} is given twice: results are told apart by file name")
-    return models
-
-
-@contextmanager
-def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM set ``stop`` instead of raising in the middle of something."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in kept:
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
-
-
-def _describe(models: Sequence[Model], settings: Settings, source: str) -> None:
-    for model in models:
-        report = model.delegate
-        height, width = model.stager.height_px, model.stager.width_px
-        log.info(
-            "model %s: %s, input %dx%d, on %s with %d threads",
-            model.name,
-            model.decoder.family,
-            height,
-            width,
-            report.active,
-            model.threads,
-        )
-        if report.fallback is not None:
-            log.warning("%s: fell back to %s (%s)", model.name, report.active, report.fallback)
-    log.info("source %s; camera name %s", source, settings.name)
 
 
 def run(
@@ -93,46 +32,36 @@ def run(
     on_telemetry: Callable[[Telemetry], None] | None = None,
     extra_sinks: Sequence[Sink] = (),
     with_broker: bool = True,
+    service: Service | None = None,
 ) -> Telemetry:
     """Run until the source ends, ``max_frames`` are published, or ``stop`` is set.
 
     ``on_telemetry`` gets every report, ``extra_sinks`` every result; without ``with_broker``
-    nothing is published even if the settings name a broker. Returns the last report.
+    nothing is published even if the settings name a broker. ``service`` is told how it goes, and
+    asked for new settings. Returns the last report.
 
     Raises:
         EdgecamError: something does not open, or a stage failed.
     """
     if not with_broker:
         settings = msgspec.structs.replace(settings, mqtt=MqttSettings())
-    boot_id = uuid.uuid4().hex[:8]
-    models = load_models(settings)
-    source = open_source(settings.source, stop)
-    meter = Meter(settings.telemetry.window_s, time.monotonic())
+    service = service or Service()
+    session = Session(settings, load_models(settings), stop, extra_sinks)
     try:
-        opened = open_sinks(settings, boot_id)
-    except BaseException:
-        source.close()
-        raise
-    sinks = [*opened.values(), *extra_sinks]
-    broker = cast("Broker | None", opened.get("mqtt"))
-    window = cast("Window | None", opened.get("window"))
-    options = settings.decode.options()
-    pipeline = Pipeline(source, models, sinks, meter, lambda: options, settings.max_frames)
-    reporter = Reporter(settings, boot_id, models, source, pipeline, meter, sinks, broker)
-    _describe(models, settings, source.description)
-    if broker is not None and not source.live:
-        _wait_for(broker, stop)
-    try:
-        pipeline.start()
-        _until_the_end(pipeline, reporter, window, stop, on_telemetry)
-        if window is not None and meter.frames_published == 1:
-            _hold(window, stop)
+        if session.broker is not None and not session.source.live:
+            _wait_for(session.broker, stop)
+        session.pipeline.start()
+        service.ready()
+        while _until_the_end(session, stop, service, on_telemetry):
+            service.reloading()
+            session = session.reopened(*service.taken())
+            session.pipeline.start()
+            service.ready()
+        if session.window is not None and session.meter.frames_published == 1:
+            _hold(session.window, stop)
     finally:
-        pipeline.stop()
-        pipeline.join(CLOSE_S)
-        last = reporter.publish(time.monotonic())
-        for sink in sinks:
-            sink.close()
+        service.stopping()
+        last = session.close()
     return last
 
 
@@ -149,24 +78,29 @@ def _wait_for(broker: Broker, stop: threading.Event) -> None:
 
 
 def _until_the_end(
-    pipeline: Pipeline,
-    reporter: Reporter,
-    window: Window | None,
+    session: Session,
     stop: threading.Event,
+    service: Service,
     on_telemetry: Callable[[Telemetry], None] | None,
-) -> None:
+) -> bool:
+    """Report until the session is over; True if other settings are ready to take its place."""
     status = StatusLine()
+    pipeline, reporter, window = session.pipeline, session.reporter, session.window
     try:
         while not pipeline.wait(0.0 if window else TICK_S) and not stop.is_set():
             now_s = time.monotonic()
+            text = caption(reporter, now_s)
             if reporter.due(now_s):
                 report = reporter.publish(now_s)
+                service.report(report, text)
                 if on_telemetry is not None:
                     on_telemetry(report)
-            text = caption(reporter, now_s)
             status.show(text, now_s)
+            if service.tick(pipeline.heartbeats, now_s):
+                return True
             if window is not None and not window.tick(text, wait_ms=20):
-                return
+                return False
+        return False
     finally:
         status.clear()
 

@@ -6,7 +6,7 @@ is made: decoders work in model-input pixels, everything after ``geometry`` in s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -242,14 +242,21 @@ class SourceStatus:
     faults: Mapping[str, int] = field(default_factory=dict)
 
 
+def be_idle() -> None:
+    """What a source calls while it waits, if nobody wants to know."""
+
+
 class Source(Protocol):
     """Frames, in order. ``live`` sources may be overtaken by time; others lose nothing."""
 
     live: bool
     description: str
 
-    def frames(self) -> Iterator[Frame]:
-        """Yield frames until the source ends or is closed. A live source reconnects by itself."""
+    def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
+        """Yield frames until the source ends or is closed. A live source reconnects by itself.
+
+        ``idle`` is called at least once a second while there is none: waiting is not hanging.
+        """
         ...
 
     def status(self) -> SourceStatus: ...

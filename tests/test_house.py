@@ -25,14 +25,14 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
         "__init__ types settings keypoints configuration credentials",
-        "slots flatbuffer tflite_schema board log opencv faultlog broker options",
+        "slots flatbuffer tflite_schema board log notify opencv faultlog broker options",
         "tflite_graph tflite_file tflite_metadata tflite_cut",
         "geometry wire messages labels anchors bundled",
         "runtime delegates preprocess overlay",
-        "interpreter decoders homeassistant telemetry",
+        "interpreter decoders homeassistant telemetry health",
         "model probe inspection sources sinks",
         "pipeline convert evaluate follow",
-        "report run replay reference watch watch_table doctor",
+        "report session service run replay reference watch watch_table doctor",
         "cli commands __main__ probe_child",
     )
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +43,13 @@ def _check(golden: list[bytes], path: Path, found: Path, tolerance_px: float) ->
 def _run(ctx: click.Context, config: Path | None, clip: str, lines: Path) -> float:
     from edgecam import log
     from edgecam.configuration import load
-    from edgecam.run import run, stopped_by_signals
+    from edgecam.run import run
+    from edgecam.service import Stop, stopped_by_signals
 
     flags = {**given(ctx), "source.url": clip, "output.jsonl": str(lines), "output.show": False}
     settings = load(config, os.environ, flags, FLAG_NAMES)
     log.set_up(verbose=False)
-    stop = threading.Event()
+    stop = Stop()
     with stopped_by_signals(stop):
         report = run(settings, stop, with_broker=False)
     if stop.is_set():

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from edgecam.settings import Settings
 from edgecam.types import Sink
 
 
-def _jsonl(settings: Settings, boot_id: str) -> Sink | None:
+class OpenSink(Sink, Protocol):
+    """A sink that outlives a change of settings that are not its own."""
+
+    def restart(self, boot_id: str) -> None:
+        """Frame numbers begin again under this ``boot_id``."""
+        ...
+
+
+def _jsonl(settings: Settings, boot_id: str) -> OpenSink | None:
     if settings.output.jsonl is None:
         return None
     from edgecam.sinks.jsonl import JsonLinesSink
@@ -16,7 +25,7 @@ def _jsonl(settings: Settings, boot_id: str) -> Sink | None:
     return JsonLinesSink(settings.output.jsonl, settings.name, boot_id)
 
 
-def _window(settings: Settings, boot_id: str) -> Sink | None:
+def _window(settings: Settings, boot_id: str) -> OpenSink | None:
     del boot_id
     if not settings.output.show:
         return None
@@ -25,7 +34,7 @@ def _window(settings: Settings, boot_id: str) -> Sink | None:
     return Window(settings.name)
 
 
-def _mqtt(settings: Settings, boot_id: str) -> Sink | None:
+def _mqtt(settings: Settings, boot_id: str) -> OpenSink | None:
     if settings.mqtt.url is None:
         return None
     from edgecam.sinks.mqtt import MqttSink
@@ -34,22 +43,35 @@ def _mqtt(settings: Settings, boot_id: str) -> Sink | None:
 
 
 # Each returns None where the settings do not ask for it, and imports what it needs only then.
-OPENERS: Mapping[str, Callable[[Settings, str], Sink | None]] = {
+OPENERS: Mapping[str, Callable[[Settings, str], OpenSink | None]] = {
     "jsonl": _jsonl,
     "mqtt": _mqtt,
     "window": _window,
 }
+# What each is made of: while that is the same, a reload keeps the open one.
+MADE_OF: Mapping[str, Callable[[Settings], Any]] = {
+    "jsonl": lambda settings: (settings.name, settings.output.jsonl),
+    "mqtt": lambda settings: (settings.name, settings.mqtt),
+    "window": lambda settings: (settings.name, settings.output.show),
+}
 
 
-def open_sinks(settings: Settings, boot_id: str) -> dict[str, Sink]:
+def open_sinks(
+    settings: Settings, boot_id: str, kept: Mapping[str, OpenSink] | None = None
+) -> dict[str, OpenSink]:
     """Open every sink that the settings ask for, by name; none stays open if one fails.
+
+    Those in ``kept`` are open already and go on under the new ``boot_id``.
 
     Raises:
         SinkError, SettingsError: a sink cannot be opened.
     """
-    opened: dict[str, Sink] = {}
+    kept = kept or {}
+    opened: dict[str, OpenSink] = {}
     try:
         for name, opener in OPENERS.items():
+            if name in kept:
+                continue
             sink = opener(settings, boot_id)
             if sink is not None:
                 opened[name] = sink
@@ -57,4 +79,6 @@ def open_sinks(settings: Settings, boot_id: str) -> dict[str, Sink]:
         for sink in opened.values():
             sink.close()
         raise
-    return opened
+    for sink in kept.values():
+        sink.restart(boot_id)
+    return {**kept, **opened}

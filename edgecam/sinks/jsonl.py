@@ -73,6 +73,10 @@ class JsonLinesSink:
         while rest:
             rest = rest[os.write(self._fd, rest) :]
 
+    def restart(self, boot_id: str) -> None:
+        """Frame numbers begin again under this ``boot_id``."""
+        self._boot_id = boot_id
+
     def counters(self) -> Mapping[str, int]:
         return {"jsonl_lines": self._lines}
 

@@ -154,6 +154,10 @@ class MqttSink:
             return False
         return True
 
+    def restart(self, boot_id: str) -> None:
+        """Frame numbers begin again under this ``boot_id``; what waits is still sent."""
+        self._boot_id = boot_id
+
     def status(self) -> MqttReport:
         """For telemetry: whether the broker is there, why not, and what waits."""
         fault = self._network.fault

@@ -97,6 +97,10 @@ class Window:
             return False
         return not self._sized or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
 
+    def restart(self, boot_id: str) -> None:
+        """Frame numbers begin again under this ``boot_id``."""
+        del boot_id
+
     def counters(self) -> Mapping[str, int]:
         return {"window_skipped": self._newest.dropped}
 

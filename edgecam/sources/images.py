@@ -7,12 +7,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edgecam.sources.jpeg import decode_image
 from edgecam.sources.pace import Pace
-from edgecam.types import Frame, Image, SourceError, SourceStatus
+from edgecam.types import Frame, Image, SourceError, SourceStatus, be_idle
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
@@ -62,9 +62,9 @@ class Images:
                 continue
             yield path, image
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
         """Yield every picture that can be decoded, then end."""
-        pace = Pace(self._closed)
+        pace = Pace(self._closed, idle)
         current, sequence = self._first, 0
         while current is not None and not self._closed.is_set():
             path, image = current

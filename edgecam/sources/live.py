@@ -23,7 +23,7 @@ from edgecam.faultlog import FaultLog
 from edgecam.settings import SourceSettings
 from edgecam.sources.outage import Outage
 from edgecam.sources.stillness import Stillness
-from edgecam.types import Frame, Image, SourceError, SourceStatus
+from edgecam.types import Frame, Image, SourceError, SourceStatus, be_idle
 
 LOOK_EVERY_S = 1.0
 SHORTEST_WAIT_S = 0.1
@@ -218,7 +218,7 @@ class LiveSource:
 
     # The consumer and whoever asks
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
         """Yield the newest picture whenever there is one, through every outage, until closed."""
         while not self._closed.is_set():
             with self._changed:
@@ -227,6 +227,7 @@ class LiveSource:
                 frame, self._slot = self._slot, None
             if frame is None:
                 self._notice_silence()
+                idle()
             else:
                 yield frame
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from edgecam.types import Frame, Source, SourceStatus
+from edgecam.types import Frame, Source, SourceStatus, be_idle
 
 
 class Loop:
@@ -25,11 +25,11 @@ class Loop:
         self.live = self._source.live
         self.description = self._source.description
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
         """Yield the recording's frames over and over until closed."""
         sequence = 0
         while not self._closed.is_set():
-            for frame in self._source.frames():
+            for frame in self._source.frames(idle):
                 yield replace(frame, sequence=sequence)
                 sequence += 1
             with self._swapping:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from edgecam.opencv import cv2
 from edgecam.sources.pace import Pace
-from edgecam.types import Frame, Image, SourceError, SourceStatus
+from edgecam.types import Frame, Image, SourceError, SourceStatus, be_idle
 
 # Containers without an index state a length computed from duration and rate: it may be off by
 # a frame or two, which is not a file that breaks off.
@@ -57,16 +57,16 @@ class VideoFile:
         if not any(byte < 9 or 13 < byte < 27 for byte in head):
             raise SourceError(f"{path}: a text file, not a video")
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
         """Yield every frame that can be decoded, then end."""
         with self._reading:
             try:
-                yield from self._frames()
+                yield from self._frames(idle)
             finally:
                 self._capture.release()
 
-    def _frames(self) -> Iterator[Frame]:
-        pace = Pace(self._closed)
+    def _frames(self, idle: Callable[[], None]) -> Iterator[Frame]:
+        pace = Pace(self._closed, idle)
         image: Image | None = self._first
         media_time_s = self._position_s(None)
         while image is not None and not self._closed.is_set():

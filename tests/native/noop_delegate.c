@@ -4,12 +4,14 @@
    with that message; "prepare" = "error" makes the runtime's use of it fail, "crash" kills the
    process with SIGABRT; "take" = "all" takes every node (and leaves the outputs as they are),
    otherwise it takes none.
+   "hang_after" = N makes every invoke behind the Nth sleep for ever.
    The two exported functions and the struct are TFLite's external delegate interface
    (external_delegate_interface.h, core/c/common.h). */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct delegate {
     void *data;
@@ -44,9 +46,18 @@ static int kernel_ok(void *context, void *node) {
     return 0;
 }
 
+static long hang_after = -1;
+
+static int invoke_or_hang(void *context, void *node) {
+    (void)context, (void)node;
+    while (hang_after == 0) sleep(1);
+    if (hang_after > 0) hang_after--;
+    return 0;
+}
+
 static int prepare_take_all(void *context, struct delegate *self) {
     struct context *graph = context;
-    struct registration kernel = {.prepare = kernel_ok, .invoke = kernel_ok,
+    struct registration kernel = {.prepare = kernel_ok, .invoke = invoke_or_hang,
                                   .custom_name = "Noop", .version = 1};
     void *plan;
     if (graph->get_execution_plan(graph, &plan)) return 1;
@@ -83,6 +94,7 @@ struct delegate *tflite_plugin_create_delegate(char **keys, char **values, size_
             made->prepare = prepare_crash;
         if (!strcmp(keys[i], "take") && !strcmp(values[i], "all"))
             made->prepare = prepare_take_all;
+        if (!strcmp(keys[i], "hang_after")) hang_after = atol(values[i]);
         if (!strcmp(keys[i], "refuse")) {
             if (report_error) report_error(values[i]);
             free(made);

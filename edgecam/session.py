@@ -1,0 +1,155 @@
+"""Everything that is open for one set of settings, from the source to the sinks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from edgecam.model import Model
+from edgecam.pipeline import Pipeline
+from edgecam.report import Reporter
+from edgecam.settings import Settings
+from edgecam.sinks import MADE_OF, OpenSink, open_sinks
+from edgecam.sources import open_source
+from edgecam.telemetry import Meter
+from edgecam.types import EdgecamError, SettingsError, Sink
+
+if TYPE_CHECKING:
+    from edgecam.report import Broker
+    from edgecam.sinks.window import Window
+    from edgecam.wire import Telemetry
+
+# A stage that is stuck in native code is left behind.
+CLOSE_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+def load_models(settings: Settings) -> list[Model]:
+    """Load every model of the settings.
+
+    Raises:
+        SettingsError: none is named, or two have the same name.
+        EdgecamError: one does not load.
+    """
+    if not settings.model:
+        raise SettingsError(
+            "no model given: use --model MODEL.tflite or a bundled name, such as --model posenet"
+        )
+    models = [Model(model, settings.inference) for model in settings.model]
+    names = [model.name for model in models]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SettingsError(f"model {twice!r} is given twice: results are told apart by file name")
+    return models
+
+
+class Session:
+    """One run of the pipeline; a reload closes it and opens the next.
+
+    ``stop`` ends the opening of a camera that does not answer, ``extra_sinks`` are the caller's,
+    ``kept`` those of the session before that go on.
+
+    Raises:
+        EdgecamError: the source or a sink does not open; what did is closed again.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: Sequence[Model],
+        stop: threading.Event,
+        extra_sinks: Sequence[Sink] = (),
+        kept: Mapping[str, OpenSink] | None = None,
+    ) -> None:
+        self.settings, self.models = settings, models
+        self._stop, self._extra_sinks = stop, extra_sinks
+        boot_id = uuid.uuid4().hex[:8]
+        self.source = open_source(settings.source, stop)
+        self.meter = Meter(settings.telemetry.window_s, time.monotonic())
+        try:
+            self.opened = open_sinks(settings, boot_id, kept)
+        except BaseException:
+            self.source.close()
+            raise
+        self.sinks: list[Sink] = [*self.opened.values(), *extra_sinks]
+        self.broker = cast("Broker | None", self.opened.get("mqtt"))
+        self.window = cast("Window | None", self.opened.get("window"))
+        options = settings.decode.options()
+        self.pipeline = Pipeline(
+            self.source, models, self.sinks, self.meter, lambda: options, settings.max_frames
+        )
+        self.reporter = Reporter(
+            settings,
+            boot_id,
+            models,
+            self.source,
+            self.pipeline,
+            self.meter,
+            self.sinks,
+            self.broker,
+        )
+        self._describe()
+
+    def _describe(self) -> None:
+        for model in self.models:
+            report = model.delegate
+            log.info(
+                "model %s: %s, input %dx%d, on %s with %d threads",
+                model.name,
+                model.decoder.family,
+                model.stager.height_px,
+                model.stager.width_px,
+                report.active,
+                model.threads,
+            )
+            if report.fallback is not None:
+                log.warning("%s: fell back to %s (%s)", model.name, report.active, report.fallback)
+        log.info("source %s; camera name %s", self.source.description, self.settings.name)
+
+    def halt(self) -> Telemetry:
+        """Stop the pipeline and close the source; returns the last report."""
+        self.pipeline.stop()
+        self.pipeline.join(CLOSE_S)
+        return self.reporter.publish(time.monotonic())
+
+    def close(self) -> Telemetry:
+        """Halt and close every sink; returns the last report."""
+        last = self.halt()
+        for sink in self.sinks:
+            sink.close()
+        return last
+
+    def reopened(self, settings: Settings, models: Sequence[Model]) -> Session:
+        """Halt and go on with other settings; with the old ones where the others do not open.
+
+        Raises:
+            EdgecamError: neither open; nothing is left open.
+        """
+        self.halt()
+        try:
+            return self._successor(settings, models)
+        except EdgecamError as error:
+            log.error("the new configuration does not start, the old one goes on: %s", error)
+        try:
+            return self._successor(self.settings, self.models)
+        except EdgecamError:
+            self.close()
+            raise
+
+    def _successor(self, settings: Settings, models: Sequence[Model]) -> Session:
+        for name, sink in list(self.opened.items()):
+            if MADE_OF[name](settings) != MADE_OF[name](self.settings):
+                # Before the new one opens: two would fight for one availability topic.
+                sink.close()
+                del self.opened[name]
+        # A camera that is away is degraded, and no reason to end a service.
+        source = msgspec.structs.replace(settings.source, wait=True)
+        settings = msgspec.structs.replace(settings, source=source)
+        return Session(settings, models, self._stop, self._extra_sinks, self.opened)
