@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ssd_graphs
 from click.testing import CliRunner, Result
 
 from edgecam import runtime
 from edgecam.cli import cli
+from edgecam.convert import ssd_graph
 from edgecam.convert.graph import ConvertError
 from edgecam.convert.lite import LiteModel
 from edgecam.convert.posenet import OUTPUTS
@@ -202,6 +204,27 @@ def test_what_keras_cannot_load_is_refused_in_one_line(
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "saved_model.pb").write_bytes(b"\xff" * 40)
     assert "TensorFlow cannot load" in refused(tmp_path / "saved", tmp_path / "d")
+
+
+def test_a_detectors_saved_model_converts_as_its_frozen_graph(
+    tmp_path: Path, tensorflow: Any
+) -> None:
+    raw = ssd_graphs.detector()
+    (tmp_path / "saved.pb").write_bytes(raw)
+    v1 = tensorflow.compat.v1
+    with v1.Graph().as_default() as graph, v1.Session() as session:
+        tensorflow.import_graph_def(v1.GraphDef.FromString(raw), name="")
+        picture, boxes, scores = (
+            graph.get_tensor_by_name(f"{name}:0")
+            for name in ("image_tensor", ssd_graph.BOXES, ssd_graph.SCORES)
+        )
+        outputs = {"boxes": boxes, "scores": scores}
+        v1.saved_model.simple_save(session, str(tmp_path / "saved"), {"x": picture}, outputs)
+    for source in ("saved", "saved.pb"):
+        result = convert(tmp_path / source, tmp_path / f"{source}.tflite", "--raw")
+        assert result.exit_code == 0, result.stderr
+    folder, file = (tmp_path / f"{name}.tflite" for name in ("saved", "saved.pb"))
+    assert folder.read_bytes() == file.read_bytes()
 
 
 def test_ops_without_a_lite_form_are_named(tmp_path: Path, tensorflow: Any) -> None:

@@ -18,13 +18,11 @@ import numpy as np
 from edgecam.convert import graphdef, posenet, ssd_graph, tensorflow_load
 from edgecam.convert.conversion import Converted, Options
 from edgecam.convert.from_tfjs import from_graph
-from edgecam.convert.graph import Array, ConvertError
+from edgecam.convert.graph import Array, ConvertError, Graph
 from edgecam.convert.proof import prove
 from edgecam.convert.relabel import relabel
 from edgecam.convert.tensorflow_load import Network, first_line, silence
-from edgecam.types import MINUS_ONE_TO_ONE, Normalization
-
-_RAW = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+from edgecam.types import MINUS_ONE_TO_ONE, RAW_PIXELS
 
 
 def convert(source: Path, options: Options) -> Converted:
@@ -63,18 +61,19 @@ def _step(meta: Path) -> int:
 
 
 def _convert(tensorflow: Any, network: Network, source: Path, options: Options) -> Converted:
-    asked_sides = options.size or (None, None)
-    height, width = (
-        own or asked for own, asked in zip(network.shape[:2], asked_sides, strict=True)
-    )
+    asked = options.postprocess is not None or options.labels is not None
+    if network.signature is not None:
+        graph = _graph(_constant(network.signature, source), source)
+        if asked or ssd_graph.is_detector(graph):
+            return from_graph(graph, source.stem, options)
+    sides = zip(network.shape[:2], options.size or (None, None), strict=True)
+    height, width = (own or wanted for own, wanted in sides)
     if height is None or width is None:
         raise ConvertError(f"{source.name} leaves its input's size open; give --size HEIGHTxWIDTH")
     shape = (1, height, width, network.shape[2] or 3)
-    frozen, names = _freeze(tensorflow, network, shape)
-    graph = graphdef.parse(frozen.graph.as_graph_def().SerializeToString(), source.name)
-    graph = replace(graph, outputs=tuple(map(_node_name, names)))
-    asked = options.postprocess is not None or options.labels is not None
-    if asked or ssd_graph.is_detector(graph) or posenet.outputs_by_name(graph) is not None:
+    frozen, names = _freeze(tensorflow, network, shape, source)
+    graph = replace(_graph(frozen, source), outputs=tuple(map(_node_name, names)))
+    if asked or posenet.outputs_by_name(graph) is not None:
         return from_graph(graph, source.stem, options)
     if options.size not in (None, (height, width)):
         raise ConvertError(f"{source.name} takes {height}x{width} only; leave --size out")
@@ -83,7 +82,7 @@ def _convert(tensorflow: Any, network: Network, source: Path, options: Options) 
     data = relabel(
         _to_lite(tensorflow, frozen, source, options.half),
         source.stem,
-        options.normalization or (MINUS_ONE_TO_ONE if network.dtype == "float32" else _RAW),
+        options.normalization or (MINUS_ONE_TO_ONE if network.dtype == "float32" else RAW_PIXELS),
         names,
     )
     notes = prove(data, source.name, picture, expected, is_half=options.half)
@@ -96,7 +95,7 @@ def _convert(tensorflow: Any, network: Network, source: Path, options: Options) 
 
 
 def _freeze(
-    tensorflow: Any, network: Network, shape: tuple[int | None, ...]
+    tensorflow: Any, network: Network, shape: tuple[int | None, ...], source: Path
 ) -> tuple[Any, list[str]]:
     """Return the network as one function of constants, and its outputs' names in their order."""
     names: list[str] = []
@@ -106,15 +105,27 @@ def _freeze(
         names[:] = found
         return [tensorflow.identity(found[name], name=_node_name(name)) for name in found]
 
-    constants = importlib.import_module("tensorflow.python.framework.convert_to_constants")
     spec = tensorflow.TensorSpec(shape, network.dtype, name="image")
     try:
         function = tensorflow.function(traced).get_concrete_function(spec)
-        return constants.convert_variables_to_constants_v2(function), names
     except Exception as error:
         raise ConvertError(
-            f"the network does not take {list(shape)}: {first_line(error)}"
+            f"{source.name} does not take {list(shape)}: {first_line(error)}"
         ) from error
+    return _constant(function, source), names
+
+
+def _constant(function: Any, source: Path) -> Any:
+    """Return a function with its variables as constants."""
+    module = importlib.import_module("tensorflow.python.framework.convert_to_constants")
+    try:
+        return module.convert_variables_to_constants_v2(function)
+    except Exception as error:
+        raise ConvertError(f"cannot freeze {source.name}: {first_line(error)}") from error
+
+
+def _graph(frozen: Any, source: Path) -> Graph:
+    return graphdef.parse(frozen.graph.as_graph_def().SerializeToString(), source.name)
 
 
 def _node_name(output: str) -> str:

@@ -27,12 +27,14 @@ _NO_RESULT = ("Assert", "NoOp", "Placeholder", "Assign", "SaveV2", "MergeSummary
 class Network:
     """``call`` takes a picture [1, H, W, C] of ``dtype`` and gives tensors by name, in order.
 
-    ``shape`` is (H, W, C), None for an open side.
+    ``shape`` is (H, W, C), None for an open side. ``signature`` is TensorFlow's own function for
+    it, where the file holds one: its nodes have their names still.
     """
 
     call: Callable[[Any], dict[str, Any]]
     shape: tuple[int | None, ...]
     dtype: str
+    signature: Any = None
 
 
 def open_tensorflow() -> Any:
@@ -125,7 +127,7 @@ def load_saved_model(tensorflow: Any, source: Path) -> Network:
         found = loaded.signatures[name](**{argument: picture})
         return {output: found[output] for output in order}
 
-    return Network(call, _sides(source, spec.shape), spec.dtype.name)
+    return Network(call, _sides(source, spec.shape), spec.dtype.name, signature)
 
 
 def freeze_checkpoint(tensorflow: Any, meta: Path) -> Graph:
