@@ -200,3 +200,34 @@ def test_each_family_fills_its_input_as_it_finds_most(
     assert Model(settings, InferenceSettings(probe=False)).fit == fit
     letterboxed = ModelSettings(path=str(model), input_size=size, fit="letterbox")
     assert Model(letterboxed, InferenceSettings(probe=False)).fit == "letterbox"
+
+
+@needs_shared
+def test_the_bundled_int8_posenet_is_within_a_point_of_float16() -> None:
+    truth = coco.load(MINI / "annotations" / "person_keypoints_train2017.json", MINI / "images")
+    ap = {
+        precision: bench.evaluate(
+            ModelSettings(path=f"posenet_mobilenet_v1_075_{precision}", input_size="353x481"),
+            InferenceSettings(probe=False),
+            truth,
+            bench.OPTIONS,
+            lambda *_: None,
+        ).ap
+        for precision in ("fp16", "int8")
+    }
+    assert ap["fp16"] > 0.18
+    assert ap["int8"] > ap["fp16"] - 0.01
+
+
+@needs_shared
+def test_the_bundled_pedestrian_detector_finds_people() -> None:
+    truth = coco.load(MINI / "annotations" / "instances_train2017.json", MINI / "images", 40)
+    row = bench.evaluate(
+        ModelSettings(path="ssdlite"),
+        InferenceSettings(probe=False),
+        truth,
+        bench.OPTIONS,
+        lambda *_: None,
+    )
+    assert row.categories == 1
+    assert row.ap > 0.12
