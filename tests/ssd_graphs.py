@@ -176,3 +176,17 @@ def postprocessor(corners: np.ndarray, scales: tuple[float, ...] = SCALES) -> by
 
 def detector(scales: tuple[float, ...] = SCALES) -> bytes:
     return preprocessor(SIDE) + network() + postprocessor(anchors(), scales)
+
+
+def exported() -> bytes:
+    """The same network as the API's own export for TFLite ends it, without the preprocessor."""
+    network_only = network().replace(b"Preprocessor/sub", b"normalized_input")
+    return (
+        placeholder("normalized_input", (1, SIDE, SIDE, 3))
+        + network_only
+        + node("Sigmoid", "scores", ["Class/Reshape"], **T)
+        + const("anchors", anchors())
+        + node("TFLite_Detection_PostProcess", "TFLite_Detection_PostProcess",
+               ["Squeeze", "scores", "anchors"], nms_iou_threshold=0.5, nms_score_threshold=0.125,
+               y_scale=10.0, x_scale=10.0, h_scale=5.0, w_scale=5.0)
+    )  # fmt: skip

@@ -195,3 +195,17 @@ def test_inputs_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match="Reshape 'out' is malformed") as caught:
         evaluate.value(graphdef.read(path), "out")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs"),
+    [
+        ("Fill", [np.array([1 << 20, 1 << 20], I), F(1)]),
+        ("Tile", [np.ones(9, F), np.array([1 << 30], I)]),
+        ("Range", [F(0), F(1), F(1e-12)]),
+    ],
+)
+def test_what_would_fill_the_memory_is_refused(op: str, inputs: list[Any]) -> None:
+    graph = graphdef.parse(graph_of(op, inputs, FLOAT), "bomb.pb")
+    with pytest.raises(ConvertError, match="elements"):
+        evaluate.value(graph, "out")

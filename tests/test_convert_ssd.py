@@ -14,11 +14,13 @@ from ssd_graphs import ANCHORS, CELLS, CLASSES, EPSILON, SIDE, F, I, T
 
 from edgecam import anchors as stored_anchors
 from edgecam import tflite_file
-from edgecam.convert import graphdef, metadata, ssd, ssd_graph, writer
+from edgecam.convert import graphdef, metadata, ssd, ssd_boxes, ssd_graph, writer
 from edgecam.convert.graph import ConvertError, Graph
 from edgecam.convert.lower import lower
 from edgecam.runtime import find
 from edgecam.types import MINUS_ONE_TO_ONE, RAW_PIXELS
+
+pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (1, SIDE, SIDE, 3)).astype(np.uint8)
 
@@ -134,10 +136,28 @@ def test_postprocess_gives_the_boxes_of_the_anchors() -> None:
 
 def test_other_box_scales_are_read_and_refused_only_raw() -> None:
     graph = graph_of(small.detector((8.0, 9.0, 4.0, 3.0)))
-    assert ssd_graph.box_coder(graph, "Squeeze", ANCHORS).scales == (8.0, 9.0, 4.0, 3.0)
+    assert ssd_boxes.box_coder(graph, "Squeeze", ANCHORS).scales == (8.0, 9.0, 4.0, 3.0)
     assert ssd.convert(graph, None, postprocess=True).classes == CLASSES
     with pytest.raises(ConvertError, match="convert with --postprocess"):
         ssd.convert(graph, None, postprocess=False)
+
+
+def test_the_apis_own_export_gives_the_same() -> None:
+    graph = graph_of(small.exported())
+    assert ssd_graph.is_detector(graph)
+    assert ssd_boxes.suppression(graph) == ssd_boxes.Suppression(0.5, 0.125)
+    picture = (PICTURE / 127.5 - 1).astype(F)
+    detector = ssd.convert(graph, None, postprocess=False)
+    assert detector.normalization == MINUS_ONE_TO_ONE
+    frozen = ssd.convert(graph_of(small.detector()), None, postprocess=False)
+    for ours, theirs in zip(
+        run(write(detector), picture), run(write(frozen), picture), strict=True
+    ):
+        assert np.array_equal(ours, theirs)
+    found = stored_anchors.of(tflite_file.read(write(detector)))
+    assert np.array_equal(found, small.anchors())
+    with pytest.raises(ConvertError, match=r"anchors of shape \[32, 4\]"):
+        ssd.convert(graph, (2 * SIDE, 2 * SIDE), postprocess=True)
 
 
 def test_a_size_that_the_anchors_are_not_for_is_refused() -> None:
@@ -166,7 +186,7 @@ def test_thresholds_of_the_graphs_own_suppression_are_kept() -> None:
             node("NonMaxSuppressionV3", "nms", ["b", "s", "nms/most", "nms/iou", "nms/score"]),
         )
     )
-    found = ssd_graph.suppression(graph_of(raw))
+    found = ssd_boxes.suppression(graph_of(raw))
     assert (found.iou, found.score) == (pytest.approx(0.45), pytest.approx(0.25))
 
 
@@ -223,5 +243,5 @@ def test_tensorflow_gives_the_same() -> None:
     mine, probabilities = by_definition()
     np.testing.assert_allclose(encodings[0], mine, atol=2e-5)
     np.testing.assert_allclose(scores[0], probabilities, atol=2e-6)
-    coder = ssd_graph.box_coder(graph_of(raw), "Squeeze", CELLS * CELLS * 2)
-    np.testing.assert_allclose(ssd_graph.centred(boxes), ssd_graph.decoded(coder, mine), atol=1e-5)
+    coder = ssd_boxes.box_coder(graph_of(raw), "Squeeze", CELLS * CELLS * 2)
+    np.testing.assert_allclose(ssd_boxes.centred(boxes), ssd_boxes.decoded(coder, mine), atol=1e-5)

@@ -5,13 +5,14 @@ Every operation is TensorFlow's of that name, in numpy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from edgecam.convert.graph import Array, ConvertError, Graph, Node, in_order
+from edgecam.convert.graph import MAX_ELEMENTS, Array, ConvertError, Graph, Node, in_order
 
 Operation = Callable[[Node, list[Array]], Any]
 
@@ -97,6 +98,22 @@ def _axis(node: Node, default: int = 0) -> int:
     return int(node.attributes.get("axis", default))
 
 
+def _bounded(count: float) -> None:
+    """Refuse what a damaged shape would make: more than a gigabyte of float32."""
+    if count > MAX_ELEMENTS:
+        raise ValueError(f"{count:.3g} elements")
+
+
+def _fill(_: Node, values: list[Array]) -> Any:
+    _bounded(math.prod(_sides(values[0])))
+    return np.full(_sides(values[0]), values[1])
+
+
+def _tile(_: Node, values: list[Array]) -> Any:
+    _bounded(values[0].size * math.prod(_sides(values[1])))
+    return np.tile(values[0], _sides(values[1]))
+
+
 def _sides(values: Array) -> list[int]:
     return [int(side) for side in values.reshape(-1)]
 
@@ -153,6 +170,7 @@ def _gather(node: Node, values: list[Array]) -> Any:
 
 def _range(_: Node, values: list[Array]) -> Any:
     start, limit, delta = (item.item() for item in values)
+    _bounded((limit - start) / delta)
     return np.arange(start, limit, delta, dtype=values[0].dtype)
 
 
@@ -180,7 +198,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "Equal": _binary(np.equal),
     "Exp": _unary(np.exp),
     "ExpandDims": lambda _, values: np.expand_dims(values[0], int(values[1])),
-    "Fill": lambda _, values: np.full(_sides(values[0]), values[1]),
+    "Fill": _fill,
     "Floor": _unary(np.floor),
     "FloorDiv": _binary(np.floor_divide),
     "FloorMod": _binary(np.mod),
@@ -228,7 +246,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "StridedSlice": strided_slice,
     "Sub": _binary(np.subtract),
     "Sum": _reduction(np.sum),
-    "Tile": lambda _, values: np.tile(values[0], _sides(values[1])),
+    "Tile": _tile,
     "Transpose": lambda _, values: np.transpose(values[0], _sides(values[1])),
     "Unpack": _unpack,
     "ZerosLike": _unary(np.zeros_like),

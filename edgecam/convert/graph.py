@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgecam.types import EdgecamError
 
 Array = NDArray[Any]
+MAX_ELEMENTS = 1 << 28  # a gigabyte of float32: a shape beyond it is a lie or a bomb
 
 # TensorFlow's DataType: name -> (number in the protobuf, name in numpy).
 _DTYPES: Mapping[str, tuple[int, str]] = {

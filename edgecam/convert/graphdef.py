@@ -13,7 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from edgecam.convert.graph import DTYPE_NUMBERS, Array, ConvertError, Graph, Node, data_inputs
+from edgecam.convert.graph import (
+    DTYPE_NUMBERS,
+    MAX_ELEMENTS,
+    Array,
+    ConvertError,
+    Graph,
+    Node,
+    data_inputs,
+)
 from edgecam.convert.protobuf import (
     Value,
     WireError,
@@ -25,8 +33,6 @@ from edgecam.convert.protobuf import (
     text,
     varints,
 )
-
-_MAX_ELEMENTS = 1 << 28  # a gigabyte of float32: a shape beyond it is a lie or a bomb
 
 
 def read(path: Path) -> Graph:
@@ -183,7 +189,7 @@ def _tensor(message: memoryview) -> Array:
         elif number in _VALUES:
             values += _numbers(_VALUES[number], value)
     count = math.prod(shape or ()) if shape is not None and min(shape, default=0) >= 0 else -1
-    if not 0 <= count <= _MAX_ELEMENTS:
+    if not 0 <= count <= MAX_ELEMENTS:
         raise WireError(f"a constant of the impossible shape {shape}")
     assert shape is not None
     if dtype == "string":

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from flatbuffers import flexbuffers
 
-from edgecam.convert import metadata, ssd_graph
+from edgecam.convert import metadata, ssd_boxes, ssd_graph
 from edgecam.convert.graph import ConvertError, Graph
 from edgecam.convert.lite import LiteModel
 from edgecam.convert.lower import lower
-from edgecam.convert.ssd_graph import BoxCoder, Suppression
+from edgecam.convert.ssd_boxes import BoxCoder, Suppression
+from edgecam.convert.ssd_graph import POSTPROCESS
 from edgecam.tflite_metadata import ANCHORS_NAME
 from edgecam.types import Normalization
 
 # The names under which the API's own export for TFLite has them.
 INPUT = "normalized_input_image_tensor"
 ENCODINGS, SCORES = "raw_outputs/box_encodings", "raw_outputs/class_predictions"
-POSTPROCESS = "TFLite_Detection_PostProcess"
 MAX_DETECTIONS = 100
 RAW_SCALES = (10.0, 10.0, 5.0, 5.0)  # what the decoder of raw SSDs takes for given
 
@@ -64,10 +64,10 @@ def convert(graph: Graph, size: tuple[int, int] | None, *, postprocess: bool) ->
             f"expected box encodings [1, A, 4] and scores [1, A, C], found {list(encodings)}"
             f" and {list(scores)}"
         )
-    coder = ssd_graph.box_coder(graph, found.encodings, scores[1])
+    coder = ssd_boxes.box_coder(graph, found.encodings, scores[1])
     classes = scores[2] - 1
     if postprocess:
-        _add_postprocess(model, coder, ssd_graph.suppression(graph), classes)
+        _add_postprocess(model, coder, ssd_boxes.suppression(graph), classes)
     elif coder.scales != RAW_SCALES:
         raise ConvertError(
             f"the graph scales its box encodings by {coder.scales}, a raw model by {RAW_SCALES}:"

@@ -18,6 +18,8 @@ from edgecam.types import MINUS_ONE_TO_ONE, Normalization
 SCORES: Final = "Postprocessor/convert_scores"
 BOXES: Final = "Postprocessor/Decode/transpose_1"
 NORMALIZED: Final = "Preprocessor/sub"
+# The op in which the API's own export for TFLite ends, with encodings, scores and anchors.
+POSTPROCESS: Final = "TFLite_Detection_PostProcess"
 # Who takes the box encodings, or is them, as the API's releases name them; the first found counts.
 _ENCODINGS: Final = (
     ("Postprocessor/raw_box_encodings", True),
@@ -28,8 +30,6 @@ _ENCODINGS: Final = (
 _ARITHMETIC: Final = ("Add", "AddV2", "Div", "Identity", "Mul", "RealDiv", "Sub")
 # Where the loop over the batch's pictures ends.
 _LOOP_ENDS: Final = ("TensorArrayGatherV3", "TensorListStack")
-_SUPPRESSION: Final = "NonMaxSuppressionV"
-_DEFAULT_IOU, _DEFAULT_SCORE = 0.6, 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +41,11 @@ class Parts:
     scores: str
 
 
-@dataclass(frozen=True, slots=True)
-class BoxCoder:
-    """``anchors``: float32[A, 4], see ``edgecam.anchors``; ``scales``: of y, x, h, w."""
-
-    anchors: Array
-    scales: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Suppression:
-    """Thresholds of the graph's non-maximum suppression, 0..1."""
-
-    iou: float
-    score: float
-
-
 def is_detector(graph: Graph) -> bool:
     """Tell whether the graph is an SSD that the Object Detection API made."""
-    return _named(graph, SCORES) is not None and _named(graph, BOXES) is not None
+    return exported(graph) is not None or (
+        named(graph, SCORES) is not None and named(graph, BOXES) is not None
+    )
 
 
 def parts(graph: Graph) -> Parts:
@@ -69,7 +55,10 @@ def parts(graph: Graph) -> Parts:
         ConvertError: the nodes of an Object Detection graph are missing, or it has several
             inputs.
     """
-    scores, boxes = _named(graph, SCORES), _named(graph, BOXES)
+    end = exported(graph)
+    if end is not None:
+        return _checked(graph, *end.inputs[:2])
+    scores, boxes = named(graph, SCORES), named(graph, BOXES)
     encodings = _encodings(graph)
     if scores is None or boxes is None or encodings is None:
         wanted = f"{SCORES}, {BOXES} and {' or '.join(name for name, _ in _ENCODINGS)}"
@@ -77,12 +66,16 @@ def parts(graph: Graph) -> Parts:
             f"the graph is no SSD of the Object Detection API: expected the nodes {wanted};"
             f" its outputs are {_few(graph.outputs)}"
         )
-    sources = _sources(graph, (encodings, scores.name))
+    return _checked(graph, encodings, scores.name)
+
+
+def _checked(graph: Graph, encodings: str, scores: str) -> Parts:
+    sources = _sources(graph, (encodings, scores))
     if len(sources) != 1:
         raise ConvertError(
             f"expected one picture as the network's input, found {_few(sorted(sources)) or 'none'}"
         )
-    return Parts(sources.pop(), encodings, scores.name)
+    return Parts(sources.pop(), encodings, scores)
 
 
 def cut(graph: Graph, found: Parts, size: tuple[int, int]) -> Graph:
@@ -106,6 +99,12 @@ def size(graph: Graph) -> tuple[int, int] | None:
         except ConvertError:  # kept in proportion: computed from the picture
             return None
         return int(sides[0]), int(sides[1])
+    stated: list[tuple[int, ...] | None] = [
+        graph.node(name).attributes.get("shape") for name in graph.inputs
+    ]
+    match stated:
+        case [(1 | -1, height, width, 3)] if exported(graph) is not None and height > 0 < width:
+            return height, width
     return None
 
 
@@ -117,7 +116,7 @@ def normalization(graph: Graph) -> Normalization:
     Raises:
         ConvertError: it is more than a factor and a summand per channel.
     """
-    node = _named(graph, NORMALIZED)
+    node = named(graph, NORMALIZED)
     if node is None:
         return MINUS_ONE_TO_ONE
     taken, source = node.name, node
@@ -138,59 +137,12 @@ def normalization(graph: Graph) -> Normalization:
     return Normalization(_three(-dark / slope), _three(1.0 / slope))
 
 
-def box_coder(graph: Graph, encodings: str, count: int) -> BoxCoder:
-    """Return what turns ``count`` box encodings into boxes.
-
-    Raises:
-        ConvertError: the anchors do not fit the network, or boxes are coded in another way.
-    """
-    decoder = _named(graph, BOXES)
-    if decoder is None:
-        raise ConvertError(f"the graph has no {BOXES}, expected it to compute the boxes")
-
-    def boxes_of(values: Array) -> Array:
-        fed = {encodings: values.reshape(1, count, 4).astype(np.float32)}
-        try:
-            found = evaluate.value(graph, decoder.name, fed).astype(np.float64)
-        except ConvertError as error:
-            raise ConvertError(
-                f"the graph's anchors do not fit the {count} boxes that the network gives at"
-                f" this size, or depend on the picture; give --size as trained ({error})"
-            ) from None
-        if found.shape != (count, 4):
-            raise ConvertError(f"expected boxes ({count}, 4) of {BOXES}, found {found.shape}")
-        return found
-
-    anchors = centred(boxes_of(np.zeros((count, 4))))
-    shifted = centred(boxes_of(np.ones((count, 4))))
-    with np.errstate(all="ignore"):
-        centre = anchors[:, 2:] / (shifted[:, :2] - anchors[:, :2])
-        extent = 1.0 / np.log(shifted[:, 2:] / anchors[:, 2:])
-    scales = np.median(np.concatenate((centre, extent), axis=1), axis=0)
-    rounded = [float(f"{scale:.4g}") for scale in scales]
-    coder = BoxCoder(anchors.astype(np.float32), (rounded[0], rounded[1], rounded[2], rounded[3]))
-    probe = np.random.default_rng(0).uniform(-2, 2, (count, 4))
-    if not np.allclose(decoded(coder, probe), centred(boxes_of(probe)), atol=1e-4):
-        raise ConvertError("the graph codes boxes in another way than centre and size of anchors")
-    return coder
+def exported(graph: Graph) -> Node | None:
+    nodes = (node for node in graph.nodes if node.op == POSTPROCESS and len(node.inputs) == 3)
+    return next(nodes, None)
 
 
-def suppression(graph: Graph) -> Suppression:
-    """Return the graph's thresholds, the API's own where it has none to read."""
-    for node in graph.nodes:
-        if node.op.startswith(_SUPPRESSION) and len(node.inputs) >= 4:
-            values = [_DEFAULT_IOU, _DEFAULT_SCORE]
-            for place, name in enumerate(node.inputs[3:5]):
-                try:
-                    values[place] = float(evaluate.value(graph, name))
-                except (ConvertError, TypeError):  # computed from the picture
-                    continue
-            iou, score = values
-            return Suppression(iou, score if np.isfinite(score) else _DEFAULT_SCORE)
-    return Suppression(_DEFAULT_IOU, _DEFAULT_SCORE)
-
-
-def _named(graph: Graph, suffix: str) -> Node | None:
+def named(graph: Graph, suffix: str) -> Node | None:
     """Return the node of that name, also below a scope; the shortest name of several."""
     found = [
         node for node in graph.nodes if node.name == suffix or node.name.endswith(f"/{suffix}")
@@ -200,7 +152,7 @@ def _named(graph: Graph, suffix: str) -> Node | None:
 
 def _encodings(graph: Graph) -> str | None:
     for name, is_taker in _ENCODINGS:
-        node = _named(graph, name)
+        node = named(graph, name)
         if node is not None:
             return node.inputs[0] if is_taker else node.name
     return None
@@ -209,7 +161,7 @@ def _encodings(graph: Graph) -> str | None:
 def _sources(graph: Graph, ends: tuple[str, ...]) -> set[str]:
     """Return where the ways back from the network's ends leave it."""
     by_name = {node.name: node for node in graph.nodes}
-    normalized = _named(graph, NORMALIZED)
+    normalized = named(graph, NORMALIZED)
     sources: set[str] = set()
     seen: set[str] = set()
     ways = list(ends)
@@ -244,19 +196,6 @@ def _three(values: Array) -> tuple[float, float, float]:
     # float32 arithmetic gives 127.50000x for 127.5; and -0.0 for 0.
     red, green, blue = (float(f"{value:.6g}") + 0.0 for value in values)
     return red, green, blue
-
-
-def centred(boxes: Array) -> Array:
-    """Return (y, x, y, x) corners [A, 4] as centres and sides."""
-    sides = boxes[:, 2:] - boxes[:, :2]
-    return np.concatenate((boxes[:, :2] + sides / 2, sides), axis=1)
-
-
-def decoded(coder: BoxCoder, encodings: Array) -> Array:
-    """Return the boxes [A, 4] (y centre, x centre, height, width) of encodings [A, 4]."""
-    scaled = encodings / np.array(coder.scales)
-    centres = scaled[:, :2] * coder.anchors[:, 2:] + coder.anchors[:, :2]
-    return np.concatenate((centres, np.exp(scaled[:, 2:]) * coder.anchors[:, 2:]), axis=1)
 
 
 def _few(names: tuple[str, ...] | list[str]) -> str:
