@@ -27,7 +27,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "__init__ types settings keypoints configuration credentials",
         "slots flatbuffer tflite_schema board log notify opencv faultlog broker options",
         "tflite_graph tflite_file tflite_metadata tflite_cut",
-        "geometry wire messages labels anchors bundled",
+        "geometry wire messages labels anchors coco bundled",
         "runtime delegates preprocess overlay",
         "interpreter decoders homeassistant telemetry health",
         "model probe inspection sources sinks",

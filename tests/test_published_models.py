@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from programs import edgecam, error_line, shared
 
+from edgecam import coco
+
 
 def replayed(model: Path, source: Path, *options: object) -> dict[str, Any]:
     done = edgecam("replay", source, "--model", model, *options)
@@ -83,6 +85,19 @@ def test_movenet_and_classifier_and_ssd_run_side_by_side() -> None:
     assert message["detections"][0]["class_id"] == 16  # COCO's cat, background not counted
     models = {found["model"] for found in (*message["poses"], *message["classes"])}
     assert models == {"movenet_single_pose_lightning_ptq", "mobilenet_v1_0.25_128_quant"}
+
+
+def test_a_coco_detector_without_labels_gets_cocos_names() -> None:
+    model = shared("models", "ssd_mobilenet_v1_coco_quant_postprocess.tflite")
+    message = replayed(model, shared("media", "images", "cat.png"))
+    assert message["detections"][0]["label"] == "cat"
+    categories = json.loads(
+        shared("coco-mini", "annotations", "instances_train2017.json").read_text()
+    )
+    named = {entry["id"]: entry["name"] for entry in categories["categories"]}
+    assert len(named) == 80
+    for number, name in enumerate(coco.DETECTION_LABELS, start=1):
+        assert name == named.get(number, coco.UNUSED)
 
 
 def test_labels_come_from_the_file_given_and_must_fit() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam import labels
+from edgecam import coco, labels
 from edgecam.decoders import ssd_raw
 from edgecam.decoders.boxes import detections
 from edgecam.decoders.family import FamilyContext, image_size
@@ -155,9 +155,10 @@ def _are_scores(first: NDArray[Any], second: NDArray[Any]) -> bool:
 
 def _labels(context: FamilyContext) -> tuple[str, ...] | None:
     names = context.labels
+    classes = context.postprocess.classes if context.postprocess is not None else None
     if names is None:
-        return None
-    if context.postprocess is not None and context.postprocess.classes is not None:
-        return labels.fit(names, context.postprocess.classes, "TFLite_Detection_PostProcess")
+        return coco.names_of(classes)
+    if classes is not None:
+        return labels.fit(names, classes, "TFLite_Detection_PostProcess")
     # Nothing in the file says how many classes there are: only the entry in front can tell.
     return names[1:] if names[0].lower() in labels.BACKGROUND else names

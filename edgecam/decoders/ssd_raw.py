@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam import anchors as ssd_anchors
-from edgecam import labels
+from edgecam import coco, labels
 from edgecam.decoders.boxes import detections, suppress
 from edgecam.decoders.family import FamilyContext, holds_probabilities
 from edgecam.types import (
@@ -198,9 +198,11 @@ def _labels(columns: int, name: str, context: FamilyContext) -> tuple[int, tuple
     """Return the column of class 0 and the labels from there on."""
     names = context.labels
     # Without a background row, a list as long as the scores means that there is none.
-    if names and len(names) == columns and names[0].lower() not in labels.BACKGROUND:
+    if names is not None and len(names) == columns and names[0].lower() not in labels.BACKGROUND:
         return 0, names
-    return 1, labels.fit(names, columns - 1, f"output {name!r}") if names else None
+    if names is None:
+        return 1, coco.names_of(columns - 1)
+    return 1, labels.fit(names, columns - 1, f"output {name!r}")
 
 
 def _logit(probability: float) -> float:

@@ -1,0 +1,29 @@
+"""The names of COCO's 90 detection ids, for detectors that were published without labels.
+
+Source: ``categories`` of COCO's ``instances_train2017.json``; ids 1 to 90, of which 10 are unused.
+"""
+
+from __future__ import annotations
+
+UNUSED = "???"
+CLASSES = 90
+
+# Id minus one -> name, so that the first is id 1.
+DETECTION_LABELS: tuple[str, ...] = (
+    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat"),
+    *("traffic light", "fire hydrant", UNUSED, "stop sign", "parking meter", "bench", "bird"),
+    *("cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", UNUSED),
+    *("backpack", "umbrella", UNUSED, UNUSED, "handbag", "tie", "suitcase", "frisbee", "skis"),
+    *("snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard"),
+    *("surfboard", "tennis racket", "bottle", UNUSED, "wine glass", "cup", "fork", "knife"),
+    *("spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli", "carrot"),
+    *("hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", UNUSED),
+    *("dining table", UNUSED, UNUSED, "toilet", UNUSED, "tv", "laptop", "mouse", "remote"),
+    *("keyboard", "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", UNUSED),
+    *("book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush"),
+)
+
+
+def names_of(classes: int | None) -> tuple[str, ...] | None:
+    """COCO's names for a detector of exactly 90 classes, None for any other."""
+    return DETECTION_LABELS if classes == CLASSES else None
