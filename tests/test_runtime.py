@@ -72,6 +72,22 @@ def test_a_runtime_that_does_not_import_is_named(only_numpy: Path) -> None:
     assert "_missing_native_part" in done.stderr
 
 
+@pytest.mark.skipif(installed("tensorflow") is None, reason="TensorFlow is not installed")
+def test_tensorflow_serves_where_nothing_else_is_installed(tmp_path: Path) -> None:
+    for part in SITE.iterdir():
+        if not part.name.startswith(("ai_edge_litert", "tflite_runtime", "__pycache__")):
+            (tmp_path / part.name).symlink_to(part)
+    code = (
+        "from pathlib import Path\n"
+        "from edgecam import probe, runtime\n"
+        "found = runtime.find()\n"
+        f"probe.run(Path({str(MODEL)!r}), found, ('1', '-', 'cpu'))\n"
+        "print(found.name)"
+    )
+    done = python_with(tmp_path, code)
+    assert done.stdout.split() == ["tensorflow"], done.stderr
+
+
 @pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="this environment has NumPy 1")
 class TestTfliteRuntimeBesideNumpy2:
     def test_alone_it_is_refused_with_the_remedy(
