@@ -185,13 +185,29 @@ def test_a_network_that_gives_nan_is_refused(tmp_path: Path, tensorflow: Any) ->
     )
 
 
+def test_what_the_converter_makes_of_unfrozen_variables_is_refused(
+    tensorflow: Any, keras_model: Any
+) -> None:
+    spec = tensorflow.TensorSpec((1, 33, 49, 3), "float32", name="image")
+    network = tensorflow.function(lambda picture: {"x": keras_model(picture)[0]})
+    function = network.get_concrete_function(spec)
+    converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([function], keras_model)
+    data = converter.convert()
+    with pytest.raises(ConvertError, match="keeps weights in variables that nothing fills"):
+        prove(data, "m", PICTURE, {"x": PICTURE})
+
+
 def test_what_keras_cannot_load_is_refused_in_one_line(
     tmp_path: Path, tensorflow: Any, keras_model: Any
 ) -> None:
     keras_model.save_weights(tmp_path / "only.weights.h5")
     assert "cannot load" in refused(tmp_path / "only.weights.h5", tmp_path / "a")
-    (tmp_path / "m.keras").write_bytes(b"no archive")
-    assert "cannot load" in refused(tmp_path / "m.keras", tmp_path / "b")
+    keras_model.save(tmp_path / "m.h5")
+    keras_model.save(tmp_path / "m.keras")
+    for name in ("m.keras", "m.h5"):
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes()[:-2000])
+        assert "cannot load" in refused(path, tmp_path / f"out-{name}")
 
     class Own(tensorflow.keras.Model):  # type: ignore[name-defined, misc]
         def call(self, picture: Any) -> Any:
