@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from tfjs_graphs import GraphModel
+from tfjs_graphs import GraphModel, resnet
 
 from edgecam.cli import cli
 from edgecam.convert.posenet import OUTPUTS, valid_size
@@ -79,6 +79,16 @@ def test_quantises_on_the_way_and_refuses_what_it_costs(tmp_path: Path) -> None:
     assert "INT8" in kinds.values()
     message = refused(source, tmp_path / "a", "--quantize", "dynamic", "--max-loss", "0")
     assert "x.tflite is not written: it lost 0." in message
+
+
+def test_resnet_gets_the_means_that_it_was_trained_with(tmp_path: Path) -> None:
+    source = resnet((65, 65)).write(tmp_path / "web")
+    result = convert(source, tmp_path / "p.tflite", "--size", "65x65")
+    assert result.exit_code == 0, result.stderr
+    found = metadata(read(tmp_path / "p.tflite"))
+    assert [output.name for output in found.outputs] == list(OUTPUTS)
+    np.testing.assert_allclose(found.inputs[0].mean, (123.15, 115.90, 103.06), rtol=1e-6)
+    assert found.inputs[0].std == (1, 1, 1)
 
 
 def test_normalisation_can_be_given(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tensorflowjs import TensorFlowJs, package
+from tfjs_graphs import GraphModel, every_op, resnet
 
 from edgecam import bundled
-from edgecam.convert import tfjs_folder
+from edgecam.convert import posenet, tfjs, tfjs_folder
 from edgecam.convert.conversion import Options, convert
 from edgecam.convert.posenet import OUTPUTS
 from edgecam.runtime import find
@@ -131,3 +132,33 @@ def test_tensorflow_js_loads_what_is_written_for_it(
     # The reader here understands the folder as TensorFlow.js does.
     again = run(convert(tmp_path / "web" / "model.json", Options()).data, images)
     assert differences(again, found)["logits"] < 2e-4
+
+
+def agree(
+    tensorflow_js: TensorFlowJs, model: GraphModel, image: F32, work: Path, most: float
+) -> list[F32]:
+    """Check the converted model against TensorFlow.js on the original; return the outputs."""
+    source = model.write(work / "source")
+    height, width = image.shape[1:3]
+    options = Options((height, width))
+    (found,) = run(convert(source, options).data, [image])
+    graph = tfjs.read(source)
+    names = posenet.outputs_by_name(graph)
+    (expected,) = tensorflow_js.run(source, [image], list(names or graph.outputs), work / "run")
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=most * float(np.abs(theirs).max()))
+    return found
+
+
+def test_every_op_agrees(tensorflow_js: TensorFlowJs, tmp_path: Path) -> None:
+    image = np.random.default_rng(2).normal(0, 1, (1, 17, 17, 3)).astype(np.float32)
+    outputs = agree(tensorflow_js, every_op(), image, tmp_path, 1e-5)
+    assert max(np.abs(output).max() for output in outputs) > 0.2
+
+
+@pytest.mark.parametrize("size", [(65, 65), (49, 81)])
+def test_what_resnet50_is_made_of_agrees(
+    tensorflow_js: TensorFlowJs, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(3).uniform(-120, 130, (1, *size, 3)).astype(np.float32)
+    agree(tensorflow_js, resnet(size), image, tmp_path, 2e-6)

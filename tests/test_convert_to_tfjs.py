@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tfjs_graphs import FLOAT, GraphModel, integers, text
+from tfjs_graphs import every_op
 
 from edgecam import bundled
 from edgecam.cli import cli
@@ -28,57 +28,6 @@ def random(*shape: int) -> Any:
     return RNG.normal(0, 0.3, shape).astype(np.float32)
 
 
-def every_op(folder: Path) -> Path:
-    """A network with every op that converts."""
-    model = GraphModel()
-
-    def node(name: str, op: str, inputs: list[str], **attributes: Any) -> str:
-        return model.node(name, op, inputs, {"T": FLOAT, **attributes})
-
-    def ints(name: str, *values: Any) -> str:
-        return model.const(name, np.array(values, np.int32))
-
-    window = {"ksize": integers(1, 3, 3, 1), "strides": integers(1, 2, 2, 1)}
-    image = model.image(17, 17)
-    x = model.const("pads", np.array([[0, 0], [1, 1], [2, 0], [0, 0]], np.int32))
-    x = node("pad", "Pad", [image, x])
-    x = model.conv(
-        "c1", x, random(3, 3, 3, 8), random(8), op="_FusedConv2D", padding="VALID", stride=2
-    )
-    x = node("relu", "Relu", [x])
-    wide = model.conv(
-        "c2",
-        x,
-        random(3, 3, 8, 2),
-        random(16),
-        op="FusedDepthwiseConv2dNative",
-        dilation=2,
-        activation="Relu6",
-    )
-    x = node("max", "MaxPool", [wide], **window, padding=text("SAME"))
-    y = node("average", "AvgPool", [wide], **window, padding=text("SAME"))
-    z = node("sum", "AddV2", [x, y])
-    z = node("sum6", "Relu6", [z])
-    z = node("product", "Mul", [z, node("difference", "Sub", [x, y])])
-    z = node("up", "ResizeBilinear", [z, ints("size", 9, 9)], half_pixel_centers={"b": True})
-    w = node("near", "ResizeNearestNeighbor", [y, ints("size2", 9, 9)])
-    axis = model.const("axis", np.array(3, np.int32))
-    z = node("joined", "ConcatV2", [z, node("sigmoid", "Sigmoid", [w]), axis])
-    mean = node("mean", "Mean", [z, ints("axes", 1, 2)], keep_dims={"b": True})
-    flat = node("squeezed", "Squeeze", [mean], squeeze_dims=integers(1, 2))
-    dense = node(
-        "dense",
-        "_FusedMatMul",
-        [flat, model.const("m", random(32, 5)), model.const("mb", random(5))],
-        fused_ops={"list": {"s": [text("BiasAdd")["s"]]}},
-    )
-    model.outputs = [
-        node("softmax", "Softmax", [dense]),
-        node("reshaped", "Reshape", [z, ints("to", 1, -1, 4)]),
-    ]
-    return model.write(folder)
-
-
 def run(data: bytes, image: Any) -> list[Any]:
     interpreter = find().interpreter(model_content=data, num_threads=1)
     interpreter.allocate_tensors()
@@ -93,7 +42,7 @@ def run(data: bytes, image: Any) -> list[Any]:
 def test_every_op_survives_the_way_there_and_back(
     tmp_path: Path, weights: str, most: float
 ) -> None:
-    data = convert(every_op(tmp_path / "a"), Options()).data
+    data = convert(every_op().write(tmp_path / "a"), Options()).data
     tfjs_folder.write(data, "all", weights, tmp_path / "b")
     again = convert(tmp_path / "b" / "model.json", Options()).data
     image = random(1, 17, 17, 3)
