@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "inspect": "Show what is inside a model.",
     "quantize": "Make a float model smaller and faster, and compare the two.",
     "replay": "Run a recorded clip; write or check golden results.",
+    "status": "Say how the running instances are.",
     "schema": "Print the JSON schema of the messages.",
 }
 

@@ -51,12 +51,12 @@ def run(
         if session.broker is not None and not session.source.live:
             _wait_for(session.broker, stop)
         session.pipeline.start()
-        service.ready()
+        service.ready(session.settings)
         while _until_the_end(session, stop, service, on_telemetry):
             service.reloading()
             session = session.reopened(*service.taken())
             session.pipeline.start()
-            service.ready()
+            service.ready(session.settings)
         if session.window is not None and session.meter.frames_published == 1:
             _hold(session.window, stop)
     finally:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -22,6 +23,7 @@ from edgecam.notify import Notifier
 from edgecam.pipeline import Heartbeats
 from edgecam.session import load_models
 from edgecam.settings import Settings
+from edgecam.status import Status, StatusServer, serve
 from edgecam.types import EdgecamError
 from edgecam.wire import Telemetry
 
@@ -32,6 +34,8 @@ KILL_S = 4.9
 # A stage is stuck after half of the watchdog's time, and the watchdog bites once after that.
 STUCK_SHARE, PING_SHARE = 0.5, 0.25
 DEFAULT_WATCHDOG_S = 30.0
+# A report that comes this late in intervals does not come at all.
+LATE_INTERVALS = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -138,11 +142,15 @@ class Service:
         notifier: Notifier | None = None,
     ) -> None:
         self._notifier = notifier or Notifier({})
+        self._serves = notifier is not None
         self._stop, self._load = stop or Stop(), load
         self._stop.starting = True
         self._watchdog = Watchdog(self._notifier)
         self._asked = False
+        self._name, self._late_s = "", 0.0
         self._reload: Reload | None = None
+        self._reported: tuple[Telemetry, float] | None = None
+        self._server: StatusServer | None = None
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -161,17 +169,41 @@ class Service:
         del number, frame
         self._asked = True
 
-    def ready(self) -> None:
+    def ready(self, settings: Settings) -> None:
+        """The pipeline runs with these settings."""
         self._stop.starting = False
+        if self._serves and self._name != settings.name:
+            self._unserve()
+            self._name = settings.name
+            self._server = serve(settings.name, self._status)
+        self._late_s = LATE_INTERVALS * settings.telemetry.interval_s
         self._notifier.send("READY=1", "STATUS=running")
 
     def reloading(self) -> None:
         self._notifier.send("RELOADING=1", "STATUS=taking the new configuration")
 
+    def _status(self) -> Status:
+        """On the status thread: a main thread that is stuck reports no more, which shows."""
+        faults: tuple[str, ...] = ()
+        telemetry = None
+        if self._reported is not None:
+            telemetry, at_s = self._reported
+            faults = health.faults(telemetry, self._watchdog.stuck)
+            if (late_s := time.monotonic() - at_s) > self._late_s:
+                faults = (f"no report for {late_s:.0f} s", *faults)
+        return Status(name=self._name, pid=os.getpid(), faults=faults, telemetry=telemetry)
+
+    def _unserve(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
     def stopping(self) -> None:
+        self._unserve()
         self._notifier.send("STOPPING=1", "STATUS=stopping")
 
     def report(self, telemetry: Telemetry, caption: str) -> None:
+        self._reported = telemetry, time.monotonic()
         faults = health.faults(telemetry, self._watchdog.stuck)
         self._notifier.send(f"STATUS={'; '.join(faults) or 'healthy'}; {caption}")
 
