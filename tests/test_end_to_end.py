@@ -99,6 +99,19 @@ def test_sigterm_ends_a_live_run_cleanly(mosquitto: Mosquitto) -> None:
     everything.close()
 
 
+def test_several_models_share_each_frame() -> None:
+    done = edgecam(
+        *("replay", CLIP, "--model", "posenet", "--model", "ssdlite", "--max-frames", 5),
+    )
+    assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines():
+        message = json.loads(line)
+        first, second = message["model"].split("+")
+        assert {pose["model"] for pose in message["poses"]} == {first}
+        assert {found["model"] for found in message["detections"]} == {second}
+        assert "person" in {found["label"] for found in message["detections"]}
+
+
 def test_a_status_line_is_shown_on_a_terminal_only() -> None:
     quiet = edgecam("replay", CLIP, "--model", "posenet", "--max-frames", 2)
     assert "\r" not in quiet.stderr
