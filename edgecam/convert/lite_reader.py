@@ -9,6 +9,7 @@ import numpy as np
 from edgecam import tflite_file
 from edgecam.convert.graph import Array, ConvertError
 from edgecam.convert.lite import LiteModel, LiteOperator, LiteTensor
+from edgecam.convert.writer import generated_schema
 from edgecam.tflite_file import ModelFile
 from edgecam.tflite_graph import FileTensor
 
@@ -24,8 +25,6 @@ def read(data: bytes, name: str) -> LiteModel:
         ModelError: the file is damaged.
         ConvertError: the model computes with integers, or has several graphs.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
     file = tflite_file.read(data, name)
     if len(file.subgraphs) != 1:
         raise ConvertError(f"{name} has {len(file.subgraphs)} graphs, expected one")
@@ -36,7 +35,7 @@ def read(data: bytes, name: str) -> LiteModel:
             f"{name} computes in {narrow[0].type} ({narrow[0].name}), expected float32; take the "
             "float model that it was made from"
         )
-    root = schema.ModelT.InitFromPackedBuf(data, 0)
+    root = generated_schema().ModelT.InitFromPackedBuf(data, 0)
     (source,) = root.subgraphs
     model = LiteModel(
         [_tensor(file, tensor) for tensor in graph.tensors],
