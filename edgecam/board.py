@@ -83,5 +83,5 @@ def clock_synced() -> bool | None:
     return state != _TIME_ERROR and not status & _STA_UNSYNC
 
 
-def read() -> BoardState:
-    return BoardState(temperature_c(), throttled(), rss_bytes(), clock_synced())
+def read(zones: Path = THERMAL_ZONES) -> BoardState:
+    return BoardState(temperature_c(zones), throttled(), rss_bytes(), clock_synced())

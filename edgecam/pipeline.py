@@ -69,7 +69,8 @@ class Heartbeats:
 class Pipeline:
     """Runs ``source`` through ``models`` into ``sinks`` until it ends, fails or is stopped.
 
-    ``options`` is asked before each decode, so that thresholds may change while it runs.
+    ``options`` is asked before each decode, so that thresholds may change while it runs, and
+    ``interval_s`` before each invoke: how far apart two of them must begin.
     """
 
     def __init__(
@@ -80,10 +81,11 @@ class Pipeline:
         meter: Meter,
         options: Callable[[], DecodeOptions],
         max_frames: int | None = None,
+        interval_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._source, self._models, self._sinks = source, models, sinks
         self._meter, self._options = meter, options
-        self._max_frames = max_frames
+        self._max_frames, self._interval_s = max_frames, interval_s
         self._error: BaseException | None = None
         self._done = threading.Event()
         self.heartbeats = Heartbeats()
@@ -185,12 +187,22 @@ class Pipeline:
     def _recycle(self, prepared: _Prepared) -> None:
         self._buffers.put([staged.image for staged in prepared.staged])
 
+    def _wait_for_turn(self, last_s: float) -> None:
+        """Before the frame is taken, so that it is the newest one."""
+        while (left_s := last_s + self._interval_s() - time.monotonic()) > 0:
+            if self._done.wait(min(left_s, BEAT_S)):
+                return
+            self.heartbeats.beat("infer")
+
     def _infer(self) -> None:
+        began_s = 0.0
         while True:
+            self._wait_for_turn(began_s)
             try:
                 prepared = self._next(self._prepared, "infer")
             except Finished:
                 return self._inferred.finish()
+            began_s = time.monotonic()
             tensors, times_ms = [], []
             for model, staged in zip(self._models, prepared.staged, strict=True):
                 started_s = time.perf_counter()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from edgecam import board, runtime
+from edgecam.governor import Governor
 from edgecam.model import Model
 from edgecam.pipeline import Pipeline
 from edgecam.settings import Settings
@@ -26,7 +28,7 @@ class Broker(Protocol):
 
 
 class Reporter:
-    """Makes a report every ``telemetry.interval_s``, at once when source or broker changes."""
+    """Makes a report every ``telemetry.interval_s``, at once when something changes."""
 
     def __init__(
         self,
@@ -38,20 +40,22 @@ class Reporter:
         meter: Meter,
         sinks: Sequence[Sink],
         broker: Broker | None,
+        governor: Governor,
     ) -> None:
         self._settings, self._boot_id = settings, boot_id
         self._models, self._source = models, source
         self.pipeline, self.meter = pipeline, meter
-        self._sinks, self._broker = sinks, broker
+        self._sinks, self._broker, self._governor = sinks, broker, governor
+        self._thermal_zones = Path(settings.thermal.directory)
         self._started_s = time.monotonic()
         self._next_s = 0.0
-        self._last: tuple[str | None, ...] | None = None
+        self._last: tuple[str | int | None, ...] | None = None
         self._sequence = 0
 
     def due(self, now_s: float) -> bool:
         status = self._source.status()
         broker = self._broker.status().state if self._broker is not None else None
-        seen = (status.state, status.reason, broker)
+        seen = (status.state, status.reason, broker, self._governor.step)
         changed, self._last = seen != self._last, seen
         if not changed and now_s < self._next_s:
             return False
@@ -66,7 +70,7 @@ class Reporter:
         return report
 
     def _report(self, now_s: float) -> Telemetry:
-        state = board.read()
+        state = board.read(self._thermal_zones)
         found = runtime.find()
         status = self._source.status()
         self._sequence += 1
@@ -97,6 +101,7 @@ class Reporter:
             threads=self._models[0].threads,
             temperature_c=state.temperature_c,
             throttled=state.throttled,
+            thermal=self._governor.report(),
             rss_bytes=state.rss_bytes,
             mqtt=None if self._broker is None else self._broker.status(),
             models=self._model_reports(now_s),
@@ -123,6 +128,7 @@ class Reporter:
             "dropped_frames": self.pipeline.dropped,
             "delegate_fallbacks": sum(m.delegate.fallback is not None for m in self._models),
         }
+        counters.update(self._governor.counters())
         for sink in self._sinks:
             counters.update(sink.counters())
         return counters

@@ -89,6 +89,7 @@ def _until_the_end(
     try:
         while not pipeline.wait(0.0 if window else TICK_S) and not stop.is_set():
             now_s = time.monotonic()
+            session.tick(now_s)
             text = caption(reporter, now_s)
             if reporter.due(now_s):
                 report = reporter.publish(now_s)

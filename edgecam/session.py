@@ -7,10 +7,13 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from edgecam import board
+from edgecam.governor import Governor
 from edgecam.model import Model
 from edgecam.pipeline import Pipeline
 from edgecam.report import Reporter
@@ -81,9 +84,17 @@ class Session:
         self.sinks: list[Sink] = [*self.opened.values(), *extra_sinks]
         self.broker = cast("Broker | None", self.opened.get("mqtt"))
         self.window = cast("Window | None", self.opened.get("window"))
+        self.governor = Governor(settings.thermal)
+        self._thermal_zones = Path(settings.thermal.directory)
         options = settings.decode.options()
         self.pipeline = Pipeline(
-            self.source, models, self.sinks, self.meter, lambda: options, settings.max_frames
+            self.source,
+            models,
+            self.sinks,
+            self.meter,
+            lambda: options,
+            settings.max_frames,
+            lambda: self.governor.interval_s,
         )
         self.reporter = Reporter(
             settings,
@@ -94,6 +105,7 @@ class Session:
             self.meter,
             self.sinks,
             self.broker,
+            self.governor,
         )
         self._describe()
 
@@ -112,6 +124,13 @@ class Session:
             if report.fallback is not None:
                 log.warning("%s: fell back to %s (%s)", model.name, report.active, report.fallback)
         log.info("source %s; camera name %s", self.source.description, self.settings.name)
+
+    def tick(self, now_s: float) -> None:
+        """Call several times a second: looks after the board's temperature."""
+        if self.governor.due(now_s):
+            temperature_c = board.temperature_c(self._thermal_zones)
+            rate_hz = self.meter.rates(now_s).inferred or 0.0
+            self.governor.update(now_s, temperature_c, board.throttled(), rate_hz)
 
     def halt(self) -> Telemetry:
         """Stop the pipeline and close the source; returns the last report."""

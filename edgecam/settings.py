@@ -16,6 +16,7 @@ Slug = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$")]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
 Hertz = Annotated[float, Meta(gt=0.0, le=1000.0)]
+Celsius = Annotated[float, Meta(ge=0.0, le=150.0)]
 Count = Annotated[int, Meta(ge=1)]
 Pixels = Annotated[int, Meta(ge=16, le=16384)]
 Threads = Annotated[int, Meta(ge=1, le=64)]
@@ -147,6 +148,19 @@ class TelemetrySettings(Section, frozen=True):
     window_s: Annotated[Seconds, Meta(description="span of rates and percentiles")] = 10.0
 
 
+class ThermalSettings(Section, frozen=True):
+    """When a hot board gets fewer invokes a second; also whenever it slows itself down."""
+
+    limit_c: Annotated[Celsius, Meta(description="from here on fewer invokes, in steps")] = 80.0
+    hysteresis_c: Annotated[
+        float, Meta(ge=0.0, le=50.0, description="this far below the limit more again")
+    ] = 5.0
+    step_s: Annotated[Seconds, Meta(description="between two steps")] = 30.0
+    directory: Annotated[
+        str, Meta(min_length=1, description="where the kernel shows its thermal zones")
+    ] = "/sys/class/thermal"
+
+
 class Settings(Section, frozen=True):
     """All of it."""
 
@@ -159,3 +173,4 @@ class Settings(Section, frozen=True):
     mqtt: MqttSettings = MqttSettings()
     output: OutputSettings = OutputSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    thermal: ThermalSettings = ThermalSettings()

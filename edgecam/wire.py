@@ -146,6 +146,14 @@ class MqttReport(Struct, frozen=True, kw_only=True):
     counters: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
+class ThermalReport(Struct, frozen=True, kw_only=True):
+    """Whether a hot board gets fewer invokes a second: step 0 is the full rate."""
+
+    step: int = 0
+    max_hz: float | None = None
+    reason: str | None = None
+
+
 class ModelReport(Struct, frozen=True, kw_only=True):
     """One model as it really runs."""
 
@@ -180,6 +188,7 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     threads: Annotated[int | None, Meta(description="inference threads")] = None
     temperature_c: Annotated[float | None, Meta(description="of the board")] = None
     throttled: Annotated[bool | None, Meta(description="the board slows itself down")] = None
+    thermal: Annotated[ThermalReport | None, Meta(description="rate lowered by heat")] = None
     rss_bytes: Annotated[int | None, Meta(description="resident memory")] = None
     mqtt: Annotated[MqttReport | None, Meta(description="the broker connection")] = None
     models: tuple[ModelReport, ...] = ()
