@@ -1,4 +1,4 @@
-"""The models and clips that install with edgecam, and the cards that say where they are from.
+"""The models and clips that install with edgecam or were pulled, and the cards that say whence.
 
 A card is ``NAME.toml`` beside ``NAME.tflite``; a model anywhere may have one. It says the file's
 SHA-256, which is checked before the file is loaded.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,29 +87,42 @@ def directory() -> Path:
     return next((path for path in DIRECTORIES if path.is_dir()), DIRECTORIES[0])
 
 
+def pulled_directory() -> Path:
+    """Where ``edgecam models pull`` puts models: of this user, by the XDG base directories."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "edgecam" / "models"
+
+
+def cards_in(folder: Path) -> tuple[Card, ...]:
+    """The card of every model in a directory, by name."""
+    found = map(read_card, sorted(folder.glob("*.toml")))
+    return tuple(card for card in found if card.file.suffix == ".tflite")
+
+
 @functools.cache
 def cards() -> tuple[Card, ...]:
     """Every bundled model's card, by name."""
-    found = sorted(directory().glob("*.toml"))
-    return tuple(card for card in map(read_card, found) if card.file.suffix == ".tflite")
+    return cards_in(directory())
 
 
 def resolve(name: str) -> Path:
-    """The file that ``--model`` names: a path, a bundled model's name, or an alias of one.
+    """The file that ``--model`` names: a path, a bundled or pulled model's name, or its alias.
 
     Raises:
-        ModelError: neither a file nor a bundled model.
+        ModelError: neither a file nor a model that is known.
     """
     path = Path(name).expanduser()
     if path.exists() or path.parent != Path("."):
         return path
     stem = name.removesuffix(".tflite")
-    for card in cards():
+    # What is bundled comes first: a name means the same model on every machine.
+    for card in (*cards(), *cards_in(pulled_directory())):
         if stem == card.name or stem in card.aliases:
             return card.file
     names = ", ".join(card.name for card in cards())
     raise ModelError(
-        f"model {name!r}: no such file and no bundled model; bundled are: {names or 'none'}"
+        f"model {name!r}: no such file and no bundled model; bundled are: {names or 'none'}; "
+        "edgecam models lists those that can be pulled"
     )
 
 

@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "Say what works on this board, what does not, and what to do.",
     "eval": "Score models on annotated pictures, side by side.",
     "inspect": "Show what is inside a model.",
+    "models": "List, show, check and download models.",
     "quantize": "Make a float model smaller and faster, and compare the two.",
     "replay": "Run a recorded clip; write or check golden results.",
     "status": "Say how the running instances are.",
