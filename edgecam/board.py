@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,9 @@ def rss_bytes() -> int | None:
 
 def clock_synced() -> bool | None:
     """Whether a time service keeps the wall clock, as the kernel's ``adjtimex`` says."""
+    if hasattr(sys, "getandroidapilevel"):
+        # Android ends an app that makes this call (SECCOMP_BLOCKLIST_APP.TXT).
+        return None
     try:
         timex = (ctypes.c_byte * 512)()
         state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))

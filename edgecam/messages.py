@@ -200,14 +200,20 @@ def result_line(result: Result, name: str, boot_id: str, published_s: float) -> 
 
 
 def event_payload(
-    fields: Mapping[str, Any], name: str, boot_id: str, sequence: int, time_unix_s: float
+    fields: Mapping[str, Any],
+    name: str,
+    boot_id: str,
+    sequence: int,
+    time_unix_s: float,
+    clock_synced: bool | None,
 ) -> bytes:
     """The payload of ``edgecam/<name>/event``: ``fields`` behind what every event carries.
 
     A subscriber removes duplicates by (``boot_id``, ``sequence``).
     """
     head = {"schema": SCHEMA, "name": name, "boot_id": boot_id, "sequence": sequence}
-    return _encode({**head, "time_unix_s": round(time_unix_s, 3), **fields})
+    clock = {"time_unix_s": round(time_unix_s, 3), "clock_synced": clock_synced}
+    return _encode({**head, **clock, **fields})
 
 
 def telemetry_payload(telemetry: Telemetry) -> bytes:

@@ -212,13 +212,14 @@ def test_counts_take_the_larger_of_poses_and_boxes_and_go_to_zero() -> None:
 
 
 def test_events_carry_what_removes_duplicates() -> None:
-    data = event_payload({"event_type": "wave", "track": 3}, "front", "b", 7, 1.23456)
+    data = event_payload({"event_type": "wave", "track": 3}, "front", "b", 7, 1.23456, False)
     assert json.loads(data) == {
         "schema": 1,
         "name": "front",
         "boot_id": "b",
         "sequence": 7,
         "time_unix_s": 1.235,
+        "clock_synced": False,
         "event_type": "wave",
         "track": 3,
     }

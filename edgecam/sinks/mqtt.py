@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edgecam.board import clock_synced
 from edgecam.credentials import read_password
 from edgecam.faultlog import FaultLog
 from edgecam.messages import (
@@ -106,7 +107,9 @@ class MqttSink:
         with self._event_lock:
             sequence = self._event_sequence
             self._event_sequence += 1
-            payload = event_payload(fields, self._name, self._boot_id, sequence, time.time())
+            payload = event_payload(
+                fields, self._name, self._boot_id, sequence, time.time(), clock_synced()
+            )
             if self._fits(self.topics.event, payload):
                 self._delivery.events.put(self.topics.event, payload)
         self._network.wake()
