@@ -196,3 +196,44 @@ def test_a_raw_ssd_runs_in_tensorflow_js(
     for ours, theirs in zip(expected, found, strict=True):
         print(f"\n{weights}: {np.abs(ours - theirs).max()} of {np.abs(theirs).max()}")
         np.testing.assert_allclose(theirs, ours, atol=most)
+
+
+def network_alone(source: Path, outputs: list[str]) -> Path:
+    """The detector's model.json from behind its loop over pictures, which only runs async."""
+    document = json.loads(source.read_text())
+    nodes = {node["name"]: node for node in document["modelTopology"]["node"]}
+    kept: dict[str, Any] = {}
+    ways = [*outputs]
+    while ways:
+        name = ways.pop().split(":")[0].lstrip("^")
+        if name in kept:
+            continue
+        kept[name] = nodes[name]
+        if nodes[name]["op"] == "TensorListStack":
+            kept[name] = {
+                "name": name,
+                "op": "Placeholder",
+                "attr": {"dtype": {"type": "DT_FLOAT"}},
+            }
+        ways += kept[name].get("input", [])
+    document["modelTopology"]["node"] = list(kept.values())
+    del document["signature"]
+    alone = source.with_name("handtrack-alone.json")
+    alone.write_text(json.dumps(document))
+    return alone
+
+
+def test_a_detector_with_a_feature_pyramid_agrees_with_the_original(
+    tensorflow_js: TensorFlowJs, published: Path, tmp_path: Path
+) -> None:
+    source = published.with_name("handtrack.json")
+    images = pictures((320, 320), count=1)
+    scope = "StatefulPartitionedCall"
+    outputs = [f"{scope}/concat", f"{scope}/Postprocessor/convert_scores"]
+    expected = tensorflow_js.run(network_alone(source, outputs), images, outputs, tmp_path)
+    data = convert(source, Options(postprocess=False)).data
+    found = dict(zip(("encodings", "scores"), run(data, images)[0], strict=True))
+    encodings, scores = expected[0]
+    assert scores.shape == (1, 12804, 8)
+    np.testing.assert_allclose(found["encodings"], encodings, atol=2e-4)
+    np.testing.assert_allclose(found["scores"], scores, atol=2e-5)

@@ -92,8 +92,7 @@ def _graph(
         if node.op != "Const":
             nodes.append(node)
         elif node.name in weights:
-            _check_shape(node, weights[node.name], path)
-            constants[node.name] = weights[node.name]
+            constants[node.name] = _shaped(node, weights[node.name], path)
         else:
             raise ConvertError(f"{path}: its manifest has no weights for the node {node.name!r}")
     if not outputs:
@@ -105,13 +104,16 @@ def _graph(
     return replace(graph, inputs=tuple(i for i in inputs if i in needed) or inputs)
 
 
-def _check_shape(node: Node, values: Array, path: Path) -> None:
+def _shaped(node: Node, values: Array, path: Path) -> Array:
     stated = node.attributes.get("value")
-    if isinstance(stated, tuple) and stated != values.shape:
-        raise ConvertError(
-            f"{path}: the manifest gives {node.name!r} the shape {values.shape}, the graph says "
-            f"{stated}; the file is damaged, get it again"
-        )
+    if not isinstance(stated, tuple) or stated == values.shape:
+        return values
+    if stated == () and values.size == 1:  # some converters list scalars as vectors of one
+        return values.reshape(())
+    raise ConvertError(
+        f"{path}: the manifest gives {node.name!r} the shape {values.shape}, the graph says "
+        f"{stated}; the file is damaged, get it again"
+    )
 
 
 def _attribute(value: Mapping[str, Any]) -> Any:
