@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 from typing import Any
 
 import numpy as np
@@ -158,6 +159,38 @@ def test_the_apis_own_export_gives_the_same() -> None:
     assert np.array_equal(found, small.anchors())
     with pytest.raises(ConvertError, match=r"anchors of shape \[32, 4\]"):
         ssd.convert(graph, (2 * SIDE, 2 * SIDE), postprocess=True)
+
+
+def test_weights_and_anchors_that_are_no_numbers_are_refused() -> None:
+    raw = small.detector()
+    # A negative variance has no root.
+    for values, wrong in ((small.DEPTH_BN[3], -1.0), (small.FIRST, np.nan), (small.BOX, np.inf)):
+        bad = raw.replace(values.tobytes(), np.full_like(values, wrong).tobytes())
+        with pytest.raises(ConvertError, match="NaN or infinity"):
+            ssd.convert(graph_of(bad), None, postprocess=True)
+    heights = small.anchors()[:, 2].copy()
+    bad = raw.replace(heights.tobytes(), np.full_like(heights, np.inf).tobytes())
+    with pytest.raises(ConvertError, match="no finite numbers"):
+        ssd.convert(graph_of(bad), None, postprocess=True)
+
+
+def test_damage_anywhere_gives_a_model_or_one_clear_line() -> None:
+    chance = random.Random(11)
+    whole = small.detector()
+    for _ in range(400):
+        raw = bytearray(whole)
+        for _ in range(chance.choice((1, 2, 5))):
+            raw[chance.randrange(len(raw))] = chance.randrange(256)
+        assert "\n" not in outcome(bytes(raw))
+
+
+def outcome(raw: bytes) -> str:
+    """The error of converting a graph, empty where it converts."""
+    try:
+        ssd.convert(graph_of(raw), None, postprocess=True)
+    except ConvertError as error:
+        return str(error)
+    return ""
 
 
 def test_a_size_that_the_anchors_are_not_for_is_refused() -> None:

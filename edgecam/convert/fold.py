@@ -71,8 +71,11 @@ def _without_transparent(graph: Graph) -> Graph:
     by_name = {node.name: node for node in graph.nodes}
 
     def behind(name: str) -> str:
-        while name in by_name and by_name[name].op in TRANSPARENT and name not in graph.inputs:
-            name = by_name[name].inputs[0]
+        while name in by_name and name not in graph.inputs:
+            node = by_name[name]
+            if node.op not in TRANSPARENT or not node.inputs:
+                break
+            name = node.inputs[0]
         return name
 
     names: dict[str, str] = {}

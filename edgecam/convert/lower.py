@@ -25,12 +25,25 @@ def lower(
 
     Raises:
         ConvertError: the graph holds ops without a TFLite form here (all are named), is broken,
-            or does not fit the input shapes.
+            does not fit the input shapes, or has weights that are no finite numbers.
     """
+    with np.errstate(all="ignore"):  # what overflows while folding is refused below
+        model = _lowered(graph, input_shapes, names or {})
+    for tensor in model.tensors:
+        if tensor.data is not None and not np.isfinite(tensor.data).all():
+            raise ConvertError(
+                f"the weights {tensor.name!r} hold NaN or infinity: the model is damaged"
+            )
+    return model
+
+
+def _lowered(
+    graph: Graph, input_shapes: Mapping[str, Shape], names: Mapping[str, str]
+) -> LiteModel:
     originals = graph.outputs
     graph = simplify(upsampling.fold(fold_constants(graph)))
     # An output may have got another node's name on the way.
-    given = dict(names or {})
+    given = dict(names)
     given |= {
         now: given.get(before, before)
         for before, now in zip(originals, graph.outputs, strict=True)

@@ -78,15 +78,18 @@ def block(value: Value) -> memoryview:
 
 
 def text(value: Value) -> str:
-    """Return a string field.
+    """Return a string field that is a name.
 
     Raises:
-        WireError: it is not UTF-8.
+        WireError: it is not UTF-8, or no name that could be shown in a line.
     """
     try:
-        return str(block(value), "utf-8")
+        found = str(block(value), "utf-8")
     except UnicodeDecodeError:
         raise WireError("a text that is not UTF-8") from None
+    if not found.isprintable():
+        raise WireError(f"the name {found!r}")
+    return found
 
 
 def float32(value: Value) -> float:

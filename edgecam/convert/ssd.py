@@ -20,6 +20,7 @@ from edgecam.types import Normalization
 INPUT = "normalized_input_image_tensor"
 ENCODINGS, SCORES = "raw_outputs/box_encodings", "raw_outputs/class_predictions"
 MAX_DETECTIONS = 100
+_MOST_ANCHORS = 500_000  # several times those of any published SSD
 RAW_SCALES = (10.0, 10.0, 5.0, 5.0)  # what the decoder of raw SSDs takes for given
 
 
@@ -59,10 +60,11 @@ def convert(graph: Graph, size: tuple[int, int] | None, *, postprocess: bool) ->
     names = {found.source: INPUT, found.encodings: ENCODINGS, found.scores: SCORES}
     model = lower(network, {found.source: (1, *size, 3)}, names)
     encodings, scores = (model.tensors[place].shape for place in model.outputs)
-    if len(scores) != 3 or encodings != (1, scores[1], 4) or scores[2] < 2:
+    fits = len(scores) == 3 and encodings == (1, scores[1], 4) and scores[2] >= 2
+    if not fits or scores[1] > _MOST_ANCHORS:
         raise ConvertError(
-            f"expected box encodings [1, A, 4] and scores [1, A, C], found {list(encodings)}"
-            f" and {list(scores)}"
+            f"expected box encodings [1, A, 4] and scores [1, A, C], A up to {_MOST_ANCHORS:,},"
+            f" found {list(encodings)} and {list(scores)}"
         )
     coder = ssd_boxes.box_coder(graph, found.encodings, scores[1])
     classes = scores[2] - 1

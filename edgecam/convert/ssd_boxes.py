@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,6 +56,8 @@ def box_coder(graph: Graph, encodings: str, count: int) -> BoxCoder:
             ) from None
         if found.shape != (count, 4):
             raise ConvertError(f"expected boxes ({count}, 4) of {BOXES}, found {found.shape}")
+        if not np.isfinite(found).all():
+            raise ConvertError(f"{BOXES} gives boxes that are no finite numbers: it is damaged")
         return found
 
     anchors = centred(boxes_of(np.zeros((count, 4))))
@@ -63,8 +66,7 @@ def box_coder(graph: Graph, encodings: str, count: int) -> BoxCoder:
         centre = anchors[:, 2:] / (shifted[:, :2] - anchors[:, :2])
         extent = 1.0 / np.log(shifted[:, 2:] / anchors[:, 2:])
     scales = np.median(np.concatenate((centre, extent), axis=1), axis=0)
-    rounded = [float(f"{scale:.4g}") for scale in scales]
-    coder = BoxCoder(anchors.astype(np.float32), (rounded[0], rounded[1], rounded[2], rounded[3]))
+    coder = _checked(anchors, [float(f"{scale:.4g}") for scale in scales])
     probe = np.random.default_rng(0).uniform(-2, 2, (count, 4))
     if not np.allclose(decoded(coder, probe), centred(boxes_of(probe)), atol=1e-4):
         raise ConvertError("the graph codes boxes in another way than centre and size of anchors")
@@ -78,10 +80,15 @@ def _stated_coder(graph: Graph, end: Node, count: int) -> BoxCoder:
             f"the graph has anchors of shape {list(anchors.shape)}, expected [{count}, 4] for the"
             " boxes that the network gives at this size; give --size as trained"
         )
-    y, x, h, w = (
-        float(end.attributes.get(f"{name}_scale", usual))
-        for name, usual in zip("yxhw", (10.0, 10.0, 5.0, 5.0), strict=True)
-    )
+    usual = zip("yxhw", (10.0, 10.0, 5.0, 5.0), strict=True)
+    scales = [float(end.attributes.get(f"{name}_scale", scale)) for name, scale in usual]
+    return _checked(anchors, scales)
+
+
+def _checked(anchors: Array, scales: Sequence[float]) -> BoxCoder:
+    if not np.isfinite(anchors).all() or not all(0 < scale < np.inf for scale in scales):
+        raise ConvertError("the graph's anchors or box scales are no finite numbers: it is damaged")
+    y, x, h, w = scales
     return BoxCoder(anchors.astype(np.float32), (y, x, h, w))
 
 
