@@ -110,8 +110,8 @@ def open_interpreter(
 class Model:
     """A model ready to run; ``stage`` may run beside ``invoke`` of the frame before.
 
-    ``name`` is the file's stem. ``delegate`` says what really runs it. ``labels`` are the names of
-    its classes as the label file lists them, None where there is none. ``fit`` is never auto.
+    ``name`` is the file's stem. ``delegate`` says what really runs it. ``fit`` is how a
+    frame really fills the input, never auto.
 
     Raises:
         ModelError: the file, its card, its labels or its size do not fit, or no family knows it.
@@ -130,7 +130,6 @@ class Model:
         self.threads = inference.threads or default_threads()
         self._settings = settings
         self._metadata = tflite_metadata.metadata(self.file)
-        self.labels = self._labels()
         size = parse_size(settings.input_size)
         if size is not None:
             self._check_resizable(size)
@@ -174,18 +173,16 @@ class Model:
     def _recognise(
         self, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
     ) -> Decoder:
-        context = context_of(self._runnable, self.labels, self._settings.decoder)
-        return recognise(inputs, outputs, context)
-
-    def _labels(self) -> tuple[str, ...] | None:
         given = self._settings.labels
         card_labels = self.card.fields.get("labels") if self.card is not None else None
-        return labels.resolve(
+        known = labels.resolve(
             Path(given).expanduser() if given else None,
             self.path,
             self.path.with_name(card_labels) if card_labels else None,
             self._metadata,
         )
+        context = context_of(self._runnable, known, self._settings.decoder)
+        return recognise(inputs, outputs, context)
 
     def buffer(self) -> Image:
         """Return a buffer for ``stage``: uint8[H, W, 3]."""

@@ -209,7 +209,8 @@ class Decoder(Protocol):
     ``family`` names it, ``why`` says by what it was recognised, ``outputs`` are the indices
     (into the model's output list) of the tensors that ``__call__`` wants, in its order.
     ``normalization`` is what the family wants of a float input whose file says nothing. ``fit``
-    is the key of ``geometry.FITS`` that finds most, measured with ``edgecam eval``.
+    is the key of ``geometry.FITS`` that finds most, measured with ``edgecam eval``. ``labels`` are
+    the names of its classes by class number, None where it has no classes or nobody named them.
     """
 
     @property
@@ -226,6 +227,9 @@ class Decoder(Protocol):
 
     @property
     def fit(self) -> str: ...
+
+    @property
+    def labels(self) -> tuple[str, ...] | None: ...
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         """Decode float32 ``tensors`` (dequantised, batch of one kept) in model-input pixels."""

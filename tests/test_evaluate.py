@@ -154,13 +154,19 @@ def test_a_picture_of_another_size_is_refused(truth: coco.Truth) -> None:
 
 
 @needs_shared
-def test_a_pose_model_needs_keypoints_and_a_detector_labels() -> None:
-    instances = coco.load(MINI / "annotations" / "instances_train2017.json", MINI / "images", 1)
-    inference = InferenceSettings(probe=False)
-    for path, says in ((MOVENET, "no keypoints of people"), (SSD, "give a label file")):
-        settings = ModelSettings(path=str(path))
+def test_a_pose_model_needs_keypoints_and_a_detector_a_common_label(tmp_path: Path) -> None:
+    path = MINI / "annotations" / "instances_train2017.json"
+    instances = coco.load(path, MINI / "images", 1)
+    others = tmp_path / "others.txt"
+    others.write_text("".join(f"thing{number}\n" for number in range(90)))
+    for settings, says in (
+        (ModelSettings(path=str(MOVENET)), "no keypoints of people"),
+        (ModelSettings(path=str(SSD), labels=str(others)), "give a label file"),
+    ):
         with pytest.raises(coco.EvaluateError, match=says):
-            bench.evaluate(settings, inference, instances, bench.OPTIONS, lambda *_: None)
+            bench.evaluate(
+                settings, InferenceSettings(probe=False), instances, bench.OPTIONS, lambda *_: None
+            )
 
 
 @needs_shared

@@ -211,7 +211,7 @@ def test_an_archive_gives_its_model_and_labels(server: FileServer, models: Path)
     done = run("pull", "ssd")
     assert done.exit_code == 0, done.stderr
     loaded = Model(ModelSettings(path="ssd"), InferenceSettings(probe=False))
-    assert loaded.labels == ("somebody",)
+    assert loaded.decoder.labels == ("somebody",)
     server.files["/m.zip"] = zipped(other=b"")
     manifest("ssd2", "zip", f"{server.url}/m.zip?2", *wanted)
     server.files["/m.zip?2"] = zipped(other=b"")

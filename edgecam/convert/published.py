@@ -16,12 +16,11 @@ Kind = Literal["tflite", "tfjs", "zip", "tar"]
 
 
 class Conversion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a model is converted on arrival, see ``conversion.Options``; ``labels`` by class."""
+    """How a model is converted on arrival, see ``conversion.Options``."""
 
     size: str | None = None
     half: bool = False
     postprocess: bool | None = None
-    labels: tuple[str, ...] = ()
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

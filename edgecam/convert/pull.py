@@ -45,7 +45,7 @@ def pull(model: Published, folder: Path, progress: Progress) -> Path:
         raise ConvertError(f"cannot make {cache}: {error.strerror or error}") from None
     files = _fetch_all(model, cache, folder / PINS, progress)
     source = _wanted(model, cache, files)
-    label_file = _label_file(model, cache)
+    label_file = _label_file(cache)
     data = source.read_bytes()
     if model.convert is not None:
         data = convert(source, _options(model.convert, label_file)).data
@@ -150,10 +150,8 @@ def _extract(archive: Path, member: str) -> bytes:
     raise ConvertError(f"{archive.name}: {member} is no file of at most {_MAX_MEMBER_BYTES} bytes")
 
 
-def _label_file(model: Published, cache: Path) -> Path | None:
+def _label_file(cache: Path) -> Path | None:
     path = cache / "labels.txt"
-    if model.convert is not None and model.convert.labels:
-        path.write_text("".join(f"{label}\n" for label in model.convert.labels), "utf-8")
     if not path.exists():
         return None
     labels.load(path)

@@ -35,6 +35,7 @@ class MoveNet:
     family: str = "movenet"
     # On COCO pictures of one person AP is 31.6 stretched, 24.8 letterboxed: 192 px are few.
     fit: str = "stretch"
+    labels: tuple[str, ...] | None = None
     normalization: Normalization = RAW_PIXELS
     why: str = "one output [1, 1, 17, 3]"
     outputs: tuple[int, ...] = (0,)

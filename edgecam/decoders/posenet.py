@@ -58,6 +58,7 @@ class PoseNet:
     probabilities: bool = False
     fit: str = "letterbox"
     family: str = "posenet"
+    labels: tuple[str, ...] | None = None
     normalization: Normalization = MINUS_ONE_TO_ONE
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:

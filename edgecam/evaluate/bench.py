@@ -135,7 +135,7 @@ def _categories(model: Model, metric: Metric, truth: Truth) -> dict[str, int]:
                 "give person_keypoints_*.json"
             )
         return {"person": truth.categories["person"]}
-    names = set(model.labels or ())
+    names = set(model.decoder.labels or ())
     shared = {name: number for name, number in truth.categories.items() if name in names}
     if not shared:
         raise EvaluateError(
