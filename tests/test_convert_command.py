@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,9 @@ from click.testing import CliRunner, Result
 from tfjs_graphs import GraphModel, resnet
 
 from edgecam.cli import cli
+from edgecam.convert import conversion
+from edgecam.convert.conversion import Options
+from edgecam.convert.graph import ConvertError
 from edgecam.convert.posenet import OUTPUTS, valid_size
 from edgecam.tflite_file import read
 from edgecam.tflite_metadata import metadata
@@ -24,7 +28,7 @@ CORAL = Path(__file__).parents[1].parent / "shared" / "models"
 RNG = np.random.default_rng(3)
 
 
-def random(*shape: int) -> Any:
+def normal(*shape: int) -> Any:
     return RNG.normal(0, 1, shape).astype(np.float32)
 
 
@@ -32,12 +36,12 @@ def posenet(folder: Path, shard_bytes: int = 1 << 22) -> Path:
     """A network of PoseNet's outputs, with one convolution instead of 27."""
     model = GraphModel()
     name = model.conv(
-        "Conv2d_0", model.image(33, 33), random(3, 3, 3, 8), random(8), op="_FusedConv2D", stride=16
+        "Conv2d_0", model.image(33, 33), normal(3, 3, 3, 8), normal(8), op="_FusedConv2D", stride=16
     )
     for output, channels in zip(OUTPUTS, (17, 34, 32, 32), strict=True):
         full = f"MobilenetV1/{output}/BiasAdd"
-        weights = random(1, 1, 8, channels)
-        model.outputs.append(model.conv(full, name, weights, random(channels), op="_FusedConv2D"))
+        weights = normal(1, 1, 8, channels)
+        model.outputs.append(model.conv(full, name, weights, normal(channels), op="_FusedConv2D"))
     return model.write(folder, shard_bytes)
 
 
@@ -185,6 +189,59 @@ def test_a_damaged_model_json_is_refused_in_one_line(tmp_path: Path, damage: str
     change, expected = DAMAGE[damage]
     edit(source, change)
     assert re.search(expected, refused(source, tmp_path / "out"))
+
+
+def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the way to everything inside a JSON document."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    found = []
+    for key, part in inside:
+        found.append((*way, key))
+        if isinstance(part, dict | list):
+            found += places(part, (*way, key))
+    return found
+
+
+def test_no_damage_gives_more_than_one_line(tmp_path: Path) -> None:
+    """Six hundred documents, each with one value replaced, moved or gone."""
+    source = resnet((33, 33)).write(tmp_path)
+    whole = source.read_text()
+    ways = places(json.loads(whole))
+    draw = random.Random(4)
+    values = [None, -1, 0, 10**18, 1.5, True, "x", "3", "a\nb", [], {}, [1, 2, 3]]
+    refusals = []
+    for _ in range(600):
+        document = json.loads(whole)
+        *way, last = draw.choice(ways)
+        inside = document
+        for key in way:
+            inside = inside[key]
+        match draw.randrange(3):
+            case 0:
+                inside.pop(last)
+            case 1:
+                inside[last] = draw.choice(values)
+            case 2:
+                other = json.loads(whole)
+                for key in draw.choice(ways):
+                    other = other[key]
+                inside[last] = other
+        source.write_text(json.dumps(document))
+        try:
+            conversion.convert(source, Options((33, 33)))
+        except ConvertError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 300
+    assert not [message for message in refusals if "\n" in message]
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    source = posenet(tmp_path / "web")
+    shard = next(source.parent.glob("*.bin"))
+    values = np.fromfile(shard, "<f4")
+    values[5] = np.nan
+    shard.write_bytes(values.tobytes())
+    assert "the weights 'Conv2d_0/weights' hold NaN" in refused(source, tmp_path / "out")
 
 
 def test_a_cut_off_shard_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecam.convert.graph import Array, ConvertError, Graph, Node, as_float32, in_order
+from edgecam.convert.graph import Array, ConvertError, Graph, Node, as_float32, in_order, malformed
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 BATCH_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
@@ -40,7 +40,8 @@ def simplify(graph: Graph) -> Graph:
     nodes = in_order(graph)
     folding.uses.update(taken for node in nodes for taken in node.inputs)
     for node in nodes:
-        folding.take(unfused(node))
+        with malformed(node):
+            folding.take(unfused(node))
     return Graph(tuple(folding.nodes.values()), folding.constants, graph.inputs, graph.outputs)
 
 

@@ -6,7 +6,8 @@ Constants are taken out of the nodes, control inputs are dropped, tensors are NH
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,10 @@ DTYPE_NUMBERS: Mapping[int, str] = dict(_DTYPES.values())
 
 class ConvertError(EdgecamError):
     """A published model cannot be read or holds something that has no TFLite form here."""
+
+    def __init__(self, message: str) -> None:
+        # Names from a damaged file may hold line breaks.
+        super().__init__(" ".join(message.split()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,23 @@ class Graph:
             if node.name == name:
                 return node
         raise ConvertError(f"the graph has no node {name!r}")
+
+
+@contextmanager
+def malformed(node: Node) -> Iterator[None]:
+    """Turn what goes wrong with a node that does not fit together into one line.
+
+    Raises:
+        ConvertError: instead of an index, key, shape or division that failed.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConvertError(
+            f"{node.op} {node.name!r} is malformed: its inputs, attributes and shapes do not fit "
+            f"together ({type(error).__name__}: {reason})"
+        ) from error
 
 
 def data_inputs(references: Iterable[str]) -> tuple[str, ...]:

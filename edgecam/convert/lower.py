@@ -10,7 +10,7 @@ import numpy as np
 from edgecam.convert import upsampling
 from edgecam.convert.evaluate import OPERATIONS, fold_constants, results
 from edgecam.convert.fold import TRANSPARENT, simplify, unfused
-from edgecam.convert.graph import ConvertError, Graph, Node, in_order
+from edgecam.convert.graph import ConvertError, Graph, Node, in_order, malformed
 from edgecam.convert.lite import LiteModel, Shape
 from edgecam.convert.lowering import Lowering
 from edgecam.convert.ops import LOWERINGS
@@ -57,13 +57,8 @@ def _lowered(
     for node in graph.nodes:
         if node.name in graph.inputs:
             continue
-        try:
+        with malformed(node):
             _take(lowering, node)
-        except (IndexError, KeyError, ValueError, TypeError) as error:
-            raise ConvertError(
-                f"{node.op} {node.name!r} is malformed: its inputs, attributes and shapes do not "
-                f"fit together ({type(error).__name__}: {error})"
-            ) from error
     lowering.model.outputs += [lowering.place(name) for name in graph.outputs]
     return lowering.model
 

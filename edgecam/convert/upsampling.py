@@ -26,7 +26,7 @@ def fold(graph: Graph) -> Graph:
 
 
 def _folded(graph: Graph, by_name: dict[str, Node], node: Node) -> Node:
-    middle = by_name.get(node.inputs[0]) if node.op == "Reshape" else None
+    middle = by_name.get(node.inputs[0]) if node.op == "Reshape" and node.inputs else None
     if middle is None:
         return node
     found = _stacked(by_name, middle) or _multiplied(graph, by_name, middle)

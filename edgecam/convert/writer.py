@@ -75,7 +75,7 @@ def write(
     metadata's two kinds. ``extra`` are further metadata buffers by name.
 
     Raises:
-        ConvertError: ai-edge-litert is not installed.
+        ConvertError: ai-edge-litert is not installed, or a size is beyond the format's range.
     """
     schema = generated_schema()
     names = [model.tensors[place].name for place in model.outputs]
@@ -85,7 +85,10 @@ def write(
     )
     builder = flatbuffers.Builder(1024)
     root = _model(schema, model, description, {"TFLITE_METADATA": packed, **(extra or {})})
-    builder.Finish(root.Pack(builder), file_identifier=IDENTIFIER)
+    try:
+        builder.Finish(root.Pack(builder), file_identifier=IDENTIFIER)
+    except TypeError as error:  # flatbuffers' word for it
+        raise ConvertError(f"the model holds a number beyond a .tflite's range: {error}") from None
     data = bytes(builder.Output())
     return metadata.append_files(data, metadata.label_file(labels)) if labels else data
 
