@@ -17,6 +17,7 @@ from edgecam.convert import tfjs_folder
 from edgecam.convert.conversion import Options, convert
 from edgecam.convert.tfjs_folder import SHARD_BYTES, WEIGHTS
 from edgecam.runtime import find
+from edgecam.types import EdgecamError
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
 
@@ -55,7 +56,7 @@ def test_every_op_survives_the_way_there_and_back(
 def test_the_bundled_posenet_in_shards(tmp_path: Path, weights: str) -> None:
     """It is a float16 file: its weights are widened first."""
     folder = tmp_path / "web"
-    source = bundled.resolve("posenet")
+    source = bundled.resolve("posenet_mobilenet_v1_075_fp16")
     command = ["convert", str(source), "--to", "tfjs", "--weights", weights, "-o", str(folder)]
     result = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
@@ -80,16 +81,16 @@ def refused(output: Path, source: Path, *arguments: str) -> str:
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "mine.txt").write_text("mine")
-    source = bundled.resolve("posenet")
+    source = bundled.resolve("posenet_mobilenet_v1_075_fp16")
     assert "exists; choose a new or empty folder" in refused(tmp_path / "web", source)
     assert [path.name for path in tmp_path.rglob("*")] == ["web", "mine.txt"]
 
 
 def test_what_has_no_form_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.tflite"
-    damaged.write_bytes(bundled.resolve("posenet").read_bytes()[:100_000])
+    damaged.write_bytes(bundled.resolve("posenet_mobilenet_v1_075_fp16").read_bytes()[:100_000])
     assert "damaged" in refused(tmp_path / "web", damaged)
-    source = bundled.resolve("posenet")
+    source = bundled.resolve("posenet_mobilenet_v1_075_fp16")
     assert "do not apply" in refused(tmp_path / "web", source, "--size", "257x257")
     assert [path.name for path in tmp_path.iterdir()] == ["damaged.tflite"]
 
@@ -111,7 +112,25 @@ def test_models_that_compute_in_integers_are_refused(
 
 
 def test_options_that_do_not_go_together_are_wrong_usage(tmp_path: Path) -> None:
-    source = str(bundled.resolve("posenet"))
+    source = str(bundled.resolve("posenet_mobilenet_v1_075_fp16"))
     for arguments in (("--weights", "uint8"), ("--to", "tfjs", "--quantize", "fp16")):
         command = ["convert", source, "-o", str(tmp_path / "x"), *arguments]
         assert CliRunner().invoke(cli, command).exit_code == 2
+
+
+def test_no_damage_to_a_file_gives_more_than_one_line(tmp_path: Path) -> None:
+    data = convert(every_op().write(tmp_path / "a"), Options()).data
+    draw = np.random.default_rng(6)
+    refusals = []
+    for number in range(400):
+        damaged = np.frombuffer(data, np.uint8).copy()
+        places = draw.integers(0, len(data), 3)
+        damaged[places] = draw.choice([0, 255, 1, 127], 3)
+        folder = tmp_path / str(number)
+        try:
+            tfjs_folder.write(damaged.tobytes(), "damaged", "uint8", folder)
+        except EdgecamError as error:
+            refusals.append(str(error))
+            folder.mkdir()  # fails if something was left
+    assert len(refusals) > 50
+    assert not [message for message in refusals if "\n" in message]

@@ -23,7 +23,8 @@ def read(data: bytes, name: str) -> LiteModel:
 
     Raises:
         ModelError: the file is damaged.
-        ConvertError: the model computes with integers, or has several graphs.
+        ConvertError: the model computes with integers, has several graphs, or weights that are no
+            finite numbers.
     """
     file = tflite_file.read(data, name)
     if len(file.subgraphs) != 1:
@@ -57,6 +58,10 @@ def read(data: bytes, name: str) -> LiteModel:
 
 def _tensor(file: ModelFile, tensor: FileTensor) -> LiteTensor:
     data = _widened(file.constant(tensor.index), tensor) if tensor.is_constant else None
+    if data is not None and data.dtype.kind == "f" and not np.isfinite(data).all():
+        raise ConvertError(
+            f"the weights {tensor.name!r} hold NaN or infinity: {file.name} is damaged"
+        )
     dtype = data.dtype.name if data is not None else tensor.type.lower()
     return LiteTensor(tensor.name, tensor.shape, dtype, data)
 

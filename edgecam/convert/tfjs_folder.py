@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from edgecam.convert.graph import Array, ConvertError
 
 SHARD_BYTES = 4 << 20  # what TensorFlow.js's own converter makes: browsers cache no larger ones
 WEIGHTS = ("float32", "float16", "uint16", "uint8")
+# What the generated reader, and lists that contradict each other, end in.
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
@@ -30,6 +33,23 @@ def write(data: bytes, name: str, weights: str, folder: Path) -> int:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConvertError(f"{folder} exists; choose a new or empty folder")
+    try:
+        text, content = _parts(data, name, weights)
+    except _DAMAGE as error:
+        raise ConvertError(
+            f"{name} is damaged: its operators and tensors do not fit together "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    shards = {
+        shard: content[place * SHARD_BYTES : (place + 1) * SHARD_BYTES]
+        for place, shard in enumerate(_shard_names(len(content)))
+    }
+    _write_folder(folder, {"model.json": text, **shards})
+    return len(content)
+
+
+def _parts(data: bytes, name: str, weights: str) -> tuple[bytes, bytes]:
+    """Return (model.json, all weights)."""
     made = to_tfjs.graph(lite_reader.read(data, name), scaled=weights.startswith("uint"))
     parts = []
     entries = []
@@ -39,15 +59,14 @@ def write(data: bytes, name: str, weights: str, folder: Path) -> int:
         parts.append(part)
         entries.append(entry)
     content = b"".join(parts)
-    starts = range(0, max(len(content), 1), SHARD_BYTES)
-    shards = {
-        f"group1-shard{number}of{len(starts)}.bin": content[start : start + SHARD_BYTES]
-        for number, start in enumerate(starts, 1)
-    }
-    manifest = [{"paths": list(shards), "weights": entries}]
-    text = json.dumps(to_tfjs.document(made, manifest), separators=(",", ":"))
-    _write_folder(folder, {"model.json": text.encode(), **shards})
-    return len(content)
+    manifest = [{"paths": _shard_names(len(content)), "weights": entries}]
+    text = json.dumps(to_tfjs.document(made, manifest), separators=(",", ":"), allow_nan=False)
+    return text.encode(), content
+
+
+def _shard_names(size_bytes: int) -> list[str]:
+    count = max(-(-size_bytes // SHARD_BYTES), 1)
+    return [f"group1-shard{number}of{count}.bin" for number in range(1, count + 1)]
 
 
 def _stored(name: str, values: Array, weights: str) -> tuple[bytes, dict[str, Any]]:
