@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,15 @@ def test_refuses_what_are_no_annotations(tmp_path: Path, content: bytes, says: s
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(coco.EvaluateError, match=says):
         coco.load(tmp_path / "a.json", tmp_path)
+
+
+def test_names_the_extra_where_the_scorer_is_missing(
+    truth: coco.Truth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    with pytest.raises(coco.EvaluateError, match=r"edgecam\[eval\]"):
+        coco.load(truth.path, truth.pictures[0].path.parent)
 
 
 def test_refuses_a_directory_without_the_pictures(tmp_path: Path, truth: coco.Truth) -> None:

@@ -61,8 +61,10 @@ def load(annotations: Path, images: Path, max_images: int | None = None) -> Trut
     """Read COCO annotations, ``instances_*.json`` or ``person_keypoints_*.json``.
 
     Raises:
-        EvaluateError: the file is none, or no picture that it names lies in ``images``.
+        EvaluateError: the file is none, no picture that it names lies in ``images``, or
+            pycocotools, which scores, is not installed.
     """
+    _scorer()
     if not images.is_dir():
         raise EvaluateError(f"--images {images}: no such directory")
     try:
@@ -127,14 +129,8 @@ def entries(
     ]
 
 
-def score(
-    truth: Truth, metric: Metric, results: Sequence[dict[str, Any]], categories: Sequence[int]
-) -> Scores:
-    """Score results against the truth over its pictures and the given categories.
-
-    Raises:
-        EvaluateError: pycocotools is not installed.
-    """
+def _scorer() -> tuple[Any, Any]:
+    """Return pycocotools' classes of annotations and of evaluation."""
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -143,14 +139,27 @@ def score(
             f"edgecam eval needs pycocotools ({error}); install edgecam with the extra [eval]: "
             "pip install 'edgecam[eval]'"
         ) from None
+    return COCO, COCOeval
+
+
+def score(
+    truth: Truth, metric: Metric, results: Sequence[dict[str, Any]], categories: Sequence[int]
+) -> Scores:
+    """Score results against the truth over its pictures and the given categories.
+
+    Raises:
+        EvaluateError: pycocotools is not installed.
+    """
+    annotations, evaluator = _scorer()
     if not results:
         return Scores(0.0, 0.0, 0.0)
     # pycocotools tells its progress on standard output.
     with contextlib.redirect_stdout(io.StringIO()):
-        expected = COCO()
+        expected = annotations()
         expected.dataset = truth.content
         expected.createIndex()
-        evaluation = COCOeval(expected, expected.loadRes(list(results)), _IOU_TYPES[metric])
+        found = expected.loadRes(list(results))
+        evaluation = evaluator(expected, found, _IOU_TYPES[metric])
         evaluation.params.imgIds = [picture.id for picture in truth.pictures]
         evaluation.params.catIds = sorted(categories)
         evaluation.evaluate()
