@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -138,8 +138,16 @@ def _models(paths: list[str]) -> list[dict[str, Any]]:
     return [{"path": path} for path in paths]
 
 
+def _is_list(annotated: Any) -> bool:
+    if get_origin(annotated) is Annotated:
+        return _is_list(get_args(annotated)[0])
+    return get_origin(annotated) is tuple
+
+
 def _single(key: str, value: Any, infos: Mapping[str, SettingInfo], origin: str) -> Any:
     """One value given as text (environment, flag), turned into its type."""
+    if isinstance(value, str) and _is_list(infos[key].type):
+        value = [part.strip() for part in value.split(",") if part.strip()]
     try:
         return msgspec.to_builtins(msgspec.convert(value, infos[key].type, strict=False))
     except msgspec.ValidationError as error:

@@ -56,6 +56,10 @@ class Topics:
         return f"{self.base}/availability"
 
     @property
+    def source(self) -> str:
+        return f"{self.base}/source"
+
+    @property
     def result(self) -> str:
         return f"{self.base}/result"
 
@@ -242,6 +246,11 @@ class Counts:
     def __init__(self, labels: Iterable[str] = ()) -> None:
         """``labels`` are reported (as 0) with the first result even if absent from it."""
         self._last: dict[str, int | None] = {slug(label): None for label in labels}
+
+    def expect(self, labels: Iterable[str]) -> None:
+        """Report these too with the next result, even if absent from it."""
+        for label in map(slug, labels):
+            self._last.setdefault(label, None)
 
     def changes(self, result: Result) -> dict[str, int]:
         """Labels whose number differs from the last result's; one that went away is 0."""

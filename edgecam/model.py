@@ -14,6 +14,7 @@ from edgecam.decoders import context_of, recognise
 from edgecam.delegates import DelegateChoice, DelegateReport, choose
 from edgecam.geometry import Fit, to_source
 from edgecam.interpreter import Interpreter
+from edgecam.messages import PERSON
 from edgecam.preprocess import Stager, filler
 from edgecam.settings import InferenceSettings, ModelSettings
 from edgecam.tflite_cut import cut_custom_op
@@ -30,6 +31,7 @@ from edgecam.types import (
 )
 
 MAX_DEFAULT_THREADS = 4
+POSE_FAMILIES = ("posenet", "movenet")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,6 +157,16 @@ class Model:
     @property
     def delegate(self) -> DelegateReport:
         return self.interpreter.delegate
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The labels that it may find any number of, as far as they are known beforehand."""
+        if self.decoder.family.startswith(POSE_FAMILIES):
+            return (PERSON,)
+        found = getattr(self.decoder, "labels", None)
+        if found is None or self.decoder.family == "classifier":
+            return ()
+        return tuple(label for label in found if label.lower() not in labels.BACKGROUND)
 
     def _check_resizable(self, size: tuple[int, int]) -> None:
         decoder = self._recognise(self._runnable.inputs, self._runnable.outputs)

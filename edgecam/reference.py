@@ -34,11 +34,13 @@ def _range(annotated: Any) -> str:
         return " or ".join(_range(part) for part in get_args(annotated) if part is not NoneType)
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotated))
+    if origin is tuple:
+        return f"list of {_range(get_args(annotated)[0])}"
     return _TYPE_NAMES.get(annotated, getattr(annotated, "__name__", str(annotated)))
 
 
 def _default(info: SettingInfo) -> str:
-    if info.default is None or info.key == "model.path":
+    if info.default in (None, ()) or info.key == "model.path":
         return ""
     shown = str(info.default).lower() if isinstance(info.default, bool) else info.default
     return f"`{shown}`"

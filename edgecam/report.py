@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,14 @@ class Broker(Protocol):
     """The MQTT sink, as far as reports go."""
 
     def publish_telemetry(self, telemetry: Telemetry) -> None: ...
+
+    def publish_source(self, is_online: bool) -> None: ...
+
+    def publish_retained(self, topic: str, payload: bytes) -> None: ...
+
+    def keep_only(self, topic_filter: str, wanted: Iterable[str]) -> None: ...
+
+    def expect(self, labels: Iterable[str]) -> None: ...
 
     def status(self) -> MqttReport: ...
 
@@ -66,6 +74,8 @@ class Reporter:
         """Make a report and send it to the broker, where there is one."""
         report = self._report(now_s)
         if self._broker is not None:
+            # A frozen picture is a problem, but one that is delivered.
+            self._broker.publish_source(report.source.state in ("online", "frozen"))
             self._broker.publish_telemetry(report)
         return report
 

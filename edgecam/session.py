@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from edgecam import board
+from edgecam.announce import announce
 from edgecam.governor import Governor
 from edgecam.model import Model
 from edgecam.pipeline import Pipeline
@@ -107,6 +108,8 @@ class Session:
             self.broker,
             self.governor,
         )
+        if self.broker is not None:
+            announce(self.broker, settings, models)
         self._describe()
 
     def _describe(self) -> None:

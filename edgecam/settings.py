@@ -20,6 +20,7 @@ Celsius = Annotated[float, Meta(ge=0.0, le=150.0)]
 Count = Annotated[int, Meta(ge=1)]
 Pixels = Annotated[int, Meta(ge=16, le=16384)]
 Threads = Annotated[int, Meta(ge=1, le=64)]
+TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
 Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")]
 
 
@@ -132,6 +133,25 @@ class MqttSettings(Section, frozen=True):
     ] = 1_000_000
 
 
+class HomeAssistantSettings(Section, frozen=True):
+    """What Home Assistant is told by MQTT discovery."""
+
+    enabled: Annotated[
+        bool, Meta(description="announce entities to Home Assistant, where there is a broker")
+    ] = True
+    prefix: Annotated[TopicName, Meta(description="discovery prefix")] = "homeassistant"
+    birth_topic: Annotated[
+        TopicName, Meta(description="where Home Assistant says online when it has started")
+    ] = "homeassistant/status"
+    labels: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="labels that get entities; default all of a model with up to 20, else "
+            "people, vehicles and pets"
+        ),
+    ] = ()
+
+
 class OutputSettings(Section, frozen=True):
     """Where results go besides MQTT."""
 
@@ -171,6 +191,7 @@ class Settings(Section, frozen=True):
     inference: InferenceSettings = InferenceSettings()
     decode: DecodeSettings = DecodeSettings()
     mqtt: MqttSettings = MqttSettings()
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     output: OutputSettings = OutputSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     thermal: ThermalSettings = ThermalSettings()

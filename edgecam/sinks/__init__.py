@@ -39,7 +39,10 @@ def _mqtt(settings: Settings, boot_id: str) -> OpenSink | None:
         return None
     from edgecam.sinks.mqtt import MqttSink
 
-    return MqttSink(settings.mqtt, settings.name, boot_id)
+    sink = MqttSink(settings.mqtt, settings.name, boot_id)
+    if settings.homeassistant.enabled:
+        sink.resend_on(settings.homeassistant.birth_topic)
+    return sink
 
 
 # Each returns None where the settings do not ask for it, and imports what it needs only then.
@@ -51,7 +54,7 @@ OPENERS: Mapping[str, Callable[[Settings, str], OpenSink | None]] = {
 # What each is made of: while that is the same, a reload keeps the open one.
 MADE_OF: Mapping[str, Callable[[Settings], Any]] = {
     "jsonl": lambda settings: (settings.name, settings.output.jsonl),
-    "mqtt": lambda settings: (settings.name, settings.mqtt),
+    "mqtt": lambda settings: (settings.name, settings.mqtt, settings.homeassistant),
     "window": lambda settings: (settings.name, settings.output.show),
 }
 

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from edgecam.board import clock_synced
@@ -29,7 +29,7 @@ from edgecam.messages import (
 from edgecam.settings import MqttSettings
 from edgecam.sinks.mqtt_address import parse_url, tls_context
 from edgecam.sinks.mqtt_connection import Login
-from edgecam.sinks.mqtt_delivery import OFFLINE, Delivery
+from edgecam.sinks.mqtt_delivery import OFFLINE, ONLINE, Delivery
 from edgecam.sinks.mqtt_network import NetworkThread
 from edgecam.sinks.outbox import Outbox, RecentResults, RetainedStates
 from edgecam.types import Result, SettingsError
@@ -70,6 +70,7 @@ class MqttSink:
         self._max_payload_bytes = settings.max_payload_bytes
         # Whoever waits for people wants to know of an empty room too.
         self._counts = Counts((PERSON,))
+        self._kept: dict[str, frozenset[str]] = {}
         self._event_sequence = 0
         self._event_lock = threading.Lock()
         self._faults = FaultLog(log)
@@ -127,10 +128,41 @@ class MqttSink:
         if self._fits(topic, payload) and self._delivery.states.put(topic, payload):
             self._network.wake()
 
+    def publish_source(self, is_online: bool) -> None:
+        """Publish whether the camera delivers, retained."""
+        self.publish_retained(self.topics.source, ONLINE if is_online else OFFLINE)
+
+    def expect(self, labels: Iterable[str]) -> None:
+        """Count these from the next result on, even if there are none."""
+        self._counts.expect(labels)
+
+    def keep_only(self, topic_filter: str, wanted: Iterable[str]) -> None:
+        """Clear whatever is retained under the filter, by this run or an earlier one, but this."""
+        before, now = self._kept.get(topic_filter), frozenset(wanted)
+        self._kept[topic_filter] = now
+        if before is None:
+            self.subscribe(topic_filter, lambda *message: self._sweep(topic_filter, *message))
+        for topic in (before or frozenset()) - now:
+            self.publish_retained(topic, b"")
+
+    def _sweep(self, topic_filter: str, topic: str, payload: bytes, retained: bool) -> None:
+        if retained and payload and topic not in self._kept[topic_filter]:
+            self.publish_retained(topic, b"")
+
     def resend_states(self) -> None:
-        """Send every retained state once more, as when Home Assistant has restarted."""
-        self._delivery.states.resend_all()
+        """Send every retained state and ``online`` once more."""
+        self._delivery.announce_again()
         self._network.wake()
+
+    def resend_on(self, birth_topic: str) -> None:
+        """Send the states again whenever somebody says there that it has started."""
+
+        def born(_topic: str, payload: bytes, retained: bool) -> None:
+            # A retained one is old news: on a new connection everything is sent anyway.
+            if payload == ONLINE and not retained:
+                self.resend_states()
+
+        self.subscribe(birth_topic, born)
 
     def subscribe(self, topic_filter: str, callback: Callable[[str, bytes, bool], None]) -> None:
         """Call ``callback(topic, payload, retained)`` on the network thread, on each connection."""

@@ -63,6 +63,11 @@ class Delivery:
         self._announced = False
         self._events_from_s = time.monotonic() + settle_s
 
+    def announce_again(self) -> None:
+        """A subscriber has lost what it knew: states and ``online`` once more."""
+        self.states.resend_all()
+        self._announced = False
+
     def feed(self, connection: Connection) -> None:
         """Hand over as much as the socket takes now: states, then ``online``, events, results."""
         window = 1 if self._careful_left else MAX_IN_FLIGHT

@@ -93,6 +93,10 @@ class Outbox:
             return self._size_bytes
 
 
+def _is_state(topic: str) -> bool:
+    return not topic.endswith("/config")
+
+
 class RetainedStates:
     """The last payload of every retained topic; all of them are sent again on every connection.
 
@@ -138,7 +142,8 @@ class RetainedStates:
     def resend_all(self) -> None:
         """A new connection: the broker may have lost them all."""
         with self._lock:
-            self._unsent = dict.fromkeys(self._payloads)
+            # What an entity is comes before its state.
+            self._unsent = dict.fromkeys(sorted(self._payloads, key=_is_state))
 
     def __len__(self) -> int:
         """States not yet sent on this connection."""

@@ -1,0 +1,222 @@
+"""What Home Assistant is told so that it shows a camera without any configuration.
+
+One retained message per entity, ``<prefix>/<component>/<node>/<object>/config``: the form that
+2024.3 and today's releases take alike (the device-based one came with 2024.11). ``object_id``
+names the entity up to 2026.3, ``default_entity_id`` from 2025.10 on; each ignores the other.
+2024.3 rejects an entity with anything unknown inside ``device`` or ``origin``.
+Source: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from edgecam import __version__
+from edgecam.messages import Topics, slug
+from edgecam.settings import HomeAssistantSettings
+
+# Of a detector with more labels than this only the everyday ones become entities.
+MAX_LABELS = 20
+EVERYDAY_LABELS = (
+    *("person", "bicycle", "car", "motorcycle", "bus", "truck"),
+    *("bird", "cat", "dog"),
+)
+
+DIAGNOSTIC = {"entity_category": "diagnostic"}
+MEASUREMENT = {"state_class": "measurement"}
+_NOT_ENTITY_ID = re.compile(r"[^a-z0-9]+")
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What this instance has to tell: labels that it counts, its models, the board's sensors."""
+
+    labels: tuple[str, ...] = ()
+    models: str = ""
+    has_temperature: bool = False
+    has_throttling: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One entity; ``needs_camera`` if it means nothing while the camera is away."""
+
+    component: str
+    object_id: str
+    name: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    needs_camera: bool = False
+
+
+def chosen_labels(known: Iterable[str], settings: HomeAssistantSettings) -> tuple[str, ...]:
+    """The labels, as slugs, that become entities, of those that the models know."""
+    if settings.labels:
+        return tuple(dict.fromkeys(map(slug, settings.labels)))
+    found = tuple(dict.fromkeys(map(slug, known)))
+    if len(found) <= MAX_LABELS:
+        return found
+    return tuple(label for label in found if label in EVERYDAY_LABELS)
+
+
+def discovery_filter(name: str, settings: HomeAssistantSettings) -> str:
+    """The topic filter that all discovery messages of the camera ``name`` match."""
+    return f"{settings.prefix}/+/{_node(name)}/+/config"
+
+
+def discovery(name: str, settings: HomeAssistantSettings, features: Features) -> dict[str, bytes]:
+    """Topic -> payload, to be retained, of every entity of the camera ``name``."""
+    topics, node = Topics(name), _node(name)
+    messages = {}
+    for entity in entities(topics, features):
+        unique_id = f"{node}_{entity.object_id}"
+        entity_id = _NOT_ENTITY_ID.sub("_", unique_id).strip("_")
+        messages[f"{settings.prefix}/{entity.component}/{node}/{entity.object_id}/config"] = (
+            _encode(
+                {
+                    "name": entity.name,
+                    "unique_id": unique_id,
+                    "object_id": entity_id,
+                    "default_entity_id": f"{entity.component}.{entity_id}",
+                    "availability": _availability(topics, entity.needs_camera),
+                    "availability_mode": "all",
+                    "device": _device(name, features),
+                    "origin": {"name": "edgecam", "sw_version": __version__},
+                    "qos": 1,
+                    **entity.fields,
+                }
+            )
+        )
+    return messages
+
+
+def _node(name: str) -> str:
+    return f"edgecam_{name}"
+
+
+def _availability(topics: Topics, needs_camera: bool) -> list[dict[str, str]]:
+    """The daemon's will; and the camera's state for what only a camera can tell."""
+    of = (topics.availability, topics.source) if needs_camera else (topics.availability,)
+    return [
+        {"topic": topic, "payload_available": "online", "payload_not_available": "offline"}
+        for topic in of
+    ]
+
+
+def _device(name: str, features: Features) -> dict[str, Any]:
+    return {
+        "identifiers": [_node(name)],
+        "name": f"Edgecam {name}",
+        "manufacturer": "edgecam",
+        "model": features.models or "edgecam",
+        "sw_version": __version__,
+    }
+
+
+def entities(topics: Topics, features: Features) -> Iterator[Entity]:
+    """Every entity that such a camera has."""
+    for label in features.labels:
+        yield from _of_label(label, topics.count(label))
+    yield _problem(topics.telemetry)
+    yield from _measurements(topics.telemetry)
+    if features.has_temperature:
+        yield _temperature(topics.telemetry)
+    if features.has_temperature or features.has_throttling:
+        yield _throttled(topics.telemetry)
+
+
+def _of_label(label: str, topic: str) -> Iterator[Entity]:
+    shown = label.replace("_", " ").capitalize()
+    yield Entity(
+        "binary_sensor",
+        f"{label}_occupancy",
+        f"{shown} occupancy",
+        {
+            "device_class": "occupancy",
+            "state_topic": topic,
+            "value_template": "{{ 'ON' if value | int(0) > 0 else 'OFF' }}",
+        },
+        needs_camera=True,
+    )
+    yield Entity(
+        "sensor",
+        f"{label}_count",
+        f"{shown} count",
+        {**MEASUREMENT, "state_topic": topic, "icon": "mdi:counter"},
+        needs_camera=True,
+    )
+
+
+def _problem(telemetry: str) -> Entity:
+    fields = {
+        "device_class": "problem",
+        "state_topic": telemetry,
+        "value_template": "{{ 'OFF' if value_json.source.state == 'online' else 'ON' }}",
+        "json_attributes_topic": telemetry,
+        "json_attributes_template": "{{ value_json.source | tojson }}",
+    }
+    return Entity("binary_sensor", "stream_problem", "Stream problem", {**DIAGNOSTIC, **fields})
+
+
+def _measurements(telemetry: str) -> Iterator[Entity]:
+    """How it runs; ``None`` is Home Assistant's word for a value that is not known."""
+    common = {**DIAGNOSTIC, "state_topic": telemetry}
+    duration = {**common, **MEASUREMENT, "device_class": "duration"}
+    rate = {"unit_of_measurement": "fps", "icon": "mdi:speedometer"}
+    yield Entity(
+        "sensor",
+        "fps",
+        "Frame rate",
+        {
+            **common,
+            **MEASUREMENT,
+            **rate,
+            "value_template": "{{ value_json.fps.published }}",
+            "suggested_display_precision": 1,
+        },
+    )
+    for object_id, name, key in (
+        ("inference_time", "Inference time", "invoke_ms"),
+        ("latency", "Capture to publish", "capture_to_publish_ms"),
+    ):
+        template = f"{{{{ value_json.{key}.p50 if value_json.{key} else None }}}}"
+        milliseconds = {"unit_of_measurement": "ms", "suggested_display_precision": 1}
+        yield Entity(
+            "sensor", object_id, name, {**duration, **milliseconds, "value_template": template}
+        )
+    age = {
+        "unit_of_measurement": "s",
+        "suggested_display_precision": 1,
+        "value_template": "{{ value_json.source.last_frame_age_s }}",
+    }
+    yield Entity("sensor", "last_frame_age", "Last frame age", {**duration, **age})
+    delegate = {"icon": "mdi:chip", "value_template": "{{ value_json.delegate }}"}
+    yield Entity("sensor", "delegate", "Delegate", {**common, **delegate})
+
+
+def _temperature(telemetry: str) -> Entity:
+    fields = {
+        "device_class": "temperature",
+        "unit_of_measurement": "°C",
+        "suggested_display_precision": 0,
+        "state_topic": telemetry,
+        "value_template": "{{ value_json.temperature_c }}",
+    }
+    return Entity("sensor", "temperature", "Temperature", {**DIAGNOSTIC, **MEASUREMENT, **fields})
+
+
+def _throttled(telemetry: str) -> Entity:
+    slower = "value_json.throttled or (value_json.thermal and value_json.thermal.step)"
+    fields = {
+        "device_class": "problem",
+        "state_topic": telemetry,
+        "value_template": f"{{{{ 'ON' if {slower} else 'OFF' }}}}",
+        "json_attributes_topic": telemetry,
+        "json_attributes_template": "{{ (value_json.thermal or {}) | tojson }}",
+    }
+    return Entity("binary_sensor", "throttling", "Throttling", {**DIAGNOSTIC, **fields})

@@ -1,0 +1,153 @@
+"""What Home Assistant is told, message by message, and that a broker keeps nothing else of ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from brokers import Mosquitto, Subscriber, retained, wait_until
+
+from edgecam.configuration import load
+from edgecam.homeassistant import Features, chosen_labels, discovery, discovery_filter
+from edgecam.settings import HomeAssistantSettings, MqttSettings, Settings
+from edgecam.sinks.mqtt import MqttSink
+from edgecam.sinks.mqtt_connection import matches
+
+HOME = HomeAssistantSettings()
+FULL = Features(("person", "traffic_light"), "posenet", True, True)
+
+# The keys that 2024.3 knows inside device and origin (mqtt/mixins.py, const.py of that release).
+DEVICE_KEYS = {
+    *("configuration_url", "connections", "identifiers", "manufacturer", "model", "name"),
+    *("hw_version", "serial_number", "sw_version", "via_device", "suggested_area"),
+}
+ORIGIN_KEYS = {"name", "sw_version", "support_url"}
+
+
+def payloads(name: str = "front", features: Features = FULL) -> dict[str, dict[str, object]]:
+    return {t: json.loads(p) for t, p in discovery(name, HOME, features).items()}
+
+
+@pytest.mark.parametrize("name", ["front", "back-yard", "a__b", "-", "0" * 64])
+def test_topics_and_ids_are_those_that_home_assistant_takes(name: str) -> None:
+    found = payloads(name)
+    assert found
+    for topic, payload in found.items():
+        prefix, component, node, object_id, end = topic.split("/")
+        assert (prefix, end) == ("homeassistant", "config")
+        assert re.fullmatch(r"[A-Za-z0-9_-]+", node)
+        assert re.fullmatch(r"[A-Za-z0-9_-]+", object_id)
+        entity_id = str(payload["default_entity_id"])
+        # valid_entity_id of homeassistant/core.py
+        assert re.fullmatch(r"(?!.+__)(?!_)[\da-z_]+(?<!_)\.(?!_)[\da-z_]+(?<!_)", entity_id)
+        assert entity_id == f"{component}.{payload['object_id']}"
+        assert matches(discovery_filter(name, HOME), topic)
+
+
+def test_ids_are_unique_and_one_device_holds_all() -> None:
+    found = payloads().values()
+    assert len({str(payload["unique_id"]) for payload in found}) == len(found)
+    assert len({str(payload["default_entity_id"]) for payload in found}) == len(found)
+    assert {str(payload["device"]["identifiers"]) for payload in found} == {"['edgecam_front']"}
+
+
+def test_device_and_origin_hold_nothing_that_2024_3_does_not_know() -> None:
+    for payload in payloads().values():
+        assert set(payload["device"]) <= DEVICE_KEYS
+        assert set(payload["origin"]) <= ORIGIN_KEYS
+
+
+def test_what_the_camera_tells_goes_with_it_and_what_the_board_tells_does_not() -> None:
+    found = {str(payload["unique_id"]): payload for payload in payloads().values()}
+    topics = {
+        key.removeprefix("edgecam_front_"): [entry["topic"] for entry in payload["availability"]]
+        for key, payload in found.items()
+    }
+    both = ["edgecam/front/availability", "edgecam/front/source"]
+    assert topics["person_occupancy"] == topics["traffic_light_count"] == both
+    assert topics["stream_problem"] == topics["fps"] == topics["temperature"] == both[:1]
+    assert {payload["availability_mode"] for payload in found.values()} == {"all"}
+
+
+def test_a_board_without_sensors_gets_no_entities_for_them() -> None:
+    found = "".join(payloads(features=Features(("person",))))
+    assert "temperature" not in found
+    assert "throttling" not in found
+
+
+def test_many_labels_become_few_entities_unless_they_are_named() -> None:
+    known = ["person", "traffic light", "dog", *(f"thing {n}" for n in range(80))]
+    assert chosen_labels(known, HOME) == ("person", "dog")
+    assert chosen_labels(known[:2], HOME) == ("person", "traffic_light")
+    named = load(None, {"EDGECAM_HOMEASSISTANT_LABELS": "Traffic Light, thing 7"}, {})
+    assert chosen_labels(known, named.homeassistant) == ("traffic_light", "thing_7")
+
+
+@pytest.fixture
+def sink(mosquitto: Mosquitto) -> Iterator[MqttSink]:
+    opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t", {})
+    yield opened
+    opened.close(0.5)
+
+
+def put(sink: MqttSink, messages: dict[str, bytes]) -> None:
+    sink.keep_only(discovery_filter("front", HOME), messages)
+    for topic, payload in messages.items():
+        sink.publish_retained(topic, payload)
+
+
+def test_entities_that_are_gone_are_cleared_from_the_broker(
+    mosquitto: Mosquitto, sink: MqttSink
+) -> None:
+    full, less = discovery("front", HOME, FULL), discovery("front", HOME, Features(("person",)))
+    others = {"homeassistant/sensor/edgecam_frontdoor/fps/config": b"{}"}
+    put(sink, {**full})
+    for topic, payload in others.items():
+        sink.publish_retained(topic, payload)
+    assert wait_until(lambda: set(full) <= set(retained(mosquitto.port, wait_s=0.2)))
+    put(sink, less)
+    expected = {*less, *others, "edgecam/front/availability"}
+    assert wait_until(lambda: set(retained(mosquitto.port, wait_s=0.2)) == expected)
+
+
+def test_entities_of_an_earlier_run_are_cleared_too(mosquitto: Mosquitto) -> None:
+    full, less = discovery("front", HOME, FULL), discovery("front", HOME, Features(("person",)))
+    for messages in (full, less):
+        opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t", {})
+        put(opened, messages)
+        assert opened.wait_connected(5)
+        expected = {*messages, "edgecam/front/availability"}
+        assert wait_until(lambda: set(retained(mosquitto.port, wait_s=0.2)) == expected)  # noqa: B023
+        opened.close(1.0)
+
+
+def test_a_birth_brings_discovery_then_states_then_online(
+    mosquitto: Mosquitto, subscriber: Subscriber, sink: MqttSink
+) -> None:
+    sink.resend_on("homeassistant/status")
+    sink.publish_state("score_threshold", b"0.5")
+    put(sink, discovery("front", HOME, Features(("person",))))
+    config = "homeassistant/sensor/edgecam_front/fps/config"
+    subscriber.wait_for(config)
+    assert wait_until(lambda: sink.wait_connected(1))
+    births = Subscriber(mosquitto.port, "nothing").ready()
+    births._client.publish("homeassistant/status", b"online", qos=1)
+    subscriber.wait_for("edgecam/front/availability", 2)
+    subscriber.wait_for(config, 2)
+    births.close()
+    order = [m.topic for m in subscriber.messages]
+    again = order[order.index("homeassistant/status") + 1 :]
+    configs = [place for place, topic in enumerate(again) if topic.endswith("/config")]
+    assert len(configs) == len(discovery("front", HOME, Features(("person",))))
+    assert max(configs) < again.index("edgecam/front/state/score_threshold")
+    assert again[-1] == "edgecam/front/availability"
+
+
+def test_discovery_can_be_switched_off_and_moved() -> None:
+    moved = load(None, {"EDGECAM_HOMEASSISTANT_PREFIX": "ha/found"}, {}).homeassistant
+    assert all(topic.startswith("ha/found/") for topic in discovery("front", moved, FULL))
+    off = msgspec.convert({"homeassistant": {"enabled": False}}, Settings)
+    assert not off.homeassistant.enabled
