@@ -34,10 +34,13 @@ STOP_TIMEOUT_S = 10.0
 
 
 def _default_models() -> list[str]:
-    """The first bundled model of each family."""
-    names = [card.name for card in bundled.cards()]
-    firsts = [next((n for n in names if n.startswith(family)), None) for family in FAMILIES]
-    return [name for name in firsts if name is not None]
+    """Of each family the bundled model that its name stands for."""
+    return [
+        card.name
+        for family in FAMILIES
+        for card in bundled.cards()
+        if family in card.aliases or family == card.name
+    ]
 
 
 def _arguments(models: list[str], url: str, max_frames: int | None) -> list[str]:
@@ -97,8 +100,8 @@ def _follow_in_table(watch: Watch, done: threading.Event, follower: Follower) ->
             live.update(table(watch.snapshot(time.monotonic())), refresh=True)
 
 
-def _until_done(watch: Watch, process: subprocess.Popen[bytes], follower: Follower) -> None:
-    """Show what arrives until the publisher has ended or Ctrl-C."""
+def _until_done(watch: Watch, process: subprocess.Popen[bytes], follower: Follower) -> bool:
+    """Show what arrives until the publisher has ended; False if Ctrl-C came before."""
     done = threading.Event()
 
     def wait() -> None:
@@ -110,7 +113,8 @@ def _until_done(watch: Watch, process: subprocess.Popen[bytes], follower: Follow
     try:
         follow(watch, done, follower)
     except KeyboardInterrupt:
-        return
+        return False
+    return True
 
 
 def _summary(watch: Watch, took_s: float) -> str:
@@ -144,13 +148,15 @@ def command(model: tuple[str, ...], max_frames: int | None, port: int | None) ->
         started_s = time.monotonic()
         try:
             with _publisher(_arguments(models, broker.url, max_frames), errors) as process:
-                _until_done(watch, process, follower)
-                code = process.poll()
+                ended = _until_done(watch, process, follower)
             took_s = time.monotonic() - started_s
         finally:
             follower.close()
         errors.seek(0)
         said = errors.read().decode("utf-8", "replace").strip()
-    if code or not watch.summary.results:
+    if not watch.summary.results and not ended:
+        click.echo("stopped before the first result")
+        return
+    if ended and (process.returncode or not watch.summary.results):
         raise EdgecamError(said.removeprefix("edgecam: error: ") or "no result arrived")
     click.echo(_summary(watch, took_s))
