@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "models": "List, show, check and download models.",
     "quantize": "Make a float model smaller and faster, and compare the two.",
     "replay": "Run a recorded clip; write or check golden results.",
+    "service": "Install or remove a camera as a systemd service.",
     "status": "Say how the running instances are.",
     "schema": "Print the JSON schema of the messages.",
 }

@@ -62,7 +62,8 @@ def read_password(file: str | None, environment: Mapping[str, str] = os.environ)
         path = Path(file).expanduser()
     elif directory := environment.get("CREDENTIALS_DIRECTORY"):
         path = Path(directory) / CREDENTIAL_NAME
-        if not path.exists():
+        # The unit's default for a password that nobody gave is an empty line.
+        if not path.exists() or path.stat().st_size <= 1:
             return None
     else:
         return None

@@ -38,6 +38,8 @@ def test_password_comes_from_the_file_before_the_systemd_credential(tmp_path: Pa
     systemd = read_password(None, environment)
     assert systemd is not None
     assert systemd.secret == " spaces kept "
+    (tmp_path / "mqtt-password").write_text("\n")
+    assert read_password(None, environment) is None, "the unit's default for no password"
     assert read_password(None, {}) is None
     assert read_password(None, {"CREDENTIALS_DIRECTORY": str(tmp_path / "no")}) is None
 

@@ -31,7 +31,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "runtime delegates preprocess overlay",
         "interpreter decoders homeassistant telemetry health status governor",
         "model probe inspection sources sinks",
-        "pipeline convert evaluate follow",
+        "pipeline convert evaluate follow installation",
         "report announce session service run replay reference watch watch_table doctor",
         "cli commands __main__ probe_child",
     )

@@ -1,0 +1,175 @@
+"""``edgecam service install`` and ``uninstall`` below a root of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from programs import ROOT, edgecam, environment, error_line
+
+from edgecam.configuration import load
+
+UNIT = "etc/systemd/system/edgecam@front.service"
+CAMERA = ("--model", "posenet", "--source", "/dev/v4l/by-id/usb-cam")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "root"
+    (made / "etc/systemd/system").mkdir(parents=True)
+    (made / "etc/hostname").write_text("board\n")
+    return made
+
+
+def tree(root: Path) -> Mapping[str, bytes | None]:
+    paths = sorted(root.rglob("*"))
+    return {str(p.relative_to(root)): p.read_bytes() if p.is_file() else None for p in paths}
+
+
+def service(verb: str, root: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return edgecam("service", verb, "front", "--root", root, *arguments)
+
+
+def test_install_writes_a_unit_and_a_configuration_that_edgecam_reads(root: Path) -> None:
+    done = service("install", root, *CAMERA, "--broker", "mqtt://broker", "--username", "eva")
+    assert done.returncode == 0, done.stderr
+    assert "systemctl enable --now edgecam@front" in done.stdout
+    settings = load(root / "etc/edgecam/front.toml", {}, {})
+    assert settings.name == "front"
+    assert settings.source.url == "/dev/v4l/by-id/usb-cam"
+    assert settings.source.wait
+    assert settings.mqtt.url == "mqtt://broker"
+    assert settings.mqtt.username == "eva"
+    assert [model.path for model in settings.model] == ["posenet"]
+    unit = (root / UNIT).read_text()
+    start = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
+    program = start.removeprefix("ExecStart=").split()
+    assert program[-2:] == ["--config", "/etc/edgecam/%i.toml"]
+    assert os.access(program[0], os.X_OK)
+    assert not (root / f"{UNIT}.d").exists()
+
+
+def test_uninstall_leaves_nothing_behind(root: Path) -> None:
+    before = tree(root)
+    source = ("--source", "rtsp://eva:c4nary@cam/live")
+    password = root.parent / "password"
+    password.write_text("c4nary\n")
+    assert service("install", root, *CAMERA, *source, "--password-file", password).returncode == 0
+    # What systemd and the service add.
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir()
+    (wants / "edgecam@front.service").symlink_to(f"/{UNIT}")
+    probed = root / "var/cache/private/edgecam/front/probed"
+    probed.mkdir(parents=True)
+    (probed / "0123").touch()
+    assert service("uninstall", root).returncode == 0
+    (root / "etc/systemd/system/multi-user.target.wants").rmdir()
+    for directory in ("var/cache/private", "var/cache", "var"):
+        (root / directory).rmdir()
+    assert tree(root) == before
+    assert "no service 'front' is installed" in error_line(service("uninstall", root))
+
+
+def test_two_instances_do_not_share_their_end(root: Path) -> None:
+    assert service("install", root, *CAMERA).returncode == 0
+    before = tree(root)
+    assert edgecam("service", "install", "back", "--root", root, *CAMERA).returncode == 0
+    assert edgecam("service", "uninstall", "back", "--root", root).returncode == 0
+    assert tree(root) == before
+
+
+def test_secrets_go_to_files_of_their_own(root: Path) -> None:
+    url = 'rtsp://eva:c4n$`"\\ary@cam/live'
+    password = root.parent / "password"
+    password.write_text("c4nary-too\n")
+    arguments = ("--source", url, "--password-file", password, "--username", "eva")
+    done = service("install", root, "--model", "posenet", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "c4n" not in done.stdout + done.stderr
+    secret = {"front.env", "front.password"}
+    for path in (root / "etc").rglob("*"):
+        if path.is_file():
+            assert ("c4n" in path.read_text()) == (path.name in secret), path
+            assert (path.stat().st_mode & 0o777) == (0o600 if path.name in secret else 0o644)
+    # A shell reads double quotes as systemd does.
+    command = f'. {root}/etc/edgecam/front.env; printf %s "$EDGECAM_SOURCE_URL"'
+    read = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert read.stdout == url
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--model", "nosuch"), "no such file and no bundled model"),
+        (("--model", "posenet", "--broker", "mqtt://eva:c4nary@broker"), "mqtt.url"),
+        (("--model", "posenet", "--password-file", "/nonexistent"), "/nonexistent"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    root: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    before = tree(root)
+    line = error_line(service("install", root, "--source", "0", *arguments))
+    assert words in line
+    assert "c4nary" not in line
+    assert tree(root) == before
+
+
+def test_it_is_never_partial(root: Path) -> None:
+    (root / "etc/edgecam").mkdir()
+    (root / "etc/edgecam/front.toml").write_text("mine")
+    before = tree(root)
+    assert "front.toml exists already" in error_line(service("install", root, *CAMERA))
+    assert tree(root) == before
+    assert "cannot write" in error_line(service("install", root / "etc/hostname", *CAMERA))
+    assert tree(root) == before
+
+
+def test_without_permission_it_says_so(root: Path) -> None:
+    """Root without the capability to override modes stands for a user who is not root."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv, to give root's rights away")
+    (root / "etc/systemd/system").chmod(0o555)
+    before = tree(root)
+    capabilities = "-dac_override,-dac_read_search"
+    command = ["setpriv", f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"]
+    command += [sys.executable, "-m", "edgecam", "service", "install", "front"]
+    done = subprocess.run(
+        [*command, "--root", str(root), *CAMERA],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert "run it as root" in error_line(done)
+    assert tree(root) == before
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.parametrize(("source", "limit"), [("0", 2.0), ("rtsp://cam/live", 1.5)])
+def test_systemd_accepts_what_was_installed(root: Path, source: str, limit: float) -> None:
+    model = root.parent / "a model.tflite"
+    shutil.copy(ROOT / "models" / "posenet_mobilenet_v1_075_fp16.tflite", model)
+    assert service("install", root, "--model", model, "--source", source).returncode == 0
+    unit = root / UNIT
+    if model.is_relative_to("/tmp"):
+        # PrivateTmp= would hide it.
+        lines = unit.read_text().splitlines()
+        bound = next(line for line in lines if line.startswith("BindReadOnlyPaths="))
+        assert f'"{model}"' in bound
+    with (root / "etc/edgecam/front.toml").open("rb") as file:
+        assert tomllib.load(file)["model"][0]["path"] == str(model)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    command = ["systemd-analyze", "--no-pager", "security", "--offline=true"]
+    command += [f"--threshold={limit * 10:.0f}", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

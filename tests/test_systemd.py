@@ -1,0 +1,117 @@
+"""The units: what they expose, whether systemd accepts them, and whether edgecam can live so."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import confined
+import pytest
+from programs import CLIP, ROOT, environment
+
+UNITS = ROOT / "systemd"
+TEMPLATE, SINGLE = UNITS / "edgecam@.service", UNITS / "edgecam.service"
+NETWORK_ONLY = UNITS / "network-camera.conf"
+
+
+@pytest.fixture(autouse=True)
+def _systemd() -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed (Debian: apt install systemd)")
+
+
+def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", "--no-pager", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def exposure(unit: Path) -> float:
+    done = analyze("security", "--offline=true", unit)
+    found = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
+    assert found, done
+    return float(found[1])
+
+
+@pytest.mark.parametrize("unit", [TEMPLATE, SINGLE], ids=lambda path: path.name)
+def test_a_unit_exposes_little_and_is_accepted(unit: Path) -> None:
+    assert exposure(unit) <= 2.0
+    done = analyze("verify", unit)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", [TEMPLATE, SINGLE], ids=lambda path: path.name)
+def test_a_camera_on_the_network_exposes_less(unit: Path, tmp_path: Path) -> None:
+    shutil.copy(unit, tmp_path)
+    drop_ins = tmp_path / f"{unit.name}.d"
+    drop_ins.mkdir()
+    shutil.copy(NETWORK_ONLY, drop_ins)
+    copy = tmp_path / unit.name
+    assert exposure(copy) <= 1.5
+    done = analyze("verify", copy)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_both_units_say_the_same_but_for_the_instance() -> None:
+    def lines(path: Path) -> list[str]:
+        text = path.read_text().partition("[Unit]")[2].replace(", camera %i", "")
+        return text.replace("%i", "edgecam").splitlines()
+
+    assert lines(TEMPLATE) == lines(SINGLE)
+
+
+def test_edgecam_gives_the_same_results_confined(tmp_path: Path) -> None:
+    """Under the unit's system-call filter and without memory that is writable and executable."""
+    arguments = ["replay", str(CLIP), "--model", "posenet", "--max-frames", "3"]
+    command = [sys.executable, "-m", "edgecam", *arguments]
+    variables = {"EDGECAM_CACHE_DIR": str(tmp_path)}
+    free = subprocess.run(
+        command, env=environment(**variables), capture_output=True, text=True, check=True
+    )
+    variables["EDGECAM_CACHE_DIR"] = str(tmp_path / "other")
+    bound = subprocess.run(
+        [sys.executable, confined.__file__, str(TEMPLATE), *command],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if bound.returncode == confined.CANNOT:
+        pytest.skip("this kernel has no PR_SET_MDWE (6.3 or later has)")
+    assert bound.returncode == 0, bound.stderr
+    assert len(free.stdout.splitlines()) == 3
+    assert bound.stdout == free.stdout
+
+
+def test_the_confinement_of_that_test_is_real(tmp_path: Path) -> None:
+    del tmp_path
+    code = (
+        "import ctypes, errno, json, mmap, os\n"
+        "from edgecam.board import clock_synced\n"
+        "found = {'clock': clock_synced()}\n"
+        "try:\n    mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)\n"
+        "except OSError as error:\n    found['mmap'] = errno.errorcode[error.errno]\n"
+        "try:\n    os.chroot('/')\n"
+        "except OSError as error:\n    found['chroot'] = errno.errorcode[error.errno]\n"
+        "print(json.dumps(found))"
+    )
+    done = subprocess.run(
+        [sys.executable, confined.__file__, str(TEMPLATE), sys.executable, "-c", code],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == confined.CANNOT:
+        pytest.skip("this kernel has no PR_SET_MDWE (6.3 or later has)")
+    found = json.loads(done.stdout)
+    assert found["mmap"] == "EACCES"
+    assert found["chroot"] == "EPERM"
+    assert found["clock"] is not None, "the filter must let edgecam ask whether the clock is kept"
