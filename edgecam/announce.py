@@ -20,6 +20,7 @@ def features(settings: Settings, models: Sequence[Model]) -> Features:
         models=", ".join(model.name for model in models),
         has_temperature=board.temperature_c(Path(settings.thermal.directory)) is not None,
         has_throttling=board.throttled() is not None,
+        has_snapshots=settings.snapshot.mode != "off",
     )
 
 

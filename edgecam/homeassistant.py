@@ -41,6 +41,7 @@ class Features:
     models: str = ""
     has_temperature: bool = False
     has_throttling: bool = False
+    has_snapshots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,9 @@ def entities(topics: Topics, features: Features) -> Iterator[Entity]:
     """Every entity that such a camera has."""
     for label in features.labels:
         yield from _of_label(label, topics.count(label))
+    if features.has_snapshots:
+        picture = {"image_topic": topics.snapshot, "content_type": "image/jpeg"}
+        yield Entity("image", "snapshot", "Snapshot", picture)
     yield _problem(topics.telemetry)
     yield from _measurements(topics.telemetry)
     if features.has_temperature:

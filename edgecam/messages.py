@@ -60,6 +60,10 @@ class Topics:
         return f"{self.base}/source"
 
     @property
+    def snapshot(self) -> str:
+        return f"{self.base}/snapshot"
+
+    @property
     def result(self) -> str:
         return f"{self.base}/result"
 

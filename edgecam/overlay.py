@@ -6,7 +6,7 @@ import colorsys
 
 from edgecam.keypoints import BONES
 from edgecam.opencv import cv2
-from edgecam.types import Detection, Image, Pose, Result
+from edgecam.types import Decoded, Detection, Image, Pose, Result
 
 KEYPOINT_MIN_SCORE = 0.3
 TEXT_BGR = (255, 255, 255)
@@ -52,19 +52,27 @@ def _draw_detection(image: Image, found: Detection, number: int) -> None:
     _text(image, f"{found.label}{track} {found.score:.2f}", box.x_min, box.y_min - 4)
 
 
+def draw_on(image: Image, found: Decoded | Result) -> None:
+    """Draw what was found, in the pixels of ``image``, uint8[H, W, 3] BGR, over it.
+
+    Keypoints that score below 0.3 are left out.
+    """
+    for number, detection in enumerate(found.detections):
+        _draw_detection(image, detection, detection.class_id if detection.track is None else number)
+    for number, pose in enumerate(found.poses):
+        _draw_pose(image, pose, number if pose.track is None else pose.track)
+    lines = [f"{best.label} {best.score:.2f}" for best in found.classes]
+    for number, line in enumerate(lines):
+        _text(image, line, 8, (number + 1) * 18 * _thickness(image))
+
+
 def draw(result: Result, caption: str = "") -> Image:
     """A copy of the result's picture, uint8[H, W, 3] BGR, with what was found drawn on it.
 
-    Keypoints that score below 0.3 are left out; ``caption`` goes to the lower left.
+    ``caption`` goes to the lower left.
     """
     image: Image = result.frame.image.copy()
-    for number, detection in enumerate(result.detections):
-        _draw_detection(image, detection, detection.class_id if detection.track is None else number)
-    for number, pose in enumerate(result.poses):
-        _draw_pose(image, pose, number if pose.track is None else pose.track)
-    lines = [f"{found.label} {found.score:.2f}" for found in result.classes]
-    for number, line in enumerate(lines):
-        _text(image, line, 8, (number + 1) * 18 * _thickness(image))
+    draw_on(image, result)
     if caption:
         _text(image, caption, 8, image.shape[0] - 8)
     return image

@@ -27,6 +27,7 @@ from edgecam.types import EdgecamError, SettingsError, Sink
 if TYPE_CHECKING:
     from edgecam.report import Broker
     from edgecam.sinks.window import Window
+    from edgecam.snapshot import Snapshots
     from edgecam.wire import Telemetry
 
 # A stage that is stuck in native code is left behind.
@@ -83,8 +84,12 @@ class Session:
             self.source.close()
             raise
         self.sinks: list[Sink] = [*self.opened.values(), *extra_sinks]
+        self.snapshots: Snapshots | None = None
         self.broker = cast("Broker | None", self.opened.get("mqtt"))
         self.window = cast("Window | None", self.opened.get("window"))
+        if self.broker is not None:
+            announce(self.broker, settings, models)
+            self._open_snapshots(self.broker)
         self.governor = Governor(settings.thermal)
         self._thermal_zones = Path(settings.thermal.directory)
         options = settings.decode.options()
@@ -108,9 +113,19 @@ class Session:
             self.broker,
             self.governor,
         )
-        if self.broker is not None:
-            announce(self.broker, settings, models)
         self._describe()
+
+    def _open_snapshots(self, broker: Broker) -> None:
+        settings = self.settings.snapshot
+        if settings.mode == "off" or not settings.retain:
+            broker.forget_snapshots()
+        if settings.mode != "off":
+            from edgecam.snapshot import Snapshots
+
+            self.snapshots = Snapshots(
+                settings, lambda jpeg: broker.publish_snapshot(jpeg, settings.retain)
+            )
+            self.sinks.append(self.snapshots)
 
     def _describe(self) -> None:
         for model in self.models:
@@ -139,6 +154,8 @@ class Session:
         """Stop the pipeline and close the source; returns the last report."""
         self.pipeline.stop()
         self.pipeline.join(CLOSE_S)
+        if self.snapshots is not None:
+            self.snapshots.close()
         return self.reporter.publish(time.monotonic())
 
     def close(self) -> Telemetry:

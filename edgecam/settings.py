@@ -152,6 +152,23 @@ class HomeAssistantSettings(Section, frozen=True):
     ] = ()
 
 
+class SnapshotSettings(Section, frozen=True):
+    """Pictures over MQTT; none leaves the board unless a mode is chosen."""
+
+    mode: Annotated[
+        Literal["off", "image", "blurred", "skeleton"],
+        Meta(description="skeleton: stick figures on black, made of keypoints alone"),
+    ] = "off"
+    when: Annotated[
+        Literal["found", "always", "asked"],
+        Meta(description="something is found; whatever is seen; only on command"),
+    ] = "found"
+    interval_s: Annotated[Seconds, Meta(description="at least, between two pictures")] = 10.0
+    width_px: Annotated[Pixels, Meta(description="larger pictures are made this wide")] = 640
+    quality: Annotated[int, Meta(ge=1, le=100, description="of the JPEG")] = 80
+    retain: Annotated[bool, Meta(description="the broker keeps the last picture")] = False
+
+
 class OutputSettings(Section, frozen=True):
     """Where results go besides MQTT."""
 
@@ -192,6 +209,7 @@ class Settings(Section, frozen=True):
     decode: DecodeSettings = DecodeSettings()
     mqtt: MqttSettings = MqttSettings()
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
+    snapshot: SnapshotSettings = SnapshotSettings()
     output: OutputSettings = OutputSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     thermal: ThermalSettings = ThermalSettings()

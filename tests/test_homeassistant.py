@@ -17,7 +17,7 @@ from edgecam.sinks.mqtt import MqttSink
 from edgecam.sinks.mqtt_connection import matches
 
 HOME = HomeAssistantSettings()
-FULL = Features(("person", "traffic_light"), "posenet", True, True)
+FULL = Features(("person", "traffic_light"), "posenet", True, True, True)
 
 # The keys that 2024.3 knows inside device and origin (mqtt/mixins.py, const.py of that release).
 DEVICE_KEYS = {

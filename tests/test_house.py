@@ -29,7 +29,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "tflite_graph tflite_file tflite_metadata tflite_cut",
         "geometry wire messages labels anchors coco bundled",
         "runtime delegates preprocess overlay",
-        "interpreter decoders homeassistant telemetry health status governor",
+        "interpreter decoders homeassistant telemetry snapshot health status governor",
         "model probe inspection sources sinks",
         "pipeline convert evaluate follow installation",
         "report announce session service run replay reference watch watch_table doctor",

@@ -70,6 +70,7 @@ class MqttSink:
         self._max_payload_bytes = settings.max_payload_bytes
         # Whoever waits for people wants to know of an empty room too.
         self._counts = Counts((PERSON,))
+        self._snapshot: bytes | None = None
         self._kept: dict[str, frozenset[str]] = {}
         self._event_sequence = 0
         self._event_lock = threading.Lock()
@@ -132,6 +133,27 @@ class MqttSink:
         """Publish whether the camera delivers, retained."""
         self.publish_retained(self.topics.source, ONLINE if is_online else OFFLINE)
 
+    def publish_snapshot(self, jpeg: bytes, retain: bool) -> None:
+        """Send a picture; if not retained then only while the broker listens, as a result."""
+        topic = self.topics.snapshot
+        if retain:
+            self.publish_retained(topic, jpeg)
+        elif self._fits(topic, jpeg):
+            self._snapshot = jpeg
+            self._send_now(topic, jpeg)
+
+    def forget_snapshots(self) -> None:
+        """Clear a picture that the broker may have retained when that was asked for."""
+        self._snapshot = None
+        self.publish_retained(self.topics.snapshot, b"")
+
+    def _send_now(self, topic: str, payload: bytes) -> None:
+        if self._network.connected.is_set():
+            self._delivery.results.put(topic, payload, time.monotonic())
+            self._network.wake()
+        else:
+            self._delivery.results.drop()
+
     def expect(self, labels: Iterable[str]) -> None:
         """Count these from the next result on, even if there are none."""
         self._counts.expect(labels)
@@ -150,8 +172,10 @@ class MqttSink:
             self.publish_retained(topic, b"")
 
     def resend_states(self) -> None:
-        """Send every retained state and ``online`` once more."""
+        """Send every retained state, ``online`` and the last picture once more."""
         self._delivery.announce_again()
+        if self._snapshot is not None:
+            self._send_now(self.topics.snapshot, self._snapshot)
         self._network.wake()
 
     def resend_on(self, birth_topic: str) -> None:
