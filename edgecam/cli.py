@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "convert": "Make a .tflite of a published model.",
     "decode": "Decode saved network outputs to poses.",
     "demo": "Bundled clip, bundled model, embedded broker, live table.",
+    "discovery": "Show what Home Assistant is told, or take it all back.",
     "doctor": "Say what works on this board, what does not, and what to do.",
     "eval": "Score models on annotated pictures, side by side.",
     "inspect": "Show what is inside a model.",

@@ -8,7 +8,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from edgecam.settings import MqttSettings
 from edgecam.sinks.mqtt import login
@@ -18,6 +18,40 @@ from edgecam.types import SettingsError, SinkError
 
 OPEN_TIMEOUT_S = 4.0
 CONNACK_TIMEOUT_S = 5.0
+
+
+def connect(
+    settings: MqttSettings,
+    on_message: MessageCallback,
+    on_error: Callable[[BaseException], None],
+    wake: socket.socket,
+    environment: Mapping[str, str] = os.environ,
+) -> Connection:
+    """An established connection without a will.
+
+    Raises:
+        SettingsError: the URL, a certificate or the password file is no use.
+        SinkError: the broker cannot be reached, or refuses.
+    """
+    if settings.url is None:
+        raise SettingsError("mqtt.url: expected mqtt://HOST or mqtts://HOST, found nothing")
+    address = parse_url(settings.url)
+    connection = Connection(
+        address,
+        login(settings, f"edgecam-follow-{secrets.token_hex(4)}", None, environment),
+        tls_context(settings) if address.tls else None,
+        on_message,
+        on_error,
+    )
+    connection.open(OPEN_TIMEOUT_S)
+    until_s = time.monotonic() + CONNACK_TIMEOUT_S
+    while connection.fault is None and not connection.established:
+        if time.monotonic() > until_s:
+            raise SinkError(f"{address}: no answer to CONNECT; is it a broker?")
+        connection.step(0.1, wake)
+    if connection.fault is not None:
+        raise SinkError(connection.fault.reason)
+    return connection
 
 
 class Follower:
@@ -39,33 +73,12 @@ class Follower:
         self._wake_read, self._wake_write = socket.socketpair()
         self._errors: list[BaseException] = []
         self._closing = threading.Event()
-        self._connection = self._connect(settings, on_message, environment)
+        self._connection = connect(
+            settings, on_message, self._errors.append, self._wake_read, environment
+        )
         self._connection.subscribe(topic_filter)
         self._thread = threading.Thread(target=self._listen, name="follow", daemon=True)
         self._thread.start()
-
-    def _connect(
-        self, settings: MqttSettings, on_message: MessageCallback, environment: Mapping[str, str]
-    ) -> Connection:
-        if settings.url is None:
-            raise SettingsError("mqtt.url: expected mqtt://HOST or mqtts://HOST, found nothing")
-        address = parse_url(settings.url)
-        connection = Connection(
-            address,
-            login(settings, f"edgecam-follow-{secrets.token_hex(4)}", None, environment),
-            tls_context(settings) if address.tls else None,
-            on_message,
-            self._errors.append,
-        )
-        connection.open(OPEN_TIMEOUT_S)
-        until_s = time.monotonic() + CONNACK_TIMEOUT_S
-        while connection.fault is None and not connection.established:
-            if time.monotonic() > until_s:
-                raise SinkError(f"{address}: no answer to CONNECT; is it a broker?")
-            connection.step(0.1, self._wake_read)
-        if connection.fault is not None:
-            raise SinkError(connection.fault.reason)
-        return connection
 
     def _listen(self) -> None:
         while not self._closing.is_set() and self._connection.fault is None and not self._errors:

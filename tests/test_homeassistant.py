@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from brokers import Mosquitto, Subscriber, retained, wait_until
+from brokers import Mosquitto, Subscriber, free_port, retained, wait_until
+from daemons import LOOPED, MODEL
+from programs import edgecam, error_line, start
 
 from edgecam.configuration import load
 from edgecam.homeassistant import Features, chosen_labels, discovery, discovery_filter
@@ -151,3 +153,33 @@ def test_discovery_can_be_switched_off_and_moved() -> None:
     assert all(topic.startswith("ha/found/") for topic in discovery("front", moved, FULL))
     off = msgspec.convert({"homeassistant": {"enabled": False}}, Settings)
     assert not off.homeassistant.enabled
+
+
+def test_discovery_prints_what_a_run_publishes_and_removes_it(mosquitto: Mosquitto) -> None:
+    arguments = (*MODEL, "--name", "front", "--broker", mosquitto.url)
+    printed = edgecam("discovery", *arguments)
+    assert printed.returncode == 0, printed.stderr
+    told = dict(line.split(" ", 1) for line in printed.stdout.splitlines())
+    running = start(*arguments, *LOOPED)
+    try:
+        assert wait_until(lambda: "edgecam/front/count/person" in retained(mosquitto.port), 30)
+        kept = retained(mosquitto.port, "homeassistant/#")
+        assert {topic: payload.decode() for topic, payload in kept.items()} == told
+        assert "is running: expected it to be stopped" in error_line(
+            edgecam("discovery", *arguments, "--remove")
+        )
+    finally:
+        running.terminate()
+        running.communicate(timeout=20)
+    assert "edgecam/front/telemetry" in retained(mosquitto.port)
+    removed = edgecam("discovery", *arguments, "--remove")
+    assert removed.returncode == 0, removed.stderr
+    assert {*told, "edgecam/front/telemetry"} <= set(removed.stdout.splitlines())
+    assert retained(mosquitto.port) == {}
+
+
+def test_removing_from_no_broker_is_one_line() -> None:
+    url = f"mqtt://127.0.0.1:{free_port()}"
+    line = error_line(edgecam("discovery", "--remove", "--broker", url))
+    assert "refused" in line
+    assert "mqtt.url" in error_line(edgecam("discovery", "--remove"))
