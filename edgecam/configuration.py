@@ -155,6 +155,15 @@ def _single(key: str, value: Any, infos: Mapping[str, SettingInfo], origin: str)
         raise SettingsError(f"{origin}: {key}: {message}, found {value!r}") from None
 
 
+def parse(key: str, text: str, origin: str) -> Any:
+    """One setting's value given as text, checked as in a configuration.
+
+    Raises:
+        SettingsError: it is of the wrong type or out of range.
+    """
+    return _single(key, text, {info.key: info for info in describe()}, origin)
+
+
 def _assign(data: dict[str, Any], key: str, value: Any) -> None:
     section, _, leaf = key.rpartition(".")
     if section == "model":

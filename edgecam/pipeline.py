@@ -70,7 +70,8 @@ class Pipeline:
     """Runs ``source`` through ``models`` into ``sinks`` until it ends, fails or is stopped.
 
     ``options`` is asked before each decode, so that thresholds may change while it runs, and
-    ``interval_s`` before each invoke: how far apart two of them must begin.
+    ``interval_s`` before each invoke: how far apart two of them must begin. While ``paused`` no
+    frame of a live source is taken; a recording goes on, for it has to lose nothing.
     """
 
     def __init__(
@@ -82,10 +83,12 @@ class Pipeline:
         options: Callable[[], DecodeOptions],
         max_frames: int | None = None,
         interval_s: Callable[[], float] = lambda: 0.0,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         self._source, self._models, self._sinks = source, models, sinks
         self._meter, self._options = meter, options
         self._max_frames, self._interval_s = max_frames, interval_s
+        self._paused = paused if source.live else lambda: False
         self._error: BaseException | None = None
         self._done = threading.Event()
         self.heartbeats = Heartbeats()
@@ -168,8 +171,13 @@ class Pipeline:
             if item is not None:
                 return item
 
+    def _wait_while_paused(self) -> None:
+        while self._paused() and not self._done.wait(BEAT_S / 2):
+            self.heartbeats.beat("prepare")
+
     def _prepare(self) -> None:
         while True:
+            self._wait_while_paused()
             try:
                 frame = self._next(self._frames, "prepare")
             except Finished:

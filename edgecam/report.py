@@ -11,6 +11,7 @@ from edgecam import board, runtime
 from edgecam.governor import Governor
 from edgecam.model import Model
 from edgecam.pipeline import Pipeline
+from edgecam.remote import Remote
 from edgecam.settings import Settings
 from edgecam.telemetry import Meter
 from edgecam.types import Sink, Source
@@ -53,11 +54,13 @@ class Reporter:
         sinks: Sequence[Sink],
         broker: Broker | None,
         governor: Governor,
+        remote: Remote,
     ) -> None:
         self._settings, self._boot_id = settings, boot_id
         self._models, self._source = models, source
         self.pipeline, self.meter = pipeline, meter
         self._sinks, self._broker, self._governor = sinks, broker, governor
+        self._remote = remote
         self._thermal_zones = Path(settings.thermal.directory)
         self._started_s = time.monotonic()
         self._next_s = 0.0
@@ -67,7 +70,7 @@ class Reporter:
     def due(self, now_s: float) -> bool:
         status = self._source.status()
         broker = self._broker.status().state if self._broker is not None else None
-        seen = (status.state, status.reason, broker, self._governor.step)
+        seen = (status.state, status.reason, broker, self._governor.step, self._remote.paused)
         changed, self._last = seen != self._last, seen
         if not changed and now_s < self._next_s:
             return False
@@ -115,6 +118,7 @@ class Reporter:
             threads=self._models[0].threads,
             temperature_c=state.temperature_c,
             throttled=state.throttled,
+            paused=self._remote.paused,
             thermal=self._governor.report(),
             rss_bytes=state.rss_bytes,
             mqtt=None if self._broker is None else self._broker.status(),
@@ -143,6 +147,7 @@ class Reporter:
             "delegate_fallbacks": sum(m.delegate.fallback is not None for m in self._models),
         }
         counters.update(self._governor.counters())
+        counters.update(self._remote.counters())
         for sink in self._sinks:
             counters.update(sink.counters())
         return counters

@@ -17,6 +17,7 @@ from edgecam.announce import announce
 from edgecam.governor import Governor
 from edgecam.model import Model
 from edgecam.pipeline import Pipeline
+from edgecam.remote import Remote
 from edgecam.report import Reporter
 from edgecam.settings import Settings
 from edgecam.sinks import MADE_OF, OpenSink, open_sinks
@@ -25,6 +26,7 @@ from edgecam.telemetry import Meter
 from edgecam.types import EdgecamError, SettingsError, Sink
 
 if TYPE_CHECKING:
+    from edgecam.remote import CommandBroker
     from edgecam.report import Broker
     from edgecam.sinks.window import Window
     from edgecam.snapshot import Snapshots
@@ -92,15 +94,16 @@ class Session:
             self._open_snapshots(self.broker)
         self.governor = Governor(settings.thermal)
         self._thermal_zones = Path(settings.thermal.directory)
-        options = settings.decode.options()
+        self.remote = Remote(settings, cast("CommandBroker | None", self.opened.get("mqtt")))
         self.pipeline = Pipeline(
             self.source,
             models,
             self.sinks,
             self.meter,
-            lambda: options,
+            self.remote.options,
             settings.max_frames,
             lambda: self.governor.interval_s,
+            lambda: self.remote.paused,
         )
         self.reporter = Reporter(
             settings,
@@ -112,6 +115,7 @@ class Session:
             self.sinks,
             self.broker,
             self.governor,
+            self.remote,
         )
         self._describe()
 
@@ -152,6 +156,7 @@ class Session:
 
     def halt(self) -> Telemetry:
         """Stop the pipeline and close the source; returns the last report."""
+        self.remote.close()
         self.pipeline.stop()
         self.pipeline.join(CLOSE_S)
         if self.snapshots is not None:

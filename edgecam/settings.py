@@ -198,6 +198,27 @@ class ThermalSettings(Section, frozen=True):
     ] = "/sys/class/thermal"
 
 
+# What may change while edgecam runs: neither a path nor a URL.
+RemoteSetting = Literal[
+    "pause",
+    "decode.score_threshold",
+    "decode.max_poses",
+    "decode.nms_radius_px",
+    "decode.min_pose_score",
+    "decode.nms_iou",
+    "decode.max_detections",
+    "decode.top_k",
+]
+
+
+class RemoteSettings(Section, frozen=True):
+    """Which settings the network may change, by ``set/<setting>``; none unless listed."""
+
+    allow: Annotated[
+        tuple[RemoteSetting, ...], Meta(description="settings that MQTT commands may change")
+    ] = ()
+
+
 class Settings(Section, frozen=True):
     """All of it."""
 
@@ -213,3 +234,4 @@ class Settings(Section, frozen=True):
     output: OutputSettings = OutputSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     thermal: ThermalSettings = ThermalSettings()
+    remote: RemoteSettings = RemoteSettings()

@@ -188,6 +188,7 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     threads: Annotated[int | None, Meta(description="inference threads")] = None
     temperature_c: Annotated[float | None, Meta(description="of the board")] = None
     throttled: Annotated[bool | None, Meta(description="the board slows itself down")] = None
+    paused: Annotated[bool, Meta(description="no frame is processed, as asked for")] = False
     thermal: Annotated[ThermalReport | None, Meta(description="rate lowered by heat")] = None
     rss_bytes: Annotated[int | None, Meta(description="resident memory")] = None
     mqtt: Annotated[MqttReport | None, Meta(description="the broker connection")] = None

@@ -30,7 +30,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "geometry wire messages labels anchors coco bundled",
         "runtime delegates preprocess overlay",
         "interpreter decoders homeassistant telemetry snapshot health status governor",
-        "model probe inspection sources sinks",
+        "model probe inspection sources sinks remote",
         "pipeline convert evaluate follow installation",
         "report announce removal session service run replay reference watch watch_table doctor",
         "cli commands __main__ probe_child",

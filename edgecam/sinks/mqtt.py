@@ -189,7 +189,10 @@ class MqttSink:
         self.subscribe(birth_topic, born)
 
     def subscribe(self, topic_filter: str, callback: Callable[[str, bytes, bool], None]) -> None:
-        """Call ``callback(topic, payload, retained)`` on the network thread, on each connection."""
+        """Call ``callback(topic, payload, retained)`` on the network thread, on each connection.
+
+        It takes the place of an earlier one with the same filter.
+        """
         self._network.subscribe(topic_filter, callback)
 
     def wait_connected(self, timeout_s: float) -> bool:

@@ -71,7 +71,8 @@ class NetworkThread(threading.Thread):
             self._wake_write.send(b"\0")
 
     def subscribe(self, topic_filter: str, callback: MessageCallback) -> None:
-        self._subscriptions.append((topic_filter, callback))
+        others = [item for item in self._subscriptions if item[0] != topic_filter]
+        self._subscriptions = [*others, (topic_filter, callback)]
         self._new_filters.append(topic_filter)
         self.wake()
 
