@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Name on the command line -> one line of help; the code is in edgecam/commands/NAME.py.
 COMMANDS: dict[str, str] = {
+    "bench": "Measure a model here against the bare interpreter.",
     "convert": "Make a .tflite of a published model.",
     "decode": "Decode saved network outputs to poses.",
     "demo": "Bundled clip, bundled model, embedded broker, live table.",

@@ -27,4 +27,8 @@ except ImportError as error:
         )
     raise EdgecamError(f"OpenCV cannot be loaded ({reason}); {remedy}") from error
 
+# The interpreter wants every core: threads of OpenCV's own cost more to wake than they save at
+# these picture sizes.
+cv2.setNumThreads(1)
+
 __all__ = ["cv2"]

@@ -32,7 +32,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "interpreter decoders homeassistant telemetry snapshot health status governor",
         "model probe inspection sources sinks remote",
         "pipeline convert evaluate follow installation",
-        "report announce removal session service run replay reference watch watch_table doctor",
+        "report announce removal session service run replay reference watch watch_table doctor bench",
         "cli commands __main__ probe_child",
     )
 )

@@ -12,6 +12,8 @@ from edgecam.opencv import cv2
 from edgecam.sources.pace import Pace
 from edgecam.types import Frame, Image, SourceError, SourceStatus, be_idle
 
+# FFmpeg's own threads hold a frame each and take processor time from the interpreter.
+DECODER_THREADS = 1
 # Containers without an index state a length computed from duration and rate: it may be off by
 # a frame or two, which is not a file that breaks off.
 LENGTH_TOLERANCE = 0.02
@@ -28,7 +30,9 @@ class VideoFile:
         self.description = path
         self._check_is_a_video(path)
         # An absolute path cannot be taken for a protocol ("12:30.mp4").
-        self._capture: Any = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
+        self._capture: Any = cv2.VideoCapture(
+            os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, DECODER_THREADS]
+        )
         if not self._capture.isOpened():
             raise SourceError(f"{path}: not a video that can be read (damaged, or unknown format)")
         self._undecodable = 0

@@ -1,0 +1,206 @@
+"""Measures the whole pipeline against the bare interpreter, in turns within one run.
+
+Wall clocks lie on a busy machine; a ratio of two things that took turns lies less. Processor time
+is reported too: on a board whose cores are all busy inferring, what a frame costs beside its
+invoke is what keeps the ratio from 1.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from edgecam import runtime
+from edgecam.model import Model
+from edgecam.session import Session, load_models
+from edgecam.settings import Settings
+from edgecam.types import EdgecamError, Result
+
+# Frames at either end of a recording that find the queues not yet, or no longer, full.
+EDGE_FRAMES = 8
+BROKER_WAIT_S = 5.0
+BARE_WARM_INVOKES = 2
+MAX_FRAMES_OF_A_ROUND = 200
+
+Tick = Callable[[int, int], None]
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What one model costs here; times in milliseconds, one frame's or one invoke's.
+
+    ``efficiency``: the pipeline's frames for each bare invoke in the same time, the median over
+    ``rounds``; ``best_efficiency`` the highest of one round. ``cpu_efficiency``: processor time of
+    the bare invoke over that of a frame, what all cores busy could reach at best.
+    """
+
+    model: str
+    family: str
+    input: str
+    runtime: str
+    delegate: str
+    threads: int
+    source: str
+    broker: bool
+    rounds: int
+    frames: int
+    bare_ms: float
+    frame_ms: float
+    efficiency: float
+    best_efficiency: float
+    bare_cpu_ms: float
+    frame_cpu_ms: float
+    cpu_efficiency: float
+    stages: Mapping[str, Spread]
+    peak_rss_bytes: int
+
+    @property
+    def beside_invoke_cpu_ms(self) -> float:
+        return self.frame_cpu_ms - self.bare_cpu_ms
+
+
+@dataclass(slots=True)
+class _Marks:
+    """A sink that notes when each result came, and what its stages took."""
+
+    wall_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=dict)
+
+    def publish(self, result: Result) -> None:
+        self.wall_s.append(time.perf_counter())
+        self.cpu_s.append(time.process_time())
+        age_ms = (time.monotonic() - result.frame.captured_s) * 1e3
+        self.stages.setdefault("capture to publish", []).append(age_ms)
+        for times in result.times.values():
+            self.stages.setdefault("preprocess", []).append(times.preprocess_ms)
+            self.stages.setdefault("invoke", []).append(times.invoke_ms)
+            self.stages.setdefault("decode", []).append(times.decode_ms)
+
+    def counters(self) -> Mapping[str, int]:
+        return {}
+
+    def close(self) -> None:
+        return
+
+    def cost_ms(self) -> tuple[float, float]:
+        """Wall and processor milliseconds for each frame, the first and last ones left out."""
+        first, last = EDGE_FRAMES, len(self.wall_s) - 1 - EDGE_FRAMES
+        if last <= first:
+            raise EdgecamError(
+                f"bench: expected a source of more than {2 * EDGE_FRAMES + 2} frames, found "
+                f"{len(self.wall_s)}; give a longer recording or more --max-frames"
+            )
+        frames = last - first
+        wall_s = self.wall_s[last] - self.wall_s[first]
+        return wall_s / frames * 1e3, (self.cpu_s[last] - self.cpu_s[first]) / frames * 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    bare_ms: float
+    bare_cpu_ms: float
+    frame_ms: float
+    frame_cpu_ms: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Median and upper percentiles of at least one value."""
+    p50, p95, p99 = np.percentile(values, (50, 95, 99)).round(3).tolist()
+    return Spread(p50, p95, p99)
+
+
+def measure(settings: Settings, rounds: int, tick: Tick = lambda done, of: None) -> Report:
+    """Run bare invokes and the pipeline in turns, ``rounds`` times; one model, one recording.
+
+    Raises:
+        EdgecamError: more than one model, a source that is live or too short, or what ``run``
+            raises.
+    """
+    if len(settings.model) != 1:
+        raise EdgecamError(f"bench: expected one model, found {len(settings.model)}")
+    frames = min(settings.max_frames or MAX_FRAMES_OF_A_ROUND, MAX_FRAMES_OF_A_ROUND)
+    settings = msgspec.structs.replace(settings, max_frames=frames)
+    (model,) = models = load_models(settings)
+    marks, done = _Marks(), []
+    with tempfile.NamedTemporaryFile(suffix=".jsonl", prefix=".edgecam-") as lines:
+        output = msgspec.structs.replace(settings.output, jsonl=lines.name)
+        settings = msgspec.structs.replace(settings, output=output)
+        for number in range(rounds):
+            tick(number, rounds)
+            marks = _Marks(stages=marks.stages)
+            # Each goes first in turn, so that a drift of the machine favours neither.
+            bare = _bare(model, settings) if number % 2 == 0 else None
+            _run(settings, models, marks)
+            bare = bare or _bare(model, settings)
+            done.append(_Round(*bare, *marks.cost_ms()))
+    return _report(settings, model, done, marks)
+
+
+def _run(settings: Settings, models: Sequence[Model], marks: _Marks) -> None:
+    session = Session(settings, models, threading.Event(), (marks,))
+    try:
+        if session.source.live:
+            raise EdgecamError("bench: expected a recording: a live source has its own rate")
+        if session.broker is not None and not session.broker.wait_connected(BROKER_WAIT_S):
+            raise EdgecamError(f"bench: no broker at {settings.mqtt.url}; start it or drop it")
+        session.pipeline.start()
+        while not session.pipeline.wait(0.5):
+            session.tick(time.monotonic())
+    finally:
+        session.close()
+
+
+def _bare(model: Model, settings: Settings) -> tuple[float, float]:
+    """Wall and processor milliseconds of a bare invoke in a loop."""
+    invokes = max(1, (settings.max_frames or 1) // 2)
+    for _ in range(BARE_WARM_INVOKES):
+        model.interpreter.invoke()
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    for _ in range(invokes):
+        model.interpreter.invoke()
+    wall_ms = (time.perf_counter() - wall_s) * 1e3 / invokes
+    return wall_ms, (time.process_time() - cpu_s) * 1e3 / invokes
+
+
+def _report(settings: Settings, model: Model, done: Sequence[_Round], marks: _Marks) -> Report:
+    ratios = [one.bare_ms / one.frame_ms for one in done]
+    found = runtime.find()
+    bare_cpu_ms = statistics.median(one.bare_cpu_ms for one in done)
+    frame_cpu_ms = statistics.median(one.frame_cpu_ms for one in done)
+    return Report(
+        model=model.name,
+        family=model.decoder.family,
+        input=f"{model.stager.height_px}x{model.stager.width_px}",
+        runtime=f"{found.name} {found.version}",
+        delegate=model.delegate.active,
+        threads=model.threads,
+        source=settings.source.url.rpartition("/")[2],
+        broker=settings.mqtt.url is not None,
+        rounds=len(done),
+        frames=len(marks.wall_s),
+        bare_ms=round(statistics.median(one.bare_ms for one in done), 3),
+        frame_ms=round(statistics.median(one.frame_ms for one in done), 3),
+        efficiency=round(statistics.median(ratios), 3),
+        best_efficiency=round(max(ratios), 3),
+        bare_cpu_ms=round(bare_cpu_ms, 3),
+        frame_cpu_ms=round(frame_cpu_ms, 3),
+        cpu_efficiency=round(bare_cpu_ms / frame_cpu_ms, 3),
+        stages={name: spread(values) for name, values in marks.stages.items()},
+        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )

@@ -1,0 +1,77 @@
+"""``edgecam bench``: what a model costs on this board, against the bare interpreter."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecam.options import FLAG_NAMES, given, model_options
+
+if TYPE_CHECKING:
+    from edgecam.bench import Report
+
+_ROUNDS = 5
+
+
+def _show(report: Report) -> None:
+    on = f"{report.runtime} on {report.delegate}, {report.threads} threads"
+    click.echo(f"{report.model} {report.input}, {on}; {report.source}")
+    click.echo(f"{'':20}{'p50':>9}{'p95':>9}{'p99':>9}  ms")
+    for name, spread in report.stages.items():
+        click.echo(f"{name:20}{spread.p50:9.2f}{spread.p95:9.2f}{spread.p99:9.2f}")
+    click.echo(
+        f"bare invoke {report.bare_ms:.2f} ms ({1e3 / report.bare_ms:.1f} a second), "
+        f"whole frame {report.frame_ms:.2f} ms ({1e3 / report.frame_ms:.1f} a second)"
+    )
+    click.echo(
+        f"efficiency {report.efficiency:.3f} of the bare rate, median of {report.rounds} rounds "
+        f"(best {report.best_efficiency:.3f})"
+    )
+    click.echo(
+        f"processor time {report.frame_cpu_ms:.2f} ms a frame, {report.bare_cpu_ms:.2f} of it "
+        f"invoke: {report.cpu_efficiency:.3f}, the limit where every core infers"
+    )
+    click.echo(f"memory {report.peak_rss_bytes / 1e6:.0f} MB at most")
+
+
+@click.command("bench")
+@click.argument("bench_model", metavar="MODEL")
+@model_options
+@click.option("-s", "--source", help="A recording.  [default: the bundled clip]")
+@click.option("-b", "--broker", help="Publish to mqtt://HOST too, as a real run does.")
+@click.option("--rounds", type=click.IntRange(1), default=_ROUNDS, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    bench_model: str,
+    config: Path | None,
+    rounds: int,
+    as_json: bool,
+    **_: Any,
+) -> None:
+    """Measure MODEL: a whole run over a recording in turns with a bare invoke loop.
+
+    The efficiency is a ratio within one run. Stages, memory and processor time come with it.
+    """
+    import msgspec
+
+    from edgecam import bundled, log
+    from edgecam.bench import measure
+    from edgecam.configuration import load
+
+    flags = {**given(ctx), "model.path": (bench_model,)}
+    flags.setdefault("source.url", str(bundled.clip()))
+    settings = load(config, os.environ, flags, FLAG_NAMES)
+    log.set_up(verbose=False)
+    logging.getLogger("edgecam").setLevel(logging.WARNING)
+    report = measure(settings, rounds)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
+    else:
+        _show(report)
