@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -29,8 +29,6 @@ EDGE_FRAMES = 8
 BROKER_WAIT_S = 5.0
 BARE_WARM_INVOKES = 2
 MAX_FRAMES_OF_A_ROUND = 200
-
-Tick = Callable[[int, int], None]
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -125,7 +123,7 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(p50, p95, p99)
 
 
-def measure(settings: Settings, rounds: int, tick: Tick = lambda done, of: None) -> Report:
+def measure(settings: Settings, rounds: int) -> Report:
     """Run bare invokes and the pipeline in turns, ``rounds`` times; one model, one recording.
 
     Raises:
@@ -137,17 +135,17 @@ def measure(settings: Settings, rounds: int, tick: Tick = lambda done, of: None)
     frames = min(settings.max_frames or MAX_FRAMES_OF_A_ROUND, MAX_FRAMES_OF_A_ROUND)
     settings = msgspec.structs.replace(settings, max_frames=frames)
     (model,) = models = load_models(settings)
+    bare_model = Model(settings.model[0], settings.inference) if model.lanes > 1 else model
     marks, done = _Marks(), []
     with tempfile.NamedTemporaryFile(suffix=".jsonl", prefix=".edgecam-") as lines:
         output = msgspec.structs.replace(settings.output, jsonl=lines.name)
         settings = msgspec.structs.replace(settings, output=output)
         for number in range(rounds):
-            tick(number, rounds)
             marks = _Marks(stages=marks.stages)
             # Each goes first in turn, so that a drift of the machine favours neither.
-            bare = _bare(model, settings) if number % 2 == 0 else None
+            bare = _bare(bare_model, settings) if number % 2 == 0 else None
             _run(settings, models, marks)
-            bare = bare or _bare(model, settings)
+            bare = bare or _bare(bare_model, settings)
             done.append(_Round(*bare, *marks.cost_ms()))
     return _report(settings, model, done, marks)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +122,9 @@ class Model:
         DelegateError: the delegate is required and does not run it.
     """
 
-    def __init__(self, settings: ModelSettings, inference: InferenceSettings) -> None:
+    def __init__(
+        self, settings: ModelSettings, inference: InferenceSettings, recorded: bool = False
+    ) -> None:
         path = bundled.resolve(settings.path)
         self.path = path
         self.name = path.stem
@@ -139,9 +143,17 @@ class Model:
         if inference.probe:
             arguments = (str(self.threads), settings.input_size or "-", inference.delegate)
             probe.check(path, self.file.data, runtime.find(), arguments)
-        self.interpreter = _open(
-            self._runnable, self.threads, size, choice, inference.delegate_required
+        # A delegate's threads are its own.
+        self.lanes = self.threads if recorded and choice.library is None else 1
+        self._new_interpreter = partial(
+            _open,
+            self._runnable,
+            self.threads // self.lanes,
+            size,
+            choice,
+            inference.delegate_required,
         )
+        self.interpreter = self._new_interpreter()
         self.decoder = self._recognise(self.interpreter.inputs, self.interpreter.outputs)
         _, height, width, channels = self.interpreter.inputs[0].shape
         if channels != 3:
@@ -153,6 +165,12 @@ class Model:
             tflite_metadata.normalization(self._metadata, str(path)),
             self.decoder.normalization,
         )
+
+    def twin(self) -> Model:
+        """The same model with an interpreter of its own, for another frame at the same time."""
+        twin = copy.copy(self)
+        twin.interpreter = self._new_interpreter()
+        return twin
 
     @property
     def delegate(self) -> DelegateReport:

@@ -1,37 +1,29 @@
-"""The stages and their threads: capture, prepare, infer, publish.
+"""What every run of frames through models into sinks has in common: its threads and its end.
 
-Each stage takes from the slot before it and puts into the slot behind it, so that the
-interpreter waits for nothing but a frame. A live source's slots keep only the newest item; a
-recording's keep every item, in order.
+How the work is spread over threads differs: see ``live`` and ``recorded``.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from queue import SimpleQueue
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.model import Model, Staged
-from edgecam.slots import Finished, Latest, Queue, Slot
 from edgecam.telemetry import Meter
 from edgecam.types import Decoded, DecodeOptions, Frame, Image, Result, Sink, Source, StageTimes
 
-Item = TypeVar("Item")
-
-# How long a stage waits for its slot before it says again that it is alive.
+# How long a stage waits for its turn before it says again that it is alive.
 BEAT_S = 0.5
-# One set being prepared, one in the slot, one in the interpreter.
-BUFFER_SETS = 3
 
 
 @dataclass(slots=True, eq=False)
-class _Prepared:
+class Prepared:
     """A frame on its way to the interpreter: per model, its pixels and what staging took."""
 
     frame: Frame
@@ -40,10 +32,10 @@ class _Prepared:
 
 
 @dataclass(slots=True, eq=False)
-class _Inferred:
+class Inferred:
     """A frame with every model's raw output tensors."""
 
-    prepared: _Prepared
+    prepared: Prepared
     tensors: list[list[NDArray[np.float32]]]
     invoke_ms: list[float]
 
@@ -66,7 +58,7 @@ class Heartbeats:
         return tuple(stage for stage, at_s in sorted(self.at_s.copy().items()) if at_s < since_s)
 
 
-class Pipeline:
+class Pipeline(ABC):
     """Runs ``source`` through ``models`` into ``sinks`` until it ends, fails or is stopped.
 
     ``options`` is asked before each decode, so that thresholds may change while it runs, and
@@ -88,32 +80,28 @@ class Pipeline:
         self._source, self._models, self._sinks = source, models, sinks
         self._meter, self._options = meter, options
         self._max_frames, self._interval_s = max_frames, interval_s
-        self._paused = paused if source.live else lambda: False
+        self._paused = paused
+        self._published = 0
         self._error: BaseException | None = None
         self._done = threading.Event()
         self.heartbeats = Heartbeats()
-        self._frames: Slot[Frame] = Latest() if source.live else Queue(2)
-        self._prepared: Slot[_Prepared] = Latest() if source.live else Queue(1)
-        self._inferred: Slot[_Inferred] = Queue(2)
-        self._buffers: SimpleQueue[list[Image]] = SimpleQueue()
-        for _ in range(BUFFER_SETS):
-            self._buffers.put([model.buffer() for model in models])
-        stages = {
-            "capture": self._capture,
-            "prepare": self._prepare,
-            "infer": self._infer,
-            "publish": self._publish,
-        }
         self._threads = [
             threading.Thread(target=self._guard, args=item, name=item[0], daemon=True)
-            for item in stages.items()
+            for item in self._stages().items()
         ]
+
+    @abstractmethod
+    def _stages(self) -> Mapping[str, Callable[[], None]]:
+        """What each thread runs, by its name."""
+
+    @abstractmethod
+    def _abort(self) -> None:
+        """Wake whatever waits for another stage, and let it end."""
 
     @property
     def dropped(self) -> int:
         """Frames that a newer one overtook before they were inferred."""
-        slots = (self._frames, self._prepared)
-        return sum(slot.dropped for slot in slots if isinstance(slot, Latest))
+        return 0
 
     def start(self) -> None:
         for thread in self._threads:
@@ -134,8 +122,7 @@ class Pipeline:
     def stop(self) -> None:
         """End from any thread: nothing new is captured, what is under way is dropped."""
         self._source.close()
-        for slot in (self._frames, self._prepared, self._inferred):
-            slot.abort()
+        self._abort()
         self._done.set()
 
     def join(self, timeout_s: float) -> None:
@@ -154,88 +141,32 @@ class Pipeline:
         finally:
             self.heartbeats.end(name)
 
-    def _capture(self) -> None:
-        for frame in self._source.frames(lambda: self.heartbeats.beat("capture")):
-            self._meter.captured(time.monotonic())
-            self.heartbeats.beat("capture")
-            self._frames.put(frame)
-            # A live source may be overtaken, so there the published ones are counted.
-            if not self._source.live and frame.sequence + 1 == self._max_frames:
-                break
-        self._frames.finish()
-
-    def _next(self, slot: Slot[Item], stage: str) -> Item:
-        while True:
-            item = slot.get(BEAT_S)
-            self.heartbeats.beat(stage)
-            if item is not None:
-                return item
-
-    def _wait_while_paused(self) -> None:
-        while self._paused() and not self._done.wait(BEAT_S / 2):
-            self.heartbeats.beat("prepare")
-
-    def _prepare(self) -> None:
-        while True:
-            self._wait_while_paused()
-            try:
-                frame = self._next(self._frames, "prepare")
-            except Finished:
-                return self._prepared.finish()
-            buffers = self._buffers.get()
-            staged, times_ms = [], []
-            for model, buffer in zip(self._models, buffers, strict=True):
-                started_s = time.perf_counter()
-                staged.append(model.stage(frame, buffer))
-                times_ms.append((time.perf_counter() - started_s) * 1e3)
-            displaced = self._prepared.put(_Prepared(frame, staged, times_ms))
-            if displaced is not None:
-                self._recycle(displaced)
-
-    def _recycle(self, prepared: _Prepared) -> None:
-        self._buffers.put([staged.image for staged in prepared.staged])
-
-    def _wait_for_turn(self, last_s: float) -> None:
-        """Before the frame is taken, so that it is the newest one."""
+    def _wait_for_turn(self, last_s: float, stage: str) -> None:
+        """Wait until the next invoke may begin."""
         while (left_s := last_s + self._interval_s() - time.monotonic()) > 0:
             if self._done.wait(min(left_s, BEAT_S)):
                 return
-            self.heartbeats.beat("infer")
+            self.heartbeats.beat(stage)
 
-    def _infer(self) -> None:
-        began_s = 0.0
-        while True:
-            self._wait_for_turn(began_s)
-            try:
-                prepared = self._next(self._prepared, "infer")
-            except Finished:
-                return self._inferred.finish()
-            began_s = time.monotonic()
-            tensors, times_ms = [], []
-            for model, staged in zip(self._models, prepared.staged, strict=True):
-                started_s = time.perf_counter()
-                tensors.append(model.invoke(staged))
-                times_ms.append((time.perf_counter() - started_s) * 1e3)
-                self.heartbeats.beat("infer")
-            self._meter.inferred(time.monotonic())
-            self._recycle(prepared)
-            self._inferred.put(_Inferred(prepared, tensors, times_ms))
+    def _prepare_one(self, frame: Frame, buffers: Sequence[Image]) -> Prepared:
+        staged, times_ms = [], []
+        for model, buffer in zip(self._models, buffers, strict=True):
+            started_s = time.perf_counter()
+            staged.append(model.stage(frame, buffer))
+            times_ms.append((time.perf_counter() - started_s) * 1e3)
+        return Prepared(frame, staged, times_ms)
 
-    def _publish(self) -> None:
-        published = 0
-        while published != self._max_frames:
-            try:
-                inferred = self._next(self._inferred, "publish")
-            except Finished:
-                break
-            result = self._decode(inferred)
-            for sink in self._sinks:
-                sink.publish(result)
-            self._meter.published(result, time.monotonic())
-            published += 1
-        self._done.set()
+    def _infer_one(self, prepared: Prepared, models: Sequence[Model], stage: str) -> Inferred:
+        tensors, times_ms = [], []
+        for model, staged in zip(models, prepared.staged, strict=True):
+            started_s = time.perf_counter()
+            tensors.append(model.invoke(staged))
+            times_ms.append((time.perf_counter() - started_s) * 1e3)
+            self.heartbeats.beat(stage)
+        self._meter.inferred(time.monotonic())
+        return Inferred(prepared, tensors, times_ms)
 
-    def _decode(self, inferred: _Inferred) -> Result:
+    def _decode_one(self, inferred: Inferred) -> Result:
         prepared, options = inferred.prepared, self._options()
         by_model: dict[str, Decoded] = {}
         times: dict[str, StageTimes] = {}
@@ -249,3 +180,9 @@ class Pipeline:
                 prepared.preprocess_ms[place], inferred.invoke_ms[place], decode_ms
             )
         return Result(prepared.frame, by_model, times)
+
+    def _publish_one(self, result: Result) -> None:
+        for sink in self._sinks:
+            sink.publish(result)
+        self._meter.published(result, time.monotonic())
+        self._published += 1

@@ -15,13 +15,14 @@ import msgspec
 from edgecam import board
 from edgecam.announce import announce
 from edgecam.governor import Governor
+from edgecam.live import LivePipeline
 from edgecam.model import Model
-from edgecam.pipeline import Pipeline
+from edgecam.recorded import RecordedPipeline
 from edgecam.remote import Remote
 from edgecam.report import Reporter
 from edgecam.settings import Settings
 from edgecam.sinks import MADE_OF, OpenSink, open_sinks
-from edgecam.sources import open_source
+from edgecam.sources import is_recording, open_source
 from edgecam.telemetry import Meter
 from edgecam.types import EdgecamError, SettingsError, Sink
 
@@ -49,7 +50,8 @@ def load_models(settings: Settings) -> list[Model]:
         raise SettingsError(
             "no model given: use --model MODEL.tflite or a bundled name, such as --model posenet"
         )
-    models = [Model(model, settings.inference) for model in settings.model]
+    recorded = is_recording(settings.source)
+    models = [Model(model, settings.inference, recorded) for model in settings.model]
     names = [model.name for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -95,7 +97,8 @@ class Session:
         self.governor = Governor(settings.thermal)
         self._thermal_zones = Path(settings.thermal.directory)
         self.remote = Remote(settings, cast("CommandBroker | None", self.opened.get("mqtt")))
-        self.pipeline = Pipeline(
+        pipeline = LivePipeline if self.source.live else RecordedPipeline
+        self.pipeline = pipeline(
             self.source,
             models,
             self.sinks,

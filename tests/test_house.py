@@ -31,7 +31,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "runtime delegates preprocess overlay",
         "interpreter decoders homeassistant telemetry snapshot health status governor",
         "model probe inspection sources sinks remote",
-        "pipeline convert evaluate follow installation",
+        "pipeline convert evaluate follow installation live recorded",
         "report announce removal session service run replay reference watch watch_table doctor bench",
         "cli commands __main__ probe_child",
     )

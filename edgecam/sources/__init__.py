@@ -17,14 +17,25 @@ KINDS = (
 )
 
 
+def _scheme(url: str) -> str:
+    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", url)
+    return match[1].lower() if match else ""
+
+
+def is_recording(settings: SourceSettings) -> bool:
+    """Whether ``open_source`` will open something that is not live, without opening it."""
+    url = settings.url
+    a_camera = url.isdecimal() or url.startswith("/dev/") or url.partition(":")[0] == "picamera"
+    return _scheme(url) in ("", "file") and not a_camera and not settings.realtime
+
+
 def open_source(settings: SourceSettings, stop: threading.Event | None = None) -> Source:
     """Open what ``settings.url`` names; raises SourceError with one line where it cannot.
 
     ``stop``, once set, ends the wait for a camera that is slow to open.
     """
     url = settings.url
-    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", url)
-    scheme = match[1].lower() if match else ""
+    scheme = _scheme(url)
     if scheme in ("rtsp", "rtsps", "http", "https"):
         from edgecam.sources.network import open_network
 

@@ -1,0 +1,104 @@
+"""A live source: four stages, capture, prepare, infer and publish, each with its thread.
+
+Each takes from the slot before it and puts into the slot behind it. Before the interpreter the
+slots keep only the newest item, so that it waits for nothing but a frame and never sees an old one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from typing import TypeVar
+
+from edgecam.pipeline import BEAT_S, Inferred, Pipeline, Prepared
+from edgecam.slots import Finished, Latest, Queue, Slot
+from edgecam.types import Frame, Image
+
+Item = TypeVar("Item")
+
+# One set being prepared, one in the slot, one in the interpreter.
+BUFFER_SETS = 3
+
+
+class LivePipeline(Pipeline):
+    """The newest frame, as fast as the models can; those it overtakes are ``dropped``."""
+
+    def _stages(self) -> Mapping[str, Callable[[], None]]:
+        self._frames: Latest[Frame] = Latest()
+        self._prepared: Latest[Prepared] = Latest()
+        self._inferred: Queue[Inferred] = Queue(2)
+        self._buffers: SimpleQueue[list[Image]] = SimpleQueue()
+        for _ in range(BUFFER_SETS):
+            self._buffers.put([model.buffer() for model in self._models])
+        return {
+            "capture": self._capture,
+            "prepare": self._prepare,
+            "infer": self._infer,
+            "publish": self._publish,
+        }
+
+    @property
+    def dropped(self) -> int:
+        """Frames that a newer one overtook before they were inferred."""
+        return self._frames.dropped + self._prepared.dropped
+
+    def _abort(self) -> None:
+        for slot in (self._frames, self._prepared, self._inferred):
+            slot.abort()
+
+    def _capture(self) -> None:
+        for frame in self._source.frames(lambda: self.heartbeats.beat("capture")):
+            self._meter.captured(time.monotonic())
+            self.heartbeats.beat("capture")
+            self._frames.put(frame)
+        self._frames.finish()
+
+    def _next(self, slot: Slot[Item], stage: str) -> Item:
+        while True:
+            item = slot.get(BEAT_S)
+            self.heartbeats.beat(stage)
+            if item is not None:
+                return item
+
+    def _wait_while_paused(self) -> None:
+        while self._paused() and not self._done.wait(BEAT_S / 2):
+            self.heartbeats.beat("prepare")
+
+    def _prepare(self) -> None:
+        while True:
+            self._wait_while_paused()
+            try:
+                frame = self._next(self._frames, "prepare")
+            except Finished:
+                return self._prepared.finish()
+            prepared = self._prepare_one(frame, self._buffers.get())
+            displaced = self._prepared.put(prepared)
+            if displaced is not None:
+                self._recycle(displaced)
+
+    def _recycle(self, prepared: Prepared) -> None:
+        self._buffers.put([staged.image for staged in prepared.staged])
+
+    def _infer(self) -> None:
+        began_s = 0.0
+        while True:
+            # Before the frame is taken, so that it is the newest one.
+            self._wait_for_turn(began_s, "infer")
+            try:
+                prepared = self._next(self._prepared, "infer")
+            except Finished:
+                return self._inferred.finish()
+            began_s = time.monotonic()
+            inferred = self._infer_one(prepared, self._models, "infer")
+            self._recycle(prepared)
+            self._inferred.put(inferred)
+
+    def _publish(self) -> None:
+        while self._published != self._max_frames:
+            try:
+                inferred = self._next(self._inferred, "publish")
+            except Finished:
+                break
+            self._publish_one(self._decode_one(inferred))
+        self._done.set()

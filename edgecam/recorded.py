@@ -1,0 +1,119 @@
+"""A recording: workers that each carry a frame all the way, so that every core has work.
+
+Handing a picture from thread to thread costs a wake-up and its place in the core's cache at every
+step. Here a worker reads the next frame, prepares, infers and decodes it by itself. Only reading,
+and publishing in order, are done by one worker at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from queue import Empty, SimpleQueue
+
+from edgecam.model import Model
+from edgecam.pipeline import BEAT_S, Pipeline
+from edgecam.slots import InOrder
+from edgecam.types import Frame, Result
+
+# Frames that may be under way for each worker: one that it works on, one that waits for its turn
+# to be published.
+FRAMES_OF_A_WORKER = 2
+
+
+class RecordedPipeline(Pipeline):
+    """Every frame, in order, nothing dropped: the same bytes on every run.
+
+    A model of several lanes is run as that many interpreters of one thread each: two frames at
+    once keep two cores busier than two threads on one frame do. A model of one lane is shared by
+    two workers, so that it need not wait while the other frame is read, decoded and published.
+    """
+
+    def _stages(self) -> Mapping[str, Callable[[], None]]:
+        self._lanes: SimpleQueue[Sequence[Model]] = SimpleQueue()
+        count = min((model.lanes for model in self._models), default=1)
+        workers = max(count, min(2, len(os.sched_getaffinity(0))))
+        self._reading = threading.Lock()
+        self._room = threading.BoundedSemaphore(FRAMES_OF_A_WORKER * workers)
+        self._in_order: InOrder[Result] = InOrder(self._publish_next)
+        self._read = 0
+        self._began_s = 0.0
+        self._left = workers
+        self._frames: Iterator[Frame] | None = None
+        return {
+            f"worker-{number}": partial(self._work, f"worker-{number}", number, number < count)
+            for number in range(workers)
+        }
+
+    def _abort(self) -> None:
+        """The workers look at ``_done`` wherever they wait."""
+        self._done.set()
+
+    def _work(self, name: str, number: int, opens_a_lane: bool) -> None:
+        if opens_a_lane:
+            self._lanes.put([model.twin() if number else model for model in self._models])
+        buffers = [model.buffer() for model in self._models]
+        while (numbered := self._next(name)) is not None:
+            place, frame = numbered
+            prepared = self._prepare_one(frame, buffers)
+            lane = self._lane(name)
+            if lane is None:
+                break
+            inferred = self._infer_one(prepared, lane, name)
+            self._lanes.put(lane)
+            self._in_order.put(place, self._decode_one(inferred))
+        self._leave()
+
+    def _next(self, name: str) -> tuple[int, Frame] | None:
+        """The next frame and its number, or None behind the last one or after a stop."""
+        if not self._acquire(self._room, name):
+            return None
+        if not self._acquire(self._reading, name):
+            return None
+        try:
+            if self._frames is None:
+                self._frames = iter(self._source.frames(lambda: self.heartbeats.beat(name)))
+            self._wait_for_turn(self._began_s, name)
+            frame = None if self._read == self._max_frames else next(self._frames, None)
+            if frame is None or self._done.is_set():
+                return None
+            self._began_s = time.monotonic()
+            self._meter.captured(self._began_s)
+            self.heartbeats.beat(name)
+            self._read += 1
+            return self._read - 1, frame
+        finally:
+            self._reading.release()
+
+    def _acquire(self, lock: threading.Lock | threading.Semaphore, name: str) -> bool:
+        while not lock.acquire(timeout=BEAT_S):
+            if self._done.is_set():
+                return False
+            self.heartbeats.beat(name)
+        return not self._done.is_set()
+
+    def _lane(self, name: str) -> Sequence[Model] | None:
+        while not self._done.is_set():
+            try:
+                return self._lanes.get(timeout=BEAT_S)
+            except Empty:
+                self.heartbeats.beat(name)
+        return None
+
+    def _publish_next(self, result: Result) -> None:
+        if not self._done.is_set():
+            self._publish_one(result)
+        self._room.release()
+
+    def _leave(self) -> None:
+        """The last worker to end has seen everything published."""
+        with self._reading:
+            self._left -= 1
+            if self._left:
+                return
+            # What reads a file closes it when its iterator ends, also before the last frame.
+            self._frames = None
+        self._done.set()

@@ -1,0 +1,119 @@
+"""Recordings: the same bytes however many frames are under way, and a clean end."""
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from programs import CLIP
+
+from edgecam.model import Model
+from edgecam.recorded import RecordedPipeline
+from edgecam.session import load_models
+from edgecam.settings import InferenceSettings, ModelSettings, Settings, SourceSettings
+from edgecam.sinks.jsonl import JsonLinesSink
+from edgecam.sources import is_recording
+from edgecam.sources.video import VideoFile
+from edgecam.telemetry import Meter
+from edgecam.types import DecodeOptions, Result, Sink
+
+FRAMES = 30
+
+
+class Places:
+    """A sink that keeps the order; it fails at the result ``fails_at``."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self.sequences: list[int] = []
+        self._fails_at = fails_at
+
+    def publish(self, result: Result) -> None:
+        if len(self.sequences) == self._fails_at:
+            raise OSError("no room")
+        self.sequences.append(result.frame.sequence)
+
+    def counters(self) -> Mapping[str, int]:
+        return {}
+
+    def close(self) -> None:
+        return
+
+
+def models(threads: int) -> list[Model]:
+    inference = InferenceSettings(threads=threads, probe=False)
+    return load_models(
+        Settings(
+            model=(ModelSettings(path="posenet-int8", input_size="257x257"),),
+            source=SourceSettings(url=str(CLIP)),
+            inference=inference,
+        )
+    )
+
+
+def pipeline(loaded: list[Model], *sinks: Sink, frames: int | None = FRAMES) -> RecordedPipeline:
+    source = VideoFile(str(CLIP))
+    meter = Meter(10.0, time.monotonic())
+    return RecordedPipeline(source, loaded, sinks, meter, DecodeOptions, frames)
+
+
+def test_any_number_of_lanes_gives_the_same_bytes_in_order(tmp_path: Path) -> None:
+    found = []
+    for threads in (1, 2, 3):
+        path = tmp_path / f"{threads}.jsonl"
+        places, lines = Places(), JsonLinesSink(str(path), "camera", "boot")
+        loaded = models(threads)
+        assert loaded[0].lanes == threads
+        run = pipeline(loaded, lines, places)
+        run.start()
+        assert run.wait(60.0)
+        run.join(1.0)
+        lines.close()
+        assert places.sequences == list(range(FRAMES))
+        found.append(path.read_bytes())
+    assert len(found[0].splitlines()) == FRAMES
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_sink_that_fails_ends_the_run_with_its_error() -> None:
+    places = Places(fails_at=5)
+    run = pipeline(models(2), places)
+    run.start()
+    with pytest.raises(OSError, match="no room"):
+        run.wait(60.0)
+    run.join(5.0)
+    assert places.sequences == list(range(5))
+
+
+def test_stop_ends_every_worker_soon() -> None:
+    before = threading.active_count()
+    places = Places()
+    run = pipeline(models(2), places, frames=None)
+    run.start()
+    while not places.sequences:
+        time.sleep(0.01)
+    run.stop()
+    assert run.wait(0.0)
+    run.join(5.0)
+    assert threading.active_count() == before
+    assert places.sequences == list(range(len(places.sequences)))
+    assert not any(run.heartbeats.at_s)
+
+
+@pytest.mark.parametrize(
+    ("url", "realtime", "recording"),
+    [
+        ("clip.mp4", False, True),
+        ("12:30.mp4", False, True),
+        ("file:///clip.mp4", False, True),
+        ("clip.mp4", True, False),
+        ("0", False, False),
+        ("/dev/video0", False, False),
+        ("picamera:1", False, False),
+        ("rtsp://camera/stream", False, False),
+    ],
+)
+def test_what_will_be_a_recording_is_known_before_it_is_opened(
+    url: str, realtime: bool, recording: bool
+) -> None:
+    assert is_recording(SourceSettings(url=url, realtime=realtime)) is recording
