@@ -32,7 +32,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "interpreter decoders homeassistant telemetry snapshot health status governor",
         "model probe inspection sources sinks remote",
         "pipeline convert evaluate follow installation live recorded",
-        "report announce removal session service run replay reference watch watch_table doctor bench",
+        "report announce removal session service run replay reference watch watch_table doctor "
+        "bench",
         "cli commands __main__ probe_child",
     )
 )
