@@ -19,7 +19,7 @@ from edgecam.delegates import (
     delegated_nodes,
 )
 from edgecam.runtime import Runtime
-from edgecam.types import DelegateError, Image, ModelError, TensorInfo
+from edgecam.types import DelegateError, Image, ModelError, Tensor, TensorInfo
 
 if TYPE_CHECKING:
     from edgecam.preprocess import Fill
@@ -178,7 +178,13 @@ class Interpreter:
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{self.name}: invoke failed: {_reason(error)}") from None
 
-    def read(self, outputs: Sequence[int]) -> list[NDArray[np.float32]]:
-        """Copies of the outputs at these places in ``self.outputs``, dequantised to float32."""
+    def read(self, outputs: Sequence[int]) -> list[Tensor]:
+        """Copies of the outputs at these places in ``self.outputs``, in their own type."""
+        return [self._interpreter.get_tensor(self.outputs[place].index) for place in outputs]
+
+    def dequantised(
+        self, outputs: Sequence[int], tensors: Sequence[Tensor]
+    ) -> list[NDArray[np.float32]]:
+        """What ``read`` returned for the same ``outputs``, as float32."""
         infos = [self.outputs[place] for place in outputs]
-        return [dequantised(self._interpreter.get_tensor(info.index), info) for info in infos]
+        return [dequantised(tensor, info) for tensor, info in zip(tensors, infos, strict=True)]

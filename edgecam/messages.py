@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -156,8 +157,9 @@ def _class(found: Classification, model: str | UnsetType) -> ClassMessage:
     return ClassMessage(label=found.label, class_id=found.class_id, score=score, model=model)
 
 
-def _message(result: Result, name: str, **stamp: Any) -> bytes:
-    frame = result.frame
+@lru_cache(maxsize=1)
+def _found(result: Result) -> dict[str, Any]:
+    """What every message of a result has in common: several sinks take the same one in turn."""
     poses: list[PoseMessage] = []
     detections: list[DetectionMessage] = []
     classes: list[ClassMessage] = []
@@ -167,17 +169,24 @@ def _message(result: Result, name: str, **stamp: Any) -> bytes:
         poses += _poses(part.poses, shown)
         detections += _detections(part.detections, shown)
         classes += [_class(found, shown) for found in part.classes]
+    return {
+        "frame": FrameSize(result.frame.width_px, result.frame.height_px),
+        "model": "+".join(result.by_model),
+        "poses": tuple(poses),
+        "detections": tuple(detections),
+        "classes": tuple(classes) if classes else UNSET,
+    }
+
+
+def _message(result: Result, name: str, **stamp: Any) -> bytes:
+    frame = result.frame
     return _encode(
         ResultMessage(
             name=name,
             sequence=frame.sequence,
             media_time_s=UNSET if frame.media_time_s is None else round(frame.media_time_s, 3),
             file=UNSET if frame.file is None else frame.file,
-            frame=FrameSize(frame.width_px, frame.height_px),
-            model="+".join(result.by_model),
-            poses=tuple(poses),
-            detections=tuple(detections),
-            classes=tuple(classes) if classes else UNSET,
+            **_found(result),
             **stamp,
         )
     )

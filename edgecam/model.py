@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from edgecam.messages import PERSON
 from edgecam.preprocess import Stager, filler
 from edgecam.settings import InferenceSettings, ModelSettings
 from edgecam.tflite_cut import cut_custom_op
-from edgecam.tflite_file import POSENET_DECODER_OP, ModelFile, contents, custom_ops, read
+from edgecam.tflite_file import POSENET_DECODER_OP, ModelFile, custom_ops, read
 from edgecam.types import (
     Decoded,
     DecodeOptions,
@@ -29,6 +30,7 @@ from edgecam.types import (
     Frame,
     Image,
     ModelError,
+    Tensor,
     TensorInfo,
 )
 
@@ -128,11 +130,10 @@ class Model:
         path = bundled.resolve(settings.path)
         self.path = path
         self.name = path.stem
-        data = contents(path)
+        self.file = read(path)
         self.card = bundled.card_of(path)
         if self.card is not None:
-            bundled.verify(self.card, data)
-        self.file = read(data, str(path))
+            bundled.verify(self.card, self.file.data)
         self._runnable = runnable(self.file)
         self.threads = inference.threads or default_threads()
         self._settings = settings
@@ -223,19 +224,23 @@ class Model:
         """Fit ``frame`` into ``buffer`` at model size."""
         return Staged(buffer, self.stager.stage(frame, buffer))
 
-    def invoke(self, staged: Staged) -> list[NDArray[np.float32]]:
-        """Run the model; returns the decoder's tensors, float32, batch dimension kept."""
+    def invoke(self, staged: Staged) -> list[Tensor]:
+        """Run the model; returns the decoder's tensors, batch dimension kept, not dequantised."""
         self.interpreter.fill(staged.image, self.fill)
         self.interpreter.invoke()
         return self.interpreter.read(self.decoder.outputs)
 
+    def dequantised(self, tensors: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+        """What ``invoke`` returned, as the decoder takes it."""
+        return self.interpreter.dequantised(self.decoder.outputs, tensors)
+
     def decode(
         self,
-        tensors: list[NDArray[np.float32]],
+        tensors: Sequence[Tensor],
         staged: Staged,
         frame: Frame,
         options: DecodeOptions,
     ) -> Decoded:
         """What is in the frame, in source-frame pixels."""
-        found = self.decoder(tensors, options)
+        found = self.decoder(self.dequantised(tensors), options)
         return to_source(found, staged.fit, frame.width_px, frame.height_px)

@@ -1,6 +1,6 @@
 """What every run of frames through models into sinks has in common: its threads and its end.
 
-How the work is spread over threads differs: see ``live`` and ``recorded``.
+How the work is spread over threads differs: see ``staged`` and ``lanes``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgecam.model import Model, Staged
 from edgecam.telemetry import Meter
-from edgecam.types import Decoded, DecodeOptions, Frame, Image, Result, Sink, Source, StageTimes
+from edgecam.types import (
+    Decoded,
+    DecodeOptions,
+    Frame,
+    Image,
+    Result,
+    Sink,
+    Source,
+    StageTimes,
+    Tensor,
+)
 
 # How long a stage waits for its turn before it says again that it is alive.
 BEAT_S = 0.5
@@ -36,7 +43,7 @@ class Inferred:
     """A frame with every model's raw output tensors."""
 
     prepared: Prepared
-    tensors: list[list[NDArray[np.float32]]]
+    tensors: list[list[Tensor]]
     invoke_ms: list[float]
 
 

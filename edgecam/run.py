@@ -90,8 +90,9 @@ def _until_the_end(
         while not pipeline.wait(0.0 if window else TICK_S) and not stop.is_set():
             now_s = time.monotonic()
             session.tick(now_s)
-            text = caption(reporter, now_s)
-            if reporter.due(now_s):
+            due = reporter.due(now_s)
+            text = caption(reporter, now_s) if due or window or status.due(now_s) else ""
+            if due:
                 report = reporter.publish(now_s)
                 service.report(report, text)
                 if on_telemetry is not None:
@@ -116,8 +117,11 @@ class StatusLine:
         self._on = sys.stderr.isatty() and not (sys.stdout.isatty() and "-" in sys.argv)
         self._next_s = 0.0
 
+    def due(self, now_s: float) -> bool:
+        return self._on and now_s >= self._next_s
+
     def show(self, text: str, now_s: float) -> None:
-        if self._on and now_s >= self._next_s:
+        if self.due(now_s):
             self._next_s = now_s + self.INTERVAL_S
             width = _terminal_width()
             sys.stderr.write(f"\r\x1b[2K{text[: width - 1]}")

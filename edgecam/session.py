@@ -15,14 +15,14 @@ import msgspec
 from edgecam import board
 from edgecam.announce import announce
 from edgecam.governor import Governor
-from edgecam.live import LivePipeline
+from edgecam.lanes import LanesPipeline
 from edgecam.model import Model
-from edgecam.recorded import RecordedPipeline
 from edgecam.remote import Remote
 from edgecam.report import Reporter
 from edgecam.settings import Settings
 from edgecam.sinks import MADE_OF, OpenSink, open_sinks
 from edgecam.sources import is_recording, open_source
+from edgecam.staged import StagedPipeline
 from edgecam.telemetry import Meter
 from edgecam.types import EdgecamError, SettingsError, Sink
 
@@ -97,7 +97,8 @@ class Session:
         self.governor = Governor(settings.thermal)
         self._thermal_zones = Path(settings.thermal.directory)
         self.remote = Remote(settings, cast("CommandBroker | None", self.opened.get("mqtt")))
-        pipeline = LivePipeline if self.source.live else RecordedPipeline
+        several = not self.source.live and min(model.lanes for model in models) > 1
+        pipeline = LanesPipeline if several else StagedPipeline
         self.pipeline = pipeline(
             self.source,
             models,

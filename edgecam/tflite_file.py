@@ -90,7 +90,7 @@ def read(source: str | Path | bytes, name: str = "the model") -> ModelFile:
         data = source
     else:
         name = str(source)
-        data = contents(Path(source))
+        data = _load(Path(source))
     _check_identifier(data, name)
     try:
         model = _parse(data, name)
@@ -125,8 +125,7 @@ def custom_options(op: FileOp, name: str = "the model") -> Mapping[str, int | fl
     return {str(key): value for key, value in found.items() if isinstance(value, int | float)}
 
 
-def contents(path: Path) -> bytes:
-    """The bytes of a model file; raises ModelError where it cannot be read."""
+def _load(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:

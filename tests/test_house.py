@@ -31,7 +31,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "runtime delegates preprocess overlay",
         "interpreter decoders homeassistant telemetry snapshot health status governor",
         "model probe inspection sources sinks remote",
-        "pipeline convert evaluate follow installation live recorded",
+        "pipeline convert evaluate follow installation staged lanes",
         "report announce removal session service run replay reference watch watch_table doctor "
         "bench",
         "cli commands __main__ probe_child",

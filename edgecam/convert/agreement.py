@@ -114,7 +114,7 @@ def compare(reference: Model, candidate: Model, frames: Iterable[Frame]) -> Agre
 def _run(model: Model, frame: Frame, score: float) -> tuple[Decoded, Tensors, float]:
     staged = model.stage(frame, model.buffer())
     started_s = time.perf_counter()
-    tensors = model.invoke(staged)
+    tensors = model.dequantised(model.invoke(staged))
     invoke_ms = (time.perf_counter() - started_s) * 1e3
     # Positions stay in pixels of the model input, where one pixel is the same for every picture.
     options = DecodeOptions(score_threshold=score, max_poses=20, top_k=1)

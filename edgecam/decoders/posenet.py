@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from edgecam.types import (
     Decoder,
     ModelError,
     Normalization,
+    Pose,
     Tensor,
     TensorInfo,
 )
@@ -70,22 +72,32 @@ class PoseNet:
         if self.probabilities:
             inside = np.clip(heatmaps, np.float32(1e-7), np.float32(1.0 - 1e-7))
             heatmaps = np.log(inside / (1.0 - inside))
-        moves = displacements[0] if len(displacements) == 1 else np.concatenate(displacements, -1)
-        decode = (
-            posenet_coral.decode_poses
-            if self.rules == "coral"
-            else posenet_tfjs.decode_multiple_poses
-        )
+        decode = self._coral if self.rules == "coral" else self._tfjs
         poses = decode(
             heatmaps,
             offsets,
-            moves,
+            displacements,
             stride=self.stride,
             max_poses=options.max_poses,
             score_threshold=options.score_threshold,
             nms_radius_px=options.nms_radius_px,
         )
         return Decoded(poses=tuple(pose for pose in poses if pose.score >= options.min_pose_score))
+
+    @staticmethod
+    def _coral(
+        heatmaps: Tensor, offsets: Tensor, displacements: Sequence[Tensor], **limits: Any
+    ) -> tuple[Pose, ...]:
+        both = np.concatenate(displacements, -1) if len(displacements) == 2 else displacements[0]
+        return posenet_coral.decode_poses(heatmaps, offsets, both, **limits)
+
+    @staticmethod
+    def _tfjs(
+        heatmaps: Tensor, offsets: Tensor, displacements: Sequence[Tensor], **limits: Any
+    ) -> tuple[Pose, ...]:
+        # It reads so few of them that putting them together would cost more.
+        ways = (displacements[0], displacements[1]) if len(displacements) == 2 else displacements[0]
+        return posenet_tfjs.decode_multiple_poses(heatmaps, offsets, ways, **limits)
 
 
 def recognise(

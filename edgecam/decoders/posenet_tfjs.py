@@ -22,20 +22,25 @@ from edgecam.types import Pose
 
 Array = NDArray[Any]
 
+ONE_WAY = 2 * EDGE_COUNT  # y and x of every edge
+
 _PARTS = np.arange(COUNT)
 
 
 def decode_multiple_poses(
     heatmaps: Array,
     offsets: Array,
-    displacements: Array,
+    displacements: Array | tuple[Array, Array],
     *,
     stride: int,
     max_poses: int,
     score_threshold: float,
     nms_radius_px: float,
 ) -> tuple[Pose, ...]:
-    """Poses in the order of their root scores; weak ghost poses are returned as published."""
+    """Poses in the order of their root scores; weak ghost poses are returned as published.
+
+    ``displacements``: in one array, or forward and backward in one each of 32 channels.
+    """
     indices, scores = root_candidates(heatmaps, score_threshold)
     height, width, _ = heatmaps.shape
     walker = _TreeWalker(height, width, stride, offsets, displacements)
@@ -121,14 +126,26 @@ class _TreeWalker:
     """
 
     def __init__(
-        self, height: int, width: int, stride: int, offsets: Array, displacements: Array
+        self,
+        height: int,
+        width: int,
+        stride: int,
+        offsets: Array,
+        displacements: Array | tuple[Array, Array],
     ) -> None:
         self.height, self.width, self.stride = height, width, stride
         tables = _tables(height, width, get_ident())
         tables.fill(offsets, stride)
         self.places = tables.places
         self._places, self._nearest = tables.places.data, tables.nearest.data
-        self._displacements = np.ascontiguousarray(displacements).reshape(-1).data
+        # Forward and backward ones, and how many numbers a cell has in either.
+        if isinstance(displacements, tuple):
+            self._ways = tuple(np.ascontiguousarray(way).reshape(-1).data for way in displacements)
+            self._depth = ONE_WAY
+        else:
+            both = np.ascontiguousarray(displacements).reshape(-1).data
+            self._ways = (both, both[ONE_WAY:])
+            self._depth = 2 * ONE_WAY
 
     def roots(self, cells: Array, parts: Array) -> Array:
         """float64[2, N], the places that the offsets of ``parts`` at ``cells`` point to."""
@@ -142,14 +159,19 @@ class _TreeWalker:
 
         Returns float64[3, 17]: y and x of the places, and the cell that the score is read at.
         """
-        places, nearest, displacements = self._places, self._nearest, self._displacements
+        places, nearest, depth = self._places, self._nearest, self._depth
+        forward, backward = self._ways
         scale, width, grid = 1.0 / self.stride, self.width, self.height * self.width
         bottom, right, to_x = self.height - 1, width - 1, COUNT * grid
         ys, xs, cells = [0.0] * COUNT, [0.0] * COUNT, [0] * COUNT
         index = part * grid + cell
         ys[part], xs[part], cells[part] = places[index], places[index + to_x], nearest[index]
         for _, source, target, channel in STEPS[part]:
-            index = cells[source] * (4 * EDGE_COUNT) + channel
+            index = cells[source] * depth + channel
+            displacements = forward
+            if channel >= ONE_WAY:
+                index -= ONE_WAY
+                displacements = backward
             row = int(ys[source] + displacements[index] * scale)
             column = int(xs[source] + displacements[index + EDGE_COUNT] * scale)
             row = 0 if row < 0 else row if row < bottom else bottom

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from programs import CLIP
 
+from edgecam.lanes import LanesPipeline
 from edgecam.model import Model
-from edgecam.recorded import RecordedPipeline
+from edgecam.pipeline import Pipeline
 from edgecam.session import load_models
 from edgecam.settings import InferenceSettings, ModelSettings, Settings, SourceSettings
 from edgecam.sinks.jsonl import JsonLinesSink
 from edgecam.sources import is_recording
 from edgecam.sources.video import VideoFile
+from edgecam.staged import StagedPipeline
 from edgecam.telemetry import Meter
 from edgecam.types import DecodeOptions, Result, Sink
 
@@ -51,10 +53,11 @@ def models(threads: int) -> list[Model]:
     )
 
 
-def pipeline(loaded: list[Model], *sinks: Sink, frames: int | None = FRAMES) -> RecordedPipeline:
+def pipeline(loaded: list[Model], *sinks: Sink, frames: int | None = FRAMES) -> Pipeline:
     source = VideoFile(str(CLIP))
     meter = Meter(10.0, time.monotonic())
-    return RecordedPipeline(source, loaded, sinks, meter, DecodeOptions, frames)
+    run = LanesPipeline if loaded[0].lanes > 1 else StagedPipeline
+    return run(source, loaded, sinks, meter, DecodeOptions, frames)
 
 
 def test_any_number_of_lanes_gives_the_same_bytes_in_order(tmp_path: Path) -> None:

@@ -1,20 +1,17 @@
-"""A recording: workers that each carry a frame all the way, so that every core has work.
+"""A recording on several interpreters: workers that each carry a frame all the way.
 
 Handing a picture from thread to thread costs a wake-up and its place in the core's cache at every
-step. Here a worker reads the next frame, prepares, infers and decodes it by itself. Only reading,
-and publishing in order, are done by one worker at a time.
+step. Here a worker reads the next frame, prepares, infers and decodes it by itself, on an
+interpreter of its own. Only reading, and publishing in order, are done by one worker at a time.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from queue import Empty, SimpleQueue
 
-from edgecam.model import Model
 from edgecam.pipeline import BEAT_S, Pipeline
 from edgecam.slots import InOrder
 from edgecam.types import Frame, Result
@@ -24,18 +21,14 @@ from edgecam.types import Frame, Result
 FRAMES_OF_A_WORKER = 2
 
 
-class RecordedPipeline(Pipeline):
+class LanesPipeline(Pipeline):
     """Every frame, in order, nothing dropped: the same bytes on every run.
 
-    A model of several lanes is run as that many interpreters of one thread each: two frames at
-    once keep two cores busier than two threads on one frame do. A model of one lane is shared by
-    two workers, so that it need not wait while the other frame is read, decoded and published.
+    Two frames at once on one thread each keep two cores busier than two threads on one frame do.
     """
 
     def _stages(self) -> Mapping[str, Callable[[], None]]:
-        self._lanes: SimpleQueue[Sequence[Model]] = SimpleQueue()
-        count = min((model.lanes for model in self._models), default=1)
-        workers = max(count, min(2, len(os.sched_getaffinity(0))))
+        workers = min(model.lanes for model in self._models)
         self._reading = threading.Lock()
         self._room = threading.BoundedSemaphore(FRAMES_OF_A_WORKER * workers)
         self._in_order: InOrder[Result] = InOrder(self._publish_next)
@@ -44,7 +37,7 @@ class RecordedPipeline(Pipeline):
         self._left = workers
         self._frames: Iterator[Frame] | None = None
         return {
-            f"worker-{number}": partial(self._work, f"worker-{number}", number, number < count)
+            f"worker-{number}": partial(self._work, f"worker-{number}", twins=number > 0)
             for number in range(workers)
         }
 
@@ -52,19 +45,14 @@ class RecordedPipeline(Pipeline):
         """The workers look at ``_done`` wherever they wait."""
         self._done.set()
 
-    def _work(self, name: str, number: int, opens_a_lane: bool) -> None:
-        if opens_a_lane:
-            self._lanes.put([model.twin() if number else model for model in self._models])
-        buffers = [model.buffer() for model in self._models]
+    def _work(self, name: str, twins: bool) -> None:
+        models = [model.twin() if twins else model for model in self._models]
+        buffers = [model.buffer() for model in models]
         while (numbered := self._next(name)) is not None:
-            place, frame = numbered
+            number, frame = numbered
             prepared = self._prepare_one(frame, buffers)
-            lane = self._lane(name)
-            if lane is None:
-                break
-            inferred = self._infer_one(prepared, lane, name)
-            self._lanes.put(lane)
-            self._in_order.put(place, self._decode_one(inferred))
+            inferred = self._infer_one(prepared, models, name)
+            self._in_order.put(number, self._decode_one(inferred))
         self._leave()
 
     def _next(self, name: str) -> tuple[int, Frame] | None:
@@ -94,14 +82,6 @@ class RecordedPipeline(Pipeline):
                 return False
             self.heartbeats.beat(name)
         return not self._done.is_set()
-
-    def _lane(self, name: str) -> Sequence[Model] | None:
-        while not self._done.is_set():
-            try:
-                return self._lanes.get(timeout=BEAT_S)
-            except Empty:
-                self.heartbeats.beat(name)
-        return None
 
     def _publish_next(self, result: Result) -> None:
         if not self._done.is_set():

@@ -1,7 +1,8 @@
-"""A live source: four stages, capture, prepare, infer and publish, each with its thread.
+"""One interpreter: four stages, capture, prepare, infer and publish, each with its thread.
 
-Each takes from the slot before it and puts into the slot behind it. Before the interpreter the
-slots keep only the newest item, so that it waits for nothing but a frame and never sees an old one.
+Each takes from the slot before it and puts into the slot behind it, so that the interpreter waits
+for nothing but a frame. Before it a live source's slots keep only the newest item, so that it
+never sees an old one; a recording's keep every item, in order.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ Item = TypeVar("Item")
 BUFFER_SETS = 3
 
 
-class LivePipeline(Pipeline):
-    """The newest frame, as fast as the models can; those it overtakes are ``dropped``."""
+class StagedPipeline(Pipeline):
+    """A live source's newest frame as fast as the models can, or a recording's every frame."""
 
     def _stages(self) -> Mapping[str, Callable[[], None]]:
-        self._frames: Latest[Frame] = Latest()
-        self._prepared: Latest[Prepared] = Latest()
+        live = self._source.live
+        self._frames: Slot[Frame] = Latest() if live else Queue(2)
+        self._prepared: Slot[Prepared] = Latest() if live else Queue(1)
         self._inferred: Queue[Inferred] = Queue(2)
         self._buffers: SimpleQueue[list[Image]] = SimpleQueue()
         for _ in range(BUFFER_SETS):
@@ -41,7 +43,8 @@ class LivePipeline(Pipeline):
     @property
     def dropped(self) -> int:
         """Frames that a newer one overtook before they were inferred."""
-        return self._frames.dropped + self._prepared.dropped
+        slots = (self._frames, self._prepared)
+        return sum(slot.dropped for slot in slots if isinstance(slot, Latest))
 
     def _abort(self) -> None:
         for slot in (self._frames, self._prepared, self._inferred):
@@ -52,6 +55,9 @@ class LivePipeline(Pipeline):
             self._meter.captured(time.monotonic())
             self.heartbeats.beat("capture")
             self._frames.put(frame)
+            # A live source may be overtaken, so there the published ones are counted.
+            if not self._source.live and frame.sequence + 1 == self._max_frames:
+                break
         self._frames.finish()
 
     def _next(self, slot: Slot[Item], stage: str) -> Item:
@@ -62,7 +68,7 @@ class LivePipeline(Pipeline):
                 return item
 
     def _wait_while_paused(self) -> None:
-        while self._paused() and not self._done.wait(BEAT_S / 2):
+        while self._source.live and self._paused() and not self._done.wait(BEAT_S / 2):
             self.heartbeats.beat("prepare")
 
     def _prepare(self) -> None:
