@@ -156,13 +156,19 @@ def _of_label(label: str, topic: str) -> Iterator[Entity]:
     )
 
 
+def _of_json(expression: str, otherwise: str = "") -> str:
+    """A template of a JSON payload; an empty one, which clears the topic, is none."""
+    value = f"{{{{ {expression} }}}}"
+    return f"{{% if value_json is defined %}}{value}{{% else %}}{otherwise}{{% endif %}}"
+
+
 def _problem(telemetry: str) -> Entity:
     fields = {
         "device_class": "problem",
         "state_topic": telemetry,
-        "value_template": "{{ 'OFF' if value_json.source.state == 'online' else 'ON' }}",
+        "value_template": _of_json("'OFF' if value_json.source.state == 'online' else 'ON'"),
         "json_attributes_topic": telemetry,
-        "json_attributes_template": "{{ value_json.source | tojson }}",
+        "json_attributes_template": _of_json("value_json.source | tojson", "{}"),
     }
     return Entity("binary_sensor", "stream_problem", "Stream problem", {**DIAGNOSTIC, **fields})
 
@@ -180,7 +186,7 @@ def _measurements(telemetry: str) -> Iterator[Entity]:
             **common,
             **MEASUREMENT,
             **rate,
-            "value_template": "{{ value_json.fps.published }}",
+            "value_template": _of_json("value_json.fps.published"),
             "suggested_display_precision": 1,
         },
     )
@@ -188,7 +194,7 @@ def _measurements(telemetry: str) -> Iterator[Entity]:
         ("inference_time", "Inference time", "invoke_ms"),
         ("latency", "Capture to publish", "capture_to_publish_ms"),
     ):
-        template = f"{{{{ value_json.{key}.p50 if value_json.{key} else None }}}}"
+        template = _of_json(f"value_json.{key}.p50 if value_json.{key} else None")
         milliseconds = {"unit_of_measurement": "ms", "suggested_display_precision": 1}
         yield Entity(
             "sensor", object_id, name, {**duration, **milliseconds, "value_template": template}
@@ -196,10 +202,10 @@ def _measurements(telemetry: str) -> Iterator[Entity]:
     age = {
         "unit_of_measurement": "s",
         "suggested_display_precision": 1,
-        "value_template": "{{ value_json.source.last_frame_age_s }}",
+        "value_template": _of_json("value_json.source.last_frame_age_s"),
     }
     yield Entity("sensor", "last_frame_age", "Last frame age", {**duration, **age})
-    delegate = {"icon": "mdi:chip", "value_template": "{{ value_json.delegate }}"}
+    delegate = {"icon": "mdi:chip", "value_template": _of_json("value_json.delegate")}
     yield Entity("sensor", "delegate", "Delegate", {**common, **delegate})
 
 
@@ -209,7 +215,7 @@ def _temperature(telemetry: str) -> Entity:
         "unit_of_measurement": "°C",
         "suggested_display_precision": 0,
         "state_topic": telemetry,
-        "value_template": "{{ value_json.temperature_c }}",
+        "value_template": _of_json("value_json.temperature_c"),
     }
     return Entity("sensor", "temperature", "Temperature", {**DIAGNOSTIC, **MEASUREMENT, **fields})
 
@@ -219,8 +225,8 @@ def _throttled(telemetry: str) -> Entity:
     fields = {
         "device_class": "problem",
         "state_topic": telemetry,
-        "value_template": f"{{{{ 'ON' if {slower} else 'OFF' }}}}",
+        "value_template": _of_json(f"'ON' if {slower} else 'OFF'"),
         "json_attributes_topic": telemetry,
-        "json_attributes_template": "{{ (value_json.thermal or {}) | tojson }}",
+        "json_attributes_template": _of_json("(value_json.thermal or {}) | tojson", "{}"),
     }
     return Entity("binary_sensor", "throttling", "Throttling", {**DIAGNOSTIC, **fields})

@@ -54,8 +54,10 @@ def remove(settings: Settings, environment: Mapping[str, str] = os.environ) -> l
                 f"{settings.name} is running: expected it to be stopped before its entities are "
                 f"removed; run: systemctl disable --now edgecam@{settings.name}"
             )
-        _clear(connection, sorted(found), wake, errors)
-    return sorted(found)
+        # Entities first: without their states they would be a moment unknown.
+        order = sorted(found, key=lambda topic: (topic.startswith(topics.base), topic))
+        _clear(connection, order, wake, errors)
+    return order
 
 
 def _step(connection: Connection, wake: socket.socket, errors: list[BaseException]) -> None:

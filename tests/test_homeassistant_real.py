@@ -1,0 +1,138 @@
+"""What an unmodified Home Assistant makes of a running edgecam, through restarts of everybody."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from brokers import Mosquitto, wait_until
+from daemons import LOOPED, MODEL
+from hass import HomeAssistant, python
+from programs import edgecam, start
+
+pytestmark = pytest.mark.long
+
+PREFIX = "edgecam_front_"
+CAMERA = f"binary_sensor.{PREFIX}person_occupancy"
+BOARD = f"sensor.{PREFIX}fps"
+PICTURE = f"image.{PREFIX}snapshot"
+# Its own remark on every configuration directory that nobody has been asked about yet.
+ITS_OWN = ("homeassistant.components.http.ban",)
+
+
+@pytest.fixture
+def zones(tmp_path: Path) -> Path:
+    """A board's thermal zones, since not every machine that runs tests has them."""
+    folder = tmp_path / "thermal"
+    (folder / "thermal_zone0").mkdir(parents=True)
+    (folder / "thermal_zone0" / "temp").write_text("51500\n")
+    return folder
+
+
+class Instance:
+    """An edgecam that can be killed and started again."""
+
+    def __init__(self, broker: Mosquitto, zones: Path) -> None:
+        self.arguments = (*MODEL, "--name", "front", "--broker", broker.url)
+        self.variables = {
+            "EDGECAM_TELEMETRY_INTERVAL_S": "1",
+            "EDGECAM_THERMAL_DIRECTORY": str(zones),
+            "EDGECAM_SNAPSHOT_MODE": "skeleton",
+            "EDGECAM_SNAPSHOT_INTERVAL_S": "1",
+        }
+        self.start()
+
+    def start(self) -> None:
+        self.process: subprocess.Popen[str] = start(*self.arguments, *LOOPED, **self.variables)
+
+    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
+        self.process.send_signal(how)
+        self.process.communicate(timeout=20)
+
+
+@pytest.fixture
+def open_house(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Callable[[], HomeAssistant]]:
+    """Starts Home Assistant, on the same configuration directory each time."""
+    python()
+    opened: list[HomeAssistant] = []
+
+    def open_() -> HomeAssistant:
+        opened.append(HomeAssistant(tmp_path / "house", mosquitto.port))
+        return opened[-1]
+
+    yield open_
+    for house in opened:
+        house.close()
+
+
+@pytest.fixture
+def instance(mosquitto: Mosquitto, zones: Path) -> Iterator[Instance]:
+    running = Instance(mosquitto, zones)
+    yield running
+    running.kill()
+
+
+def is_whole(house: HomeAssistant) -> bool:
+    """Every entity is there and knows its state."""
+    states = {key: state for key, state in house.states().items() if PREFIX in key}
+    return len(states) >= 11 and not {"unknown", "unavailable"} & set(states.values())
+
+
+def problems(house: HomeAssistant) -> list[str]:
+    return [line for line in house.ask("said") if not line.startswith(ITS_OWN)]
+
+
+def test_home_assistant_shows_all_of_it_through_every_restart(
+    mosquitto: Mosquitto, instance: Instance, open_house: Callable[[], HomeAssistant]
+) -> None:
+    house = open_house()
+    assert wait_until(lambda: is_whole(house), 30), house.states()
+    entities = {e["unique_id"]: e for e in house.ask("entities")}
+    told = edgecam("discovery", *instance.arguments, **instance.variables).stdout.splitlines()
+    expected = [json.loads(line.split(" ", 1)[1]) for line in told]
+    # Every message gave an entity, under the name that it asked for, in the right drawer.
+    assert set(entities) == {payload["unique_id"] for payload in expected}
+    for payload in expected:
+        found = entities[payload["unique_id"]]
+        assert found["entity_id"] == payload["default_entity_id"]
+        assert found["category"] == payload.get("entity_category")
+    assert [device["name"] for device in house.ask("devices")] == ["Edgecam front"]
+    assert house.states()[f"sensor.{PREFIX}temperature"] == "51.5"
+    assert house.states()[f"binary_sensor.{PREFIX}throttling"] == "off"
+    picture = house.picture(PICTURE)
+    assert picture is not None
+    assert picture.startswith(b"\xff\xd8\xff")
+
+    # The daemon dies: all is unavailable at once; it returns with everything.
+    instance.kill()
+    assert wait_until(lambda: house.states()[CAMERA] == house.states()[BOARD] == "unavailable", 5)
+    instance.start()
+    assert wait_until(lambda: is_whole(house), 30), house.states()
+
+    # The broker restarts and has forgotten everything.
+    mosquitto.kill()
+    assert wait_until(lambda: house.states()[CAMERA] == "unavailable", 10)
+    mosquitto.start()
+    assert wait_until(lambda: is_whole(house), 40), house.states()
+    # That the broker was away Home Assistant may say; nothing else.
+    assert [line for line in problems(house) if "MQTT server" not in line] == []
+    house.stop()
+
+    # Home Assistant restarts: all is there as soon as it has started and asked.
+    house = open_house()
+    began_s = time.monotonic()
+    assert wait_until(lambda: is_whole(house), 15), house.states()
+    assert time.monotonic() - began_s < 10
+    assert problems(house) == []
+
+    # Taken off the broker it is gone from Home Assistant too.
+    instance.kill(signal.SIGTERM)
+    removed = edgecam("discovery", *instance.arguments, "--remove")
+    assert removed.returncode == 0, removed.stderr
+    assert wait_until(lambda: not house.ask("entities") and not house.ask("devices"))
+    assert problems(house) == []
