@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -64,6 +65,26 @@ def test_others_see_it_too_and_ctrl_c_ends_it_in_order() -> None:
         process.kill()
         process.wait()
     assert wait_until(lambda: not _listens(port)), "the broker is left behind"
+
+
+def test_a_killed_demo_leaves_nothing_running() -> None:
+    port = free_port()
+    process = subprocess.Popen([*DEMO, "--port", str(port)], stdout=subprocess.DEVNULL)
+    broker = f"mqtt://127.0.0.1:{port}".encode()
+
+    def publishers() -> int:
+        found = 0
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                found += broker in path.read_bytes().split(b"\0")
+        return found
+
+    try:
+        assert wait_until(lambda: publishers() == 1, timeout_s=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert wait_until(lambda: publishers() == 0, timeout_s=10), "edgecam is left behind"
 
 
 def _listens(port: int) -> bool:
