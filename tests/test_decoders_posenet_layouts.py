@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import flatbuffers
 import numpy as np
 import pytest
 from posenet_vectors import bundled, differences
 
-from edgecam import decoders
+from edgecam import decoders, tflite_file
+from edgecam.bundled import resolve
 from edgecam.decoders import posenet
 from edgecam.decoders.family import FamilyContext
 from edgecam.types import DecodeOptions, Decoder, ModelError, TensorInfo
@@ -74,10 +76,42 @@ def test_any_order_by_name(names: list[tuple[str, str]]) -> None:
         assert bound(list(order)) == ["heatmaps", "offsets", "fwd", "bwd"]
 
 
-def test_names_from_metadata_beat_those_of_the_graph() -> None:
-    names = [("bwd", "fwd"), ("fwd", "bwd"), ("heatmaps", "x"), ("offsets", "y")]
-    context = FamilyContext(metadata_output_names=("backward", "forward", "heatmap", "offset"))
-    assert bound(names, context) == ["heatmaps", "offsets", "fwd", "bwd"]
+def test_the_tensors_own_names_beat_the_signatures_and_those_the_metadatas() -> None:
+    told = [("bwd", "bwd"), ("fwd", "fwd"), ("heatmaps", "x"), ("offsets", "y")]
+    untold = [(what, f"t{place}") for place, (what, _) in enumerate(told)]
+    right, wrong = (
+        ("backward", "forward", "heatmap", "offset"),
+        ("forward", "backward", "heatmap", "offset"),
+    )
+    expected = ["heatmaps", "offsets", "fwd", "bwd"]
+    for names, signature, metadata in (
+        (told, wrong, wrong),
+        (untold, right, wrong),
+        (untold, (), right),
+        (untold, ("a", "b", "", ""), right),
+    ):
+        context = FamilyContext(signature_output_names=signature, metadata_output_names=metadata)
+        assert bound(names, context) == expected
+
+
+def test_a_bundled_model_with_its_outputs_in_any_order() -> None:
+    """Its metadata, which goes by place, is then out of step."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    path = resolve("posenet")
+    for nameless in (False, True):
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+        graph = model.subgraphs[0]
+        usual = list(graph.outputs)
+        if nameless:  # the signature still knows them
+            for tensor in graph.tensors:
+                tensor.name = b""
+        for order in list(permutations(range(4)))[1::6]:
+            graph.outputs = [usual[place] for place in order]
+            builder = flatbuffers.Builder(1 << 21)
+            builder.Finish(model.Pack(builder), b"TFL3")
+            file = tflite_file.read(bytes(builder.Output()), "reordered")
+            decoder = decoders.recognise(file.inputs, file.outputs, decoders.context_of(file))
+            assert [file.outputs[place].index for place in decoder.outputs] == usual, order
 
 
 @pytest.mark.parametrize(

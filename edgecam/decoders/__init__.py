@@ -74,7 +74,19 @@ def context_of(
         anchors=anchors.of(model),
         output_ops=tuple(_maker(model, tensor) for tensor in model.main.outputs),
         postprocess=_postprocess(model),
+        signature_output_names=_signature_names(model),
     )
+
+
+def _signature_names(model: ModelFile) -> tuple[str, ...]:
+    """What the first signature calls each output of the main graph, "" where it does not say."""
+    called = {
+        tensor: name
+        for signature in reversed(model.signatures)
+        if signature.subgraph == 0
+        for name, tensor in signature.outputs.items()
+    }
+    return tuple(called.get(tensor, "") for tensor in model.main.outputs)
 
 
 def _maker(model: ModelFile, tensor: int) -> str:

@@ -5,7 +5,7 @@ A family file exposes ``recognise(inputs, outputs, context) -> Decoder | None``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,8 @@ class FamilyContext:
     """What the model's file and the person say about decoding beyond the tensor table.
 
     ``labels``: one name per class, None where none is known. ``metadata_output_names``: the
-    names that TFLite metadata gives the outputs, in output order, empty without metadata.
+    names that TFLite metadata gives the outputs, in output order, empty without metadata;
+    ``signature_output_names`` those of its signature, "" where that does not know an output.
     ``decoder``: auto, tfjs or coral (PoseNet's rules). ``anchors``: float32[N, 4], (y centre,
     x centre, height, width) as fractions of the input, None where the model carries none.
     ``output_ops``: the op that computes each output, in output order, "" where the file does not
@@ -45,6 +46,7 @@ class FamilyContext:
     anchors: NDArray[Any] | None = None
     output_ops: tuple[str, ...] = ()
     postprocess: PostProcess | None = None
+    signature_output_names: tuple[str, ...] = ()
 
     def output_op(self, place: int) -> str:
         """Return the op that computes the output at ``place``, "" where it is unknown."""
@@ -54,6 +56,17 @@ class FamilyContext:
         """Return what metadata calls an output, else its name in the graph, in lower case."""
         names = self.metadata_output_names
         return (names[place] if place < len(names) and names[place] else info.name).lower()
+
+    def namings(self, outputs: Sequence[TensorInfo]) -> Iterator[list[str]]:
+        """Yield every set of names for the outputs, in lower case, the surest first.
+
+        The graph's names and the signature's belong to the tensors. Metadata goes by place, and
+        is out of step where somebody ordered the outputs anew.
+        """
+        yield [info.name.lower() for info in outputs]
+        for names in (self.signature_output_names, self.metadata_output_names):
+            if len(names) == len(outputs):
+                yield [name.lower() for name in names]
 
 
 def image_size(inputs: Sequence[TensorInfo]) -> tuple[int, int] | None:

@@ -113,7 +113,7 @@ def recognise(
     if size is None or len(heatmaps) != 1:
         return None
     grid = outputs[heatmaps[0]].shape[1:3]
-    names = [context.output_name(place, info) for place, info in enumerate(outputs)]
+    namings = list(context.namings(outputs))
     places = {
         depth: [
             place
@@ -122,8 +122,8 @@ def recognise(
         ]
         for depth in (_OFFSETS, _ONE_WAY, _BOTH_WAYS)
     }
-    offsets = _short_offsets(places[_OFFSETS], names)
-    moves, how = _displacements(places, names, heatmaps[0])
+    offsets = _short_offsets(places[_OFFSETS], namings)
+    moves, how = _displacements(places, namings, heatmaps[0])
     if offsets is None or not moves:
         return None
     if context.decoder not in ("auto", "tfjs", "coral"):
@@ -163,27 +163,28 @@ def _channels(info: TensorInfo) -> int | None:
     return info.shape[3] if len(info.shape) == 4 and info.shape[0] == 1 else None
 
 
-def _short_offsets(places: list[int], names: list[str]) -> int | None:
+def _short_offsets(places: list[int], namings: list[list[str]]) -> int | None:
     """Models for body parts have long offsets of the same shape."""
-    short = [place for place in places if "long" not in names[place]]
+    short = [place for place in places if not any("long" in names[place] for names in namings)]
     return short[0] if len(short) == 1 else None
 
 
 def _displacements(
-    places: dict[int, list[int]], names: list[str], heatmaps: int
+    places: dict[int, list[int]], namings: list[list[str]], heatmaps: int
 ) -> tuple[tuple[int, ...], str]:
     """Places of the displacements, forward before backward, and how they were told apart."""
     if len(places[_BOTH_WAYS]) == 1 and not places[_ONE_WAY]:
         return tuple(places[_BOTH_WAYS]), "both displacements in one tensor"
     if len(places[_ONE_WAY]) != 2 or places[_BOTH_WAYS]:
         return (), ""
-    ways = [_way(names[place]) for place in places[_ONE_WAY]]
     first, second = places[_ONE_WAY]
-    if ways in (["forward", "backward"], ["forward", ""], ["", "backward"]):
-        return (first, second), "forward and backward by name"
-    if ways in (["backward", "forward"], ["backward", ""], ["", "forward"]):
-        return (second, first), "forward and backward by name"
-    return _by_position(places[_ONE_WAY], names, heatmaps)
+    for names in namings:
+        ways = [_way(names[place]) for place in places[_ONE_WAY]]
+        if ways in (["forward", "backward"], ["forward", ""], ["", "backward"]):
+            return (first, second), "forward and backward by name"
+        if ways in (["backward", "forward"], ["backward", ""], ["", "forward"]):
+            return (second, first), "forward and backward by name"
+    return _by_position(places[_ONE_WAY], namings[0], heatmaps)
 
 
 def _way(name: str) -> str:
