@@ -21,6 +21,7 @@ def features(settings: Settings, models: Sequence[Model]) -> Features:
         has_temperature=board.temperature_c(Path(settings.thermal.directory)) is not None,
         has_throttling=board.throttled() is not None,
         has_snapshots=settings.snapshot.mode != "off",
+        commands=frozenset(settings.remote.allow),
     )
 
 

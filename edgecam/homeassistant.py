@@ -35,13 +35,17 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What this instance has to tell: labels that it counts, its models, the board's sensors."""
+    """What this instance has to tell: labels that it counts, its models, the board's sensors.
+
+    ``commands`` are the settings that may be changed over MQTT.
+    """
 
     labels: tuple[str, ...] = ()
     models: str = ""
     has_temperature: bool = False
     has_throttling: bool = False
     has_snapshots: bool = False
+    commands: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +130,33 @@ def entities(topics: Topics, features: Features) -> Iterator[Entity]:
     if features.has_snapshots:
         picture = {"image_topic": topics.snapshot, "content_type": "image/jpeg"}
         yield Entity("image", "snapshot", "Snapshot", picture)
+    yield from _commands(topics, features)
     yield _problem(topics.telemetry)
     yield from _measurements(topics.telemetry)
     if features.has_temperature:
         yield _temperature(topics.telemetry)
     if features.has_temperature or features.has_throttling:
         yield _throttled(topics.telemetry)
+
+
+def _commands(topics: Topics, features: Features) -> Iterator[Entity]:
+    """What a person may do from there, where the configuration allows it."""
+    config = {"entity_category": "config"}
+    if "pause" in features.commands:
+        fields = _settable(topics, "pause") | {"icon": "mdi:pause"}
+        yield Entity("switch", "pause", "Pause", {**config, **fields})
+    threshold = "decode.score_threshold"
+    if threshold in features.commands:
+        span = {"min": 0.0, "max": 1.0, "step": 0.01, "mode": "slider", "icon": "mdi:tune"}
+        fields = _settable(topics, threshold) | span
+        yield Entity("number", "score_threshold", "Score threshold", {**config, **fields})
+    if "snapshot" in features.commands and features.has_snapshots:
+        fields = {"command_topic": topics.set("snapshot"), "icon": "mdi:camera"}
+        yield Entity("button", "take_snapshot", "Take snapshot", {**config, **fields})
+
+
+def _settable(topics: Topics, setting: str) -> dict[str, Any]:
+    return {"command_topic": topics.set(setting), "state_topic": topics.state(setting)}
 
 
 def _of_label(label: str, topic: str) -> Iterator[Entity]:

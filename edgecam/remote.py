@@ -22,6 +22,7 @@ from edgecam.settings import Settings
 from edgecam.types import DecodeOptions, SettingsError
 
 PAUSE = "pause"
+SNAPSHOT = "snapshot"
 MAX_PAYLOAD_BYTES = 64
 
 log = logging.getLogger(__name__)
@@ -40,9 +41,18 @@ class CommandBroker(Protocol):
 
 
 class Remote:
-    """What may change while it runs, as it is now; without a broker it never changes."""
+    """What may change while it runs, as it is now; without a broker it never changes.
 
-    def __init__(self, settings: Settings, broker: CommandBroker | None) -> None:
+    ``take_snapshot`` asks for a picture, None where there are none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: CommandBroker | None,
+        take_snapshot: Callable[[], None] | None = None,
+    ) -> None:
+        self._take_snapshot = take_snapshot
         self._decode = settings.decode
         self._options = settings.decode.options()
         self._broker = broker
@@ -85,6 +95,8 @@ class Remote:
         name = topic.removeprefix(self._prefix)
         key = self._settings.get(name)
         try:
+            if key == SNAPSHOT and self._take_snapshot is None:
+                raise SettingsError("snapshot: expected snapshot.mode to be set, found off")
             if key is None:
                 raise SettingsError(f"{name[:64]!r} may not be set; remote.allow lists what may")
             value = self._value(key, payload)
@@ -103,6 +115,8 @@ class Remote:
             text = payload.decode("utf-8").strip()
         except UnicodeDecodeError:
             raise SettingsError(f"{key}: expected text, found {payload!r}") from None
+        if key == SNAPSHOT:
+            return text
         if key == PAUSE:
             # Home Assistant's switches say ON and OFF.
             words = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
@@ -112,6 +126,10 @@ class Remote:
         return parse(key, text, "MQTT")
 
     def _set(self, key: str, value: Any) -> None:
+        if key == SNAPSHOT:
+            if self._take_snapshot is not None:
+                self._take_snapshot()
+            return
         with self._lock:
             if key == PAUSE:
                 self.paused = value
@@ -124,6 +142,8 @@ class Remote:
 
     def _tell(self, key: str) -> None:
         assert self._broker is not None
+        if key == SNAPSHOT:
+            return
         if key == PAUSE:
             payload = b"ON" if self.paused else b"OFF"
         else:

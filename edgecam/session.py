@@ -96,7 +96,11 @@ class Session:
             self._open_snapshots(self.broker)
         self.governor = Governor(settings.thermal)
         self._thermal_zones = Path(settings.thermal.directory)
-        self.remote = Remote(settings, cast("CommandBroker | None", self.opened.get("mqtt")))
+        self.remote = Remote(
+            settings,
+            cast("CommandBroker | None", self.opened.get("mqtt")),
+            None if self.snapshots is None else self.snapshots.ask,
+        )
         several = not self.source.live and min(model.lanes for model in models) > 1
         pipeline = LanesPipeline if several else StagedPipeline
         self.pipeline = pipeline(

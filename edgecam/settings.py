@@ -201,6 +201,7 @@ class ThermalSettings(Section, frozen=True):
 # What may change while edgecam runs: neither a path nor a URL.
 RemoteSetting = Literal[
     "pause",
+    "snapshot",
     "decode.score_threshold",
     "decode.max_poses",
     "decode.nms_radius_px",
@@ -215,7 +216,8 @@ class RemoteSettings(Section, frozen=True):
     """Which settings the network may change, by ``set/<setting>``; none unless listed."""
 
     allow: Annotated[
-        tuple[RemoteSetting, ...], Meta(description="settings that MQTT commands may change")
+        tuple[RemoteSetting, ...],
+        Meta(description="what MQTT commands may change; snapshot: ask for a picture"),
     ] = ()
 
 

@@ -19,7 +19,8 @@ from edgecam.sinks.mqtt import MqttSink
 from edgecam.sinks.mqtt_connection import matches
 
 HOME = HomeAssistantSettings()
-FULL = Features(("person", "traffic_light"), "posenet", True, True, True)
+COMMANDS = frozenset({"pause", "decode.score_threshold", "snapshot"})
+FULL = Features(("person", "traffic_light"), "posenet", True, True, True, COMMANDS)
 
 # The keys that 2024.3 knows inside device and origin (mqtt/mixins.py, const.py of that release).
 DEVICE_KEYS = {
@@ -78,6 +79,17 @@ def test_a_board_without_sensors_gets_no_entities_for_them() -> None:
     found = "".join(payloads(features=Features(("person",))))
     assert "temperature" not in found
     assert "throttling" not in found
+
+
+def test_only_what_may_be_commanded_is_offered() -> None:
+    def offered(*commands: str, has_snapshots: bool = True) -> set[str]:
+        features = Features(has_snapshots=has_snapshots, commands=frozenset(commands))
+        found = [topic.split("/") for topic in payloads(features=features)]
+        return {parts[3] for parts in found if parts[1] in ("switch", "number", "button")}
+
+    assert offered() == set()
+    assert offered(*COMMANDS) == {"pause", "score_threshold", "take_snapshot"}
+    assert offered("snapshot", has_snapshots=False) == set()
 
 
 def test_many_labels_become_few_entities_unless_they_are_named() -> None:

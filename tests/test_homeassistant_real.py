@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from brokers import Mosquitto, wait_until
+from brokers import Mosquitto, Subscriber, wait_until
 from daemons import LOOPED, MODEL
 from hass import HomeAssistant, python
 from programs import edgecam, start
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.long
 PREFIX = "edgecam_front_"
 CAMERA = f"binary_sensor.{PREFIX}person_occupancy"
 BOARD = f"sensor.{PREFIX}fps"
+BUTTON = f"button.{PREFIX}take_snapshot"
 PICTURE = f"image.{PREFIX}snapshot"
 # Its own remark on every configuration directory that nobody has been asked about yet.
 ITS_OWN = ("homeassistant.components.http.ban",)
@@ -44,6 +45,7 @@ class Instance:
             "EDGECAM_THERMAL_DIRECTORY": str(zones),
             "EDGECAM_SNAPSHOT_MODE": "skeleton",
             "EDGECAM_SNAPSHOT_INTERVAL_S": "1",
+            "EDGECAM_REMOTE_ALLOW": "pause,decode.score_threshold,snapshot",
         }
         self.start()
 
@@ -80,7 +82,9 @@ def instance(mosquitto: Mosquitto, zones: Path) -> Iterator[Instance]:
 def is_whole(house: HomeAssistant) -> bool:
     """Every entity is there and knows its state."""
     states = {key: state for key, state in house.states().items() if PREFIX in key}
-    return len(states) >= 11 and not {"unknown", "unavailable"} & set(states.values())
+    # A button has no state but that of being there.
+    states.pop(BUTTON, None)
+    return len(states) >= 13 and not {"unknown", "unavailable"} & set(states.values())
 
 
 def problems(house: HomeAssistant) -> list[str]:
@@ -135,4 +139,36 @@ def test_home_assistant_shows_all_of_it_through_every_restart(
     removed = edgecam("discovery", *instance.arguments, "--remove")
     assert removed.returncode == 0, removed.stderr
     assert wait_until(lambda: not house.ask("entities") and not house.ask("devices"))
+    assert problems(house) == []
+
+
+def test_home_assistant_commands_it(
+    instance: Instance, open_house: Callable[[], HomeAssistant], subscriber: Subscriber
+) -> None:
+    del instance
+    house = open_house()
+    assert wait_until(lambda: is_whole(house), 30), house.states()
+    switch, number = f"switch.{PREFIX}pause", f"number.{PREFIX}score_threshold"
+    assert (house.states()[switch], house.states()[number]) == ("off", "0.5")
+
+    house.ask("call", service="switch.turn_on", entity_id=switch)
+    assert wait_until(lambda: house.states()[switch] == "on", 5)
+    time.sleep(0.5)
+    before = len(subscriber.of("edgecam/front/result"))
+    time.sleep(1.0)
+    assert len(subscriber.of("edgecam/front/result")) == before
+    house.ask("call", service="switch.turn_off", entity_id=switch)
+    assert wait_until(lambda: house.states()[switch] == "off", 5)
+
+    house.ask("call", service="number.set_value", entity_id=number, value=0.99)
+    assert wait_until(lambda: house.states()[number] == "0.99", 5)
+    # Nobody is as sure as that.
+    assert wait_until(lambda: house.states()[CAMERA] == "off", 10)
+
+    pictures = len(subscriber.of("edgecam/front/snapshot"))
+    time.sleep(1.5)
+    assert len(subscriber.of("edgecam/front/snapshot")) <= pictures + 1
+    pictures = len(subscriber.of("edgecam/front/snapshot"))
+    house.ask("call", service="button.press", entity_id=BUTTON)
+    subscriber.wait_for("edgecam/front/snapshot", pictures + 1)
     assert problems(house) == []
