@@ -37,7 +37,9 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 class Features:
     """What this instance has to tell: labels that it counts, its models, the board's sensors.
 
-    ``commands`` are the settings that may be changed over MQTT.
+    ``commands`` are the settings that may be changed over MQTT. ``zones`` maps a zone to the
+    labels that are counted in it. ``event_types`` and ``postures`` are empty where nothing
+    tells of them.
     """
 
     labels: tuple[str, ...] = ()
@@ -46,6 +48,9 @@ class Features:
     has_throttling: bool = False
     has_snapshots: bool = False
     commands: frozenset[str] = frozenset()
+    zones: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    event_types: tuple[str, ...] = ()
+    postures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,18 @@ def _device(name: str, features: Features) -> dict[str, Any]:
 def entities(topics: Topics, features: Features) -> Iterator[Entity]:
     """Every entity that such a camera has."""
     for label in features.labels:
-        yield from _of_label(label, topics.count(label))
+        yield from _occupancy(label, _shown(label), topics.count(label))
+    for zone, labels in features.zones.items():
+        for label in labels:
+            name = f"{_shown(zone)} {_shown(label).lower()}"
+            yield from _occupancy(f"zone_{zone}_{label}", name, topics.zone_count(zone, label))
+    if features.event_types:
+        event = {"event_types": features.event_types, "state_topic": topics.event}
+        yield Entity("event", "event", "Event", event)
+    if features.postures:
+        posture = {"device_class": "enum", "options": features.postures, "icon": "mdi:human"}
+        fields = {**posture, "state_topic": topics.posture}
+        yield Entity("sensor", "posture", "Posture", fields, needs_camera=True)
     if features.has_snapshots:
         picture = {"image_topic": topics.snapshot, "content_type": "image/jpeg"}
         yield Entity("image", "snapshot", "Snapshot", picture)
@@ -159,12 +175,16 @@ def _settable(topics: Topics, setting: str) -> dict[str, Any]:
     return {"command_topic": topics.set(setting), "state_topic": topics.state(setting)}
 
 
-def _of_label(label: str, topic: str) -> Iterator[Entity]:
-    shown = label.replace("_", " ").capitalize()
+def _shown(part: str) -> str:
+    return part.replace("_", " ").replace("-", " ").strip().capitalize() or part
+
+
+def _occupancy(object_id: str, name: str, topic: str) -> Iterator[Entity]:
+    """Whether there is any, and how many."""
     yield Entity(
         "binary_sensor",
-        f"{label}_occupancy",
-        f"{shown} occupancy",
+        f"{object_id}_occupancy",
+        f"{name} occupancy",
         {
             "device_class": "occupancy",
             "state_topic": topic,
@@ -174,8 +194,8 @@ def _of_label(label: str, topic: str) -> Iterator[Entity]:
     )
     yield Entity(
         "sensor",
-        f"{label}_count",
-        f"{shown} count",
+        f"{object_id}_count",
+        f"{name} count",
         {**MEASUREMENT, "state_topic": topic, "icon": "mdi:counter"},
         needs_camera=True,
     )

@@ -79,6 +79,15 @@ class Topics:
     def count(self, label: str) -> str:
         return f"{self.base}/count/{slug(label)}"
 
+    def zone_count(self, zone: str, label: str) -> str:
+        """Both may be asked for with ``+``."""
+        parts = (part if part == "+" else slug(part) for part in (zone, label))
+        return "/".join((self.base, "zone", *parts))
+
+    @property
+    def posture(self) -> str:
+        return f"{self.base}/posture"
+
     def state(self, setting: str) -> str:
         return f"{self.base}/state/{slug(setting)}"
 

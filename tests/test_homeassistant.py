@@ -20,7 +20,11 @@ from edgecam.sinks.mqtt_connection import matches
 
 HOME = HomeAssistantSettings()
 COMMANDS = frozenset({"pause", "decode.score_threshold", "snapshot"})
-FULL = Features(("person", "traffic_light"), "posenet", True, True, True, COMMANDS)
+ZONES = {"door": ("person",), "back-yard": ("person", "dog")}
+FULL = Features(
+    *(("person", "traffic_light"), "posenet", True, True, True, COMMANDS, ZONES),
+    *(("fall", "wave"), ("none", "standing")),
+)
 
 # The keys that 2024.3 knows inside device and origin (mqtt/mixins.py, const.py of that release).
 DEVICE_KEYS = {
@@ -79,6 +83,15 @@ def test_a_board_without_sensors_gets_no_entities_for_them() -> None:
     found = "".join(payloads(features=Features(("person",))))
     assert "temperature" not in found
     assert "throttling" not in found
+
+
+def test_zones_events_and_postures() -> None:
+    found = {str(payload["object_id"]): payload for payload in payloads().values()}
+    zone = found["edgecam_front_zone_back_yard_dog_count"]
+    assert zone["state_topic"] == "edgecam/front/zone/back-yard/dog"
+    assert zone["name"] == "Back yard dog count"
+    assert found["edgecam_front_event"]["event_types"] == ["fall", "wave"]
+    assert found["edgecam_front_posture"]["options"] == ["none", "standing"]
 
 
 def test_only_what_may_be_commanded_is_offered() -> None:
