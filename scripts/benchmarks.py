@@ -1,0 +1,250 @@
+"""Measures edgecam and its peers; writes benchmarks.csv and docs/benchmarks.svg.
+
+Run by scripts/bench. Every comparison takes turns within one run; the ratio is what is kept, for
+times alone say more about the machine and its other users.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmark_peers import posenet_python, tensorflow_js
+from benchmark_plot import plot
+
+from edgecam import bundled, runtime
+from edgecam.broker import EmbeddedBroker, free_port
+from edgecam.decoders import posenet_tfjs
+from edgecam.messages import result_payload
+from edgecam.model import Model
+from edgecam.opencv import cv2
+from edgecam.settings import InferenceSettings, ModelSettings
+from edgecam.types import Box, Decoded, DecodeOptions, Detection, Frame, Pose, Result
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "benchmarks.csv"
+FIELDS = ("what", "model", "input", "threads", "who", "value", "unit", "board", "versions")
+# Bundled models, at the sizes that the goals are set for.
+MODELS = (
+    ("posenet-int8", "353x481"),
+    ("posenet-int8", "257x257"),
+    ("ssdlite_mobilenet_v2_pedestrian_int8", None),
+)
+BARE_SCRIPT = """
+import sys, cv2
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(model_path=sys.argv[1], num_threads=int(sys.argv[2]))
+interpreter.allocate_tensors()
+interpreter.invoke()
+"""
+
+
+def median_ms(work: Callable[[], Any], number: int = 200) -> float:
+    times = []
+    for _ in range(number):
+        began_s = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - began_s) * 1e3)
+    return statistics.median(times)
+
+
+class Table:
+    """The rows so far, each with the board and versions that they hold for."""
+
+    def __init__(self) -> None:
+        found = runtime.find()
+        self._board = f"{_processor()}, {len(os.sched_getaffinity(0))} cores"
+        python = f"Python {platform.python_version()}"
+        self._versions = f"{found.name} {found.version}, {python}, NumPy {np.__version__}, "
+        self._versions += f"OpenCV {cv2.__version__}"
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, what: str, value: float, unit: str, who: str = "edgecam", **about: Any) -> None:
+        row = {"what": what, "who": who, "value": f"{value:.3f}", "unit": unit, **about}
+        row.update(board=self._board, versions=self._versions)
+        self.rows.append(row)
+        named = " ".join(str(part) for part in (about.get("model", ""), about.get("input") or ""))
+        threads = f" {about['threads']} threads" if "threads" in about else ""
+        print(f"{what}: {named}{threads} {who} {value:.3f} {unit}".replace("  ", " "), flush=True)
+
+    def write(self) -> None:
+        with TABLE.open("w", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+def _processor() -> str:
+    try:
+        board = Path("/proc/device-tree/model").read_text().strip("\0\n ")
+    except OSError:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        board = names[0] if names else platform.machine()
+    return board
+
+
+@contextmanager
+def broker() -> Iterator[str]:
+    """A real mosquitto where there is one, else edgecam's embedded broker."""
+    command = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
+    if command is None:
+        with EmbeddedBroker() as embedded:
+            yield embedded.url
+        return
+    port = free_port()
+    process = subprocess.Popen([command, "-p", str(port)], stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(0.5)
+        yield f"mqtt://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def whole_runs(table: Table, models: Sequence[tuple[str, str | None]], rounds: int) -> None:
+    """The pipeline and a plain loop, each against the bare interpreter."""
+    with broker() as url:
+        for model, size in models:
+            for threads in (1, 2):
+                sized = ["--input-size", size] if size else []
+                done = subprocess.run(
+                    [
+                        *(sys.executable, "-m", "edgecam", "bench", model, *sized, "--json"),
+                        *("--threads", str(threads), "--broker", url, "--rounds", str(rounds)),
+                    ],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    check=True,
+                    cwd=ROOT,
+                )
+                found = json.loads(done.stdout)
+                about = {key: found[key] for key in ("model", "input", "threads")}
+                table.add("efficiency", found["efficiency"], "of bare rate", **about)
+                table.add("bare invoke", found["bare_ms"], "ms", "bare loop", **about)
+                table.add("frame", found["frame_ms"], "ms", **about)
+                for key in ("bare_cpu_ms", "frame_cpu_ms"):
+                    table.add(key.removesuffix("_ms").replace("_", " "), found[key], "ms", **about)
+                table.add("peak memory", found["peak_rss_bytes"] / 1e6, "MB", **about)
+                ratio = sequential(model, size, threads, rounds)
+                table.add("efficiency", ratio, "of bare rate", "sequential loop", **about)
+
+
+def sequential(name: str, size: str | None, threads: int, rounds: int) -> float:
+    """Read, resize, invoke, decode and write a line, one after the other, as most scripts do."""
+    model = Model(ModelSettings(path=name, input_size=size), InferenceSettings(threads=threads))
+    buffer, options, ratios = model.buffer(), DecodeOptions(), []
+    for _ in range(rounds):
+        bare_ms = median_ms(model.interpreter.invoke, 40)
+        capture, times = cv2.VideoCapture(str(bundled.clip())), []
+        with tempfile.TemporaryFile("w") as lines:
+            while True:
+                began_s = time.perf_counter()
+                whole, image = capture.read()
+                if not whole:
+                    break
+                frame = Frame(image, len(times), 0.0, 0.0)
+                staged = model.stage(frame, buffer)
+                found = model.decode(model.invoke(staged), staged, frame, options)
+                people = [pose.xy.tolist() for pose in found.poses]
+                lines.write(json.dumps([people, [str(box) for box in found.detections]]) + "\n")
+                times.append((time.perf_counter() - began_s) * 1e3)
+        ratios.append(bare_ms / statistics.median(times))
+    return statistics.median(ratios)
+
+
+def start_up(table: Table, rounds: int) -> None:
+    """Until the first result is written, against a script that only loads and invokes."""
+    model = bundled.resolve("posenet-int8")
+    bare = [sys.executable, "-c", BARE_SCRIPT, str(model), "2"]
+    whole = [sys.executable, "-m", "edgecam", "--model", str(model), "--threads", "2"]
+    whole += ["--source", str(bundled.clip()), "--max-frames", "1", "--jsonl", os.devnull]
+    _process(whole)  # The model is tried in a child once, and remembered.
+    pairs = [(_process(whole), _process(bare)) for _ in range(rounds)]
+    seconds = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
+    memory = statistics.median(ours[1] / theirs[1] for ours, theirs in pairs)
+    about = {"model": model.stem, "threads": 2}
+    table.add("first result", seconds, "of a bare script's time", **about)
+    table.add("peak memory", memory, "of a bare script's", **about)
+
+
+def _process(command: list[str]) -> tuple[float, int]:
+    began_s = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command} failed")
+    return time.perf_counter() - began_s, usage.ru_maxrss
+
+
+def parts(table: Table) -> None:
+    """Decoding beside its peers, the message, and preparing a large picture."""
+    with np.load(ROOT / "tests" / "data" / "posenet" / "people_stride16.npz") as file:
+        keys = ("heatmaps", "offsets", "displacement_fwd", "displacement_bwd")
+        tensors = [file[key].astype(np.float32) for key in keys]
+    case = {"model": "posenet outputs", "input": "x".join(map(str, tensors[0].shape[:2]))}
+    limits = {"stride": 16, "max_poses": 5, "score_threshold": 0.5, "nms_radius_px": 20.0}
+
+    def decode() -> None:
+        posenet_tfjs.decode_multiple_poses(*tensors[:2], (tensors[2], tensors[3]), **limits)
+
+    table.add("decode", median_ms(decode), "ms", **case)
+    for who, measure in (("TensorFlow.js", tensorflow_js), ("posenet-python", posenet_python)):
+        found = measure(tensors, limits)
+        if found is not None:
+            table.add("decode", found, "ms", who, **case)
+    random = np.random.default_rng(0)
+    frame = Frame(random.integers(0, 256, (720, 1280, 3), np.uint8), 0, 0.0, 0.0)
+    poses = [Pose(0.9, random.uniform(0, 700, (17, 2)), random.uniform(0, 1, 17)) for _ in range(5)]
+    boxes = (Detection("person", 0, 0.9, Box(1.0, 2.0, 3.0, 4.0)),)
+
+    def encode() -> None:
+        result = Result(frame, {"posenet": Decoded(poses=tuple(poses), detections=boxes)})
+        result_payload(result, "camera", "boot", 0.0)
+
+    table.add("message of five people", median_ms(encode, 1000), "ms")
+    model = Model(ModelSettings(path="posenet-int8"), InferenceSettings(threads=1))
+    buffer = model.buffer()
+    staged = model.stage(frame, buffer)
+
+    def prepare() -> None:
+        model.stage(frame, buffer)
+        model.interpreter.fill(staged.image, model.fill)
+
+    shares = [median_ms(prepare, 20) / median_ms(model.interpreter.invoke, 20) for _ in range(15)]
+    about = {"model": model.name, "input": "1280x720 picture", "threads": 1}
+    table.add("preprocess", statistics.median(shares), "of invoke", **about)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", help="further .tflite files")
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
+    table = Table()
+    parts(table)
+    start_up(table, given.rounds)
+    whole_runs(table, [*MODELS, *((name, None) for name in given.models)], given.rounds)
+    table.write()
+    plot(table.rows, ROOT / "docs" / "benchmarks.svg")
+
+
+if __name__ == "__main__":
+    main()
