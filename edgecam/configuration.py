@@ -190,10 +190,22 @@ def _apply(data: dict[str, Any], layer: Mapping[str, Any], origins: Mapping[str,
             _assign(data, key, _single(key, value, infos, origins[key]))
 
 
-def _environment_layer(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    by_variable = {info.variable: info.key for info in describe()}
-    by_variable["EDGECAM_MODEL"] = "model.path"
-    layer, origins = {}, {}
+def _variables(flag_names: Mapping[str, str]) -> dict[str, str]:
+    """Variable -> setting: each has one of its own, and one called after its flag."""
+    by_flag = {
+        ENVIRONMENT_PREFIX + flag.lstrip("-").upper().replace("-", "_"): key
+        for key, flag in flag_names.items()
+    }
+    own = {info.variable: info.key for info in describe()}
+    return {**by_flag, "EDGECAM_MODEL": "model.path", **own}
+
+
+def _environment_layer(
+    environment: Mapping[str, str], flag_names: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    by_variable = _variables(flag_names)
+    layer: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for variable, value in sorted(environment.items()):
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable in RESERVED_VARIABLES:
             continue
@@ -202,6 +214,8 @@ def _environment_layer(environment: Mapping[str, str]) -> tuple[dict[str, str], 
             raise SettingsError(
                 f"unknown environment variable {variable}{nearest(variable, list(by_variable))}"
             )
+        if key in layer and layer[key] != value:
+            raise SettingsError(f"{origins[key]} and {variable} set {key} differently; drop one")
         layer[key], origins[key] = value, variable
     return layer, origins
 
@@ -222,13 +236,13 @@ def load(
     """
     data = read_toml(config) if config is not None else {}
     data = {key: _copied(value) for key, value in data.items()}
-    layer, origins = _environment_layer(environment)
+    names = flag_names or {}
+    layer, origins = _environment_layer(environment, names)
     # The list of models is settled first: model.KEY of any layer then reaches all of them.
     models = _models_of(flags) or _models_of(layer)
     if models is not None:
         data["model"] = models
     _apply(data, layer, origins)
-    names = flag_names or {}
     _apply(data, flags, {key: names.get(key, key) for key in flags})
     return _checked(data, "settings")
 

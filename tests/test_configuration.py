@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from edgecam.configuration import describe, load
+from edgecam.options import FLAG_NAMES
 from edgecam.types import SettingsError
 
 
@@ -73,6 +74,16 @@ def test_a_bad_file_is_refused_with_key_expectation_and_finding(
 def test_an_unknown_variable_names_the_nearest() -> None:
     with pytest.raises(SettingsError, match=r"EDGECAM_MQTT_URI.*EDGECAM_MQTT_URL"):
         load(None, {"EDGECAM_MQTT_URI": "mqtt://x"}, {})
+
+
+def test_a_variable_may_be_called_after_its_flag() -> None:
+    environment = {"EDGECAM_BROKER": "mqtt://h", "EDGECAM_SCORE_THRESHOLD": "0.3"}
+    settings = load(None, {**environment, "EDGECAM_SHOW": "true"}, {}, FLAG_NAMES)
+    assert settings.mqtt.url == "mqtt://h"
+    assert settings.decode.score_threshold == 0.3
+    assert settings.output.show
+    with pytest.raises(SettingsError, match=r"EDGECAM_BROKER and EDGECAM_MQTT_URL set mqtt.url"):
+        load(None, {**environment, "EDGECAM_MQTT_URL": "mqtt://other"}, {}, FLAG_NAMES)
 
 
 def test_a_bad_variable_and_a_bad_flag_are_named() -> None:

@@ -12,6 +12,7 @@ from edgecam import __version__
 from edgecam.configuration import load
 from edgecam.doctor import examine
 from edgecam.doctor.finding import Finding, fail
+from edgecam.options import FLAG_NAMES
 from edgecam.settings import Settings
 from edgecam.types import SettingsError
 
@@ -46,7 +47,7 @@ def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
     """
     findings: list[Finding] = []
     try:
-        settings = load(config, os.environ, {})
+        settings = load(config, os.environ, {}, FLAG_NAMES)
     except SettingsError as error:
         settings = Settings()
         findings.append(fail("settings", str(error), "mend the settings and run doctor again"))
