@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -124,6 +125,12 @@ def main() -> None:
         cli.main(prog_name="edgecam")
     except SystemExit as end:
         _leave(end.code)
+    except OSError as error:
+        # Click itself sees to a reader that has gone.
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.stderr.write(f"edgecam: error: {error.strerror}; make room where the output goes\n")
+        _leave(1)
 
 
 def _leave(code: str | int | None) -> NoReturn:

@@ -143,3 +143,19 @@ def test_a_wrong_command_is_a_usage_error() -> None:
     done = edgecam("repaly")
     assert done.returncode == 2
     assert "No such command" in done.stderr
+
+
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        for arguments in (("--help",), ("schema",)):
+            done = subprocess.run(
+                [sys.executable, "-m", "edgecam", *arguments],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment(),
+                check=False,
+            )
+            assert done.returncode == 1
+            assert done.stderr.startswith("edgecam: error: No space left"), done.stderr
+            assert done.stderr.count("\n") == 1
