@@ -81,6 +81,13 @@ class LazyGroup(click.Group):
 @click.option("--username", help="User at the broker.")
 @click.option("--password-file", help="File with the broker's password.")
 @click.option("--show", is_flag=True, help="Open a window with skeletons and boxes.")
+@click.option(
+    "--web",
+    metavar="[HOST:PORT]",
+    is_flag=False,
+    flag_value="127.0.0.1:8080",
+    help="Serve a live page for browsers; alone: 127.0.0.1:8080.",
+)
 @click.option("--jsonl", help="Write one JSON line per frame to this file; - is stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 @click.version_option(__version__, prog_name="edgecam")

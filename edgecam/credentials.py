@@ -67,32 +67,44 @@ def read_password(file: str | None, environment: Mapping[str, str] = os.environ)
             return None
     else:
         return None
+    return _read(path, "the broker's password", "mqtt.password_file")
+
+
+def read_token(file: str) -> Password:
+    """The live page's token in ``file``.
+
+    Raises:
+        SettingsError: the file is missing, unreadable, empty, or not one line of UTF-8.
+    """
+    return _read(Path(file).expanduser(), "the page's token", "web.token_file")
+
+
+def _read(path: Path, what: str, setting: str) -> Password:
     try:
         with path.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
             data = stream.read(MAX_PASSWORD_BYTES + 2)
     except OSError as error:
         raise SettingsError(
-            f"{path}: expected a file with the broker's password, found: {error.strerror}; "
-            "mend mqtt.password_file"
+            f"{path}: expected a file with {what}, found: {error.strerror}; mend {setting}"
         ) from None
-    return Password(_one_line(data, path), path, _exposure(path, mode))
+    return Password(_one_line(data, path, what), path, _exposure(path, mode, what))
 
 
-def _one_line(data: bytes, path: Path) -> str:
+def _one_line(data: bytes, path: Path, what: str) -> str:
     try:
         secret = data.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         secret = ""
     if not secret or "\n" in secret or "\0" in secret or len(data) > MAX_PASSWORD_BYTES:
         raise SettingsError(
-            f"{path}: expected one line of UTF-8 text (the broker's password), "
-            f"found {len(data)} bytes that are none; write the password alone into the file"
+            f"{path}: expected one line of UTF-8 text ({what}), "
+            f"found {len(data)} bytes that are none; write it alone into the file"
         )
     return secret
 
 
-def _exposure(path: Path, mode: int) -> str | None:
+def _exposure(path: Path, mode: int, what: str) -> str | None:
     if not mode & stat.S_IROTH:
         return None
-    return f"{path}: everybody on this machine can read the broker's password; run chmod 600 on it"
+    return f"{path}: everybody on this machine can read {what}; run chmod 600 on it"

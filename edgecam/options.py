@@ -27,6 +27,7 @@ FLAGS: dict[str, str] = {
     "password_file": "mqtt.password_file",
     "jsonl": "output.jsonl",
     "show": "output.show",
+    "web": "web.listen",
     "delegate": "inference.delegate",
     "delegate_required": "inference.delegate_required",
     "threads": "inference.threads",

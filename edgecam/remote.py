@@ -41,7 +41,7 @@ class CommandBroker(Protocol):
 
 
 class Remote:
-    """What may change while it runs, as it is now; without a broker it never changes.
+    """What may change while it runs, as it is now; by MQTT where there is a broker.
 
     ``take_snapshot`` asks for a picture, None where there are none.
     """
@@ -95,17 +95,28 @@ class Remote:
         name = topic.removeprefix(self._prefix)
         key = self._settings.get(name)
         try:
-            if key == SNAPSHOT and self._take_snapshot is None:
-                raise SettingsError("snapshot: expected snapshot.mode to be set, found off")
             if key is None:
                 raise SettingsError(f"{name[:64]!r} may not be set; remote.allow lists what may")
-            value = self._value(key, payload)
+            value = self._checked(key, payload)
         except SettingsError as error:
             self._counts["refused"] += 1
             self._faults.fault("refused", f"command refused: {error}")
             return
         self._counts["accepted"] += 1
-        self._set(key, value)
+        self._set(key, value, "over MQTT")
+
+    def change(self, key: str, text: str) -> None:
+        """Set what the live page may set; whether it may, the page knows.
+
+        Raises:
+            SettingsError: ``text`` is no value of the setting ``key``.
+        """
+        self._set(key, self._checked(key, text.encode()), "on the live page")
+
+    def _checked(self, key: str, payload: bytes) -> Any:
+        if key == SNAPSHOT and self._take_snapshot is None:
+            raise SettingsError("snapshot: expected snapshot.mode to be set, found off")
+        return self._value(key, payload)
 
     @staticmethod
     def _value(key: str, payload: bytes) -> Any:
@@ -125,7 +136,7 @@ class Remote:
             return words[text.lower()]
         return parse(key, text, "MQTT")
 
-    def _set(self, key: str, value: Any) -> None:
+    def _set(self, key: str, value: Any, how: str) -> None:
         if key == SNAPSHOT:
             if self._take_snapshot is not None:
                 self._take_snapshot()
@@ -137,12 +148,12 @@ class Remote:
                 leaf = key.removeprefix("decode.")
                 self._decode = msgspec.structs.replace(self._decode, **{leaf: value})
                 self._options = self._decode.options()
-        log.info("%s set to %s over MQTT", key, value)
-        self._tell(key)
+        log.info("%s set to %s %s", key, value, how)
+        if key in self._settings.values():
+            self._tell(key)
 
     def _tell(self, key: str) -> None:
-        assert self._broker is not None
-        if key == SNAPSHOT:
+        if self._broker is None or key == SNAPSHOT:
             return
         if key == PAUSE:
             payload = b"ON" if self.paused else b"OFF"

@@ -79,18 +79,19 @@ class Reporter:
 
     def publish(self, now_s: float) -> Telemetry:
         """Make a report and send it to the broker, where there is one."""
-        report = self._report(now_s)
+        self._sequence += 1
+        report = self.report(now_s)
         if self._broker is not None:
             # A frozen picture is a problem, but one that is delivered.
             self._broker.publish_source(report.source.state in ("online", "frozen"))
             self._broker.publish_telemetry(report)
         return report
 
-    def _report(self, now_s: float) -> Telemetry:
+    def report(self, now_s: float) -> Telemetry:
+        """How everything is now; its sequence is that of the last report sent."""
         state = board.read(self._thermal_zones)
         found = runtime.find()
         status = self._source.status()
-        self._sequence += 1
         meter = self.meter
         return Telemetry(
             name=self._settings.name,

@@ -29,6 +29,7 @@ from edgecam.types import EdgecamError, SettingsError, Sink
 if TYPE_CHECKING:
     from edgecam.remote import CommandBroker
     from edgecam.report import Broker
+    from edgecam.sinks.web import Page
     from edgecam.sinks.window import Window
     from edgecam.snapshot import Snapshots
     from edgecam.wire import Telemetry
@@ -91,6 +92,7 @@ class Session:
         self.snapshots: Snapshots | None = None
         self.broker = cast("Broker | None", self.opened.get("mqtt"))
         self.window = cast("Window | None", self.opened.get("window"))
+        self.page = cast("Page | None", self.opened.get("web"))
         if self.broker is not None:
             announce(self.broker, settings, models)
             self._open_snapshots(self.broker)
@@ -125,6 +127,8 @@ class Session:
             self.governor,
             self.remote,
         )
+        if self.page is not None:
+            self.page.attach(self.remote.change)
         self._describe()
 
     def _open_snapshots(self, broker: Broker) -> None:
@@ -156,11 +160,14 @@ class Session:
         log.info("source %s; camera name %s", self.source.description, self.settings.name)
 
     def tick(self, now_s: float) -> None:
-        """Call several times a second: looks after the board's temperature."""
+        """Call several times a second: looks after the board's temperature and the live page."""
         if self.governor.due(now_s):
             temperature_c = board.temperature_c(self._thermal_zones)
             rate_hz = self.meter.rates(now_s).inferred or 0.0
             self.governor.update(now_s, temperature_c, board.throttled(), rate_hz)
+        if self.page is not None and self.page.due(now_s):
+            threshold = self.remote.options().score_threshold
+            self.page.report(self.reporter.report(now_s), threshold)
 
     def halt(self) -> Telemetry:
         """Stop the pipeline and close the source; returns the last report."""

@@ -221,6 +221,30 @@ class RemoteSettings(Section, frozen=True):
     ] = ()
 
 
+class WebSettings(Section, frozen=True):
+    """The live page; nothing is served without ``listen``."""
+
+    listen: Annotated[
+        str | None, Meta(description="HOST:PORT of the live page, such as 127.0.0.1:8080")
+    ] = None
+    token_file: Annotated[
+        str | None,
+        Meta(description="file with the page's token; needed where other machines reach it"),
+    ] = None
+    hosts: Annotated[
+        tuple[str, ...], Meta(description="further names under which browsers reach the page")
+    ] = ()
+    pictures: Annotated[
+        bool, Meta(description="false: skeletons and boxes only, no picture is sent")
+    ] = True
+    width_px: Annotated[Pixels, Meta(description="larger pictures are made this wide")] = 640
+    quality: Annotated[int, Meta(ge=1, le=100, description="of the JPEG")] = 75
+    controls: Annotated[
+        tuple[Literal["pause", "decode.score_threshold", "snapshot"], ...],
+        Meta(description="what the page may change; nothing unless listed"),
+    ] = ()
+
+
 class Settings(Section, frozen=True):
     """All of it."""
 
@@ -237,3 +261,4 @@ class Settings(Section, frozen=True):
     telemetry: TelemetrySettings = TelemetrySettings()
     thermal: ThermalSettings = ThermalSettings()
     remote: RemoteSettings = RemoteSettings()
+    web: WebSettings = WebSettings()

@@ -29,7 +29,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "tflite_graph tflite_file tflite_metadata tflite_cut",
         "geometry wire messages labels anchors coco bundled",
         "runtime delegates preprocess overlay",
-        "interpreter decoders homeassistant telemetry snapshot health status governor",
+        "interpreter decoders homeassistant telemetry snapshot health status governor web",
         "model probe inspection sources sinks remote",
         "pipeline convert evaluate follow installation staged lanes",
         "report announce removal session service run replay reference watch watch_table doctor "
@@ -232,7 +232,17 @@ def test_no_fault_is_swallowed() -> None:
     assert not offences
 
 
-HEAVY = ("cv2", "rich", "asyncio", "paho", "iotcore", "unittest", "multiprocessing", "tensorflow")
+HEAVY = (
+    "cv2",
+    "rich",
+    "asyncio",
+    "aiohttp",
+    "paho",
+    "iotcore",
+    "unittest",
+    "multiprocessing",
+    "tensorflow",
+)
 
 
 def loaded_by(code: str) -> set[str]:

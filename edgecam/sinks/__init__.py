@@ -45,17 +45,27 @@ def _mqtt(settings: Settings, boot_id: str) -> OpenSink | None:
     return sink
 
 
+def _web(settings: Settings, boot_id: str) -> OpenSink | None:
+    if settings.web.listen is None:
+        return None
+    from edgecam.sinks.web import open_page
+
+    return open_page(settings.web, settings.name, boot_id)
+
+
 # Each returns None where the settings do not ask for it, and imports what it needs only then.
 OPENERS: Mapping[str, Callable[[Settings, str], OpenSink | None]] = {
     "jsonl": _jsonl,
     "mqtt": _mqtt,
     "window": _window,
+    "web": _web,
 }
 # What each is made of: while that is the same, a reload keeps the open one.
 MADE_OF: Mapping[str, Callable[[Settings], Any]] = {
     "jsonl": lambda settings: (settings.name, settings.output.jsonl),
     "mqtt": lambda settings: (settings.name, settings.mqtt, settings.homeassistant),
     "window": lambda settings: (settings.name, settings.output.show),
+    "web": lambda settings: (settings.name, settings.web),
 }
 
 

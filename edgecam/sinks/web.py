@@ -1,0 +1,171 @@
+"""The live page as a sink: results in, a server on a thread and a loop of its own.
+
+Publishing stores the newest result and no more. JSON and JPEG are made when somebody watches, on
+the server's threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from edgecam.credentials import read_token
+from edgecam.messages import result_line
+from edgecam.opencv import cv2
+from edgecam.settings import WebSettings
+from edgecam.snapshot import jpeg, shown_size
+from edgecam.types import Result, SettingsError, SinkError
+from edgecam.web.security import Address, Guard
+from edgecam.wire import Telemetry
+
+try:
+    import aiohttp  # noqa: F401 - said in one line here rather than deep in the room
+except ImportError:
+    raise SinkError(
+        "--web needs aiohttp, which is not installed; run: pip install 'edgecam[web]'"
+    ) from None
+
+from edgecam.web.server import Server
+from edgecam.web.stream import Hub, Moment
+
+REPORT_INTERVAL_S = 2.0
+CLOSE_S = 2.0
+BACKLOG = 64
+
+log = logging.getLogger(__name__)
+
+
+def _listen(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        raise SinkError(
+            f"--web: expected to listen on {address}, found: {error.strerror or error}; "
+            + ("give another port" if taken else "give an address of this machine")
+        ) from None
+
+
+def open_page(settings: WebSettings, name: str, boot_id: str) -> Page:
+    """
+    Raises:
+        SettingsError: the address or the token does not do.
+        SinkError: nothing can listen there.
+    """
+    assert settings.listen is not None
+    address = Address.parse(settings.listen)
+    token = None
+    if settings.token_file is not None:
+        password = read_token(settings.token_file)
+        token = password.secret
+        if password.warning is not None:
+            log.warning("%s", password.warning)
+    # Before anything listens: refused is refused.
+    Guard(address, settings.hosts, token)
+    listener = _listen(address)
+    bound = Address(address.host, listener.getsockname()[1])
+    page = Page(settings, name, boot_id, Guard(bound, settings.hosts, token), listener)
+    log.info("live page on http://%s/%s", bound, "" if token is None else " (asks for the token)")
+    return page
+
+
+class Page:
+    """Shows the newest result to browsers."""
+
+    def __init__(
+        self,
+        settings: WebSettings,
+        name: str,
+        boot_id: str,
+        guard: Guard,
+        listener: socket.socket,
+    ) -> None:
+        self._settings, self._name, self._boot_id = settings, name, boot_id
+        self._newest: Moment | None = None
+        self._change: Callable[[str, str], None] | None = None
+        self._next_s = 0.0
+        self._error: BaseException | None = None
+        hello: dict[str, object] = {"name": name, "controls": settings.controls}
+        self._hub = Hub(hello, self._jpeg if settings.pictures else None, lambda: self._newest)
+        self._server = Server(guard, self._hub, self._control)
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(
+            target=self._serve, args=(listener,), name="web", daemon=True
+        )
+        self._thread.start()
+
+    def attach(self, change: Callable[[str, str], None]) -> None:
+        """``change`` carries out the page's commands, or raises ``SettingsError``."""
+        self._change = change
+
+    def _serve(self, listener: socket.socket) -> None:
+        try:
+            asyncio.set_event_loop(self._loop)
+            self._loop.run_until_complete(self._server.run(listener, self._stop))
+        except BaseException as error:  # noqa: BLE001 - handed to the publishing thread
+            self._error = error
+        finally:
+            self._loop.close()
+
+    def publish(self, result: Result) -> None:
+        """
+        Raises:
+            Exception: whatever ended the server.
+        """
+        if self._error is not None:
+            raise self._error
+        published_s, name, boot_id = time.monotonic(), self._name, self._boot_id
+        self._newest = Moment(result, lambda: result_line(result, name, boot_id, published_s))
+        if self._hub.viewers:
+            self._loop.call_soon_threadsafe(self._hub.wake)
+
+    def due(self, now_s: float) -> bool:
+        """Whether the page wants a report: now and then, and at once after a command."""
+        if now_s < self._next_s:
+            return False
+        self._next_s = now_s + REPORT_INTERVAL_S
+        return True
+
+    def report(self, telemetry: Telemetry, score_threshold: float) -> None:
+        if self._error is None:
+            self._loop.call_soon_threadsafe(self._hub.report, telemetry, score_threshold)
+
+    def _control(self, control: str, value: str) -> None:
+        """Carry out a command of the page, on the server's thread."""
+        if control not in self._settings.controls or self._change is None:
+            raise SettingsError(f"{control[:64]!r} may not be set; web.controls lists what may")
+        self._change(control, value)
+        self._next_s = 0.0
+
+    def _jpeg(self, result: Result) -> bytes:
+        frame, settings = result.frame, self._settings
+        size = shown_size(frame.width_px, frame.height_px, settings.width_px)
+        image = frame.image
+        if size != (frame.width_px, frame.height_px):
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        return jpeg(image, settings.quality)
+
+    def restart(self, boot_id: str) -> None:
+        """Frame numbers begin again under this ``boot_id``."""
+        self._boot_id = boot_id
+
+    def counters(self) -> Mapping[str, int]:
+        return {
+            "web_viewers": self._hub.viewers,
+            "web_jpegs": self._hub.jpegs,
+            "web_skipped": self._hub.skipped,
+            "web_evicted": self._server.evicted,
+            "web_refused": self._server.refused,
+        }
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(CLOSE_S)

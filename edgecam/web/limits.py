@@ -1,0 +1,102 @@
+"""How many connections there may be, and how long one may take: against slow and stalled clients.
+
+aiohttp waits for a request's header without end; here every connection that is no viewer has a
+deadline, and one that never sent a whole request makes way for a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+MAX_CONNECTIONS = 64
+# From its opening, or from its last whole request, until a connection is cut.
+DEADLINE_S = 7.0
+SWEEP_S = 1.0
+# A viewer that reads nothing costs this much of the kernel's memory, not megabytes.
+SEND_BUFFER_BYTES = 65_536
+
+
+class Limited(asyncio.Protocol):
+    """Stands in front of aiohttp's own protocol and passes everything on."""
+
+    def __init__(self, inner: asyncio.Protocol, connections: Connections) -> None:
+        self._inner, self._connections = inner, connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(SEND_BUFFER_BYTES)
+        self._transport = transport
+        self._connections.opened(transport)
+        self._inner.connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.closed(self._transport)
+        self._inner.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+
+class Connections:
+    """All open connections; used on the server's loop alone."""
+
+    def __init__(self) -> None:
+        # Transport -> when it is cut; the longest silent first.
+        self._deadlines_s: dict[asyncio.Transport, float] = {}
+        self._viewers: set[asyncio.Transport] = set()
+        self.evicted = 0
+
+    def wrap(self, inner: Callable[[], asyncio.Protocol]) -> Callable[[], Limited]:
+        return lambda: Limited(inner(), self)
+
+    def opened(self, transport: asyncio.Transport) -> None:
+        while len(self._deadlines_s) + len(self._viewers) >= MAX_CONNECTIONS and self._deadlines_s:
+            self._evict(next(iter(self._deadlines_s)))
+        self._deadlines_s[transport] = time.monotonic() + DEADLINE_S
+
+    def asked(self, transport: asyncio.BaseTransport | None) -> None:
+        """A whole request came: the time begins anew."""
+        if isinstance(transport, asyncio.Transport) and transport in self._deadlines_s:
+            del self._deadlines_s[transport]
+            self._deadlines_s[transport] = time.monotonic() + DEADLINE_S
+
+    def is_viewer(self, transport: asyncio.BaseTransport | None) -> None:
+        """From now on the stream itself looks after this one."""
+        if isinstance(transport, asyncio.Transport) and transport in self._deadlines_s:
+            del self._deadlines_s[transport]
+            self._viewers.add(transport)
+
+    def closed(self, transport: asyncio.Transport) -> None:
+        self._deadlines_s.pop(transport, None)
+        self._viewers.discard(transport)
+
+    def _evict(self, transport: asyncio.Transport) -> None:
+        self.closed(transport)
+        self.evicted += 1
+        transport.abort()
+
+    def close(self) -> None:
+        """Cut everybody off."""
+        for transport in [*self._deadlines_s, *self._viewers]:
+            self.closed(transport)
+            transport.abort()
+
+    async def sweep(self) -> None:
+        """Cut whoever is late, for ever."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now_s = time.monotonic()
+            for transport, deadline_s in list(self._deadlines_s.items()):
+                if deadline_s < now_s:
+                    self._evict(transport)

@@ -1,0 +1,103 @@
+// Draws one result over its picture. The canvas has the picture's size, and where no picture is
+// sent at most MAX_WIDTH; results are in pixels of the source's frame.
+const MAX_WIDTH = 640;
+const MIN_SCORE = 0.3;
+export const KEYPOINT_COLOUR = "rgb(255, 212, 0)";
+
+// As in the window: neighbouring numbers get far-apart hues.
+function colour(number) {
+  return `hsl(${Math.round(((number * 0.61803398875) % 1) * 360)} 90% 62%)`;
+}
+
+export class Picture {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d");
+    this.bitmap = null;
+    this.result = null;
+    this.overlay = () => {};
+  }
+
+  resize(frame) {
+    const wanted = this.bitmap ? this.bitmap.width : Math.min(MAX_WIDTH, frame.width);
+    const height = Math.round((wanted * frame.height) / frame.width);
+    if (this.canvas.width !== wanted || this.canvas.height !== height) {
+      this.canvas.width = wanted;
+      this.canvas.height = height;
+    }
+    this.scale = wanted / frame.width;
+  }
+
+  setBitmap(bitmap) {
+    if (this.bitmap) this.bitmap.close();
+    this.bitmap = bitmap;
+  }
+
+  show(result, hello) {
+    this.result = result;
+    this.hello = hello;
+    this.redraw();
+  }
+
+  redraw() {
+    const { context, canvas, result } = this;
+    if (result) this.resize(result.frame);
+    if (this.bitmap) context.drawImage(this.bitmap, 0, 0, canvas.width, canvas.height);
+    else {
+      context.fillStyle = "#000";
+      context.fillRect(0, 0, canvas.width, canvas.height);
+    }
+    if (result) {
+      result.detections.forEach((found, index) => this.box(found, found.track ?? index, found.label));
+      result.poses.forEach((pose, index) => this.pose(pose, pose.track ?? index));
+      (result.classes ?? []).forEach((found, index) =>
+        this.text(`${found.label} ${found.score.toFixed(2)}`, 8, 20 + 18 * index));
+      canvas.dataset.sequence = result.sequence;
+    }
+    this.overlay(context, canvas);
+  }
+
+  text(words, x, y) {
+    const { context } = this;
+    context.font = "14px system-ui, sans-serif";
+    const left = Math.max(2, Math.min(x, this.canvas.width - context.measureText(words).width - 2));
+    const base = Math.max(16, y);
+    context.lineWidth = 3;
+    context.strokeStyle = "#000";
+    context.strokeText(words, left, base);
+    context.fillStyle = "#fff";
+    context.fillText(words, left, base);
+  }
+
+  box(found, number, label) {
+    const [x0, y0, x1, y1] = found.box.map((value) => value * this.scale);
+    this.context.lineWidth = 2;
+    this.context.strokeStyle = colour(number);
+    this.context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+    const track = found.track === undefined ? "" : ` #${found.track}`;
+    this.text(`${label}${track} ${found.score.toFixed(2)}`, x0, y0 - 4);
+  }
+
+  pose(pose, number) {
+    const { context, scale, hello } = this;
+    const points = hello.keypoints.map((name) => pose.keypoints[name]);
+    const sure = (index) => points[index].score >= MIN_SCORE;
+    context.lineWidth = 2;
+    context.strokeStyle = colour(number);
+    context.beginPath();
+    for (const [from, to] of hello.bones) {
+      if (!sure(from) || !sure(to)) continue;
+      context.moveTo(points[from].x * scale, points[from].y * scale);
+      context.lineTo(points[to].x * scale, points[to].y * scale);
+    }
+    context.stroke();
+    if (pose.track !== undefined) this.text(`#${pose.track}`, pose.box[0] * scale, pose.box[1] * scale - 4);
+    context.fillStyle = KEYPOINT_COLOUR;
+    points.forEach((point, index) => {
+      if (!sure(index)) return;
+      context.beginPath();
+      context.arc(point.x * scale, point.y * scale, 3, 0, 2 * Math.PI);
+      context.fill();
+    });
+  }
+}

@@ -1,0 +1,58 @@
+// A line over the last ten minutes; a gap where nothing is known.
+const SPAN_S = 600;
+
+export class Plot {
+  constructor(canvas, output, digits) {
+    Object.assign(this, { canvas, output, digits, points: [] });
+    new ResizeObserver(() => this.draw()).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+  }
+
+  reset(points) {
+    this.points = points;
+    this.draw();
+  }
+
+  add(time, value) {
+    this.points.push([time, value]);
+    while (this.points[0][0] < time - SPAN_S) this.points.shift();
+    this.draw();
+  }
+
+  draw() {
+    const { canvas, points } = this;
+    const ratio = window.devicePixelRatio || 1;
+    canvas.width = canvas.clientWidth * ratio;
+    canvas.height = canvas.clientHeight * ratio;
+    canvas.dataset.points = points.length;
+    const known = points.filter(([, value]) => value !== null);
+    const last = points.length ? points[points.length - 1][1] : null;
+    this.output.textContent = last === null ? "–" : last.toFixed(this.digits);
+    if (!known.length) return;
+    const context = canvas.getContext("2d");
+    const style = getComputedStyle(canvas);
+    const top = Math.max(...known.map(([, value]) => value)) * 1.1 || 1;
+    const end = points[points.length - 1][0];
+    const x = (time) => canvas.width * (1 - (end - time) / SPAN_S);
+    const y = (value) => canvas.height - 1 - (canvas.height - 2) * (value / top);
+    context.strokeStyle = style.getPropertyValue("--edge");
+    context.lineWidth = ratio;
+    context.strokeRect(0, 0, canvas.width, canvas.height);
+    context.strokeStyle = context.fillStyle = style.getPropertyValue("--line");
+    context.lineWidth = 2 * ratio;
+    context.beginPath();
+    let drawing = false;
+    for (const [time, value] of points) {
+      if (value === null) drawing = false;
+      else if (drawing) context.lineTo(x(time), y(value));
+      else {
+        context.moveTo(x(time), y(value));
+        drawing = true;
+      }
+    }
+    context.stroke();
+    context.font = `${11 * ratio}px system-ui, sans-serif`;
+    context.fillStyle = style.getPropertyValue("--soft");
+    context.fillText(top.toPrecision(2), 4 * ratio, 13 * ratio);
+  }
+}

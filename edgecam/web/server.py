@@ -1,0 +1,174 @@
+"""The live page's routes, each behind the same guard, and the files that it consists of.
+
+Nothing of a request names a file: the pages are read once, at start, into a fixed table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+from edgecam.types import EdgecamError
+from edgecam.web.limits import Connections
+from edgecam.web.security import CONTROL_HEADER, COOKIE, HEADERS, Guard
+from edgecam.web.stream import HEARTBEAT_S, MAX_MESSAGE_BYTES, MAX_VIEWERS, Hub
+
+MAX_BODY_BYTES = 1024
+# After a wrong token, so that guessing takes for ever.
+REFUSAL_S = 1.0
+COOKIE_S = 30 * 86400
+
+_PAGE = Path(__file__).parent / "page"
+_FILES: Mapping[str, tuple[str, str]] = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/picture.js": ("picture.js", "text/javascript"),
+    "/plots.js": ("plots.js", "text/javascript"),
+    "/zones.js": ("zones.js", "text/javascript"),
+}
+_OPEN = frozenset({"/healthz"})
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the page asks for."""
+
+    control: str
+    value: str = ""
+
+
+class Server:
+    """Serves ``hub`` on an open socket; ``control`` carries out a command or raises."""
+
+    def __init__(self, guard: Guard, hub: Hub, control: Callable[[str, str], None]) -> None:
+        self._guard, self._hub, self._control = guard, hub, control
+        self._connections = Connections()
+        self._login = (_PAGE / "login.html").read_bytes()
+        self._files = {
+            route: ((_PAGE / name).read_bytes(), kind) for route, (name, kind) in _FILES.items()
+        }
+        self.refused = 0
+
+    @property
+    def evicted(self) -> int:
+        return self._connections.evicted + self._hub.evicted
+
+    def application(self) -> web.Application:
+        app = web.Application(middlewares=[self._checked], client_max_size=MAX_BODY_BYTES)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/stream", self._stream)
+        app.router.add_post("/control", self._command)
+        app.router.add_post("/login", self._log_in)
+        for route in self._files:
+            app.router.add_get(route, self._file)
+        return app
+
+    async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
+        """Serve until ``stop`` is set."""
+        runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)
+        await runner.setup()
+        assert runner.server is not None
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(self._connections.wrap(runner.server), sock=listener)
+        sweeping = asyncio.create_task(self._connections.sweep())
+        try:
+            await stop.wait()
+        finally:
+            sweeping.cancel()
+            server.close()
+            self._hub.close()
+            self._connections.close()
+            await runner.cleanup()
+
+    @web.middleware
+    async def _checked(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._connections.asked(request.transport)
+        try:
+            response = await self._refusal(request) or await handler(request)
+        except web.HTTPException as error:
+            response = web.Response(status=error.status, text=f"{error.reason}\n")
+        if not response.prepared:
+            response.headers.update(HEADERS)
+        return response
+
+    async def _refusal(self, request: web.Request) -> web.Response | None:
+        """Why this request goes no further, for every route alike; None if it may."""
+        transport = request.transport
+        local = transport.get_extra_info("sockname") if transport is not None else None
+        host = request.headers.get("Host")
+        if host is None or not self._guard.knows_host(host, local[0] if local else ""):
+            return self._refuse(421, "this is not the host that you asked for; see web.hosts")
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._guard.is_own_origin(origin, host):
+            return self._refuse(403, "not from another site")
+        changes = request.method not in ("GET", "HEAD") or request.path == "/stream"
+        if changes and origin is None:
+            return self._refuse(403, "Origin is missing")
+        if request.path in _OPEN or (request.path == "/login" and request.method == "POST"):
+            return None
+        cookie = request.cookies.get(COOKIE)
+        if not self._guard.may_enter(request.headers.get("Authorization"), cookie):
+            if request.path == "/" and request.method == "GET":
+                self.refused += 1
+                return web.Response(status=401, body=self._login, content_type="text/html")
+            return self._refuse(401, "the token is missing or wrong")
+        return None
+
+    def _refuse(self, status: int, why: str) -> web.Response:
+        self.refused += 1
+        return web.Response(status=status, text=f"{why}\n")
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(text="ok\n")
+
+    async def _file(self, request: web.Request) -> web.Response:
+        body, kind = self._files[request.path]
+        return web.Response(body=body, content_type=kind, charset="utf-8")
+
+    async def _log_in(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        token = form.get("token")
+        session = self._guard.session
+        if session is None or not isinstance(token, str) or not self._guard.is_token(token.strip()):
+            await asyncio.sleep(REFUSAL_S)
+            return self._refuse(401, "the token is missing or wrong")
+        response = web.Response(status=303, headers={"Location": "/"})
+        response.set_cookie(COOKIE, session, max_age=COOKIE_S, httponly=True, samesite="Strict")
+        return response
+
+    async def _command(self, request: web.Request) -> web.Response:
+        if request.headers.get(CONTROL_HEADER) != "1":
+            return self._refuse(403, f"{CONTROL_HEADER} is missing")
+        try:
+            command = msgspec.json.decode(await request.read(), type=Command)
+            self._control(command.control, command.value)
+        except (msgspec.DecodeError, EdgecamError) as error:
+            return self._refuse(400, str(error))
+        return web.Response(status=204)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        if self._hub.viewers >= MAX_VIEWERS:
+            return self._refuse(503, f"{MAX_VIEWERS} viewers are here already")
+        stream = web.WebSocketResponse(
+            heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False, timeout=1.0
+        )
+        # Refused here if it is no WebSocket's handshake.
+        stream.headers.update(HEADERS)
+        await stream.prepare(request)
+        transport = request.transport
+        self._connections.is_viewer(transport)
+        try:
+            await self._hub.serve(stream)
+        finally:
+            # Not a goodbye that a stalled viewer would never read.
+            if transport is not None:
+                transport.abort()
+        return stream
