@@ -119,7 +119,7 @@ def cli(ctx: click.Context, /, config: Path | None, verbose: bool, **_: Any) -> 
     from edgecam.service import Service, Stop
 
     stop = Stop()
-    service = Service(stop, read if config is not None else None, Notifier())
+    service = Service(stop, read if config is not None else None, Notifier(), settings.watchdog_s)
     with service.signals():
         run(settings, stop, service=service)
 

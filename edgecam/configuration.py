@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from edgecam.credentials import redact
 from edgecam.settings import ModelSettings, Section, Settings
 from edgecam.types import SettingsError
 
@@ -87,7 +88,7 @@ def _found(data: Any, path: list[str]) -> str:
             data = data[int(part)]
         else:
             return ""
-    return f", found {data!r}"
+    return f", found {redact(repr(data))}"
 
 
 def _refusal(error: msgspec.ValidationError, data: Mapping[str, Any], origin: str) -> SettingsError:
@@ -152,7 +153,7 @@ def _single(key: str, value: Any, infos: Mapping[str, SettingInfo], origin: str)
         return msgspec.to_builtins(msgspec.convert(value, infos[key].type, strict=False))
     except msgspec.ValidationError as error:
         message = _plain(str(error).partition(" - at `$")[0])
-        raise SettingsError(f"{origin}: {key}: {message}, found {value!r}") from None
+        raise SettingsError(f"{origin}: {key}: {message}, found {redact(repr(value))}") from None
 
 
 def parse(key: str, text: str, origin: str) -> Any:

@@ -24,7 +24,7 @@ _USERINFO = re.compile(
     r"(?i)\b([a-z][a-z0-9+.-]*://)(?:[^/?#\s]*@|[^/?#\s:]*:(?!\d+(?:[/?#\s'\",;)]|$))[^\s]*@)"
 )
 _PARAMETER = re.compile(
-    r"(?i)([?&;](?:pass(?:word|wd)?|pwd|token|api_?key|auth|secret|user(?:name)?|usr)=)[^&;#\s'\"]*"
+    r"(?i)([?&;][^=&;\s]*(?:pass|pwd|token|key|secret|auth|usr|user|login)[^=&;\s]*=)[^&;#\s'\"]*"
 )
 
 

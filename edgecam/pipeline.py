@@ -135,7 +135,7 @@ class Pipeline(ABC):
     def join(self, timeout_s: float) -> None:
         """Give the threads this long in all to return after ``stop`` or the end."""
         deadline_s = time.monotonic() + timeout_s
-        for thread in self._threads:
+        for thread in filter(threading.Thread.is_alive, self._threads):
             thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def _guard(self, name: str, stage: Callable[[], None]) -> None:

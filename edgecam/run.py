@@ -47,6 +47,7 @@ def run(
         settings = msgspec.structs.replace(settings, mqtt=MqttSettings())
     service = service or Service()
     session = Session(settings, load_models(settings), stop, extra_sinks)
+    service.opened()
     try:
         if session.broker is not None and not session.source.live:
             _wait_for(session.broker, stop)

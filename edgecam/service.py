@@ -87,9 +87,13 @@ def leave(code: int) -> NoReturn:
 class Watchdog:
     """Pings the supervisor while the stages live, and says which one does not."""
 
-    def __init__(self, notifier: Notifier) -> None:
+    def __init__(self, notifier: Notifier, own_s: float | None) -> None:
+        """``own_s``: where the supervisor has no watchdog, end the process this long after."""
         self._notifier = notifier
-        period_s = notifier.watchdog_s or DEFAULT_WATCHDOG_S
+        period_s = notifier.watchdog_s or own_s or DEFAULT_WATCHDOG_S
+        self._ends_itself = own_s is not None and notifier.watchdog_s is None
+        self._bite_s = period_s * (1.0 - STUCK_SHARE)
+        self._stuck_since_s = 0.0
         self._stuck_after_s = period_s * STUCK_SHARE
         self._ping_every_s = period_s * PING_SHARE
         self._next_s = 0.0
@@ -100,7 +104,11 @@ class Watchdog:
         stuck = heartbeats.older_than(now_s - self._stuck_after_s)
         if stuck != self.stuck:
             self._tell(stuck)
+            self._stuck_since_s = now_s
         self.stuck = stuck
+        if stuck and self._ends_itself and now_s - self._stuck_since_s > self._bite_s:
+            log.error("giving up, so that whoever started this starts it again")
+            leave(1)
         if not stuck and now_s >= self._next_s:
             self._next_s = now_s + self._ping_every_s
             self._notifier.send("WATCHDOG=1")
@@ -140,12 +148,13 @@ class Service:
         stop: Stop | None = None,
         load: Callable[[], Settings] | None = None,
         notifier: Notifier | None = None,
+        watchdog_s: float | None = None,
     ) -> None:
         self._notifier = notifier or Notifier({})
         self._serves = notifier is not None
         self._stop, self._load = stop or Stop(), load
         self._stop.starting = True
-        self._watchdog = Watchdog(self._notifier)
+        self._watchdog = Watchdog(self._notifier, watchdog_s)
         self._asked = False
         self._name, self._late_s = "", 0.0
         self._reload: Reload | None = None
@@ -169,9 +178,12 @@ class Service:
         del number, frame
         self._asked = True
 
+    def opened(self) -> None:
+        """From here on a signal ends what is open in order."""
+        self._stop.starting = False
+
     def ready(self, settings: Settings) -> None:
         """The pipeline runs with these settings."""
-        self._stop.starting = False
         if self._serves and self._name != settings.name:
             self._unserve()
             self._name = settings.name

@@ -249,6 +249,10 @@ class Settings(Section, frozen=True):
     """All of it."""
 
     name: Annotated[Slug, Meta(description="camera name in topics, [a-z0-9_-]{1,64}")] = "camera"
+    watchdog_s: Annotated[
+        Seconds | None,
+        Meta(description="end when a stage is stuck this long; for supervisors without systemd's"),
+    ] = None
     max_frames: Annotated[Count | None, Meta(description="stop after this many frames")] = None
     model: tuple[ModelSettings, ...] = ()
     source: SourceSettings = SourceSettings()

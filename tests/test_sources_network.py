@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecam.credentials import redact
 from edgecam.settings import SourceSettings
 from edgecam.sources import open_source
 from edgecam.sources.multipart import MultipartReader
-from edgecam.sources.url import parse, redact
+from edgecam.sources.url import parse
 from edgecam.types import SourceError
 from tests.servers import Server
 from tests.servers.mjpeg import jpeg

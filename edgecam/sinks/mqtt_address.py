@@ -50,8 +50,9 @@ def parse_url(url: str) -> BrokerAddress:
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
-    except ValueError as error:
-        raise SettingsError(f"mqtt.url: {EXPECTED}, found {shown!r} ({error})") from None
+    except ValueError:
+        # Its own words may be a part of a password.
+        raise SettingsError(f"mqtt.url: {EXPECTED}, found {shown!r}") from None
     if parts.username is not None or parts.password is not None:
         raise SettingsError(
             f"mqtt.url: expected no user or password in the URL (logs and the process list would "

@@ -6,19 +6,11 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from edgecam.credentials import redact
 from edgecam.types import SourceError
 
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _USER = re.compile(r"(?<=://)[^/?#\s]*@")
-_SECRET = re.compile(
-    r"([?&;][^=&;\s]*(?:pass|pwd|token|key|secret|auth|usr|user|login)[^=&;\s]*=)[^&;\s#]*",
-    re.IGNORECASE,
-)
-
-
-def redact(text: str) -> str:
-    """``text`` with the user, password and secret-looking query values of its URLs hidden."""
-    return _SECRET.sub(r"\1***", _USER.sub("***@", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +40,11 @@ def parse(url: str) -> StreamUrl:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise SourceError(f"{redact(url)}: not a URL ({redact(str(error))})") from None
+    except ValueError:
+        # Its own words may be a part of the password.
+        raise SourceError(
+            f"{redact(url)}: not a URL; in a password write / as %2F, @ as %40 and : as %3A"
+        ) from None
     scheme = parts.scheme.lower()
     if not host or any(character.isspace() or ord(character) < 32 for character in url):
         raise SourceError(f"{redact(url)}: not a URL; expected {scheme}://HOST[:PORT]/PATH")
