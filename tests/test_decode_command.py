@@ -123,6 +123,9 @@ def test_quantised_sets(tmp_path: Path) -> None:
     assert min(near) < 1.0  # px, what a step of 0.4 px and a cell picked otherwise leave
     alone = quantised(tmp_path, full)
     assert json.loads(decode(alone).stdout)["poses"] == poses[0]
+    batch = {key: part[None] if part.ndim == 3 else part for key, part in np.load(alone).items()}
+    np.savez(tmp_path / "batch.npz", **batch)
+    assert json.loads(decode(tmp_path / "batch.npz").stdout)["poses"] == poses[0]
     assert "has stride 16; drop --stride 8" in fault(alone, "--stride", 8)
     assert "holds no set 'coral_1_1_full'" in fault(alone, "--tensors", "coral_1_1_full")
     both = quantised(tmp_path, full, **dict(np.load(BUNDLED / "people_stride16.npz")))

@@ -142,9 +142,6 @@ def _float(path: Path, file: Any, key: str) -> Array:
     array = _array(path, file, key)
     if array.dtype.kind != "f":
         raise EdgecamError(f"{path}: {key} is {array.dtype}, expected float32")
-    # A batch of one, as an interpreter returns it, is fine too.
-    if array.ndim == 4 and array.shape[0] == 1:
-        array = array[0]
     return np.ascontiguousarray(array, np.float32)
 
 
@@ -152,7 +149,8 @@ def _array(path: Path, file: Any, key: str) -> Array:
     if key not in file:
         raise EdgecamError(f"{path}: {key} is missing; found {', '.join(file.files) or 'nothing'}")
     array: Array = file[key]
-    return array
+    # A batch of one, as an interpreter returns it, is fine too.
+    return array[0] if array.ndim == 4 and array.shape[0] == 1 else array
 
 
 def _quantised_set(
