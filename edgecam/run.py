@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 TICK_S = 0.1
 # A recording waits for its broker, or its first results would find none.
 BROKER_WAIT_S = 5.0
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -63,6 +66,8 @@ def run(
     finally:
         service.stopping()
         last = session.close()
+    if last.source.state == "ended" and last.source.reason is not None:
+        log.warning("%s: %s", session.source.description, last.source.reason)
     return last
 
 

@@ -127,6 +127,20 @@ def test_a_file_that_is_no_video_is_refused(tmp_path: Path, content: bytes) -> N
     assert str(path) in line
 
 
+def test_a_clip_that_breaks_off_is_told_and_its_frames_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "cut.mkv"
+    remux = ["ffmpeg", "-v", "error", "-i", CLIP, "-c", "copy", path]
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg to turn the clip into one that can be cut short")
+    subprocess.run(list(map(str, remux)), check=True, timeout=60)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    done = edgecam("--model", "posenet-fp16", "--source", path, "--jsonl", "-")
+    assert done.returncode == 0
+    told = [line for line in done.stderr.splitlines() if "breaks off" in line]
+    assert len(told) == 1
+    assert f"after {len(done.stdout.splitlines())} of " in told[0]
+
+
 def test_a_full_disk_under_jsonl_is_told_and_ends_the_run() -> None:
     line = error_line(edgecam(*POSENET, "--source", CLIP, "--jsonl", "/dev/full"))
     assert "/dev/full" in line
