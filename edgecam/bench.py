@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-import numpy as np
 
 from edgecam import runtime
 from edgecam.model import Model
 from edgecam.session import Session, load_models
 from edgecam.settings import Settings
+from edgecam.telemetry import quantile
 from edgecam.types import EdgecamError, Result
 
 # Frames at either end of a recording that find the queues not yet, or no longer, full.
@@ -119,8 +119,8 @@ class _Round:
 
 def spread(values: Sequence[float]) -> Spread:
     """Median and upper percentiles of at least one value."""
-    p50, p95, p99 = np.percentile(values, (50, 95, 99)).round(3).tolist()
-    return Spread(p50, p95, p99)
+    ordered = sorted(values)
+    return Spread(*(round(quantile(ordered, share), 3) for share in (0.5, 0.95, 0.99)))
 
 
 def measure(settings: Settings, rounds: int) -> Report:

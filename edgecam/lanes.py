@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+from edgecam.model import Model
 from edgecam.pipeline import BEAT_S, Pipeline
 from edgecam.slots import InOrder
 from edgecam.types import Frame, Result
@@ -46,10 +47,14 @@ class LanesPipeline(Pipeline):
         self._done.set()
 
     def _work(self, name: str, twins: bool) -> None:
-        models = [model.twin() if twins else model for model in self._models]
-        buffers = [model.buffer() for model in models]
+        models: list[Model] = []
+        buffers = [model.buffer() for model in self._models]
         while (numbered := self._next(name)) is not None:
             number, frame = numbered
+            # Behind the first frame: the first result should not wait for it, a single picture
+            # never needs it.
+            if not models:
+                models = [model.twin() if twins else model for model in self._models]
             prepared = self._prepare_one(frame, buffers)
             inferred = self._infer_one(prepared, models, name)
             self._in_order.put(number, self._decode_one(inferred))
@@ -65,7 +70,8 @@ class LanesPipeline(Pipeline):
             if self._frames is None:
                 self._frames = iter(self._source.frames(lambda: self.heartbeats.beat(name)))
             self._wait_for_turn(self._began_s, name)
-            frame = None if self._read == self._max_frames else next(self._frames, None)
+            ended = self._done.is_set() or self._read == self._max_frames
+            frame = None if ended else next(self._frames, None)
             if frame is None or self._done.is_set():
                 return None
             self._began_s = time.monotonic()
@@ -81,7 +87,7 @@ class LanesPipeline(Pipeline):
             if self._done.is_set():
                 return False
             self.heartbeats.beat(name)
-        return not self._done.is_set()
+        return True
 
     def _publish_next(self, result: Result) -> None:
         if not self._done.is_set():

@@ -12,10 +12,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,14 @@ class Runtime:
         return load(library, options)
 
 
-def _version(distributions: tuple[str, ...]) -> tuple[str, str]:
+def _version(folder: Path, distributions: tuple[str, ...]) -> tuple[str, str]:
+    """The distribution that lies in ``folder``, and its version."""
+    for name in distributions:
+        # As its directory says it; importlib.metadata takes longer to import than this runtime.
+        for info in folder.glob(f"{name.replace('-', '_')}-*.dist-info"):
+            return name, info.name.split("-")[1].removesuffix(".dist")
+    import importlib.metadata
+
     for name in distributions:
         try:
             return name, importlib.metadata.version(name)
@@ -80,9 +87,10 @@ def _open(module: str, distributions: tuple[str, ...]) -> Runtime | None:
         ModelError: it is installed and cannot be used here.
     """
     package = module.partition(".")[0]
-    if importlib.util.find_spec(package) is None:
+    spec = importlib.util.find_spec(package)
+    if spec is None:
         return None
-    name, version = _version(distributions)
+    name, version = _version(Path(spec.origin or "").parent.parent, distributions)
     if name == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
         # It would import, and fail as soon as an interpreter is constructed.
         raise ModelError(

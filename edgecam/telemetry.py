@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from edgecam.types import Result
 from edgecam.wire import Percentiles, Rates
@@ -37,11 +35,21 @@ class _Window:
 
 def percentiles(values: Iterable[float]) -> Percentiles | None:
     """The median and the 95th percentile in milliseconds, or None of nothing."""
-    known = list(values)
+    known = sorted(values)
     if not known:
         return None
-    p50, p95 = np.percentile(known, (50, 95)).round(2).tolist()
-    return Percentiles(p50=p50, p95=p95)
+    return Percentiles(p50=round(quantile(known, 0.5), 2), p95=round(quantile(known, 0.95), 2))
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """What ``share`` of at least one rising value stays below, linear between two of them.
+
+    As ``numpy.percentile`` has it, which imports numpy.ma when it is first called.
+    """
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
 class Meter:
