@@ -76,17 +76,15 @@ class Topics:
     def event(self) -> str:
         return f"{self.base}/event"
 
+    @property
+    def posture(self) -> str:
+        return f"{self.base}/posture"
+
     def count(self, label: str) -> str:
         return f"{self.base}/count/{slug(label)}"
 
     def zone_count(self, zone: str, label: str) -> str:
-        """Both may be asked for with ``+``."""
-        parts = (part if part == "+" else slug(part) for part in (zone, label))
-        return "/".join((self.base, "zone", *parts))
-
-    @property
-    def posture(self) -> str:
-        return f"{self.base}/posture"
+        return f"{self.base}/zone/{zone}/count/{slug(label)}"
 
     def state(self, setting: str) -> str:
         return f"{self.base}/state/{slug(setting)}"

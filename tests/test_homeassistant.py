@@ -88,7 +88,7 @@ def test_a_board_without_sensors_gets_no_entities_for_them() -> None:
 def test_zones_events_and_postures() -> None:
     found = {str(payload["object_id"]): payload for payload in payloads().values()}
     zone = found["edgecam_front_zone_back_yard_dog_count"]
-    assert zone["state_topic"] == "edgecam/front/zone/back-yard/dog"
+    assert zone["state_topic"] == "edgecam/front/zone/back-yard/count/dog"
     assert zone["name"] == "Back yard dog count"
     assert found["edgecam_front_event"]["event_types"] == ["fall", "wave"]
     assert found["edgecam_front_posture"]["options"] == ["none", "standing"]
