@@ -31,6 +31,7 @@ _FILES: Mapping[str, tuple[str, str]] = {
     "/picture.js": ("picture.js", "text/javascript"),
     "/plots.js": ("plots.js", "text/javascript"),
     "/zones.js": ("zones.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _OPEN = frozenset({"/healthz"})
 

@@ -151,7 +151,9 @@ function describe(result) {
 async function take(message, blob) {
   if (message.hello) return greet(message.hello);
   if (message.result) {
-    if (message.picture) picture.setBitmap(await createImageBitmap(blob));
+    // One may still come after it was asked for no more.
+    if (!by("pictures").checked) picture.setBitmap(null);
+    else if (message.picture) picture.setBitmap(await createImageBitmap(blob));
     picture.show(message.result, hello);
     describe(message.result);
     countUp(message.result);
@@ -161,7 +163,10 @@ async function take(message, blob) {
 }
 
 function sendWish() {
-  if (!by("pictures").checked) picture.setBitmap(null);
+  if (!by("pictures").checked) {
+    picture.setBitmap(null);
+    picture.redraw();
+  }
   if (socket?.readyState === WebSocket.OPEN) socket.send(by("pictures").checked ? "pictures on" : "pictures off");
 }
 
