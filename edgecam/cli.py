@@ -103,7 +103,8 @@ def cli(ctx: click.Context, /, config: Path | None, verbose: bool, **_: Any) -> 
     """
     if ctx.invoked_subcommand is not None:
         return
-    if not ctx.params["model"] and config is None and "EDGECAM_MODEL" not in os.environ:
+    variables = {"EDGECAM_MODEL", "EDGECAM_MODEL_PATH"}
+    if not ctx.params["model"] and config is None and not variables & os.environ.keys():
         click.echo(ctx.get_help())
         ctx.exit(2)
     from edgecam import log

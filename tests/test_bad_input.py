@@ -153,6 +153,12 @@ def test_no_model_shows_the_help() -> None:
     assert "edgecam --model posenet --show" in done.stdout
 
 
+@pytest.mark.parametrize("variable", ["EDGECAM_MODEL", "EDGECAM_MODEL_PATH"])
+def test_a_model_from_the_environment_alone_is_one(variable: str) -> None:
+    line = error_line(edgecam(**{variable: "no.tflite"}))
+    assert "'no.tflite'" in line
+
+
 def test_a_wrong_command_is_a_usage_error() -> None:
     done = edgecam("repaly")
     assert done.returncode == 2
