@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgecam import inspection, runtime
+from edgecam import bundled, inspection, runtime
 from edgecam.commands.inspect import command
 from edgecam.delegates import delegated_nodes
 from edgecam.types import ModelError
@@ -125,3 +125,12 @@ def test_a_card_that_does_not_match_is_refused(tmp_path: Path) -> None:
     found = inspection.inspect(model)
     assert found.card is not None
     assert found.card["licence"] == "Apache-2.0"
+
+
+def test_a_hash_is_shown_whole_on_a_narrow_screen() -> None:
+    found = inspection.inspect(bundled.resolve("ssdlite"))
+    shown = CliRunner().invoke(command, ["ssdlite"], env={"COLUMNS": "60"}).stdout
+    # It breaks over lines beside the names of the rows, and loses no digit.
+    words = [line[len("card description") :].strip() for line in shown.splitlines()]
+    assert "".join(words).count(found.sha256) == 2
+    assert "…" not in shown.split("┏")[0]

@@ -51,9 +51,9 @@ def command(model: str, labels: Path | None, tensors: bool, as_json: bool) -> No
 
 
 def _summary(console: Console, found: Inspection) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(Column(no_wrap=True), _column(""), padding=(0, 2))
     rows = [
         ("file", f"{found.path} ({found.size_bytes / 1e6:.2f} MB)"),
         ("sha256", found.sha256),
