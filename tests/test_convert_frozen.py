@@ -66,6 +66,24 @@ def test_a_raw_ssd_keeps_its_anchors_also_in_float16(frozen: Path, tmp_path: Pat
     assert {info.shape for info in file.outputs} == {(1, small.ANCHORS, 4), (1, small.ANCHORS, 3)}
 
 
+def test_an_ssd_goes_to_tensorflowjs_raw_unless_asked_otherwise(
+    frozen: Path, tmp_path: Path
+) -> None:
+    result = convert(frozen, tmp_path / "web", "--to", "tfjs", "--weights", "uint16")
+    assert result.exit_code == 0, result.stderr
+    assert "its outputs are raw" in result.stderr
+    document = json.loads((tmp_path / "web" / "model.json").read_text("utf-8"))
+    shapes = [
+        tuple(int(side["size"]) for side in output["tensorShape"]["dim"])
+        for output in document["signature"]["outputs"].values()
+    ]
+    assert sorted(shapes) == [(1, small.ANCHORS, 3), (1, small.ANCHORS, 4)]
+    result = convert(frozen, tmp_path / "no", "--to", "tfjs", "--postprocess")
+    assert result.exit_code == 1
+    assert "convert the detector with --raw" in result.stderr
+    assert not (tmp_path / "no").exists()
+
+
 def test_missing_labels_are_said(frozen: Path, tmp_path: Path) -> None:
     assert "--labels FILE" in convert(frozen, tmp_path / "ssd.tflite").stderr
 

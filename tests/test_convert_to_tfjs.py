@@ -113,7 +113,12 @@ def test_models_that_compute_in_integers_are_refused(
 
 def test_options_that_do_not_go_together_are_wrong_usage(tmp_path: Path) -> None:
     source = str(bundled.resolve("posenet_mobilenet_v1_075_fp16"))
-    for arguments in (("--weights", "uint8"), ("--to", "tfjs", "--quantize", "fp16")):
+    for arguments in (
+        ("--weights", "uint8"),
+        ("--to", "tfjs", "--quantize", "fp16"),
+        ("--calibrate", "clip.mp4"),
+        ("--quantize", "fp16", "--calibrate", "clip.mp4"),
+    ):
         command = ["convert", source, "-o", str(tmp_path / "x"), *arguments]
         assert CliRunner().invoke(cli, command).exit_code == 2
 

@@ -90,12 +90,14 @@ def command(
     edgecam convert posenet_..._quant_decoder.tflite -o plain.tflite
     edgecam convert posenet.tflite --to tfjs --weights uint8 -o web/
     """
-    from edgecam.convert.conversion import Options, convert, write_whole
+    from edgecam.convert.conversion import Options, check_folder, convert, write_whole
 
     if weights is not None and to != "tfjs":
         raise click.UsageError("--weights goes with --to tfjs")
     if quantize != "none" and to == "tfjs":
         raise click.UsageError("--quantize makes .tflite files; --to tfjs takes --weights")
+    if calibrate is not None and quantize in ("none", "fp16"):
+        raise click.UsageError("--calibrate goes with --quantize dynamic, int8 or int8-mixed")
 
     options = Options(
         _size(size), quantize == "fp16", _normalization(mean, std), postprocess, labels
@@ -103,6 +105,7 @@ def command(
     if to == "tfjs":
         _write_tfjs(source, output, options, weights or "float32")
         return
+    check_folder(output)
     converted = convert(source, options)
     data = converted.data
     if quantize not in ("none", "fp16"):
@@ -127,7 +130,7 @@ def _quantized(
         small, found = shrink(ModelSettings(path=str(whole)), mode, calibrate, track=progress)
     show(found)
     if not force:
-        check(found, max_loss, str(output))
+        check(found, mode, max_loss, str(output))
     return small
 
 

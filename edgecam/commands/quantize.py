@@ -71,9 +71,10 @@ def command(
     similarity (OKS) of poses, of the boxes or of the labels.
     """
     from edgecam.configuration import load
-    from edgecam.convert.conversion import write_whole
+    from edgecam.convert.conversion import check_folder, write_whole
     from edgecam.convert.shrink import check, shrink
 
+    check_folder(output)
     flags = {"model.input_size": input_size, "model.fit": fit, "model.labels": labels}
     given = {"model.path": [model], **{key: value for key, value in flags.items() if value}}
     settings = load(None, {}, given, FLAG_NAMES).model[0]
@@ -83,7 +84,7 @@ def command(
     else:
         show(found)
     if not force:
-        check(found, max_loss, str(output))
+        check(found, mode, max_loss, str(output))
     write_whole(output, data)
 
 

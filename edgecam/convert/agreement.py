@@ -14,11 +14,17 @@ from numpy.typing import NDArray
 from edgecam.convert.graph import ConvertError
 from edgecam.keypoints import OKS_SIGMAS
 from edgecam.model import Model
+from edgecam.settings import DecodeSettings
 from edgecam.types import Box, Classification, Decoded, DecodeOptions, Detection, Frame, Pose
 
 # What the float model finds at the first score must be found by the other at the second: one
-# that hovers about a single threshold would count as lost.
-_SURE, _FOUND = 0.5, 0.3
+# that hovers about a single threshold would count as lost. Poses of the float model below the
+# score at which edgecam drops them are ghosts that nobody misses. The other may find more.
+_WANTED = DecodeOptions(
+    score_threshold=0.5, max_poses=20, min_pose_score=DecodeSettings().min_pose_score, top_k=1
+)
+_GIVEN = DecodeOptions(score_threshold=0.3, max_poses=40, max_detections=200, top_k=1)
+_KINDS = {"posenet": "poses", "movenet": "poses", "ssd": "boxes"}
 _MATCHED_IOU = 0.5
 _PRESENT = 0.3  # a keypoint's score
 
@@ -75,21 +81,21 @@ def compare(reference: Model, candidate: Model, frames: Iterable[Frame]) -> Agre
     shifts: list[float] = []
     squares = np.zeros((2, len(reference.decoder.outputs)))
     times_ms: tuple[list[float], list[float]] = ([], [])
-    kind = "labels"
+    kind = _KINDS.get(reference.decoder.family.partition("-")[0], "labels")
     for frame in frames:
         found = []
         tensors: list[Tensors] = []
-        for model, score, model_times_ms in zip(
-            (reference, candidate), (_SURE, _FOUND), times_ms, strict=True
+        for model, options, model_times_ms in zip(
+            (reference, candidate), (_WANTED, _GIVEN), times_ms, strict=True
         ):
-            decoded, outputs, invoke_ms = _run(model, frame, score)
+            decoded, outputs, invoke_ms = _run(model, frame, options)
             found.append(decoded)
             tensors.append(outputs)
             model_times_ms.append(invoke_ms)
         for place, (wanted, given) in enumerate(zip(*tensors, strict=True)):
             squares[0, place] += float(np.square(wanted - given, dtype=np.float64).sum())
             squares[1, place] += float(np.square(wanted, dtype=np.float64).sum())
-        kind, matches = _matches(*found)
+        matches = _matches(kind, *found)
         kept += [match.kept for match in matches]
         shifts += [shift for match in matches for shift in match.shifts_px]
     if not kept:
@@ -111,13 +117,12 @@ def compare(reference: Model, candidate: Model, frames: Iterable[Frame]) -> Agre
     )
 
 
-def _run(model: Model, frame: Frame, score: float) -> tuple[Decoded, Tensors, float]:
+def _run(model: Model, frame: Frame, options: DecodeOptions) -> tuple[Decoded, Tensors, float]:
     staged = model.stage(frame, model.buffer())
     started_s = time.perf_counter()
     tensors = model.dequantised(model.invoke(staged))
     invoke_ms = (time.perf_counter() - started_s) * 1e3
     # Positions stay in pixels of the model input, where one pixel is the same for every picture.
-    options = DecodeOptions(score_threshold=score, max_poses=20, top_k=1)
     return model.decoder(tensors, options), tensors, invoke_ms
 
 
@@ -143,12 +148,12 @@ class _Match:
     shifts_px: tuple[float, ...] = ()
 
 
-def _matches(wanted: Decoded, given: Decoded) -> tuple[str, list[_Match]]:
-    if wanted.poses or given.poses:
-        return "poses", _greedy(wanted.poses, given.poses, _pose_match)
-    if wanted.detections or given.detections:
-        return "boxes", _greedy(wanted.detections, given.detections, _box_match)
-    return "labels", _greedy(wanted.classes, given.classes, _label_match)
+def _matches(kind: str, wanted: Decoded, given: Decoded) -> list[_Match]:
+    if kind == "poses":
+        return _greedy(wanted.poses, given.poses, _pose_match)
+    if kind == "boxes":
+        return _greedy(wanted.detections, given.detections, _box_match)
+    return _greedy(wanted.classes, given.classes, _label_match)
 
 
 def _greedy(

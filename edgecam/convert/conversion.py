@@ -6,7 +6,7 @@ import importlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgecam.convert.graph import ConvertError
@@ -32,7 +32,8 @@ class Options:
 
     ``size``: (height, width) of the input. ``half``: float16 weights. ``normalization``: what the
     network was trained with. ``postprocess``: an SSD's non-maximum suppression inside the model
-    (True) or outside. ``labels``: a detector's label file.
+    (True) or outside. ``labels``: a detector's label file. ``for_tfjs``: what comes is to have a
+    TensorFlow.js form, which that suppression has none of.
     """
 
     size: tuple[int, int] | None = None
@@ -40,6 +41,7 @@ class Options:
     normalization: Normalization | None = None
     postprocess: bool | None = None
     labels: Path | None = None
+    for_tfjs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,13 @@ def convert(source: Path, options: Options) -> Converted:
 
 
 def float_model(source: Path, options: Options) -> Converted:
-    """Return a source as a .tflite that computes in float: itself if it is one.
+    """Return a source as a .tflite that computes in float, for TensorFlow.js: itself if it is one.
 
     Raises:
         ConvertError: as ``convert``, or something else is asked of a .tflite.
     """
     if source.suffix.lower() != ".tflite":
-        return convert(source, options)
+        return convert(source, replace(options, for_tfjs=True))
     if options != Options():
         raise ConvertError(f"{source.name} is converted as it is; --size and others do not apply")
     try:
@@ -83,12 +85,25 @@ def float_model(source: Path, options: Options) -> Converted:
         raise ConvertError(f"cannot read {source}: {error.strerror or error}") from None
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a file to write whose folder is missing, before there is work to lose.
+
+    Raises:
+        ConvertError: it is.
+    """
+    if not path.parent.is_dir():
+        raise ConvertError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise ConvertError(f"cannot write {path}: it is a folder; name a file")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that is there completely or not at all.
 
     Raises:
         ConvertError: the folder is missing or not writable, or the disk is full.
     """
+    check_folder(path)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:

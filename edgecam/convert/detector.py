@@ -20,7 +20,8 @@ def convert(graph: Graph, options: Options) -> Converted:
         ConvertError: it is none, holds ops that do not convert, or does not fit the size.
         ModelError: the label file cannot be read or does not fit the classes.
     """
-    made = ssd.convert(graph, options.size, postprocess=options.postprocess is not False)
+    inside = not options.for_tfjs if options.postprocess is None else options.postprocess
+    made = ssd.convert(graph, options.size, postprocess=inside)
     data = write(
         halve(made.model) if options.half else made.model,
         "SSD",
@@ -31,8 +32,13 @@ def convert(graph: Graph, options: Options) -> Converted:
         made.extra,
     )
     height, width = made.size_px
-    notes = [f"SSD of {made.classes} classes for {height}x{width}, {made.anchors} anchors"]
-    if options.labels is None:
+    plural = "" if made.classes == 1 else "es"
+    notes = [f"SSD of {made.classes} class{plural} for {height}x{width}, {made.anchors} anchors"]
+    if options.for_tfjs:
+        notes.append(
+            "its outputs are raw: the page decodes boxes by the anchors and drops overlaps"
+        )
+    elif options.labels is None:
         notes.append("the graph holds no labels: give --labels FILE to pack them into the model")
     return Converted(data, notes)
 

@@ -57,15 +57,16 @@ def shrink(
     return data, found
 
 
-def check(found: Agreement, max_loss: float, name: str) -> None:
+def check(found: Agreement, mode: Mode, max_loss: float, name: str) -> None:
     """Refuse a model that lost more than ``max_loss`` (0..1) of what the float one finds.
 
     Raises:
         ConvertError: it did.
     """
     if found.loss > max_loss:
+        milder = {"int8": "int8-mixed"}.get(mode, "fp16")
         raise ConvertError(
             f"{name} is not written: it lost {found.loss:.3f} of what the float model finds "
             f"({found.things} {found.kind}), more than --max-loss {max_loss:g}; calibrate with "
-            "pictures like those it will see, try --mode int8-mixed, or write it with --force"
+            f"pictures like those it will see, try {milder}, or write it with --force"
         )
