@@ -188,6 +188,7 @@ def test_discovery_prints_what_a_run_publishes_and_removes_it(mosquitto: Mosquit
     running = start(*arguments, *LOOPED)
     try:
         assert wait_until(lambda: "edgecam/front/count/person" in retained(mosquitto.port), 30)
+        assert retained(mosquitto.port)["edgecam/front/source"] == b"online"
         kept = retained(mosquitto.port, "homeassistant/#")
         assert {topic: payload.decode() for topic, payload in kept.items()} == told
         assert "is running: expected it to be stopped" in error_line(
@@ -208,3 +209,19 @@ def test_removing_from_no_broker_is_one_line() -> None:
     line = error_line(edgecam("discovery", "--remove", "--broker", url))
     assert "refused" in line
     assert "mqtt.url" in error_line(edgecam("discovery", "--remove"))
+
+
+def test_a_camera_that_is_away_takes_what_it_tells_with_it(mosquitto: Mosquitto) -> None:
+    running = start(
+        *(*MODEL, "--name", "front", "--broker", mosquitto.url),
+        *("--source", f"rtsp://127.0.0.1:{free_port()}/x", "--wait-for-source"),
+    )
+    try:
+        assert wait_until(lambda: "edgecam/front/telemetry" in retained(mosquitto.port), 30)
+        kept = retained(mosquitto.port)
+        assert kept["edgecam/front/source"] == b"offline"
+        assert kept["edgecam/front/availability"] == b"online"
+        assert json.loads(kept["edgecam/front/telemetry"])["source"]["state"] == "offline"
+    finally:
+        running.terminate()
+        running.communicate(timeout=20)
