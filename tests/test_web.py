@@ -6,6 +6,8 @@ import asyncio
 import json
 import select
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 from brokers import wait_until
 from pages import TOKEN, LivePage, live_page
-from programs import CLIP, edgecam, error_line
+from programs import CLIP, edgecam, environment, error_line
 
 from edgecam.opencv import cv2
 from edgecam.types import SettingsError
@@ -148,6 +150,18 @@ def test_the_token_opens_by_header_and_by_form(far: LivePage) -> None:
     assert "SameSite=Strict" in cookie
     assert TOKEN not in cookie
     assert far.ask("GET", "/", Cookie=cookie.partition(";")[0])[0] == 200
+
+
+def test_without_its_extra_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['aiohttp'] = None; from edgecam.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--model", "posenet", "--source", CLIP, "--web"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert "pip install 'edgecam[web]'" in error_line(done)
 
 
 def test_it_does_not_listen_beyond_loopback_without_a_token(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from brokers import wait_until
 from browsers import browser
 from numpy.typing import NDArray
-from pages import LivePage, live_page
+from pages import TOKEN, LivePage, live_page
 
 from edgecam.opencv import cv2
 
@@ -208,6 +208,23 @@ def test_on_a_phone_nothing_is_cut_off(page: LivePage, tmp_path: Path, dark: boo
         check_skeletons(page, driver)
         back = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert back == ("rgb(16, 19, 23)" if dark else "rgb(246, 247, 249)")
+
+
+def test_the_token_is_asked_for_once(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    with (
+        live_page(tmp_path, listen="0.0.0.0:0", EDGECAM_WEB_TOKEN_FILE=str(token)) as far,
+        browser(tmp_path, *DESKTOP) as driver,
+    ):
+        driver.get(far.url)
+        field = driver.find_element("name", "token")
+        field.send_keys(TOKEN)
+        field.submit()
+        assert wait_until(lambda: "picture" in driver.page_source, 10)
+        assert wait_until(lambda: sequence(driver) > 0, 10)
+        driver.get(far.url)
+        assert wait_until(lambda: sequence(driver) > 0, 10)
 
 
 def test_every_control_has_a_name_for_a_screen_reader(desktop: Any) -> None:

@@ -105,4 +105,5 @@ def test_no_display_is_one_clear_line(name: str) -> None:
     )
     line = error_line(done)
     assert "--show needs a display" in line
+    assert "with --web" in line
     assert "--jsonl" in line

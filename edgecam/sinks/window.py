@@ -17,7 +17,8 @@ ESCAPE_KEYS = (27, ord("q"))
 WINDOW_FLAGS = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
 NO_DISPLAY = (
     "--show needs a display and found {found}; run it on the board's desktop, with "
-    "`ssh -X`, or see the picture in a browser with --web instead of --show"
+    "`ssh -X`, or drop --show: see the picture in a browser with --web, follow the results with "
+    "--jsonl - or --broker"
 )
 
 
