@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 from graphdefs import const, node, placeholder
 from ssd_graphs import F, T
 
-from edgecam import anchors, labels
+from edgecam import anchors, bundled, labels
 from edgecam.cli import cli
 from edgecam.tflite_file import read
 from edgecam.tflite_metadata import metadata
@@ -82,6 +83,33 @@ def test_an_ssd_goes_to_tensorflowjs_raw_unless_asked_otherwise(
     assert result.exit_code == 1
     assert "convert the detector with --raw" in result.stderr
     assert not (tmp_path / "no").exists()
+
+
+def test_a_converted_model_has_a_card_with_its_normalisation(frozen: Path, tmp_path: Path) -> None:
+    target = tmp_path / "my ssd.tflite"
+    for arguments in ((), ("--quantize", "fp16")):  # the second replaces model and card
+        result = convert(frozen, target, *arguments)
+        assert result.exit_code == 0, result.stderr
+        card = bundled.card_of(target)
+        assert card is not None
+        bundled.verify(card, target.read_bytes())
+    assert card.fields["mean"] == list(MINUS_ONE_TO_ONE.mean)
+    assert card.fields["std"] == list(MINUS_ONE_TO_ONE.std)
+    assert card.fields["input"] == "16x16"
+    assert card.fields["origin"] == frozen.name
+    assert card.fields["origin_sha256"] == hashlib.sha256(frozen.read_bytes()).hexdigest()
+    assert card.fields["command"] == (
+        f"edgecam convert {frozen} --output '{target}' --quantize fp16"
+    )
+
+
+def test_a_file_of_somebody_s_own_is_not_taken_for_a_card(frozen: Path, tmp_path: Path) -> None:
+    own = tmp_path / "front.toml"
+    own.write_text('[[model]]\npath = "front.tflite"\n', "utf-8")
+    result = convert(frozen, tmp_path / "front.tflite")
+    assert result.exit_code == 0, result.stderr
+    assert "front.toml is no card and stays as it is" in result.stderr
+    assert own.read_text("utf-8").startswith("[[model]]")
 
 
 def test_missing_labels_are_said(frozen: Path, tmp_path: Path) -> None:

@@ -172,6 +172,7 @@ def test_refuses_a_model_that_lost_too_much(float_model: Path, tmp_path: Path) -
     code, _, err = command(float_model, "--mode", "fp16", "-o", target, "--pictures", "2")
     assert code == 0, err
     target.unlink()
+    target.with_suffix(".toml").unlink()
     found = agreement.Agreement("poses", 5, 40, 0.8, 1.0, (), 1.0, 1.0, 1, 1)
     for mode, milder in (("int8", "int8-mixed"), ("int8-mixed", "fp16"), ("dynamic", "fp16")):
         says = rf"lost 0\.200 .* \(40 poses\), more than --max-loss .* try {milder}, or"
@@ -196,7 +197,14 @@ def test_quantises_the_bundled_posenet_and_refuses_what_is_destroyed(tmp_path: P
     )
     assert code == 1
     assert "is not written: it lost" in err
-    assert [path.name for path in tmp_path.iterdir()] == ["mixed.tflite"]
+    assert {path.name for path in tmp_path.iterdir()} == {"mixed.tflite", "mixed.toml"}
+    card = bundled.card_of(target)
+    assert card is not None
+    bundled.verify(card, target.read_bytes())
+    assert card.fields["licence"] == "Apache-2.0"
+    assert card.fields["command"] == (
+        f"edgecam quantize posenet_mobilenet_v1_075_fp16 --output {target} --pictures 6 --json"
+    )
     code, _, err = command(
         *arguments,
         "-o",

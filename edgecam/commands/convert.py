@@ -90,6 +90,8 @@ def command(
     edgecam convert posenet_..._quant_decoder.tflite -o plain.tflite
     edgecam convert posenet.tflite --to tfjs --weights uint8 -o web/
     """
+    from edgecam.commands.quantize import command_line
+    from edgecam.convert import card
     from edgecam.convert.conversion import Options, check_folder, convert, write_whole
 
     if weights is not None and to != "tfjs":
@@ -111,8 +113,9 @@ def command(
     if quantize not in ("none", "fp16"):
         data = _quantized(data, output, cast("Mode", quantize), calibrate, max_loss, force)
     write_whole(output, data)
-    for note in converted.notes:
-        click.echo(f"edgecam: {note}", err=True)
+    note = card.write(output, source, command_line())
+    for line in (*converted.notes, *([note] if note else [])):
+        click.echo(f"edgecam: {line}", err=True)
     click.echo(f"{output}: {len(data) / 1e6:.2f} MB", err=True)
 
 

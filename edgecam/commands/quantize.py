@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from edgecam.options import FLAG_NAMES
 
@@ -70,7 +72,9 @@ def command(
     float model on the calibration pictures and refused if it lost more than --max-loss: of the
     similarity (OKS) of poses, of the boxes or of the labels.
     """
+    from edgecam import bundled
     from edgecam.configuration import load
+    from edgecam.convert import card
     from edgecam.convert.conversion import check_folder, write_whole
     from edgecam.convert.shrink import check, shrink
 
@@ -86,6 +90,9 @@ def command(
     if not force:
         check(found, mode, max_loss, str(output))
     write_whole(output, data)
+    note = card.write(output, bundled.resolve(model), command_line())
+    if note is not None:
+        click.echo(f"edgecam: {note}", err=True)
 
 
 def progress(frames: Sequence[Frame], what: str) -> Iterator[Frame]:
@@ -116,3 +123,21 @@ def show(found: Agreement) -> None:
     console = Console(highlight=False, markup=False)
     console.print(table)
     console.print(f"over {found.pictures} pictures")
+
+
+def command_line() -> str:
+    """The command of now as somebody can give it again."""
+    context = click.get_current_context()
+    words = context.command_path.split()
+    words[0] = "edgecam"
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        if isinstance(parameter, click.Option):
+            flag = parameter.opts[-1] if value is not False else parameter.secondary_opts[-1]
+            words.append(flag)
+        if not isinstance(value, bool):
+            words.append(str(value))
+    return shlex.join(words)

@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 
 from edgecam import labels
+from edgecam.convert import card
 from edgecam.convert.conversion import Options, convert, write_whole
 from edgecam.convert.download import fetch
 from edgecam.convert.graph import ConvertError
@@ -179,10 +180,4 @@ def _card(model: Published, data: bytes, files: dict[str, str]) -> str:
         "copyright": entry.publisher,
         "command": f"edgecam models pull {model.name}",
     }
-    lines = ["[model]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
-    lines += [
-        "",
-        "[downloads]",
-        *(f"{json.dumps(url)} = {json.dumps(sha)}" for url, sha in files.items()),
-    ]
-    return "\n".join(lines) + "\n"
+    return card.table("model", fields) + "\n" + card.table("downloads", files)

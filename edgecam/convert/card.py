@@ -1,0 +1,67 @@
+"""The card beside a model that was made here: what it is, of what, and by which command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgecam import bundled, tflite_metadata
+from edgecam.convert.conversion import write_whole
+from edgecam.tflite_file import read
+from edgecam.types import ModelError
+
+
+def table(name: str, fields: Mapping[str, Any]) -> str:
+    """Return a table of TOML with those fields; keys are quoted where they must be."""
+    plain = str.maketrans("", "", "_-")
+    keys = {
+        key: key if key.translate(plain).isalnum() and key.isascii() else json.dumps(key)
+        for key in fields
+    }
+    lines = [f"{keys[key]} = {json.dumps(value)}" for key, value in fields.items()]
+    return "\n".join([f"[{name}]", *lines]) + "\n"
+
+
+def write(model: Path, source: Path, command: str) -> str | None:
+    """Write the card of ``model``, made from ``source``; return a note if that cannot be.
+
+    A card of an earlier model of that name would refuse the new one and is replaced; a file that
+    is no card is somebody's own, and stays.
+
+    Raises:
+        EdgecamError: the model cannot be read, or the card cannot be written.
+    """
+    path = model.with_suffix(".toml")
+    if path.exists():
+        try:
+            bundled.read_card(path)
+        except ModelError:
+            return f"{path} is no card and stays as it is; {model.name} has none"
+    write_whole(path, table("model", _fields(model, source, command)).encode())
+    return None
+
+
+def _fields(model: Path, source: Path, command: str) -> dict[str, Any]:
+    file = read(model)
+    found = tflite_metadata.metadata(file)
+    fields: dict[str, Any] = {
+        "file": model.name,
+        "sha256": hashlib.sha256(file.data).hexdigest(),
+        "input": "x".join(map(str, file.inputs[0].shape[1:3])),
+        "description": file.description or model.stem,
+        "origin": source.name,
+    }
+    if source.is_file():
+        fields["origin_sha256"] = hashlib.sha256(source.read_bytes()).hexdigest()
+        # What else was known about it goes on with it.
+        known = bundled.card_of(source) if source.suffix == ".tflite" else None
+        for key in ("origin", "licence", "copyright"):
+            if known is not None and key in known.fields:
+                fields[key] = known.fields[key]
+    stated = found.inputs[0] if found.inputs else None
+    if stated is not None and stated.mean and stated.std:
+        fields |= {"mean": list(stated.mean), "std": list(stated.std)}
+    return {**fields, "command": command}
