@@ -52,6 +52,17 @@ interpreter.allocate_tensors()
 interpreter.invoke()
 """
 
+LAUNCHER = """
+import os, sys, time
+began_s = time.perf_counter()
+null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (1, 2)]
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=null)
+_, status, usage = os.wait4(pid, 0)
+if status:
+    sys.exit(f"{sys.argv[1:]} failed")
+print(time.perf_counter() - began_s, usage.ru_maxrss)
+"""
+
 
 def median_ms(work: Callable[[], Any], number: int = 200) -> float:
     times = []
@@ -183,15 +194,17 @@ def start_up(table: Table, rounds: int) -> None:
 
 
 def _process(command: list[str]) -> tuple[float, int]:
-    began_s = time.perf_counter()
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    """Seconds and peak resident kB of a program."""
+    # A child begins with its parent's peak on its account, so the parent must be a small one.
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", LAUNCHER, *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{command} failed")
-    return time.perf_counter() - began_s, usage.ru_maxrss
+    seconds, peak_kb = done.stdout.split()[-2:]
+    return float(seconds), int(peak_kb)
 
 
 def parts(table: Table) -> None:
