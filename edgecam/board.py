@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +51,8 @@ def throttled() -> bool | None:
 def _vcgencmd_throttled() -> bool | None:
     if not Path("/dev/vcio").exists():
         return None
+    import subprocess
+
     try:
         answer = subprocess.run(
             ["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=2, check=True

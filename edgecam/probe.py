@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,6 +67,8 @@ def run(path: Path, runtime: Runtime, arguments: Sequence[str]) -> None:
     Raises:
         ModelError: the child was killed by a signal, hung, or refused the model.
     """
+    import subprocess
+
     command = [sys.executable, "-m", "edgecam.probe_child", str(path), *arguments]
     root = str(Path(__file__).parent.parent)
     environment = dict(os.environ)
