@@ -61,9 +61,19 @@ def read_card(path: Path) -> Card:
 
 
 def card_of(model: Path) -> Card | None:
-    """The card beside ``model``, if there is one."""
+    """The card beside ``model``, if there is one.
+
+    Another TOML file of that name, such as an instance's settings, is no card: it states no
+    SHA-256.
+    """
     path = model.with_suffix(".toml")
-    return read_card(path) if path.is_file() else None
+    try:
+        is_card = b"sha256" in path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ModelError(f"card {path}: cannot be read: {error.strerror}") from None
+    return read_card(path) if is_card else None
 
 
 def verify(card: Card, data: bytes) -> None:

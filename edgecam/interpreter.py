@@ -96,7 +96,9 @@ class Interpreter:
                 self._check_takes_nodes(choice.library, choice.options)
                 self._allocate([self._runtime.delegate(choice.library, choice.options)])
             except (*LOAD_FAILURES, ModelError) as error:
-                fallback = f"{choice.library}: {_reason(error)}"
+                # The loader's own words begin with the library already.
+                reason = _reason(error).removeprefix(f"{choice.library}: ")
+                fallback = f"{choice.library}: {reason}"
                 if required:
                     raise DelegateError(
                         f"delegate {choice.requested} does not run {self.name} ({fallback}); "

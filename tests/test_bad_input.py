@@ -78,6 +78,31 @@ def test_a_bundled_model_that_changed_on_disk_is_refused_by_its_hash(tmp_path: P
     assert "expected SHA-256" in line
 
 
+def test_settings_beside_a_model_are_not_taken_for_its_card(tmp_path: Path) -> None:
+    path = bundled_copy(tmp_path)
+    path.with_suffix(".toml").write_text('[[model]]\npath = "model.tflite"\n')
+    done = edgecam("replay", CLIP, "--model", path, "--max-frames", 1)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_leaves_is_told_in_one_line() -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-m", "edgecam", *POSENET, "--source", str(CLIP), "--jsonl", "-"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    assert running.stdout is not None
+    assert running.stderr is not None
+    running.stdout.readline()
+    running.stdout.close()
+    errors = running.stderr.read().decode()
+    running.stderr.close()
+    assert running.wait(60) == 1
+    assert "expected a reader to the end" in errors
+    assert "Traceback" not in errors
+
+
 def table_positions(data: bytes) -> list[int]:
     """Byte positions outside the weights: where damage does more than change a number."""
     is_weight = bytearray(len(data))

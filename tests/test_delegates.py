@@ -71,6 +71,8 @@ def test_a_library_that_is_not_there_falls_back_with_its_reason(name: str) -> No
     assert model.delegate.active in ("xnnpack", "cpu")
     assert model.delegate.fallback is not None
     assert "cannot open shared object file" in model.delegate.fallback
+    library = model.delegate.fallback.partition(":")[0]
+    assert model.delegate.fallback.count(f"{library}:") == 1
     with pytest.raises(DelegateError, match="--delegate-required"):
         load(name, required=True)
 

@@ -46,6 +46,11 @@ class JsonLinesSink:
 
     def _refusal(self, expected: str, error: OSError) -> SinkError:
         what = error.strerror or str(error)
+        if isinstance(error, BrokenPipeError):
+            return SinkError(
+                f"--jsonl: {self._shown}: expected a reader to the end, but it has gone; "
+                "let it read on, or limit the run with --max-frames"
+            )
         return SinkError(
             f"--jsonl: {self._shown}: expected {expected}, found: {what}; "
             "give another path or make room"
