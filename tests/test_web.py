@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -260,6 +261,22 @@ def test_controls_do_what_the_configuration_allows(near: LivePage, far: LivePage
     assert wait_until(lambda: lines.stat().st_size > size, 5)
     assert near.control("decode.score_threshold", "0.4") == (204, "")
     near.daemon.wait_log("decode.score_threshold set to 0.4 on the live page")
+
+
+def test_the_page_and_its_controls_outlive_a_reload(tmp_path: Path) -> None:
+    config = tmp_path / "page.toml"
+    text = "[decode]\nmax_poses = {}\n[web]\ncontrols = ['pause']\n"
+    config.write_text(text.format(3))
+    with live_page(tmp_path, "--config", config, "--jsonl", tmp_path / "lines") as page:
+        page.daemon.wait_ready()
+        config.write_text(text.format(2))
+        page.daemon.send(signal.SIGHUP)
+        assert wait_until(lambda: len(page.daemon.supervisor.of("READY=1")) == 2, 20)
+        got = asyncio.run(page.follow(6, pictures=True))
+        results = [part["result"] for part in got if isinstance(part, dict) and "result" in part]
+        assert max(len(result["poses"]) for result in results[1:]) <= 2
+        assert page.control("pause", "on") == (204, "")
+        page.daemon.wait_log("pause set to True on the live page")
 
 
 def is_cut(client: socket.socket) -> bool:
