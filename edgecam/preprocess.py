@@ -50,7 +50,10 @@ class Stager:
         buffer[bottom:] = 0
         buffer[:, : fit.left_px] = 0
         buffer[:, right:] = 0
-        cv2.resize(frame.image, (fit.width_px, fit.height_px), dst=inner)
+        # Exact: the plain INTER_LINEAR rounds otherwise on ARM than on x86, and a pose model makes
+        # pixels of grey levels. It takes 0.15 ms more.
+        size_px = (fit.width_px, fit.height_px)
+        cv2.resize(frame.image, size_px, dst=inner, interpolation=cv2.INTER_LINEAR_EXACT)
         cv2.cvtColor(inner, cv2.COLOR_BGR2RGB, dst=inner)
         return fit
 

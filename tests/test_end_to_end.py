@@ -57,7 +57,10 @@ def test_mosquitto_sub_sees_availability_results_telemetry_and_counts(heard: lis
     assert min(people) >= 1
     counts = [int(payload) for payload in by_topic["edgecam/front/count/person"]]
     changes = [n for n, before in zip(people, [None, *people], strict=False) if n != before]
-    assert counts == changes
+    # A state that was overtaken before it was sent is not sent: what comes is in order, ends right.
+    remaining = iter(changes)
+    assert all(count in remaining for count in counts)
+    assert counts[-1] == changes[-1]
     report = msgspec.json.decode(by_topic["edgecam/front/telemetry"][-1], type=Telemetry)
     assert report.dropped == 0
     assert report.fps.published is not None

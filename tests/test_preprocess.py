@@ -28,7 +28,8 @@ def test_staging_is_resize_and_colour_swap_with_black_padding(fit: str) -> None:
     buffer[:] = 77
     found = stager.stage(source, buffer)
     expected = np.zeros_like(buffer)
-    inner = cv2.resize(source.image, (found.width_px, found.height_px))[:, :, ::-1]
+    size_px = (found.width_px, found.height_px)
+    inner = cv2.resize(source.image, size_px, interpolation=cv2.INTER_LINEAR_EXACT)[:, :, ::-1]
     expected[
         found.top_px : found.top_px + found.height_px,
         found.left_px : found.left_px + found.width_px,
