@@ -16,9 +16,18 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import msgspec
 
 from edgecam.credentials import redact
-from edgecam.settings import ModelSettings, Section, Settings
+from edgecam.section import Section
+from edgecam.settings import ModelSettings, Settings
+from edgecam.settings_scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.types import SettingsError
 
+# What may stand several times, as [[model]].
+LISTS: Mapping[str, type[Section]] = {
+    "model": ModelSettings,
+    "zone": ZoneSettings,
+    "mask": MaskSettings,
+    "line": LineSettings,
+}
 ENVIRONMENT_PREFIX = "EDGECAM_"
 # What belongs to the environment of edgecam but is no setting.
 RESERVED_VARIABLES = frozenset({"EDGECAM_CONFIG", "EDGECAM_CACHE_DIR"})
@@ -32,6 +41,11 @@ class SettingInfo:
     type: Any
     default: Any
     description: str
+
+    @property
+    def in_file_alone(self) -> bool:
+        """One variable or flag cannot say which of several it means."""
+        return self.key.partition(".")[0] in LISTS.keys() - {"model"}
 
     @property
     def variable(self) -> str:
@@ -53,11 +67,14 @@ def _description(annotated: Any) -> str:
 
 
 def describe() -> tuple[SettingInfo, ...]:
-    """Every setting of every section, in file order; those of a model as ``model.KEY``."""
+    """Every setting of every section, in file order; those of a model as ``model.KEY``.
+
+    Those of a zone, mask or line are in the file alone.
+    """
     found = []
     for name, annotated, default in _sections(Settings):
-        if name == "model":
-            sub: type[Section] = ModelSettings
+        if name in LISTS:
+            sub = LISTS[name]
         elif isinstance(default, Section):
             sub = type(default)
         else:
@@ -128,9 +145,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: expected TOML, found: {error}") from None
-    if isinstance(data.get("model"), dict):
-        # One model is naturally written [model], without the list's second pair of brackets.
-        data["model"] = [data["model"]]
+    for name in LISTS:
+        if isinstance(data.get(name), dict):
+            # One alone is naturally written [model], without the list's second pair of brackets.
+            data[name] = [data[name]]
     _checked(data, str(path))
     return data
 
@@ -197,7 +215,7 @@ def _variables(flag_names: Mapping[str, str]) -> dict[str, str]:
         ENVIRONMENT_PREFIX + flag.lstrip("-").upper().replace("-", "_"): key
         for key, flag in flag_names.items()
     }
-    own = {info.variable: info.key for info in describe()}
+    own = {info.variable: info.key for info in describe() if not info.in_file_alone}
     return {**by_flag, "EDGECAM_MODEL": "model.path", **own}
 
 

@@ -26,8 +26,10 @@ FLAGS: dict[str, str] = {
     "username": "mqtt.username",
     "password_file": "mqtt.password_file",
     "jsonl": "output.jsonl",
+    "events": "output.events_jsonl",
     "show": "output.show",
     "web": "web.listen",
+    "smoothing": "tracking.smoothing",
     "delegate": "inference.delegate",
     "delegate_required": "inference.delegate_required",
     "threads": "inference.threads",
@@ -64,6 +66,12 @@ _DECODE = (
     click.option("--nms-radius", help="Model-input pixels between two people's roots.  [20]"),
     click.option("--max-frames", help="Stop after this many frames."),
 )
+_TRACKS = (
+    click.option(
+        "--smoothing/--no-smoothing", default=True, help="Steady the keypoints of a track.  [yes]"
+    ),
+    click.option("--events", help="Write one JSON line per event to this file; - is stdout."),
+)
 
 
 def _applied(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
@@ -73,8 +81,8 @@ def _applied(command: Command, options: tuple[Callable[[Command], Command], ...]
 
 
 def model_options(command: Command) -> Command:
-    """Settings file, models, and how they run and decode."""
-    return _applied(command, (_CONFIG, *_MODEL, *_DECODE))
+    """Settings file, models, how they run and decode, and what becomes of tracks."""
+    return _applied(command, (_CONFIG, *_MODEL, *_DECODE, *_TRACKS))
 
 
 def given(ctx: click.Context) -> dict[str, Any]:

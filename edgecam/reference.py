@@ -42,6 +42,8 @@ def _range(annotated: Any) -> str:
 def _default(info: SettingInfo) -> str:
     if info.default in (None, ()) or info.key == "model.path":
         return ""
+    if isinstance(info.default, tuple):
+        return ", ".join(f"`{value}`" for value in info.default)
     shown = str(info.default).lower() if isinstance(info.default, bool) else info.default
     return f"`{shown}`"
 
@@ -54,7 +56,8 @@ def settings_page() -> str:
         "A key is written `[section] key` in the TOML file and `EDGECAM_SECTION_KEY` in the",
         "environment, or after its flag, `--score-threshold` as `EDGECAM_SCORE_THRESHOLD`.",
         "Flags beat the environment, which beats the file, which beats the default.",
-        "`[[model]]` may stand several times. This page is written by `scripts/make-reference`.",
+        "`[[model]]`, `[[zone]]`, `[[mask]]` and `[[line]]` may stand several times; the last",
+        "three are in the file alone. This page is written by `scripts/make-reference`.",
         "",
         "| key | takes | default | flag | what it is |",
         "| --- | --- | --- | --- | --- |",

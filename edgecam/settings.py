@@ -10,22 +10,27 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edgecam.section import (
+    Celsius,
+    Count,
+    Fraction,
+    Hertz,
+    Pixels,
+    Seconds,
+    Section,
+    Size,
+    Slug,
+    Threads,
+    TopicName,
+)
+from edgecam.settings_scene import (
+    EventSettings,
+    LineSettings,
+    MaskSettings,
+    TrackingSettings,
+    ZoneSettings,
+)
 from edgecam.types import DecodeOptions
-
-Slug = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$")]
-Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
-Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
-Hertz = Annotated[float, Meta(gt=0.0, le=1000.0)]
-Celsius = Annotated[float, Meta(ge=0.0, le=150.0)]
-Count = Annotated[int, Meta(ge=1)]
-Pixels = Annotated[int, Meta(ge=16, le=16384)]
-Threads = Annotated[int, Meta(ge=1, le=64)]
-TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
-Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")]
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every section: frozen, and refusing keys it does not know."""
 
 
 class ModelSettings(Section, frozen=True):
@@ -175,6 +180,16 @@ class OutputSettings(Section, frozen=True):
     jsonl: Annotated[
         str | None, Meta(description="file of JSON lines, one per frame; - is stdout")
     ] = None
+    events_jsonl: Annotated[
+        str | None, Meta(description="file of JSON lines, one per event; - is stdout")
+    ] = None
+    result_max_hz: Annotated[
+        Hertz | None, Meta(description="results a second, at most; events are not held back")
+    ] = None
+    dead_band_px: Annotated[
+        float,
+        Meta(ge=0.0, le=1000.0, description="a keypoint of a track stays until it moved so far"),
+    ] = 0.0
     show: Annotated[bool, Meta(description="a window with skeletons, boxes and fps")] = False
 
 
@@ -255,6 +270,11 @@ class Settings(Section, frozen=True):
     ] = None
     max_frames: Annotated[Count | None, Meta(description="stop after this many frames")] = None
     model: tuple[ModelSettings, ...] = ()
+    zone: tuple[ZoneSettings, ...] = ()
+    mask: tuple[MaskSettings, ...] = ()
+    line: tuple[LineSettings, ...] = ()
+    tracking: TrackingSettings = TrackingSettings()
+    events: EventSettings = EventSettings()
     source: SourceSettings = SourceSettings()
     inference: InferenceSettings = InferenceSettings()
     decode: DecodeSettings = DecodeSettings()
@@ -266,3 +286,10 @@ class Settings(Section, frozen=True):
     thermal: ThermalSettings = ThermalSettings()
     remote: RemoteSettings = RemoteSettings()
     web: WebSettings = WebSettings()
+
+    def __post_init__(self) -> None:
+        for kind, named in (("zone", self.zone), ("mask", self.mask), ("line", self.line)):
+            names = [each.name for each in named]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"Expected different names, found {kind} {twice} twice")

@@ -24,14 +24,16 @@ MAX_FUNCTION_LINES = 60
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "__init__ types settings keypoints configuration credentials",
+        "__init__ types insight section settings settings_scene keypoints configuration "
+        "credentials",
         "slots flatbuffer tflite_schema board log notify opencv faultlog broker options",
         "tflite_graph tflite_file tflite_metadata tflite_cut",
-        "geometry wire messages labels anchors coco bundled",
-        "runtime delegates preprocess overlay",
+        "geometry wire messages event_messages labels anchors coco bundled tracking smoothing "
+        "scene zones",
+        "runtime delegates preprocess overlay events",
         "interpreter decoders homeassistant telemetry snapshot health status governor web",
         "model probe inspection sources sinks remote",
-        "pipeline convert evaluate follow installation staged lanes",
+        "pipeline convert evaluate follow installation staged lanes analysis",
         "report announce removal session service run replay reference watch watch_table doctor "
         "bench",
         "cli commands __main__ probe_child",

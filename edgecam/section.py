@@ -1,0 +1,24 @@
+"""What every section of the settings is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$")]
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
+Hertz = Annotated[float, Meta(gt=0.0, le=1000.0)]
+Celsius = Annotated[float, Meta(ge=0.0, le=150.0)]
+Count = Annotated[int, Meta(ge=1)]
+Pixels = Annotated[int, Meta(ge=16, le=16384)]
+Threads = Annotated[int, Meta(ge=1, le=64)]
+TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
+Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")]
+Point = tuple[Fraction, Fraction]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every section: frozen, and refusing keys it does not know."""

@@ -1,0 +1,109 @@
+"""The settings of tracks, zones, masks, lines and events.
+
+Places are fractions of the frame: (0, 0) is its upper left corner, (1, 1) its lower right one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from edgecam.section import Fraction, Point, Seconds, Section, Slug
+
+# What of a person or thing has to be inside a zone or a mask.
+Inside = Literal["box_bottom", "box_centre", "ankle", "hips", "keypoint"]
+Rule = Literal["presence", "zone", "line", "hands_up", "wave", "posture", "fall"]
+
+
+class TrackingSettings(Section, frozen=True):
+    """How poses and boxes keep their id from frame to frame."""
+
+    enabled: Annotated[bool, Meta(description="give ids; without them there are no events")] = True
+    smoothing: Annotated[bool, Meta(description="steady the keypoints of a track")] = True
+    oks_gate: Annotated[Fraction, Meta(description="least keypoint similarity of a pose")] = 0.2
+    iou_gate: Annotated[Fraction, Meta(description="least overlap of a box")] = 0.2
+    distance_gate: Annotated[
+        float,
+        Meta(ge=0.0, le=10.0, description="for what overlaps too little: distance in box sizes"),
+    ] = 0.5
+    max_age_s: Annotated[Seconds, Meta(description="how long a track outlives its last sight")] = (
+        1.0
+    )
+    min_hits: Annotated[int, Meta(ge=1, le=100, description="sightings that confirm a track")] = 3
+
+
+class _Area(Section, frozen=True):
+    """A named polygon; corners in fractions of the frame's width and height."""
+
+    name: Annotated[Slug, Meta(description="name in topics and events, [a-z0-9_-]{1,64}")]
+    polygon: Annotated[
+        tuple[Point, ...],
+        Meta(min_length=3, max_length=100, description="corners [x, y], 0..1 of the frame"),
+    ]
+
+    def __post_init__(self) -> None:
+        after = (*self.polygon[1:], self.polygon[0])
+        pairs = zip(self.polygon, after, strict=True)
+        if abs(sum(x * v - u * y for (x, y), (u, v) in pairs)) < 1e-6:
+            raise ValueError("Expected a polygon with an area")
+
+
+class ZoneSettings(_Area, frozen=True):
+    """Where to count and to tell who enters, stays and leaves; ``[[zone]]`` in TOML."""
+
+    labels: Annotated[tuple[str, ...], Meta(description="whom it is for; empty is everybody")] = ()
+    inside: Annotated[Inside, Meta(description="what has to be inside")] = "box_bottom"
+    enter_s: Annotated[
+        float, Meta(ge=0.0, le=3600.0, description="inside for so long has entered")
+    ] = 0.3
+    leave_s: Annotated[
+        float, Meta(ge=0.0, le=3600.0, description="outside for so long has left")
+    ] = 1.0
+    dwell_s: Annotated[Seconds | None, Meta(description="inside for so long dwells")] = 30.0
+
+
+class MaskSettings(_Area, frozen=True):
+    """Where not to look, as at a sofa or a street; ``[[mask]]`` in TOML."""
+
+    inside: Annotated[Inside, Meta(description="what has to be inside")] = "box_centre"
+    excludes: Annotated[
+        tuple[Rule | Literal["all"], ...],
+        Meta(min_length=1, description="rules that are blind there; all drops what is found there"),
+    ] = ("all",)
+
+
+class LineSettings(Section, frozen=True):
+    """A line that may be crossed; ``[[line]]`` in TOML."""
+
+    name: Annotated[Slug, Meta(description="name in events, [a-z0-9_-]{1,64}")]
+    start: Annotated[Point, Meta(description="[x, y], 0..1 of the frame")]
+    end: Annotated[Point, Meta(description="[x, y], 0..1 of the frame")]
+    labels: Annotated[tuple[str, ...], Meta(description="whom it is for; empty is everybody")] = ()
+    crossed_by: Annotated[
+        Literal["box_bottom", "box_centre", "hips", "wrist"], Meta(description="what crosses it")
+    ] = "box_bottom"
+    margin: Annotated[
+        float,
+        Meta(ge=0.0, le=0.5, description="how far beyond the line, of the frame's longer side"),
+    ] = 0.01
+
+    def __post_init__(self) -> None:
+        if self.start == self.end:
+            raise ValueError("Expected a line with two different ends")
+
+
+class EventSettings(Section, frozen=True):
+    """Which events there are, and how long it takes until they are believed."""
+
+    presence: Annotated[bool, Meta(description="appeared, left")] = True
+    hands_up: Annotated[bool, Meta(description="both wrists above the nose")] = True
+    wave: Annotated[bool, Meta(description="a raised forearm that swings")] = True
+    posture: Annotated[bool, Meta(description="sitting, lying")] = True
+    fall: Annotated[bool, Meta(description="fall, recovered")] = True
+    hands_up_s: Annotated[Seconds, Meta(description="hands up for so long")] = 0.5
+    wave_window_s: Annotated[Seconds, Meta(description="the swings happen within")] = 2.0
+    posture_s: Annotated[Seconds, Meta(description="sitting or lying for so long")] = 1.0
+    fall_within_s: Annotated[Seconds, Meta(description="from upright to lying at most")] = 2.0
+    fall_confirm_s: Annotated[Seconds, Meta(description="not up again for so long")] = 5.0
+    recovered_s: Annotated[Seconds, Meta(description="up again for so long")] = 1.0
