@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.insight import Insight
+
 Image = NDArray[np.uint8]
 Tensor = NDArray[Any]
 
@@ -70,6 +72,11 @@ class Frame:
     @property
     def height_px(self) -> int:
         return int(self.image.shape[0])
+
+    @property
+    def time_s(self) -> float:
+        """The clock of whatever looks at several frames: a recording's own, else monotonic."""
+        return self.captured_s if self.media_time_s is None else self.media_time_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +145,16 @@ class StageTimes:
 class Result:
     """One processed frame: each model's part, in source-frame pixels.
 
-    ``by_model`` maps model name to what it found, ``times`` to what it cost.
+    ``by_model`` maps model name to what it found, ``times`` to what it cost. ``insight`` is None
+    where nothing is tracked. ``held`` says that ``output.result_max_hz`` keeps this result back:
+    its events and states are published, its poses and boxes are not.
     """
 
     frame: Frame
     by_model: Mapping[str, Decoded]
     times: Mapping[str, StageTimes] = field(default_factory=dict)
+    insight: Insight | None = None
+    held: bool = False
 
     @property
     def poses(self) -> tuple[Pose, ...]:
