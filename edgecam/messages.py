@@ -1,14 +1,15 @@
-"""The whole wire format: results, counts, events and telemetry as topic and payload.
+"""The wire format: topics, and the payloads of results, counts and telemetry.
 
 Coordinates are source-frame pixels rounded to 0.1, scores are rounded to 0.01, so that a result
-with two people stays under 2 KB. The keys are in ``wire``.
+with two people stays under 2 KB. The keys are in ``wire``; events are
+in ``event_messages``.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,7 +21,6 @@ from numpy.typing import NDArray
 
 from edgecam.types import Classification, Detection, Pose, Result
 from edgecam.wire import (
-    SCHEMA,
     ClassMessage,
     DetectionMessage,
     FrameSize,
@@ -223,23 +223,6 @@ def result_line(result: Result, name: str, boot_id: str, published_s: float) -> 
     return result_payload(result, name, boot_id, published_s)
 
 
-def event_payload(
-    fields: Mapping[str, Any],
-    name: str,
-    boot_id: str,
-    sequence: int,
-    time_unix_s: float,
-    clock_synced: bool | None,
-) -> bytes:
-    """The payload of ``edgecam/<name>/event``: ``fields`` behind what every event carries.
-
-    A subscriber removes duplicates by (``boot_id``, ``sequence``).
-    """
-    head = {"schema": SCHEMA, "name": name, "boot_id": boot_id, "sequence": sequence}
-    clock = {"time_unix_s": round(time_unix_s, 3), "clock_synced": clock_synced}
-    return _encode({**head, **clock, **fields})
-
-
 def telemetry_payload(telemetry: Telemetry) -> bytes:
     return _encode(telemetry)
 
@@ -247,10 +230,16 @@ def telemetry_payload(telemetry: Telemetry) -> bytes:
 def counts(result: Result) -> dict[str, int]:
     """How many of each label (as a slug) are in the frame; a pose counts as a person.
 
+    Tracks are counted where there are any: they outlast a frame in which somebody is missed.
+
     Where several models see the same label the largest of their counts stands, for they look at
     the same people.
     """
     found: dict[str, int] = {}
+    if result.insight is not None:
+        for label, number in result.insight.counts.items():
+            found[slug(label)] = found.get(slug(label), 0) + number
+        return found
     for part in result.by_model.values():
         labels = Counter(slug(d.label) for d in part.detections)
         if part.poses:

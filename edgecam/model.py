@@ -179,9 +179,13 @@ class Model:
         return self.interpreter.delegate
 
     @property
+    def finds_poses(self) -> bool:
+        return self.decoder.family.startswith(POSE_FAMILIES)
+
+    @property
     def counted(self) -> tuple[str, ...]:
         """The labels that it may find any number of, as far as they are known beforehand."""
-        if self.decoder.family.startswith(POSE_FAMILIES):
+        if self.finds_poses:
             return (PERSON,)
         found = getattr(self.decoder, "labels", None)
         if found is None or self.decoder.family == "classifier":

@@ -70,7 +70,8 @@ class Pipeline(ABC):
 
     ``options`` is asked before each decode, so that thresholds may change while it runs, and
     ``interval_s`` before each invoke: how far apart two of them must begin. While ``paused`` no
-    frame of a live source is taken; a recording goes on, for it has to lose nothing.
+    frame of a live source is taken; a recording goes on, for it has to lose nothing. ``analyse``
+    gets the results in order, one at a time.
     """
 
     def __init__(
@@ -83,11 +84,12 @@ class Pipeline(ABC):
         max_frames: int | None = None,
         interval_s: Callable[[], float] = lambda: 0.0,
         paused: Callable[[], bool] = lambda: False,
+        analyse: Callable[[Result], Result] = lambda result: result,
     ) -> None:
         self._source, self._models, self._sinks = source, models, sinks
         self._meter, self._options = meter, options
         self._max_frames, self._interval_s = max_frames, interval_s
-        self._paused = paused
+        self._paused, self._analyse = paused, analyse
         self._published = 0
         self._error: BaseException | None = None
         self._done = threading.Event()
@@ -188,7 +190,8 @@ class Pipeline(ABC):
             )
         return Result(prepared.frame, by_model, times)
 
-    def _publish_one(self, result: Result) -> None:
+    def _publish_one(self, decoded: Result) -> None:
+        result = self._analyse(decoded)
         for sink in self._sinks:
             sink.publish(result)
         self._meter.published(result, time.monotonic())

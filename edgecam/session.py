@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from edgecam import board
+from edgecam.analysis import Analysis
 from edgecam.announce import announce
 from edgecam.governor import Governor
 from edgecam.lanes import LanesPipeline
 from edgecam.model import Model
+from edgecam.pipeline import Pipeline
 from edgecam.remote import Remote
 from edgecam.report import Reporter
 from edgecam.settings import Settings
@@ -103,18 +105,7 @@ class Session:
             cast("CommandBroker | None", self.opened.get("mqtt")),
             None if self.snapshots is None else self.snapshots.ask,
         )
-        several = not self.source.live and min(model.lanes for model in models) > 1
-        pipeline = LanesPipeline if several else StagedPipeline
-        self.pipeline = pipeline(
-            self.source,
-            models,
-            self.sinks,
-            self.meter,
-            self.remote.options,
-            settings.max_frames,
-            lambda: self.governor.interval_s,
-            lambda: self.remote.paused,
-        )
+        self.pipeline = self._pipeline()
         self.reporter = Reporter(
             settings,
             boot_id,
@@ -130,6 +121,20 @@ class Session:
         if self.page is not None:
             self.page.attach(self.remote.change)
         self._describe()
+
+    def _pipeline(self) -> Pipeline:
+        several = not self.source.live and min(model.lanes for model in self.models) > 1
+        return (LanesPipeline if several else StagedPipeline)(
+            self.source,
+            self.models,
+            self.sinks,
+            self.meter,
+            self.remote.options,
+            self.settings.max_frames,
+            lambda: self.governor.interval_s,
+            lambda: self.remote.paused,
+            Analysis(self.settings, any(model.finds_poses for model in self.models)),
+        )
 
     def _open_snapshots(self, broker: Broker) -> None:
         settings = self.settings.snapshot

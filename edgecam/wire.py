@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from edgecam.insight import EventType
+
 SCHEMA = 1
 
 Box = Annotated[
@@ -111,6 +113,47 @@ class ResultMessage(Struct, frozen=True, kw_only=True):
     ) = UNSET
 
 
+class EventMessage(Struct, frozen=True, kw_only=True):
+    """Something that happened: ``edgecam/<name>/event``, and a line of the events file.
+
+    Every key is there; null says that there is nothing to say. Only the line of a recording lacks
+    what differs from run to run, and has the recording's own times in its place.
+    """
+
+    schema: Annotated[Literal[1], Meta(description="version of this format")] = 1
+    name: Annotated[str, Meta(description="name of the camera")]
+    boot_id: Annotated[str, Meta(description="new at every start")] | UnsetType = UNSET
+    sequence: Annotated[int, Meta(description="counts events; with boot_id it tells duplicates")]
+    time_unix_s: Annotated[float, Meta(description="wall clock at capture")] | UnsetType = UNSET
+    clock_synced: (
+        Annotated[bool | None, Meta(description="wall clock set by the network")] | UnsetType
+    ) = UNSET
+    event_type: Annotated[EventType, Meta(description="what happened")]
+    id: Annotated[
+        str,
+        Meta(description="of the occurrence: entered and exited, fall and recovered share it"),
+    ]
+    track: Annotated[int, Meta(description="id of the person or thing, as in results")]
+    label: Annotated[str, Meta(description="what it is; a pose is a person")]
+    zone: Annotated[str | None, Meta(description="name of the zone")]
+    started_unix_s: Annotated[float, Meta(description="wall clock when it began")] | UnsetType = (
+        UNSET
+    )
+    media_time_s: Annotated[float, Meta(description="position in a recording")] | UnsetType = UNSET
+    started_media_time_s: (
+        Annotated[float, Meta(description="position in a recording where it began")] | UnsetType
+    ) = UNSET
+    dwell_s: Annotated[float, Meta(description="how long it has lasted")]
+    score: Annotated[Score, Meta(description="of the pose or box then, 0..1")]
+    attributes: Annotated[
+        Mapping[str, str | float],
+        Meta(
+            description="line_crossed: line, direction (left_to_right or right_to_left), by; "
+            "wave: hand; sitting and lying: before"
+        ),
+    ]
+
+
 class Rates(Struct, frozen=True, kw_only=True):
     """Frames per second over the last window."""
 
@@ -198,11 +241,15 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=dict)
 
 
-MESSAGES: Mapping[str, type[Struct]] = {"result": ResultMessage, "telemetry": Telemetry}
+MESSAGES: Mapping[str, type[Struct]] = {
+    "event": EventMessage,
+    "result": ResultMessage,
+    "telemetry": Telemetry,
+}
 
 
 def schema(message: str | None = None) -> dict[str, Any]:
-    """The JSON schema (2020-12) of one message, ``result`` or ``telemetry``, or of any of them."""
+    """The JSON schema (2020-12) of one message of ``MESSAGES``, or of any of them."""
     types = [MESSAGES[message]] if message else list(MESSAGES.values())
     shapes, definitions = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
     body: dict[str, Any] = dict(shapes[0]) if message else {"anyOf": list(shapes)}

@@ -12,11 +12,11 @@ from click.testing import CliRunner
 
 from edgecam import keypoints
 from edgecam.commands.schema import command
+from edgecam.event_messages import event_payload
 from edgecam.messages import (
     Counts,
     Topics,
     counts,
-    event_payload,
     result_line,
     result_payload,
     slug,

@@ -25,6 +25,14 @@ def _jsonl(settings: Settings, boot_id: str) -> OpenSink | None:
     return JsonLinesSink(settings.output.jsonl, settings.name, boot_id)
 
 
+def _events(settings: Settings, boot_id: str) -> OpenSink | None:
+    if settings.output.events_jsonl is None:
+        return None
+    from edgecam.sinks.jsonl import EventLinesSink
+
+    return EventLinesSink(settings.output.events_jsonl, settings.name, boot_id)
+
+
 def _window(settings: Settings, boot_id: str) -> OpenSink | None:
     del boot_id
     if not settings.output.show:
@@ -55,6 +63,7 @@ def _web(settings: Settings, boot_id: str) -> OpenSink | None:
 
 # Each returns None where the settings do not ask for it, and imports what it needs only then.
 OPENERS: Mapping[str, Callable[[Settings, str], OpenSink | None]] = {
+    "events": _events,
     "jsonl": _jsonl,
     "mqtt": _mqtt,
     "window": _window,
@@ -62,6 +71,7 @@ OPENERS: Mapping[str, Callable[[Settings, str], OpenSink | None]] = {
 }
 # What each is made of: while that is the same, a reload keeps the open one.
 MADE_OF: Mapping[str, Callable[[Settings], Any]] = {
+    "events": lambda settings: (settings.name, settings.output.events_jsonl),
     "jsonl": lambda settings: (settings.name, settings.output.jsonl),
     "mqtt": lambda settings: (settings.name, settings.mqtt, settings.homeassistant),
     "window": lambda settings: (settings.name, settings.output.show),

@@ -1,4 +1,4 @@
-"""JSON lines: one line per frame into a file or standard output.
+"""JSON lines: one line per frame, or per event, into a file or standard output.
 
 Each line is one write. A disk that fills up leaves whole lines behind: the half-written one is
 cut off again.
@@ -13,24 +13,24 @@ import sys
 import time
 from collections.abc import Mapping
 
+from edgecam.event_messages import event_line
 from edgecam.messages import result_line
 from edgecam.types import Result, SinkError
 
 STDOUT = "-"
 
 
-class JsonLinesSink:
-    """Writes results to ``path``, which is emptied at start; ``-`` is standard output."""
+class LineFile:
+    """A file that is emptied at start, or standard output; every line is in it whole."""
 
-    def __init__(self, path: str, name: str, boot_id: str) -> None:
+    def __init__(self, path: str, flag: str) -> None:
         """
         Raises:
-            SinkError: the file cannot be opened for writing.
+            SinkError: the file cannot be opened for writing; ``flag`` is how it was asked for.
         """
+        self._flag = flag
         self._shown = "standard output" if path == STDOUT else path
-        self._name = name
-        self._boot_id = boot_id
-        self._lines = 0
+        self.lines = 0
         try:
             if path == STDOUT:
                 sys.stdout.flush()
@@ -52,40 +52,86 @@ class JsonLinesSink:
                 "let it read on, or limit the run with --max-frames"
             )
         return SinkError(
-            f"--jsonl: {self._shown}: expected {expected}, found: {what}; "
+            f"{self._flag}: {self._shown}: expected {expected}, found: {what}; "
             "give another path or make room"
         )
+
+    def write(self, line: bytes) -> None:
+        """
+        Raises:
+            SinkError: the line could not be written whole; the lines before it are intact.
+        """
+        try:
+            rest = memoryview(line + b"\n")
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as error:
+            # A full disk takes part of a line; what follows would be unreadable.
+            if self._is_file:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, self._size_bytes)
+            raise self._refusal(f"room for line {self.lines + 1}", error) from None
+        self._size_bytes += len(line) + 1
+        self.lines += 1
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class JsonLinesSink:
+    """Writes results to ``path``; ``-`` is standard output."""
+
+    def __init__(self, path: str, name: str, boot_id: str) -> None:
+        """
+        Raises:
+            SinkError: the file cannot be opened for writing.
+        """
+        self._file, self._name, self._boot_id = LineFile(path, "--jsonl"), name, boot_id
 
     def publish(self, result: Result) -> None:
         """
         Raises:
             SinkError: the line could not be written whole; the lines before it are intact.
         """
-        line = result_line(result, self._name, self._boot_id, time.monotonic()) + b"\n"
-        try:
-            self._write(line)
-        except OSError as error:
-            # A full disk takes part of a line; what follows would be unreadable.
-            if self._is_file:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._fd, self._size_bytes)
-            raise self._refusal(f"room for line {self._lines + 1}", error) from None
-        self._size_bytes += len(line)
-        self._lines += 1
-
-    def _write(self, line: bytes) -> None:
-        rest = memoryview(line)
-        while rest:
-            rest = rest[os.write(self._fd, rest) :]
-
-    def restart(self, boot_id: str) -> None:
-        """Frame numbers begin again under this ``boot_id``."""
-        self._boot_id = boot_id
+        if not result.held:
+            self._file.write(result_line(result, self._name, self._boot_id, time.monotonic()))
 
     def counters(self) -> Mapping[str, int]:
-        return {"jsonl_lines": self._lines}
+        return {"jsonl_lines": self._file.lines}
+
+    def restart(self, boot_id: str) -> None:
+        self._boot_id = boot_id
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()
+
+
+class EventLinesSink:
+    """Writes events to ``path``; ``-`` is standard output."""
+
+    def __init__(self, path: str, name: str, boot_id: str) -> None:
+        """
+        Raises:
+            SinkError: the file cannot be opened for writing.
+        """
+        self._file, self._name, self._boot_id = LineFile(path, "--events"), name, boot_id
+
+    def publish(self, result: Result) -> None:
+        """
+        Raises:
+            SinkError: a line could not be written whole; the lines before it are intact.
+        """
+        for event in result.insight.events if result.insight is not None else ():
+            line = event_line(event, result.frame, self._name, self._boot_id, self._file.lines)
+            self._file.write(line)
+
+    def counters(self) -> Mapping[str, int]:
+        return {"event_lines": self._file.lines}
+
+    def restart(self, boot_id: str) -> None:
+        self._boot_id = boot_id
+
+    def close(self) -> None:
+        self._file.close()

@@ -16,12 +16,13 @@ from typing import Any
 
 from edgecam.board import clock_synced
 from edgecam.credentials import read_password
+from edgecam.event_messages import event_fields, event_payload
 from edgecam.faultlog import FaultLog
+from edgecam.insight import Insight
 from edgecam.messages import (
     PERSON,
     Counts,
     Topics,
-    event_payload,
     result_payload,
     slug,
     telemetry_payload,
@@ -91,10 +92,14 @@ class MqttSink:
         self._network.start()
 
     def publish(self, result: Result) -> None:
-        """Send the result if the broker listens now, and the counts that changed whenever."""
+        """Send the result if the broker listens now, events and what changed whenever."""
+        if result.insight is not None:
+            self._publish_insight(result.insight)
         for label, number in self._counts.changes(result).items():
             self.publish_retained(self.topics.count(label), b"%d" % number)
         results = self._delivery.results
+        if result.held:
+            return
         if not self._network.connected.is_set():
             results.drop()
             return
@@ -103,6 +108,19 @@ class MqttSink:
         if self._fits(self.topics.result, payload):
             results.put(self.topics.result, payload, now_s)
             self._network.wake()
+
+    def _publish_insight(self, insight: Insight) -> None:
+        for event in insight.events:
+            self.publish_event(event_fields(event, self._boot_id))
+        now = {
+            self.topics.zone_count(zone, label): b"%d" % number
+            for zone, counts in insight.zone_counts.items()
+            for label, number in counts.items()
+        }
+        if insight.posture is not None:
+            now[self.topics.posture] = insight.posture.encode()
+        for topic, payload in now.items():
+            self.publish_retained(topic, payload)
 
     def publish_event(self, fields: Mapping[str, Any]) -> int:
         """Queue an event until the broker has it; returns its ``sequence``, counted from 0."""

@@ -1,0 +1,198 @@
+"""What stands between a decoded frame and the sinks: masks, tracks, smoothing, events and rates.
+
+It knows no clock but the frames' own, so that the same recording gives the same results and the
+same events on every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecam.events import Rules
+from edgecam.insight import Insight
+from edgecam.messages import PERSON
+from edgecam.scene import Scene, Subject
+from edgecam.settings import Settings
+from edgecam.settings_scene import MaskSettings
+from edgecam.smoothing import DeadBand, OneEuro
+from edgecam.tracking import Track, Tracker, areas, boxes_of
+from edgecam.types import Decoded, Detection, Frame, Pose, Result
+from edgecam.zones import Polygon, is_inside
+
+
+class RateLimit:
+    """Lets through at most ``max_hz`` frames a second, by the frames' own clock; None lets all."""
+
+    def __init__(self, max_hz: float | None) -> None:
+        self._interval_s = 0.0 if max_hz is None else 1.0 / max_hz
+        self._next_s: float | None = None
+        self._last_s = 0.0
+
+    def holds(self, now_s: float) -> bool:
+        """Whether the frame at ``now_s`` comes too soon."""
+        if self._next_s is None or now_s < self._last_s:
+            self._next_s = now_s
+        self._last_s = now_s
+        # Frame times jitter by less than a tenth of the interval; without it every other is lost.
+        if now_s < self._next_s - 0.1 * self._interval_s:
+            return True
+        self._next_s = max(self._next_s + self._interval_s, now_s + 0.5 * self._interval_s)
+        return False
+
+
+@dataclass(slots=True, eq=False)
+class _Steady:
+    """The filters of one track."""
+
+    euro: OneEuro
+    band: DeadBand
+
+
+class Masks:
+    """What is in which mask."""
+
+    def __init__(self, masks: Sequence[MaskSettings]) -> None:
+        self._masks = [(Polygon(mask.polygon), mask) for mask in masks]
+
+    def blind(self, subject: Subject, scene: Scene) -> frozenset[str]:
+        """The rules that do not see it; ``all`` says that nobody does."""
+        return frozenset(
+            name
+            for polygon, mask in self._masks
+            if is_inside(polygon, subject, mask.inside, scene)
+            for name in mask.excludes
+        )
+
+    def without_hidden(self, part: Decoded, frame: Frame) -> Decoded:
+        """What is left outside the masks that exclude everything."""
+        if not self._masks:
+            return part
+        poses = tuple(pose for pose in part.poses if not self._hides(pose, frame))
+        boxes = tuple(found for found in part.detections if not self._hides(found, frame))
+        return replace(part, poses=poses, detections=boxes)
+
+    def _hides(self, item: Pose | Detection, frame: Frame) -> bool:
+        pose = item if isinstance(item, Pose) else None
+        subject = Subject(0, "", item.score, _box(item), 0.0, pose)
+        return "all" in self.blind(subject, _scene(frame, (), frozenset()))
+
+
+class Analysis:
+    """Takes every result in order, on one thread at a time, and returns it with what follows."""
+
+    def __init__(self, settings: Settings, finds_poses: bool) -> None:
+        """``finds_poses``: a model that finds poses runs, so people are told by their poses."""
+        self._tracking, self._output = settings.tracking, settings.output
+        self._finds_poses = finds_poses
+        self._masks = Masks(settings.mask)
+        self._rules = Rules(settings.events, settings.zone, settings.line)
+        self._limit = RateLimit(settings.output.result_max_hz)
+        self._ids = count(1)
+        self._trackers: dict[tuple[str, type], Tracker] = {}
+        self._steady: dict[Track, _Steady] = {}
+
+    def __call__(self, result: Result) -> Result:
+        frame = result.frame
+        parts = {m: self._masks.without_hidden(p, frame) for m, p in result.by_model.items()}
+        held = self._limit.holds(frame.time_s)
+        # Pictures of a folder without a rate are no film: nothing moves from one to the next.
+        if not self._tracking.enabled or (frame.media_time_s is None and frame.file is not None):
+            return replace(result, by_model=parts, held=held)
+        subjects: list[Subject] = []
+        for model, part in parts.items():
+            parts[model] = self._tracked(model, part, frame, subjects)
+        scene = _scene(frame, subjects, self._alive())
+        scene = replace(scene, subjects=tuple(self._seen(subjects, scene)))
+        insight = Insight(
+            self._rules.look(scene),
+            self._counts(),
+            self._rules.zone_counts,
+            self._rules.posture if self._finds_poses else None,
+        )
+        return Result(frame, parts, result.times, insight, held)
+
+    def _tracked(self, model: str, part: Decoded, frame: Frame, subjects: list[Subject]) -> Decoded:
+        now_s, size = frame.time_s, (frame.width_px, frame.height_px)
+        poses, pose_tracks = self._tracker(model, Pose).update(part.poses, now_s, size)
+        boxes, box_tracks = self._tracker(model, Detection).update(part.detections, now_s, size)
+        shown: list[Pose] = []
+        for pose, track in zip(poses, pose_tracks, strict=True):
+            smooth, still = self._smooth(pose, track, now_s)
+            shown.append(replace(pose, xy=still))
+            if track.id is not None:
+                smoothed = replace(pose, xy=smooth)
+                box = boxes_of([smoothed])[0]
+                subjects.append(Subject(track.id, PERSON, pose.score, box, track.first_s, smoothed))
+        for found, track in zip(boxes, box_tracks, strict=True):
+            # The people whom a pose model sees are told by their poses, once.
+            if track.id is not None and not (self._finds_poses and found.label == PERSON):
+                subjects.append(
+                    Subject(track.id, found.label, found.score, track.box, track.first_s)
+                )
+        self._forget()
+        return replace(part, poses=tuple(shown), detections=tuple(boxes))
+
+    def _tracker(self, model: str, kind: type) -> Tracker:
+        if (model, kind) not in self._trackers:
+            self._trackers[model, kind] = Tracker(self._tracking, self._ids)
+        return self._trackers[model, kind]
+
+    def _smooth(
+        self, pose: Pose, track: Track, now_s: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The keypoints as the rules see them, and as they are published."""
+        steady = self._steady.get(track)
+        if steady is None:
+            steady = self._steady[track] = _Steady(OneEuro(), DeadBand(self._output.dead_band_px))
+        xy = pose.xy
+        if self._tracking.smoothing:
+            size_px = float(np.sqrt(areas(track.box[None])[0]))
+            xy = steady.euro(xy, pose.scores, size_px, now_s)
+        return xy, steady.band(xy) if self._output.dead_band_px else xy
+
+    def _forget(self) -> None:
+        alive = {track for tracker in self._trackers.values() for track in tracker.tracks}
+        for track in self._steady.keys() - alive:
+            del self._steady[track]
+
+    def _alive(self) -> frozenset[int]:
+        tracks = (track for tracker in self._trackers.values() for track in tracker.tracks)
+        return frozenset(track.id for track in tracks if track.id is not None)
+
+    def _counts(self) -> Mapping[str, int]:
+        """Confirmed tracks by label; where several models see the same, the largest number."""
+        found: dict[str, int] = {}
+        by_model: dict[tuple[str, str], int] = {}
+        for (model, _), tracker in self._trackers.items():
+            for track in tracker.tracks:
+                if track.confirmed:
+                    key = model, track.label
+                    by_model[key] = by_model.get(key, 0) + 1
+        for (_, label), number in by_model.items():
+            found[label] = max(found.get(label, 0), number)
+        return found
+
+    def _seen(self, subjects: Sequence[Subject], scene: Scene) -> Iterator[Subject]:
+        for subject in subjects:
+            yield replace(subject, blind=self._masks.blind(subject, scene))
+
+
+def _box(item: Pose | Detection) -> NDArray[np.float64]:
+    box: NDArray[np.float64] = boxes_of([item])[0]
+    return box
+
+
+def _scene(frame: Frame, subjects: Sequence[Subject], alive: frozenset[int]) -> Scene:
+    return Scene(
+        frame.time_s,
+        frame.captured_unix_s,
+        frame.width_px,
+        frame.height_px,
+        tuple(subjects),
+        alive,
+    )

@@ -1,0 +1,71 @@
+"""Events from tracks: each rule is one file, and one line in ``_rules``.
+
+A rule is fed every frame in order, keeps what it needs for each track, and knows no clock but the
+frames': the same recording gives the same events. Rules see smoothed keypoints in source-frame
+pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+
+from edgecam.events.fall import Falls
+from edgecam.events.hands_up import HandsUp
+from edgecam.events.line import Lines
+from edgecam.events.posture import Postures
+from edgecam.events.presence import Presence
+from edgecam.events.rule import Rule
+from edgecam.events.wave import Waves
+from edgecam.events.zone import Zones
+from edgecam.insight import POSTURES, Event
+from edgecam.scene import Scene
+from edgecam.settings_scene import EventSettings, LineSettings, ZoneSettings
+
+
+class Rules:
+    """Every rule that the settings ask for."""
+
+    def __init__(
+        self,
+        settings: EventSettings,
+        zones: Sequence[ZoneSettings] = (),
+        lines: Sequence[LineSettings] = (),
+    ) -> None:
+        self._zones = Zones(zones, self._next_number)
+        self._postures = Postures(settings.posture_s, self._next_number)
+        self._falls = Falls(settings, self._next_number)
+        self._numbers = count()
+        self._rules = tuple(self._chosen(settings, lines))
+
+    def _next_number(self) -> int:
+        return next(self._numbers)
+
+    def _chosen(self, settings: EventSettings, lines: Sequence[LineSettings]) -> Iterator[Rule]:
+        if settings.presence:
+            yield Presence(self._next_number)
+        yield self._zones
+        yield Lines(lines, self._next_number)
+        if settings.hands_up:
+            yield HandsUp(settings.hands_up_s, self._next_number)
+        if settings.wave:
+            yield Waves(settings.wave_window_s, self._next_number)
+        if settings.posture:
+            yield self._postures
+        if settings.fall:
+            yield self._falls
+
+    def look(self, scene: Scene) -> tuple[Event, ...]:
+        """What happened in this frame."""
+        return tuple(event for rule in self._rules for event in rule(scene))
+
+    @property
+    def zone_counts(self) -> Mapping[str, Mapping[str, int]]:
+        """How many of each label are in each zone."""
+        return self._zones.counts()
+
+    @property
+    def posture(self) -> str:
+        """The gravest posture of anybody in the picture, of ``insight.POSTURES``."""
+        found = {**self._postures.of, **dict.fromkeys(self._falls.fallen, "fallen")}
+        return max(found.values(), key=POSTURES.index, default="none")

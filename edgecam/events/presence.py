@@ -1,0 +1,45 @@
+"""``appeared`` and ``left``: a track is confirmed, and is given up.
+
+Geometry: none; tracking decides (``tracking.min_hits`` sightings confirm a track, and it is given
+up ``tracking.max_age_s`` after the last one). ``dwell_s`` of ``left`` ends at the last sighting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from edgecam.events.rule import event
+from edgecam.insight import Event
+from edgecam.scene import Scene, Subject
+
+
+@dataclass(slots=True)
+class _Stay:
+    number: int
+    subject: Subject
+    last_s: float
+
+
+class Presence:
+    """Tells of every track's beginning and end; both share a number."""
+
+    name = "presence"
+
+    def __init__(self, number: Callable[[], int]) -> None:
+        self._number = number
+        self._stays: dict[int, _Stay] = {}
+
+    def __call__(self, scene: Scene) -> Iterator[Event]:
+        for track in sorted(self._stays.keys() - scene.alive):
+            stay = self._stays.pop(track)
+            left = event("left", stay.number, scene, stay.subject, stay.subject.first_s)
+            yield replace(left, dwell_s=max(0.0, stay.last_s - stay.subject.first_s))
+        for subject in scene.subjects:
+            stay_here = self._stays.get(subject.track)
+            if stay_here is not None:
+                stay_here.subject, stay_here.last_s = subject, scene.time_s
+            elif self.name not in subject.blind:
+                number = self._number()
+                self._stays[subject.track] = _Stay(number, subject, scene.time_s)
+                yield event("appeared", number, scene, subject, subject.first_s)

@@ -1,0 +1,314 @@
+"""Rules on synthetic skeletons: what they tell, and what they must not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+import numpy as np
+import pytest
+from skeletons import hands_up, person, waving
+
+from edgecam.analysis import Analysis
+from edgecam.insight import Event
+from edgecam.settings import Settings
+from edgecam.settings_scene import LineSettings, MaskSettings, ZoneSettings
+from edgecam.types import Box, Decoded, Detection, Frame, Pose, Result
+
+RATE_HZ = 10.0
+DEFAULTS = Settings()
+IMAGE = np.zeros((480, 640, 3), np.uint8)
+EVERYWHERE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+
+
+def play(
+    poses_at: Callable[[float], Iterable[Pose | None]],
+    duration_s: float,
+    settings: Settings = DEFAULTS,
+    rate_hz: float = RATE_HZ,
+) -> list[Event]:
+    """The events of a recording in which these people are seen at each time."""
+    analysis = Analysis(settings, finds_poses=True)
+    events: list[Event] = []
+    for number in range(round(duration_s * rate_hz)):
+        time_s = number / rate_hz
+        poses = tuple(pose for pose in poses_at(time_s) if pose is not None)
+        frame = Frame(IMAGE, number, 100.0 + time_s, 1e9 + time_s, time_s)
+        result = analysis(Result(frame, {"m": Decoded(poses=poses)}))
+        assert result.insight is not None
+        events += result.insight.events
+    return events
+
+
+def types(events: Iterable[Event], without: tuple[str, ...] = ("appeared", "left")) -> list[str]:
+    return [event.event_type for event in events if event.event_type not in without]
+
+
+def falling(time_s: float, fall_s: float = 2.0, takes_s: float = 0.6, up_s: float = 1e9) -> Pose:
+    """Stands, falls at ``fall_s``, lies, and gets up at ``up_s``."""
+    down = min(max((time_s - fall_s) / takes_s, 0.0), 1.0) - min(max(time_s - up_s, 0.0), 1.0)
+    return person(y=300.0 + 130.0 * down, lean_degrees=85.0 * down)
+
+
+def test_a_fall_is_told_once_and_its_recovery_under_the_same_id() -> None:
+    events = [e for e in play(lambda t: [falling(t, up_s=12.0)], 16.0) if e.event_type != "lying"]
+    assert types(events) == ["fall", "recovered"]
+    fall, recovered = (e for e in events if e.event_type in ("fall", "recovered"))
+    assert 2.0 < fall.started_s < 3.0
+    assert fall.time_s == pytest.approx(fall.started_s + 5.0, abs=0.11)
+    assert fall.dwell_s == pytest.approx(5.0, abs=0.11)
+    assert recovered.number == fall.number
+    assert recovered.track == fall.track
+    assert 12.5 < recovered.time_s < 14.5
+
+
+def test_who_gets_up_at_once_has_not_fallen() -> None:
+    assert "fall" not in types(play(lambda t: [falling(t, up_s=5.0)], 12.0))
+
+
+def test_who_lies_down_slowly_has_not_fallen() -> None:
+    events = play(lambda t: [falling(t, takes_s=8.0)], 20.0)
+    assert types(events) == ["lying"]
+
+
+def test_who_is_lying_from_the_beginning_has_not_fallen() -> None:
+    assert types(play(lambda _: [person(lean_degrees=88.0)], 10.0)) == ["lying"]
+
+
+@pytest.mark.parametrize("lean_degrees", [30.0, 60.0, 80.0, 95.0])
+@pytest.mark.parametrize("legs", ["standing", "crouching"])
+def test_tying_a_shoe_is_not_a_fall(lean_degrees: float, legs: str) -> None:
+    def bends(time_s: float) -> list[Pose]:
+        if not 2.0 <= time_s < 12.0:
+            return [person()]
+        share = min((time_s - 2.0) / 0.5, 1.0)
+        return [person(lean_degrees=share * lean_degrees, whole=False, legs=legs)]
+
+    assert not {"fall", "lying"} & set(types(play(bends, 14.0)))
+
+
+@pytest.mark.parametrize(
+    "unsure",
+    [
+        ("left_hip", "right_hip"),
+        ("left_shoulder", "right_shoulder"),
+        ("left_knee", "right_knee", "left_ankle", "right_ankle"),
+    ],
+)
+def test_it_abstains_where_the_body_is_not_sure(unsure: tuple[str, ...]) -> None:
+    def falls(time_s: float) -> list[Pose]:
+        lies = min(max((time_s - 2.0) / 0.6, 0.0), 1.0)
+        hidden = unsure if time_s >= 2.0 else ()
+        return [person(y=300 + 130 * lies, lean_degrees=85 * lies, unsure=hidden)]
+
+    assert types(play(falls, 12.0)) == []
+
+
+def test_a_fall_onto_a_masked_sofa_is_none() -> None:
+    mask = MaskSettings(name="sofa", polygon=EVERYWHERE, excludes=("fall", "posture"))
+    masked = Settings(mask=(mask,))
+    events = play(lambda t: [falling(t)], 12.0, masked)
+    assert types(events) == []
+    assert types(events, ()) == ["appeared"]
+    elsewhere = MaskSettings(name="sofa", polygon=((0.9, 0.0), (1, 0.0), (1, 0.1)))
+    assert "fall" in types(play(lambda t: [falling(t)], 12.0, Settings(mask=(elsewhere,))))
+
+
+def test_several_people_do_not_confuse_it() -> None:
+    def scene(time_s: float) -> list[Pose]:
+        fallen = falling(time_s)
+        walker = person(x=40.0 + 45.0 * time_s, y=200.0, trunk_px=60.0)
+        sitter = person(x=560.0, y=350.0, trunk_px=80.0, legs="sitting")
+        people = [fallen, walker, sitter]
+        # Decoders give no order.
+        return people if round(time_s * 10) % 2 else people[::-1]
+
+    events = play(scene, 12.0)
+    assert sorted(types(events)) == ["fall", "lying", "sitting"]
+    by_type = {event.event_type: event.track for event in events}
+    assert by_type["fall"] == by_type["lying"] != by_type["sitting"]
+    assert types(events, ()).count("appeared") == 3
+
+
+def test_a_fall_is_seen_through_noise_and_missed_frames() -> None:
+    rng = np.random.default_rng(5)
+
+    def noisy(time_s: float) -> list[Pose | None]:
+        pose = falling(time_s)
+        shaken = Pose(pose.score, pose.xy + rng.normal(0, 4.0, (17, 2)), pose.scores)
+        return [None if rng.uniform() < 0.2 else shaken]
+
+    assert types(play(noisy, 12.0)).count("fall") == 1
+
+
+def test_sitting_is_told_after_its_time() -> None:
+    def sits(time_s: float) -> list[Pose]:
+        return [person(legs="sitting" if time_s >= 2.0 else "standing")]
+
+    events = [e for e in play(sits, 6.0) if e.event_type == "sitting"]
+    assert len(events) == 1
+    assert 2.9 < events[0].time_s < 3.6
+    assert events[0].attributes == {"before": "standing"}
+
+
+def test_standing_and_walking_are_no_event() -> None:
+    assert types(play(lambda t: [person(x=50.0 + 50.0 * t)], 10.0)) == []
+
+
+@pytest.mark.parametrize(("height", "told"), [(1.8, True), (1.5, True), (1.2, False)])
+def test_hands_up(height: float, told: bool) -> None:
+    def raises(time_s: float) -> list[Pose]:
+        return [person(moved=hands_up(height) if 2.0 <= time_s < 5.0 else {})]
+
+    events = [e for e in play(raises, 8.0) if e.event_type == "hands_up"]
+    assert len(events) == told
+    if told:
+        assert 2.4 < events[0].time_s < 3.3
+
+
+def test_one_raised_hand_or_an_unsure_face_is_not_hands_up() -> None:
+    one = {name: place for name, place in hands_up().items() if name.startswith("left")}
+    assert types(play(lambda _: [person(moved=one)], 4.0)) == []
+    assert types(play(lambda _: [person(moved=hands_up(), unsure=("nose",))], 4.0)) == []
+
+
+@pytest.mark.parametrize("rate_hz", [10.0, 30.0])
+def test_a_wave_is_told_once(rate_hz: float) -> None:
+    events = play(lambda t: [person(moved=waving(t, 1.2))], 6.0, rate_hz=rate_hz)
+    assert types(events) == ["wave"]
+    assert next(e for e in events if e.event_type == "wave").attributes == {"hand": "right"}
+
+
+def test_what_is_not_a_wave() -> None:
+    hanging = {"right_wrist": (-0.38, 0.05)}
+    still = play(lambda _: [person(moved=waving(0.2))], 5.0)
+    slow = play(lambda t: [person(moved=waving(t, 0.2))], 8.0)
+    small = play(lambda t: [person(moved=waving(t, 1.2, width=0.04))], 6.0)
+    low = play(lambda t: [person(moved={**waving(t, 1.2), **hanging})], 5.0)
+    assert [types(e) for e in (still, slow, small, low)] == [[], [], [], []]
+
+
+def zone(**changes: object) -> Settings:
+    half = {"name": "right", "polygon": ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0))}
+    return Settings(zone=(msgspec.convert({**half, **changes}, ZoneSettings),))
+
+
+def test_enter_dwell_and_leave_a_zone() -> None:
+    def visits(time_s: float) -> list[Pose]:
+        # Over the edge at second 2.0, and back over it at second 6.0.
+        return [person(x=320.0 + min(100.0, 50.0 * (2.0 - abs(4.0 - time_s))))]
+
+    events = [e for e in play(visits, 9.0, zone(dwell_s=2.0)) if e.zone]
+    assert types(events) == ["entered", "dwelling", "exited"]
+    assert {e.number for e in events} == {events[0].number}
+    entered, dwelling, exited = events
+    # Smoothing comes a little late.
+    assert entered.started_s == pytest.approx(2.0, abs=0.21)
+    assert entered.time_s == pytest.approx(entered.started_s + 0.3, abs=0.01)
+    assert dwelling.dwell_s == pytest.approx(2.0, abs=0.11)
+    assert exited.dwell_s == pytest.approx(4.0, abs=0.21)
+
+
+def test_a_flickering_box_at_the_edge_enters_once() -> None:
+    rng = np.random.default_rng(3)
+
+    def flickers(_: float) -> list[Pose | None]:
+        # Inside four times in five, and not seen at all now and then.
+        if rng.uniform() < 0.15:
+            return [None]
+        return [person(x=330.0 if rng.uniform() < 0.8 else 310.0)]
+
+    assert types(e for e in play(flickers, 20.0, zone()) if e.zone) == ["entered"]
+
+
+def test_who_vanishes_inside_has_left_the_zone() -> None:
+    events = play(lambda t: [person(x=420.0) if t < 4.0 else None], 8.0, zone(dwell_s=60.0))
+    assert types(events, ()) == ["appeared", "entered", "left", "exited"]
+    exited = events[-1]
+    assert exited.dwell_s == pytest.approx(3.7, abs=0.25)
+    assert events[2].dwell_s == pytest.approx(3.9, abs=0.11)
+
+
+@pytest.mark.parametrize(
+    ("inside", "moved", "expected"),
+    [
+        ("box_bottom", {}, 0),
+        ("ankle", {"left_ankle": (1.3, -1.6)}, 1),
+        ("ankle", {"left_wrist": (1.3, 1.0)}, 0),
+        ("keypoint", {"left_wrist": (1.3, 1.0)}, 1),
+        ("hips", {"left_wrist": (1.3, 1.0)}, 0),
+    ],
+)
+def test_what_counts_as_inside(
+    inside: str, moved: dict[str, tuple[float, float]], expected: int
+) -> None:
+    events = play(lambda _: [person(x=230.0, moved=moved)], 3.0, zone(inside=inside))
+    assert types(events).count("entered") == expected
+
+
+def crossing(settings: dict[str, object], poses: Callable[[float], list[Pose]]) -> list[Event]:
+    line = {"name": "door", "start": (0.5, 0.0), "end": (0.5, 1.0), **settings}
+    events = play(poses, 8.0, Settings(line=(msgspec.convert(line, LineSettings),)))
+    return [event for event in events if event.event_type == "line_crossed"]
+
+
+def test_a_line_is_crossed_by_a_box_with_its_direction() -> None:
+    there = crossing({}, lambda t: [person(x=100.0 + 60.0 * t)])
+    assert [e.attributes for e in there] == [
+        {"line": "door", "direction": "right_to_left", "by": "box_bottom"}
+    ]
+    back = crossing({}, lambda t: [person(x=560.0 - 60.0 * t)])
+    assert [e.attributes["direction"] for e in back] == ["left_to_right"]
+    beside = crossing({"end": (0.5, 0.1)}, lambda t: [person(x=100.0 + 60.0 * t)])
+    assert beside == []
+
+
+def test_a_line_is_crossed_by_a_wrist_alone() -> None:
+    def reaches(time_s: float) -> list[Pose]:
+        out = {"left_wrist": (1.3, 0.6), "left_elbow": (0.8, 0.8)}
+        return [person(x=230.0, moved=out if 2.0 <= time_s < 4.0 else {})]
+
+    events = crossing({"crossed_by": "wrist"}, reaches)
+    assert [e.attributes["by"] for e in events] == ["left_wrist"] * 2
+    assert [e.attributes["direction"] for e in events] == ["right_to_left", "left_to_right"]
+    assert crossing({}, reaches) == []
+
+
+def test_who_stands_on_a_line_crosses_nothing() -> None:
+    rng = np.random.default_rng(4)
+    assert crossing({}, lambda _: [person(x=320.0 + rng.normal(0.0, 2.0))]) == []
+
+
+def test_things_have_events_too_and_people_are_told_once() -> None:
+    analysis = Analysis(zone(labels=("car", "person")), finds_poses=True)
+    events: list[Event] = []
+    for number in range(20):
+        found = tuple(
+            Detection(label, place, 0.8, Box(400.0, 200.0, 480.0, 300.0))
+            for place, label in enumerate(("car", "person", "dog"))
+        )
+        parts = {"posenet": Decoded(poses=(person(x=440.0),)), "ssd": Decoded(detections=found)}
+        result = analysis(Result(Frame(IMAGE, number, 0.0, 1e9, number / 10.0), parts))
+        assert result.insight is not None
+        events += result.insight.events
+    assert sorted(e.label for e in events if e.event_type == "entered") == ["car", "person"]
+    assert sorted(e.label for e in events if e.event_type == "appeared") == ["car", "dog", "person"]
+    assert result.insight.zone_counts == {"right": {"car": 1, "person": 1}}
+    assert result.insight.counts == {"person": 1, "car": 1, "dog": 1}
+    tracks = [pose.track for pose in result.poses] + [found.track for found in result.detections]
+    assert len(set(tracks)) == 4
+    assert None not in tracks
+
+
+def test_the_gravest_posture_is_the_state() -> None:
+    analysis = Analysis(Settings(), finds_poses=True)
+    seen = []
+    for number in range(160):
+        time_s = number / 10.0
+        poses = (falling(time_s, up_s=12.0), person(x=550.0, legs="sitting"))
+        frame = Frame(IMAGE, number, 0.0, 1e9, time_s)
+        insight = analysis(Result(frame, {"m": Decoded(poses=poses)})).insight
+        assert insight is not None
+        if insight.posture not in seen[-1:]:
+            seen.append(insight.posture)
+    assert seen == ["none", "unknown", "sitting", "lying", "fallen", "sitting"]
