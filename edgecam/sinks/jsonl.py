@@ -48,7 +48,7 @@ class LineFile:
         what = error.strerror or str(error)
         if isinstance(error, BrokenPipeError):
             return SinkError(
-                f"--jsonl: {self._shown}: expected a reader to the end, but it has gone; "
+                f"{self._flag}: {self._shown}: expected a reader to the end, but it has gone; "
                 "let it read on, or limit the run with --max-frames"
             )
         return SinkError(
