@@ -31,7 +31,10 @@ FAMILIES = ("posenet", "ssdlite")
 TABLE_INTERVAL_S, LINE_INTERVAL_S = 0.25, 1.0
 # Linux tells the process when we are gone, however we ended (PR_SET_PDEATHSIG is 1 in prctl.h).
 _ENDS_WITH_US = (
-    "import ctypes, runpy, signal; ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
+    "import ctypes, os, runpy, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
+    "parent = int(sys.argv.pop(1)); "
+    # We may have gone before it could ask to be told.
+    "parent == os.getppid() or sys.exit(1); "
     "runpy.run_module('edgecam', run_name='__main__')"
 )
 # The process loads its models and says goodbye to the broker in less.
@@ -49,7 +52,8 @@ def _default_models() -> list[str]:
 
 
 def _arguments(models: list[str], url: str, max_frames: int | None) -> list[str]:
-    command = [sys.executable, "-c", _ENDS_WITH_US, "--name", NAME, "--broker", url]
+    command = [sys.executable, "-c", _ENDS_WITH_US, str(os.getpid())]
+    command += ["--name", NAME, "--broker", url]
     command += ["--source", str(bundled.clip()), "--loop", "--realtime"]
     for model in models:
         command += ["--model", model]
