@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from brokers import Mosquitto, Subscriber, wait_until
-from daemons import LOOPED, MODEL
+from brokers import Mosquitto, Subscriber, retained, wait_until
+from daemons import LOOPED
 from hass import HomeAssistant, python
 from programs import edgecam, start
+
+from edgecam.insight import POSTURES
 
 pytestmark = pytest.mark.long
 
@@ -22,6 +24,25 @@ CAMERA = f"binary_sensor.{PREFIX}person_occupancy"
 BOARD = f"sensor.{PREFIX}fps"
 BUTTON = f"button.{PREFIX}take_snapshot"
 PICTURE = f"image.{PREFIX}snapshot"
+IN_ZONE = f"binary_sensor.{PREFIX}zone_door_person_occupancy"
+EVENT = f"event.{PREFIX}event"
+SETTINGS = """
+name = "front"
+[[model]]
+path = "posenet"
+[inference]
+threads = 1
+[snapshot]
+mode = "skeleton"
+interval_s = 1
+[remote]
+allow = ["pause", "decode.score_threshold", "snapshot"]
+"""
+DOOR = """
+[[zone]]
+name = "door"
+polygon = [[0, 0], [1, 0], [1, 1], [0, 1]]
+"""
 # Its own remark on every configuration directory that nobody has been asked about yet.
 ITS_OWN = ("homeassistant.components.http.ban",)
 
@@ -39,13 +60,12 @@ class Instance:
     """An edgecam that can be killed and started again."""
 
     def __init__(self, broker: Mosquitto, zones: Path) -> None:
-        self.arguments = (*MODEL, "--name", "front", "--broker", broker.url)
+        self.config = zones / "front.toml"
+        self.config.write_text(SETTINGS + DOOR)
+        self.arguments = ("--config", str(self.config), "--broker", broker.url)
         self.variables = {
             "EDGECAM_TELEMETRY_INTERVAL_S": "1",
             "EDGECAM_THERMAL_DIRECTORY": str(zones),
-            "EDGECAM_SNAPSHOT_MODE": "skeleton",
-            "EDGECAM_SNAPSHOT_INTERVAL_S": "1",
-            "EDGECAM_REMOTE_ALLOW": "pause,decode.score_threshold,snapshot",
         }
         self.start()
 
@@ -79,12 +99,12 @@ def instance(mosquitto: Mosquitto, zones: Path) -> Iterator[Instance]:
     running.kill()
 
 
-def is_whole(house: HomeAssistant) -> bool:
+def is_whole(house: HomeAssistant, at_least: int = 17) -> bool:
     """Every entity is there and knows its state."""
     states = {key: state for key, state in house.states().items() if PREFIX in key}
     # A button has no state but that of being there.
     states.pop(BUTTON, None)
-    return len(states) >= 13 and not {"unknown", "unavailable"} & set(states.values())
+    return len(states) >= at_least and not {"unknown", "unavailable"} & set(states.values())
 
 
 def problems(house: HomeAssistant) -> list[str]:
@@ -108,6 +128,9 @@ def test_home_assistant_shows_all_of_it_through_every_restart(
     assert [device["name"] for device in house.ask("devices")] == ["Edgecam front"]
     assert house.states()[f"sensor.{PREFIX}temperature"] == "51.5"
     assert house.states()[f"binary_sensor.{PREFIX}throttling"] == "off"
+    assert wait_until(lambda: house.states()[IN_ZONE] == "on", 10)
+    assert house.states()[f"sensor.{PREFIX}posture"] in POSTURES
+    assert house.attributes(EVENT)["event_type"] in house.attributes(EVENT)["event_types"]
     picture = house.picture(PICTURE)
     assert picture is not None
     assert picture.startswith(b"\xff\xd8\xff")
@@ -133,6 +156,13 @@ def test_home_assistant_shows_all_of_it_through_every_restart(
     assert wait_until(lambda: is_whole(house), 15), house.states()
     assert time.monotonic() - began_s < 10
     assert problems(house) == []
+
+    # A zone that is gone from the settings is gone from there, and from the broker.
+    instance.config.write_text(SETTINGS)
+    instance.process.send_signal(signal.SIGHUP)
+    assert wait_until(lambda: not [key for key in house.states() if "zone_door" in key], 15)
+    assert not [key for key in retained(mosquitto.port) if "/zone" in key]
+    assert wait_until(lambda: is_whole(house, 15), 10), house.states()
 
     # Taken off the broker it is gone from Home Assistant too.
     instance.kill(signal.SIGTERM)
