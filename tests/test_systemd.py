@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import confined
@@ -88,6 +90,38 @@ def test_edgecam_gives_the_same_results_confined(tmp_path: Path) -> None:
     assert bound.returncode == 0, bound.stderr
     assert len(free.stdout.splitlines()) == 3
     assert bound.stdout == free.stdout
+
+
+@pytest.fixture
+def small_cgroup() -> Iterator[Path]:
+    """A memory cgroup of our own with 300 MB, of version 1 or 2."""
+    controllers = Path("/sys/fs/cgroup/cgroup.controllers")
+    parent = controllers.parent if controllers.exists() else Path("/sys/fs/cgroup/memory")
+    limit = "memory.max" if controllers.exists() else "memory.limit_in_bytes"
+    made = parent / f"edgecam-test-{os.getpid()}"
+    try:
+        made.mkdir()
+        (made / limit).write_text(str(300 << 20))
+    except OSError as error:
+        if made.is_dir():
+            made.rmdir()
+        pytest.skip(f"this machine lets us make no memory cgroup: {error}")
+    yield made
+    made.rmdir()
+
+
+def test_edgecam_lives_in_300_mb(small_cgroup: Path) -> None:
+    arguments = [sys.executable, "-m", "edgecam", "--model", "posenet", "--source", str(CLIP)]
+    arguments += ["--max-frames", "30", "--jsonl", os.devnull]
+    enter = f'echo $$ > "{small_cgroup}/cgroup.procs" && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", enter, "sh", *arguments],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_confinement_of_that_test_is_real(tmp_path: Path) -> None:
