@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from edgecam.configuration import SettingInfo, describe
+from edgecam.event_page import events_page
+from edgecam.message_page import messages_page
 from edgecam.options import FLAG_NAMES
 
 _TYPE_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
@@ -76,5 +78,7 @@ def settings_page() -> str:
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "events.md": events_page,
+    "messages.md": messages_page,
     "settings.md": settings_page,
 }

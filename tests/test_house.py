@@ -34,8 +34,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "interpreter decoders homeassistant telemetry snapshot health status governor web",
         "model probe inspection sources sinks remote",
         "pipeline convert evaluate follow installation staged lanes analysis",
-        "report announce removal session service run replay reference watch watch_table doctor "
-        "bench",
+        "report announce removal session service run replay reference event_page "
+        "message_page watch watch_table doctor bench",
         "cli commands __main__ probe_child",
     )
 )
