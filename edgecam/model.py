@@ -35,6 +35,8 @@ from edgecam.types import (
 )
 
 MAX_DEFAULT_THREADS = 4
+# PoseNet's sides are one more than a multiple of this, or of its output stride if that is more.
+SIDE_STEP = 16
 POSE_FAMILIES = ("posenet", "movenet")
 
 
@@ -199,11 +201,13 @@ class Model:
                 f"{self.path}: a {decoder.family} model has one input size; drop --input-size "
                 "(only a PoseNet is fully convolutional)"
             )
-        if any(side % 16 != 1 for side in size):
-            nearest = "x".join(str(max(1, round((side - 1) / 16)) * 16 + 1) for side in size)
+        # At stride 8 sides of 8n+1 would do too, but none was published so.
+        step = max(SIDE_STEP, getattr(decoder, "stride", SIDE_STEP))
+        if any(side % step != 1 for side in size):
+            nearest = "x".join(str(max(1, round((side - 1) / step)) * step + 1) for side in size)
             raise ModelError(
-                f"--input-size {size[0]}x{size[1]}: expected sides of 16n+1 (HEIGHTxWIDTH), as "
-                f"PoseNet was trained; the nearest is {nearest}"
+                f"--input-size {size[0]}x{size[1]}: expected sides of {step}n+1 (HEIGHTxWIDTH), "
+                f"as PoseNet was trained; the nearest is {nearest}"
             )
 
     def _recognise(

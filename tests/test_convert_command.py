@@ -18,7 +18,7 @@ from edgecam.cli import cli
 from edgecam.convert import conversion
 from edgecam.convert.conversion import Options
 from edgecam.convert.graph import ConvertError
-from edgecam.convert.posenet import OUTPUTS, valid_size
+from edgecam.convert.posenet import OUTPUTS, size_step, valid_size
 from edgecam.tflite_file import read
 from edgecam.tflite_metadata import metadata
 
@@ -108,6 +108,13 @@ def test_sizes_go_to_the_nearest_that_fits_the_grid() -> None:
     assert valid_size((256, 248)) == (257, 241)
     assert valid_size((257, 249)) == (257, 257)
     assert valid_size((1, 500)) == (17, 497)
+
+
+def test_a_resnet_of_stride_32_wants_sides_of_32n_plus_1() -> None:
+    assert size_step((1, 9, 9, 17), 257) == 32
+    assert size_step((1, 17, 17, 17), 257) == 16
+    assert size_step((1, 33, 33, 17), 257) == 16
+    assert valid_size((337, 257), 32) == (353, 257)
 
 
 def test_many_shards_read_as_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,12 +39,13 @@ def from_graph(graph: Graph, name: str, options: Options) -> Converted:
     if names is not None:
         graph = replace(graph, outputs=tuple(names))
         wanted = options.size or posenet.DEFAULT_SIZE
-        size = posenet.valid_size(wanted)
+        step = _posenet_step(graph, image, shape[3], names)
+        size = posenet.valid_size(wanted, step)
         normalization = options.normalization or posenet.normalization(graph)
         name = "PoseNet"
         if size != wanted:
             notes.append(
-                f"PoseNet wants sides of 16n+1 pixels: {size[0]}x{size[1]} instead of "
+                f"PoseNet wants sides of {step}n+1 pixels: {size[0]}x{size[1]} instead of "
                 f"{wanted[0]}x{wanted[1]}"
             )
     else:
@@ -58,6 +60,14 @@ def from_graph(graph: Graph, name: str, options: Options) -> Converted:
         raise ConvertError(f"the input {image!r} has no fixed size; give --size HEIGHTxWIDTH")
     model = lower(graph, {image: (1, *size, shape[3])}, names)
     return Converted(write(halve(model) if options.half else model, name, normalization), notes)
+
+
+def _posenet_step(graph: Graph, image: str, channels: int, names: Mapping[str, str]) -> int:
+    """Lower the graph once at a size that suits every stride, to see its grid."""
+    side = posenet.DEFAULT_SIZE[0]
+    model = lower(graph, {image: (1, side, side, channels)}, names)
+    heatmap = next(p for p in model.outputs if model.tensors[p].name == posenet.OUTPUTS[0])
+    return posenet.size_step(tuple(model.tensors[heatmap].shape), side)
 
 
 def _image(graph: Graph) -> tuple[str, tuple[int, ...]]:

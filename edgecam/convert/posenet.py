@@ -34,8 +34,17 @@ def normalization(graph: Graph) -> Normalization:
     return _RESNET if is_resnet else MINUS_ONE_TO_ONE
 
 
-def valid_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the nearest (height, width) of sides 16n+1; the larger of two as near.
+def size_step(heatmap: tuple[int, ...], side: int) -> int:
+    """Return the step of valid sides, of which all are one more than a multiple.
+
+    ``heatmap``: its shape [1, h, w, 17] for a square input of ``side`` pixels. It is the output
+    stride: 32 of a published ResNet50; at the least 16, as every published size is.
+    """
+    return max(_SIDE_STEP, (side - 1) // max(heatmap[1] - 1, 1))
+
+
+def valid_size(size: tuple[int, int], step: int = _SIDE_STEP) -> tuple[int, int]:
+    """Return the nearest (height, width) of sides ``step`` * n + 1; the larger of two as near.
 
     At another size the last cell of the output grid does not lie on the picture's last pixel,
     and decoded keypoints drift.
@@ -45,7 +54,5 @@ def valid_size(size: tuple[int, int]) -> tuple[int, int]:
     """
     if min(size) < 1:
         raise ConvertError(f"size {size[0]}x{size[1]}: expected sides of at least 1 pixel")
-    height, width = (
-        max((side - 1 + _SIDE_STEP // 2) // _SIDE_STEP, 1) * _SIDE_STEP + 1 for side in size
-    )
+    height, width = (max((side - 1 + step // 2) // step, 1) * step + 1 for side in size)
     return height, width
