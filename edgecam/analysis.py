@@ -6,14 +6,15 @@ same events on every run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.events import Rules
+from edgecam.events.body import posture
 from edgecam.insight import Insight
 from edgecam.messages import PERSON
 from edgecam.scene import Scene, Subject
@@ -45,14 +46,6 @@ class RateLimit:
         return False
 
 
-@dataclass(slots=True, eq=False)
-class _Steady:
-    """The filters of one track."""
-
-    euro: OneEuro
-    band: DeadBand
-
-
 class Masks:
     """What is in which mask."""
 
@@ -67,6 +60,13 @@ class Masks:
             if is_inside(polygon, subject, mask.inside, scene)
             for name in mask.excludes
         )
+
+    def applied(self, scene: Scene) -> Scene:
+        """The scene with what the masks hide from single rules."""
+        if not self._masks:
+            return scene
+        seen = (replace(each, blind=self.blind(each, scene)) for each in scene.subjects)
+        return replace(scene, subjects=tuple(seen))
 
     def without_hidden(self, part: Decoded, frame: Frame) -> Decoded:
         """What is left outside the masks that exclude everything."""
@@ -94,7 +94,8 @@ class Analysis:
         self._limit = RateLimit(settings.output.result_max_hz)
         self._ids = count(1)
         self._trackers: dict[tuple[str, type], Tracker] = {}
-        self._steady: dict[Track, _Steady] = {}
+        self._smoothers: dict[Track, OneEuro] = {}
+        self._bands: dict[Track, DeadBand] = {}
 
     def __call__(self, result: Result) -> Result:
         frame = result.frame
@@ -106,8 +107,7 @@ class Analysis:
         subjects: list[Subject] = []
         for model, part in parts.items():
             parts[model] = self._tracked(model, part, frame, subjects)
-        scene = _scene(frame, subjects, self._alive())
-        scene = replace(scene, subjects=tuple(self._seen(subjects, scene)))
+        scene = self._masks.applied(_scene(frame, subjects, self._alive()))
         insight = Insight(
             self._rules.look(scene),
             self._counts(),
@@ -120,14 +120,15 @@ class Analysis:
         now_s, size = frame.time_s, (frame.width_px, frame.height_px)
         poses, pose_tracks = self._tracker(model, Pose).update(part.poses, now_s, size)
         boxes, box_tracks = self._tracker(model, Detection).update(part.detections, now_s, size)
-        shown: list[Pose] = []
-        for pose, track in zip(poses, pose_tracks, strict=True):
-            smooth, still = self._smooth(pose, track, now_s)
-            shown.append(replace(pose, xy=still))
+        smoothed = [self._smooth(*pair, now_s) for pair in zip(poses, pose_tracks, strict=True)]
+        shown = [self._still(*pair) for pair in zip(smoothed, pose_tracks, strict=True)]
+        around = boxes_of(smoothed)
+        for pose, box, track in zip(smoothed, around, pose_tracks, strict=True):
             if track.id is not None:
-                smoothed = replace(pose, xy=smooth)
-                box = boxes_of([smoothed])[0]
-                subjects.append(Subject(track.id, PERSON, pose.score, box, track.first_s, smoothed))
+                score, first_s = pose.score, track.first_s
+                subjects.append(
+                    Subject(track.id, PERSON, score, box, first_s, pose, posture=posture(pose))
+                )
         for found, track in zip(boxes, box_tracks, strict=True):
             # The people whom a pose model sees are told by their poses, once.
             if track.id is not None and not (self._finds_poses and found.label == PERSON):
@@ -142,23 +143,26 @@ class Analysis:
             self._trackers[model, kind] = Tracker(self._tracking, self._ids)
         return self._trackers[model, kind]
 
-    def _smooth(
-        self, pose: Pose, track: Track, now_s: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The keypoints as the rules see them, and as they are published."""
-        steady = self._steady.get(track)
-        if steady is None:
-            steady = self._steady[track] = _Steady(OneEuro(), DeadBand(self._output.dead_band_px))
-        xy = pose.xy
-        if self._tracking.smoothing:
-            size_px = float(np.sqrt(areas(track.box[None])[0]))
-            xy = steady.euro(xy, pose.scores, size_px, now_s)
-        return xy, steady.band(xy) if self._output.dead_band_px else xy
+    def _smooth(self, pose: Pose, track: Track, now_s: float) -> Pose:
+        """The pose as the rules see it."""
+        if not self._tracking.smoothing:
+            return pose
+        euro = self._smoothers.setdefault(track, OneEuro())
+        size_px = float(np.sqrt(areas(track.box[None])[0]))
+        return Pose(pose.score, euro(pose.xy, pose.scores, size_px, now_s), pose.scores, pose.track)
+
+    def _still(self, pose: Pose, track: Track) -> Pose:
+        """The pose as it is published."""
+        if not self._output.dead_band_px:
+            return pose
+        band = self._bands.setdefault(track, DeadBand(self._output.dead_band_px))
+        return Pose(pose.score, band(pose.xy), pose.scores, pose.track)
 
     def _forget(self) -> None:
         alive = {track for tracker in self._trackers.values() for track in tracker.tracks}
-        for track in self._steady.keys() - alive:
-            del self._steady[track]
+        for filters in (self._smoothers, self._bands):
+            for track in filters.keys() - alive:
+                del filters[track]
 
     def _alive(self) -> frozenset[int]:
         tracks = (track for tracker in self._trackers.values() for track in tracker.tracks)
@@ -176,10 +180,6 @@ class Analysis:
         for (_, label), number in by_model.items():
             found[label] = max(found.get(label, 0), number)
         return found
-
-    def _seen(self, subjects: Sequence[Subject], scene: Scene) -> Iterator[Subject]:
-        for subject in subjects:
-            yield replace(subject, blind=self._masks.blind(subject, scene))
 
 
 def _box(item: Pose | Detection) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ class Subject:
 
     ``box`` is float64[4] (x_min, y_min, x_max, y_max) in source-frame pixels; ``pose`` is None
     for a detection. ``first_s`` is when the track was first seen. ``blind`` names the rules that a
-    mask keeps from it.
+    mask keeps from it. ``posture`` is what ``edgecam.events.body`` makes of the pose.
     """
 
     track: int
@@ -29,6 +29,7 @@ class Subject:
     first_s: float
     pose: Pose | None = None
     blind: frozenset[str] = frozenset()
+    posture: str | None = None
 
     def sure(self, *indices: int) -> bool:
         """Whether there is a pose and all these keypoints of it are sure."""

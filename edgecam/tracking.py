@@ -148,6 +148,8 @@ class Tracker:
             self.tracks.clear()
         oldest_s = now_s - self._settings.max_age_s
         self.tracks = [track for track in self.tracks if track.last_s >= oldest_s]
+        if not items:
+            return [], []
         boxes = boxes_of(items)
         found: list[Track | None] = [None] * len(items)
         for item, place in self._pairs(items, boxes, now_s, size_px):
@@ -178,7 +180,7 @@ class Tracker:
         self, items: Sequence[Item], boxes: Array, now_s: float, size_px: tuple[int, int]
     ) -> list[tuple[int, int]]:
         """Which item (row) is which track (column)."""
-        if not items or not self.tracks:
+        if not self.tracks:
             return []
         shifts = np.array([track.shift(now_s) for track in self.tracks])
         expected = np.array([track.box for track in self.tracks]) + np.tile(shifts, 2)

@@ -17,7 +17,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from edgecam.keypoints import INDEX
-from edgecam.scene import SURE, Subject
+from edgecam.scene import SURE
+from edgecam.types import Pose
 
 UPRIGHT_MAX_DEGREES = 45.0
 LYING_MIN_DEGREES = 60.0
@@ -35,6 +36,7 @@ MIN_TRUNK_TO_SHOULDERS = 0.5
 UPRIGHT = frozenset({"standing", "sitting", "upright"})
 
 Point = tuple[float, float]
+Points = Sequence[Sequence[float]]
 _SHOULDERS = (INDEX["left_shoulder"], INDEX["right_shoulder"])
 _HIPS = (INDEX["left_hip"], INDEX["right_hip"])
 _KNEES = (INDEX["left_knee"], INDEX["right_knee"])
@@ -42,15 +44,12 @@ _ANKLES = (INDEX["left_ankle"], INDEX["right_ankle"])
 _OUTLINE = (INDEX["nose"], *_SHOULDERS, *_HIPS, *_KNEES, *_ANKLES)
 
 
-def posture(subject: Subject) -> str | None:
+def posture(pose: Pose) -> str | None:
     """standing, sitting, upright, bent or lying; None where the keypoints do not say.
 
     It says nothing unless a shoulder and the hip of the same side are sure.
     """
-    pose = subject.pose
-    if pose is None:
-        return None
-    xy: Sequence[Point] = [(x, y) for x, y in pose.xy.tolist()]
+    xy: Points = pose.xy.tolist()
     sure = (pose.scores >= SURE).tolist()
     sides = [k for k in (0, 1) if sure[_SHOULDERS[k]] and sure[_HIPS[k]]]
     if not sides:
@@ -79,9 +78,7 @@ def _upright(knee_drop: float | None) -> str:
     return "upright"
 
 
-def _level(
-    knee_drop: float | None, ankle_drop: float | None, outline: Sequence[Point]
-) -> str | None:
+def _level(knee_drop: float | None, ankle_drop: float | None, outline: Points) -> str | None:
     if ankle_drop is not None:
         flat = ankle_drop <= LYING_MAX_ANKLE_DROP
     elif knee_drop is not None:
@@ -94,13 +91,17 @@ def _level(
     return "lying" if flat and wide else "bent"
 
 
-def _middle(points: Iterable[Point]) -> Point:
+def _middle(points: Iterable[Sequence[float]]) -> Point:
     xs, ys = zip(*points, strict=True)
     return sum(xs) / len(xs), sum(ys) / len(ys)
 
 
 def _drop(
-    xy: Sequence[Point], sure: Sequence[bool], indices: Sequence[int], hip: Point, trunk_px: float
+    xy: Points,
+    sure: Sequence[bool],
+    indices: Sequence[int],
+    hip: Point,
+    trunk_px: float,
 ) -> float | None:
     """How far the lowest sure one of these joints is below the hips, in trunks."""
     below = [xy[i][1] - hip[1] for i in indices if sure[i]]

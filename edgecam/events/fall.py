@@ -6,6 +6,10 @@ fallen. It is told after ``events.fall_confirm_s`` unless the trunk was upright 
 and ``recovered`` once it has been for ``events.recovered_s``. Bending, crouching and kneeling are
 not lying. Frames whose shoulders or hips are not sure say nothing, and a fall is never told by
 one. A mask that excludes ``fall`` makes blind for falls that begin inside it.
+
+A fall that the network does not see is not told, and PoseNet was made for people who stand: of 20
+people of COCO it finds 19 as they are, 17 turned by 30 degrees, 8 by 60 and 1 by 90. Where falls
+matter choose a model that finds lying people, and try it; no alarm is no proof that all is well.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from edgecam.events.body import UPRIGHT, posture
+from edgecam.events.body import UPRIGHT
 from edgecam.events.rule import Lasting, Memory, event
 from edgecam.insight import Event
 from edgecam.scene import Scene, Subject
@@ -55,7 +59,7 @@ class Falls:
         return frozenset(t for t, p in self._people.states.items() if p.fallen is not None)
 
     def _look(self, scene: Scene, subject: Subject, person: _Person) -> Iterator[Event]:
-        now_s, seen = scene.time_s, posture(subject)
+        now_s, seen = scene.time_s, subject.posture
         if seen is None:
             return
         if self.name in subject.blind:

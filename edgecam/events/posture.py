@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from edgecam.events.body import posture
 from edgecam.events.rule import Lasting, Memory, event
 from edgecam.insight import Event, EventType
 from edgecam.scene import Scene, Subject
@@ -42,7 +41,7 @@ class Postures:
                 yield from self._look(scene, subject, self._bodies[subject.track])
 
     def _look(self, scene: Scene, subject: Subject, body: _Body) -> Iterator[Event]:
-        seen = None if self.name in subject.blind else posture(subject)
+        seen = None if self.name in subject.blind else subject.posture
         before, began = body.current, None
         for name, state in body.states.items():
             is_it = None if seen is None else seen == name
