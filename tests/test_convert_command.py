@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from tfjs_graphs import GraphModel, resnet
 
+from edgecam import bundled
 from edgecam.cli import cli
 from edgecam.convert import conversion
 from edgecam.convert.conversion import Options
@@ -299,3 +300,37 @@ def test_corals_decoder_is_cut_off(tmp_path: Path) -> None:
     assert channels == [17, 34, 64]
     assert "nothing to cut off" in refused(tmp_path / "plain.tflite", tmp_path / "out")
     assert "only Coral's decoder" in refused(source, tmp_path / "b", "--quantize", "fp16")
+
+
+def test_float16_is_compared_with_float32_and_refused_if_it_lost_too_much(tmp_path: Path) -> None:
+    web, target = tmp_path / "web", tmp_path / "posenet.tflite"
+    assert convert(bundled.resolve("posenet-fp16"), web, "--to", "tfjs").exit_code == 0
+    for shard in web.glob("*.bin"):
+        # The weights came from float16: moved a little, they have something to lose again.
+        weights = np.frombuffer(shard.read_bytes(), "<f4")
+        shard.write_bytes((weights * RNG.uniform(0.999, 1.001, weights.size)).astype("<f4"))
+    arguments = ("--size", "257x257", "--quantize", "fp16")
+    made = convert(web / "model.json", target, *arguments)
+    assert made.exit_code == 0, made.output
+    assert "mean OKS of" in made.output
+    target.unlink()
+    too_much = convert(web / "model.json", target, *arguments, "--max-loss", "0")
+    assert too_much.exit_code == 1
+    assert "is not written: it lost" in too_much.stderr
+    assert not target.exists()
+    forced = convert(web / "model.json", target, *arguments, "--max-loss", "0", "--force")
+    assert forced.exit_code == 0
+    assert target.exists()
+
+
+def test_a_network_of_no_family_is_halved_without_a_comparison(tmp_path: Path) -> None:
+    model = GraphModel()
+    image = model.image(9, 9)
+    model.outputs.append(
+        model.conv("Conv", image, normal(3, 3, 3, 8), normal(8), op="_FusedConv2D", stride=1)
+    )
+    target = tmp_path / "half.tflite"
+    made = convert(model.write(tmp_path / "web", 1 << 22), target, "--quantize", "fp16")
+    assert made.exit_code == 0, made.output
+    assert "not compared with float32" in made.stderr
+    assert target.exists()

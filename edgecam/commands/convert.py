@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -109,12 +110,15 @@ def command(
         return
     check_folder(output)
     converted = convert(source, options)
-    data = converted.data
-    if quantize not in ("none", "fp16"):
+    data, notes = converted.data, [*converted.notes]
+    if quantize == "fp16":
+        whole = convert(source, dataclasses.replace(options, half=False)).data
+        notes += _halved(whole, data, output, max_loss, force)
+    elif quantize != "none":
         data = _quantized(data, output, cast("Mode", quantize), calibrate, max_loss, force)
     write_whole(output, data)
     note = card.write(output, source, command_line())
-    for line in (*converted.notes, *([note] if note else [])):
+    for line in (*notes, *([note] if note else [])):
         click.echo(f"edgecam: {line}", err=True)
     click.echo(f"{output}: {len(data) / 1e6:.2f} MB", err=True)
 
@@ -135,6 +139,27 @@ def _quantized(
     if not force:
         check(found, mode, max_loss, str(output))
     return small
+
+
+def _halved(whole: bytes, half: bytes, output: Path, max_loss: float, force: bool) -> list[str]:
+    """Compare with float32 and refuse what lost too much; notes where it cannot be compared."""
+    from edgecam.commands.quantize import progress, show
+    from edgecam.convert.shrink import check, compare
+    from edgecam.settings import ModelSettings
+    from edgecam.types import EdgecamError
+
+    with tempfile.TemporaryDirectory(prefix="edgecam-") as folder:
+        path = Path(folder) / output.name
+        path.write_bytes(whole)
+        try:
+            found = compare(ModelSettings(path=str(path)), half, track=progress)
+        except EdgecamError as error:
+            # A network of no family, or one that finds nothing in the bundled clip, is no fault.
+            return [f"not compared with float32: {str(error).splitlines()[0]}"]
+    show(found)
+    if not force:
+        check(found, "fp16", max_loss, str(output))
+    return []
 
 
 def _write_tfjs(source: Path, output: Path, options: Options, weights: str) -> None:

@@ -49,12 +49,35 @@ def shrink(
     frames = calibration.pictures(pictures, count)
     inputs = calibration.tensors(reference, track(frames, "calibrating"))
     data = quantize(reference.file, mode, inputs if mode in CALIBRATED else ())
+    return data, _compared(settings, reference, inference, data, track(frames, "comparing"))
+
+
+def compare(
+    settings: ModelSettings, data: bytes, pictures: Path | None = None, *, track: Track = _untracked
+) -> Agreement:
+    """Return how ``data``, the model of ``settings`` made smaller elsewhere, agrees with it.
+
+    Raises:
+        EdgecamError: as ``shrink``; also where no family decodes the model, or nothing is found.
+    """
+    inference = InferenceSettings(delegate="cpu", probe=False)
+    reference = Model(settings, inference)
+    frames = calibration.pictures(pictures, calibration.PICTURES)
+    return _compared(settings, reference, inference, data, track(frames, "comparing"))
+
+
+def _compared(
+    settings: ModelSettings,
+    reference: Model,
+    inference: InferenceSettings,
+    data: bytes,
+    frames: Iterable[Frame],
+) -> Agreement:
     with tempfile.TemporaryDirectory(prefix="edgecam-") as directory:
         made = Path(directory) / reference.path.name
         made.write_bytes(data)
         same = msgspec.structs.replace(settings, path=str(made), fit=reference.fit)
-        found = agreement.compare(reference, Model(same, inference), track(frames, "comparing"))
-    return data, found
+        return agreement.compare(reference, Model(same, inference), frames)
 
 
 def check(found: Agreement, mode: Mode, max_loss: float, name: str) -> None:
