@@ -108,7 +108,8 @@ def main() -> None:
     probe.run = probe_forked  # type: ignore[assignment]
     outcomes: Counter[str] = Counter()
     bad: list[str] = []
-    slowest_s, unnoticed = 0.0, 0
+    slowest_s: dict[str, tuple[float, str]] = {}
+    unnoticed = 0
     sys.stdout.flush()
     report = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -127,9 +128,11 @@ def main() -> None:
                 outcomes["hash"] += 1
             began_s = processor_s()
             code = forked(lambda: load(copy))
-            slowest_s = max(slowest_s, processor_s() - began_s)
+            took_s = processor_s() - began_s
             names = {ACCEPTED: "accepted", REFUSED: "refused", RAISED: "raised"}
-            outcomes[names.get(code, "killed")] += 1
+            outcome = names.get(code, "killed")
+            outcomes[outcome] += 1
+            slowest_s[outcome] = max(slowest_s.get(outcome, (0.0, "")), (round(took_s, 2), what))
             if code not in (ACCEPTED, REFUSED):
                 bad.append(f"{what}: {names.get(code, code)}")
                 if keep := os.environ.get("EDGECAM_DAMAGE_KEEP"):
@@ -138,7 +141,7 @@ def main() -> None:
         "runtime": f"{find().name} {find().version}",
         "outcomes": outcomes,
         "unnoticed": unnoticed,
-        "slowest_s": round(slowest_s, 2),
+        "slowest_s": slowest_s,
         "bad": bad,
     }
     os.write(report, json.dumps(found).encode())

@@ -30,11 +30,11 @@ def test_a_damaged_copy_never_ends_the_daemon(card: bundled.Card, counts: str) -
         check=True,
     )
     found = json.loads(done.stdout)
-    print(f"\n{card.name} on {found['runtime']}: {found['outcomes']}, {found['slowest_s']} s")
+    print(f"\n{card.name} on {found['runtime']}: {found['outcomes']}, {found['slowest_s']}")
     assert found["bad"] == []
     assert found["unnoticed"] == 0
     assert found["outcomes"]["refused"] > 0
-    assert found["slowest_s"] < LIMIT_S
+    assert found["slowest_s"]["refused"][0] < LIMIT_S
 
 
 def test_the_command_refuses_a_damaged_model_in_one_line_within_5_s(tmp_path: Path) -> None:
