@@ -21,7 +21,7 @@ from edgecam.messages import PERSON
 from edgecam.preprocess import Stager, filler
 from edgecam.settings import InferenceSettings, ModelSettings
 from edgecam.tflite_cut import cut_custom_op
-from edgecam.tflite_file import POSENET_DECODER_OP, ModelFile, custom_ops, read
+from edgecam.tflite_file import POSENET_DECODER_OP, ModelFile, custom_ops, load, read
 from edgecam.types import (
     Decoded,
     DecodeOptions,
@@ -132,10 +132,12 @@ class Model:
         path = bundled.resolve(settings.path)
         self.path = path
         self.name = path.stem
-        self.file = read(path)
+        data = load(path)
         self.card = bundled.card_of(path)
         if self.card is not None:
-            bundled.verify(self.card, self.file.data)
+            # Before anything makes sense of the file: the hash says most about what happened.
+            bundled.verify(self.card, data)
+        self.file = read(data, str(path))
         self._runnable = runnable(self.file)
         self.threads = inference.threads or default_threads()
         self._settings = settings

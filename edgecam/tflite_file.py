@@ -90,7 +90,7 @@ def read(source: str | Path | bytes, name: str = "the model") -> ModelFile:
         data = source
     else:
         name = str(source)
-        data = _load(Path(source))
+        data = load(Path(source))
     _check_identifier(data, name)
     try:
         model = _parse(data, name)
@@ -125,7 +125,12 @@ def custom_options(op: FileOp, name: str = "the model") -> Mapping[str, int | fl
     return {str(key): value for key, value in found.items() if isinstance(value, int | float)}
 
 
-def _load(path: Path) -> bytes:
+def load(path: Path) -> bytes:
+    """Return a model file's bytes.
+
+    Raises:
+        ModelError: it is missing or cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError as error:

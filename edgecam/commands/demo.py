@@ -7,6 +7,7 @@ and here a subscriber. What is shown has gone over MQTT.
 from __future__ import annotations
 
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -141,6 +142,8 @@ def _summary(watch: Watch, took_s: float) -> str:
 @click.option("--port", type=click.IntRange(1, 65535), help="Of the broker. [default: a free one]")
 def command(model: tuple[str, ...], max_frames: int | None, port: int | None) -> None:
     """Bundled clip, bundled models, embedded broker, live table; Ctrl-C ends it."""
+    # Also where whoever starts us ignores Ctrl-C, as a shell does for what runs in its background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     models = list(model) or _default_models()
     if not models:
         raise EdgecamError(f"no bundled models in {bundled.directory()}; install edgecam again")
