@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from edgecam.mqtt.address import parse_url, tls_context
+from edgecam.mqtt.connection import Connection, MessageCallback
+from edgecam.mqtt.login import login
 from edgecam.settings import MqttSettings
-from edgecam.sinks.mqtt import login
-from edgecam.sinks.mqtt_address import parse_url, tls_context
-from edgecam.sinks.mqtt_connection import Connection, MessageCallback
 from edgecam.types import SettingsError, SinkError
 
 OPEN_TIMEOUT_S = 4.0

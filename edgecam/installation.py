@@ -15,8 +15,8 @@ from typing import Any
 from edgecam import bundled
 from edgecam.configuration import load
 from edgecam.credentials import read_password, redact
+from edgecam.mqtt.address import parse_url
 from edgecam.settings import Settings
-from edgecam.sinks.mqtt_address import parse_url
 from edgecam.types import EdgecamError, SettingsError
 
 PACKAGE = Path(__file__).parent

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from edgecam.follow import connect
 from edgecam.homeassistant import discovery_filter
 from edgecam.messages import Topics
+from edgecam.mqtt.connection import Connection
 from edgecam.settings import Settings
-from edgecam.sinks.mqtt_connection import Connection
 from edgecam.types import SinkError
 
 # A broker sends what it retains at once; this long without any of it means that it was all.

@@ -14,9 +14,9 @@ from programs import edgecam, error_line, start
 
 from edgecam.configuration import load
 from edgecam.homeassistant import Features, chosen_labels, discovery, discovery_filter
+from edgecam.mqtt.connection import matches
 from edgecam.settings import HomeAssistantSettings, MqttSettings, Settings
 from edgecam.sinks.mqtt import MqttSink
-from edgecam.sinks.mqtt_connection import matches
 
 HOME = HomeAssistantSettings()
 COMMANDS = frozenset({"pause", "decode.score_threshold", "snapshot"})

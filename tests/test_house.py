@@ -27,7 +27,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "__init__ types insight section settings settings_scene keypoints configuration "
         "credentials",
         "slots flatbuffer tflite_schema board log notify opencv faultlog broker options",
-        "tflite_graph tflite_file tflite_metadata tflite_cut",
+        "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",
         "geometry wire messages event_messages labels anchors coco bundled tracking smoothing "
         "scene zones",
         "runtime delegates preprocess overlay events",
@@ -43,7 +43,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 # Third-party package -> the only module that may import it.
 SINGLETONS = {
     "cv2": "opencv",
-    "paho": "sinks.mqtt_connection",
+    "paho": "mqtt.connection",
     "picamera2": "sources.picamera",
     "iotcore": "broker",
     "tflite_runtime": "runtime",

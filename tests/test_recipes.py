@@ -18,9 +18,9 @@ from hass import HomeAssistant, python
 from programs import ROOT
 
 from edgecam.messages import Topics
+from edgecam.mqtt.connection import matches
 from edgecam.settings import MqttSettings
 from edgecam.sinks.mqtt import MqttSink
-from edgecam.sinks.mqtt_connection import matches
 
 PAGE = (ROOT / "docs" / "recipes.md").read_text("utf-8")
 NODE_RED = "node-red@4"

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from edgecam.board import clock_synced
-from edgecam.credentials import read_password
 from edgecam.event_messages import event_fields, event_payload
 from edgecam.faultlog import FaultLog
 from edgecam.insight import Insight
@@ -27,10 +26,10 @@ from edgecam.messages import (
     slug,
     telemetry_payload,
 )
+from edgecam.mqtt.address import parse_url, tls_context
+from edgecam.mqtt.login import OFFLINE, ONLINE, login
 from edgecam.settings import MqttSettings
-from edgecam.sinks.mqtt_address import parse_url, tls_context
-from edgecam.sinks.mqtt_connection import Login
-from edgecam.sinks.mqtt_delivery import OFFLINE, ONLINE, Delivery
+from edgecam.sinks.mqtt_delivery import Delivery
 from edgecam.sinks.mqtt_network import NetworkThread
 from edgecam.sinks.outbox import Outbox, RecentResults, RetainedStates
 from edgecam.types import Result, SettingsError
@@ -260,31 +259,3 @@ class MqttSink:
 def _is_plain(part: str) -> bool:
     # Home Assistant's own topics have capitals.
     return part.lower() == slug(part)
-
-
-def login(
-    settings: MqttSettings,
-    client_id: str,
-    will_topic: str | None,
-    environment: Mapping[str, str] = os.environ,
-) -> Login:
-    """The login that the settings ask for, with ``offline`` as the will if there is a topic.
-
-    Raises:
-        SettingsError: the password cannot be read, or has no user.
-    """
-    password = read_password(settings.password_file, environment)
-    if password is not None and settings.username is None:
-        raise SettingsError(
-            f"mqtt.username: expected a user name to go with the password in {password.path}"
-        )
-    if password is not None and password.warning:
-        log.warning("%s", password.warning)
-    return Login(
-        client_id=client_id,
-        username=settings.username,
-        password=password.secret if password else None,
-        will_topic=will_topic,
-        will_payload=OFFLINE,
-        keepalive_s=settings.keepalive_s,
-    )

@@ -8,13 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from edgecam.sinks.mqtt_connection import Connection
+from edgecam.mqtt.connection import Connection
+from edgecam.mqtt.login import ONLINE
 from edgecam.sinks.outbox import Message, Outbox, RecentResults, RetainedStates
 
 log = logging.getLogger(__name__)
-
-ONLINE = b"online"
-OFFLINE = b"offline"
 
 MAX_IN_FLIGHT = 20
 # A broker that closes on what was sent gets one message at a time for as many as were in flight;

@@ -12,9 +12,10 @@ import time
 from collections import deque
 
 from edgecam.faultlog import FaultLog
-from edgecam.sinks.mqtt_address import BrokerAddress, Fault
-from edgecam.sinks.mqtt_connection import Connection, Login, MessageCallback, matches
-from edgecam.sinks.mqtt_delivery import OFFLINE, Delivery
+from edgecam.mqtt.address import BrokerAddress, Fault
+from edgecam.mqtt.connection import Connection, MessageCallback, matches
+from edgecam.mqtt.login import OFFLINE, Login
+from edgecam.sinks.mqtt_delivery import Delivery
 
 log = logging.getLogger(__name__)
 

@@ -11,34 +11,19 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from edgecam.sinks.mqtt_address import BrokerAddress, Fault, fault_of
+from edgecam.mqtt.address import BrokerAddress, Fault, fault_of
+from edgecam.mqtt.login import Login
 
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLNVAL
 # CONNACK return codes, MQTT 3.1.1 table 3.1, as paho words them.
 _LOGIN_REFUSALS = ("Bad user name or password", "Not authorized")
 
 MessageCallback = Callable[[str, bytes, bool], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """How to introduce oneself; ``repr`` does not show the password. No topic, no will."""
-
-    client_id: str
-    username: str | None
-    password: str | None
-    will_topic: str | None
-    will_payload: bytes
-    keepalive_s: int
-
-    def __repr__(self) -> str:
-        return f"Login({self.client_id!r})"
 
 
 class Connection:
