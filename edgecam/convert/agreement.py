@@ -74,8 +74,7 @@ Tensors = list[NDArray[np.float32]]
 def compare(reference: Model, candidate: Model, frames: Iterable[Frame]) -> Agreement:
     """Run both over ``frames``; both must be of one family and input size.
 
-    Raises:
-        ConvertError: the float model finds nothing, so that nothing can be compared.
+    Where the float model finds nothing, ``things`` and ``kept`` are 0.
     """
     kept: list[float] = []
     shifts: list[float] = []
@@ -98,16 +97,11 @@ def compare(reference: Model, candidate: Model, frames: Iterable[Frame]) -> Agre
         matches = _matches(kind, *found)
         kept += [match.kept for match in matches]
         shifts += [shift for match in matches for shift in match.shifts_px]
-    if not kept:
-        raise ConvertError(
-            f"{reference.name} finds nothing in {len(times_ms[0])} pictures, so that a quantised "
-            "model cannot be compared with it; give pictures of what it is for with --calibrate"
-        )
     return Agreement(
         kind=kind,
         pictures=len(times_ms[0]),
         things=len(kept),
-        kept=statistics.fmean(kept),
+        kept=statistics.fmean(kept) if kept else 0.0,
         shift_px=statistics.median(shifts) if shifts else None,
         outputs=_output_errors(reference, squares),
         float_ms=statistics.median(times_ms[0]),

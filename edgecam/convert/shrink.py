@@ -58,7 +58,7 @@ def compare(
     """Return how ``data``, the model of ``settings`` made smaller elsewhere, agrees with it.
 
     Raises:
-        EdgecamError: as ``shrink``; also where no family decodes the model, or nothing is found.
+        EdgecamError: as ``shrink``; also where no family decodes the model.
     """
     inference = InferenceSettings(delegate="cpu", probe=False)
     reference = Model(settings, inference)
@@ -84,8 +84,14 @@ def check(found: Agreement, mode: Mode, max_loss: float, name: str) -> None:
     """Refuse a model that lost more than ``max_loss`` (0..1) of what the float one finds.
 
     Raises:
-        ConvertError: it did.
+        ConvertError: it did, or the float one finds nothing.
     """
+    if not found.things:
+        raise ConvertError(
+            f"{name} is not written: the float model finds nothing in {found.pictures} pictures, so "
+            "that the quantised one cannot be compared with it; give pictures of what it is for "
+            "with --calibrate, or write it with --force"
+        )
     if found.loss > max_loss:
         milder = {"int8": "int8-mixed"}.get(mode, "fp16")
         raise ConvertError(
