@@ -12,6 +12,31 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from brokers import Mosquitto, Subscriber
+from confinement import Confinement
+
+CONFINEMENT = pytest.StashKey[Confinement]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--confined",
+        action="store_true",
+        help="PR_SET_MDWE for everything, 300 MB for each edgecam; leaves out what needs a JIT",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--confined"):
+        config.stash[CONFINEMENT] = Confinement()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return config.stash[CONFINEMENT].told if CONFINEMENT in config.stash else []
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if CONFINEMENT in config.stash:
+        config.stash[CONFINEMENT].close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import confined
 import pytest
+from confinement import LIMIT_BYTES, memory_cgroups
 from programs import CLIP, ROOT, environment
 
 UNITS = ROOT / "systemd"
@@ -95,13 +96,11 @@ def test_edgecam_gives_the_same_results_confined(tmp_path: Path) -> None:
 @pytest.fixture
 def small_cgroup() -> Iterator[Path]:
     """A memory cgroup of our own with 300 MB, of version 1 or 2."""
-    controllers = Path("/sys/fs/cgroup/cgroup.controllers")
-    parent = controllers.parent if controllers.exists() else Path("/sys/fs/cgroup/memory")
-    limit = "memory.max" if controllers.exists() else "memory.limit_in_bytes"
+    parent, limit = memory_cgroups()
     made = parent / f"edgecam-test-{os.getpid()}"
     try:
         made.mkdir()
-        (made / limit).write_text(str(300 << 20))
+        (made / limit).write_text(str(LIMIT_BYTES))
     except OSError as error:
         if made.is_dir():
             made.rmdir()

@@ -11,7 +11,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.convert.graph import ConvertError
 from edgecam.keypoints import OKS_SIGMAS
 from edgecam.model import Model
 from edgecam.settings import DecodeSettings

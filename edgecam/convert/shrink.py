@@ -88,8 +88,8 @@ def check(found: Agreement, mode: Mode, max_loss: float, name: str) -> None:
     """
     if not found.things:
         raise ConvertError(
-            f"{name} is not written: the float model finds nothing in {found.pictures} pictures, so "
-            "that the quantised one cannot be compared with it; give pictures of what it is for "
+            f"{name} is not written: the float model finds nothing in {found.pictures} pictures, "
+            "so that the quantised one cannot be compared with it; give pictures of what it is for "
             "with --calibrate, or write it with --force"
         )
     if found.loss > max_loss:
