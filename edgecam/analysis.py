@@ -17,6 +17,7 @@ from edgecam.events import Rules
 from edgecam.events.body import posture
 from edgecam.insight import Insight
 from edgecam.messages import PERSON
+from edgecam.rate import RateLimit
 from edgecam.scene import Scene, Subject
 from edgecam.settings import Settings
 from edgecam.settings_scene import MaskSettings
@@ -24,26 +25,6 @@ from edgecam.smoothing import DeadBand, OneEuro
 from edgecam.tracking import Track, Tracker, areas, boxes_of
 from edgecam.types import Decoded, Detection, Frame, Pose, Result
 from edgecam.zones import Polygon, is_inside
-
-
-class RateLimit:
-    """Lets through at most ``max_hz`` frames a second, by the frames' own clock; None lets all."""
-
-    def __init__(self, max_hz: float | None) -> None:
-        self._interval_s = 0.0 if max_hz is None else 1.0 / max_hz
-        self._next_s: float | None = None
-        self._last_s = 0.0
-
-    def holds(self, now_s: float) -> bool:
-        """Whether the frame at ``now_s`` comes too soon."""
-        if self._next_s is None or now_s < self._last_s:
-            self._next_s = now_s
-        self._last_s = now_s
-        # Frame times jitter by less than a tenth of the interval; without it every other is lost.
-        if now_s < self._next_s - 0.1 * self._interval_s:
-            return True
-        self._next_s = max(self._next_s + self._interval_s, now_s + 0.5 * self._interval_s)
-        return False
 
 
 class Masks:
@@ -91,7 +72,7 @@ class Analysis:
         self._finds_poses = finds_poses
         self._masks = Masks(settings.mask)
         self._rules = Rules(settings.events, settings.zone, settings.line)
-        self._limit = RateLimit(settings.output.result_max_hz)
+        self._limits: dict[str | None, RateLimit] = {}
         self._ids = count(1)
         self._trackers: dict[tuple[str, type], Tracker] = {}
         self._smoothers: dict[Track, OneEuro] = {}
@@ -100,9 +81,11 @@ class Analysis:
     def __call__(self, result: Result) -> Result:
         frame = result.frame
         parts = {m: self._masks.without_hidden(p, frame) for m, p in result.by_model.items()}
-        held = self._limit.holds(frame.time_s)
-        # Pictures of a folder without a rate are no film: nothing moves from one to the next.
-        if not self._tracking.enabled or (frame.media_time_s is None and frame.file is not None):
+        held = self._limit(frame.camera).holds(frame.time_s)
+        # Pictures of a folder without a rate are no film: nothing moves from one to the next. Of
+        # a camera that several workers share each sees a few.
+        no_film = frame.media_time_s is None and frame.file is not None
+        if not self._tracking.enabled or no_film or frame.camera is not None:
             return replace(result, by_model=parts, held=held)
         subjects: list[Subject] = []
         for model, part in parts.items():
@@ -115,6 +98,11 @@ class Analysis:
             self._rules.posture if self._finds_poses else None,
         )
         return Result(frame, parts, result.times, insight, held)
+
+    def _limit(self, camera: str | None) -> RateLimit:
+        if camera not in self._limits:
+            self._limits[camera] = RateLimit(self._output.result_max_hz)
+        return self._limits[camera]
 
     def _tracked(self, model: str, part: Decoded, frame: Frame, subjects: list[Subject]) -> Decoded:
         now_s, size = frame.time_s, (frame.width_px, frame.height_px)

@@ -13,6 +13,7 @@ from edgecam.messages import PERSON, Topics, slug
 from edgecam.model import Model
 from edgecam.report import Broker
 from edgecam.settings import Settings
+from edgecam.sources import serves_several
 
 
 def _known_labels(models: Sequence[Model]) -> tuple[str, ...]:
@@ -23,6 +24,9 @@ def features(settings: Settings, models: Sequence[Model]) -> Features:
     """What the instance can tell with these models on this board."""
     labels = homeassistant.chosen_labels(_known_labels(models), settings.homeassistant)
     tracks = settings.tracking.enabled
+    if serves_several(settings.source):
+        # What the cameras see is published under their own names; here is how the worker is.
+        labels, tracks = (), False
     return Features(
         labels=labels,
         models=", ".join(model.name for model in models),

@@ -189,7 +189,8 @@ def _message(result: Result, name: str, **stamp: Any) -> bytes:
     frame = result.frame
     return _encode(
         ResultMessage(
-            name=name,
+            name=name if frame.camera is None else frame.camera,
+            worker=UNSET if frame.camera is None else name,
             sequence=frame.sequence,
             media_time_s=UNSET if frame.media_time_s is None else round(frame.media_time_s, 3),
             file=UNSET if frame.file is None else frame.file,

@@ -41,7 +41,7 @@ FLAGS: dict[str, str] = {
 }
 FLAG_NAMES = {setting: "--" + option.replace("_", "-") for option, setting in FLAGS.items()}
 
-_CONFIG = click.option(
+CONFIG_OPTION = click.option(
     "--config",
     type=click.Path(path_type=Path),
     envvar="EDGECAM_CONFIG",
@@ -82,7 +82,7 @@ def _applied(command: Command, options: tuple[Callable[[Command], Command], ...]
 
 def model_options(command: Command) -> Command:
     """Settings file, models, how they run and decode, and what becomes of tracks."""
-    return _applied(command, (_CONFIG, *_MODEL, *_DECODE, *_TRACKS))
+    return _applied(command, (CONFIG_OPTION, *_MODEL, *_DECODE, *_TRACKS))
 
 
 def given(ctx: click.Context) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from edgecam.remote import Remote
 from edgecam.report import Reporter
 from edgecam.settings import Settings
 from edgecam.sinks import MADE_OF, OpenSink, open_sinks
-from edgecam.sources import is_recording, open_source
+from edgecam.sources import is_recording, open_source, serves_several
 from edgecam.staged import StagedPipeline
 from edgecam.telemetry import Meter
 from edgecam.types import EdgecamError, SettingsError, Sink
@@ -62,6 +62,25 @@ def load_models(settings: Settings) -> list[Model]:
     return models
 
 
+def _check_shared(settings: Settings) -> None:
+    """
+    Raises:
+        SettingsError: a place or a picture of one camera is asked for, and there are several.
+    """
+    asked = {
+        "zone": settings.zone,
+        "line": settings.line,
+        "mask": settings.mask,
+        "snapshot.mode": settings.snapshot.mode != "off",
+    }
+    key = next((key for key, is_asked in asked.items() if is_asked), None)
+    if key is not None and serves_several(settings.source):
+        raise SettingsError(
+            f"{key}: expected one camera, found the pictures of several, {settings.source.url}; "
+            "drop it, or give the source one camera's topic"
+        )
+
+
 class Session:
     """One run of the pipeline; a reload closes it and opens the next.
 
@@ -82,8 +101,9 @@ class Session:
     ) -> None:
         self.settings, self.models = settings, models
         self._stop, self._extra_sinks = stop, extra_sinks
+        _check_shared(settings)
         boot_id = uuid.uuid4().hex[:8]
-        self.source = open_source(settings.source, stop)
+        self.source = open_source(settings.source, stop, settings.mqtt)
         self.meter = Meter(settings.telemetry.window_s, time.monotonic())
         try:
             self.opened = open_sinks(settings, boot_id, kept)
@@ -98,6 +118,9 @@ class Session:
         if self.broker is not None:
             announce(self.broker, settings, models)
             self._open_snapshots(self.broker)
+        if isinstance(self.source, Sink):
+            # It waits for its frames' results, so it is told of them last.
+            self.sinks.append(self.source)
         self.governor = Governor(settings.thermal)
         self._thermal_zones = Path(settings.thermal.directory)
         self.remote = Remote(

@@ -23,6 +23,7 @@ from edgecam.section import (
     Threads,
     TopicName,
 )
+from edgecam.settings_access import RemoteSettings, WebSettings
 from edgecam.settings_scene import (
     EventSettings,
     LineSettings,
@@ -57,8 +58,8 @@ class SourceSettings(Section, frozen=True):
         str,
         Meta(
             min_length=1,
-            description="camera index, /dev/v4l/by-id/..., picamera, rtsp://, http://, file, "
-            "directory or glob",
+            description="camera index, /dev/v4l/by-id/..., picamera, rtsp://, http://, "
+            "mqtt://HOST/TOPIC, file, directory or glob",
         ),
     ] = "0"
     realtime: Annotated[bool, Meta(description="play a file at its own rate, as if live")] = False
@@ -75,6 +76,15 @@ class SourceSettings(Section, frozen=True):
     read_timeout_s: Annotated[Seconds, Meta(description="without a frame until offline")] = 3.5
     backoff_min_s: Annotated[Seconds, Meta(description="first wait before reopening")] = 1.0
     backoff_max_s: Annotated[Seconds, Meta(description="longest wait before reopening")] = 30.0
+    hold_frames: Annotated[
+        int,
+        Meta(
+            ge=5,
+            le=1000,
+            description="by MQTT: frames that wait or are processed, at most; so many are lost "
+            "with a worker that is killed",
+        ),
+    ] = 16
     frozen_after_s: Annotated[
         Seconds, Meta(description="the same picture for this long is reported as frozen")
     ] = 60.0
@@ -211,53 +221,6 @@ class ThermalSettings(Section, frozen=True):
     directory: Annotated[
         str, Meta(min_length=1, description="where the kernel shows its thermal zones")
     ] = "/sys/class/thermal"
-
-
-# What may change while edgecam runs: neither a path nor a URL.
-RemoteSetting = Literal[
-    "pause",
-    "snapshot",
-    "decode.score_threshold",
-    "decode.max_poses",
-    "decode.nms_radius_px",
-    "decode.min_pose_score",
-    "decode.nms_iou",
-    "decode.max_detections",
-    "decode.top_k",
-]
-
-
-class RemoteSettings(Section, frozen=True):
-    """Which settings the network may change, by ``set/<setting>``; none unless listed."""
-
-    allow: Annotated[
-        tuple[RemoteSetting, ...],
-        Meta(description="what MQTT commands may change; snapshot: ask for a picture"),
-    ] = ()
-
-
-class WebSettings(Section, frozen=True):
-    """The live page; nothing is served without ``listen``."""
-
-    listen: Annotated[
-        str | None, Meta(description="HOST:PORT of the live page, such as 127.0.0.1:8080")
-    ] = None
-    token_file: Annotated[
-        str | None,
-        Meta(description="file with the page's token; needed where other machines reach it"),
-    ] = None
-    hosts: Annotated[
-        tuple[str, ...], Meta(description="further names under which browsers reach the page")
-    ] = ()
-    pictures: Annotated[
-        bool, Meta(description="false: skeletons and boxes only, no picture is sent")
-    ] = True
-    width_px: Annotated[Pixels, Meta(description="larger pictures are made this wide")] = 640
-    quality: Annotated[int, Meta(ge=1, le=100, description="of the JPEG")] = 75
-    controls: Annotated[
-        tuple[Literal["pause", "decode.score_threshold", "snapshot"], ...],
-        Meta(description="what the page may change; nothing unless listed"),
-    ] = ()
 
 
 class Settings(Section, frozen=True):

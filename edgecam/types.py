@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,8 @@ class Frame:
     picamera2's ``RGB888`` deliver; it is turned to RGB once, at model size, in ``preprocess``.
     ``sequence`` counts from 0 within the source. ``captured_s`` is ``time.monotonic()`` at
     capture. ``captured_unix_s`` is the wall clock then. ``media_time_s`` is the position in a
-    recording, None for a live source. ``file`` names the picture for a directory source.
+    recording, None for a live source. ``file`` names the picture for a directory source,
+    ``camera`` the camera where a source serves several; ``sequence`` then is that camera's own.
     """
 
     image: Image
@@ -64,6 +65,7 @@ class Frame:
     captured_unix_s: float
     media_time_s: float | None = None
     file: str | None = None
+    camera: str | None = None
 
     @property
     def width_px(self) -> int:
@@ -281,6 +283,7 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Takes every result, on the publishing thread; must not block it."""
 

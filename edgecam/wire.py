@@ -97,6 +97,10 @@ class ResultMessage(Struct, frozen=True, kw_only=True):
 
     schema: Annotated[Literal[1], Meta(description="version of this format")] = 1
     name: Annotated[str, Meta(description="name of the camera")]
+    worker: (
+        Annotated[str, Meta(description="name of the instance, where it serves several cameras")]
+        | UnsetType
+    ) = UNSET
     boot_id: Annotated[str, Meta(description="new at every start")] | UnsetType = UNSET
     sequence: Annotated[int, Meta(description="frame number; gaps are frames not processed")]
     time_unix_s: Annotated[float, Meta(description="wall clock at capture")] | UnsetType = UNSET

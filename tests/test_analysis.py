@@ -15,9 +15,10 @@ from brokers import Mosquitto, Subscriber, wait_until
 from programs import CLIP, edgecam
 from skeletons import person
 
-from edgecam.analysis import Analysis, RateLimit
+from edgecam.analysis import Analysis
 from edgecam.configuration import load
 from edgecam.messages import result_payload
+from edgecam.rate import RateLimit
 from edgecam.run import run
 from edgecam.settings import MqttSettings, OutputSettings, Settings
 from edgecam.settings_scene import MaskSettings, TrackingSettings, ZoneSettings

@@ -15,8 +15,9 @@ import pytest
 from edgecam.settings import SourceSettings
 from edgecam.sources import open_source
 from edgecam.sources.camera import CameraEndpoint
-from edgecam.sources.live import LiveSource, StreamError
+from edgecam.sources.live import LiveSource
 from edgecam.sources.picamera import PicameraEndpoint, widest_mode
+from edgecam.sources.supervised import StreamError
 from edgecam.types import SourceError
 from tests.servers.viewer import seconds_until
 

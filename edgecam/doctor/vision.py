@@ -17,8 +17,8 @@ import msgspec
 
 from edgecam.doctor.finding import Finding, fail, ok, warn
 from edgecam.doctor.system import BOARD_MODEL
-from edgecam.settings import Settings, SourceSettings
-from edgecam.types import Frame, SourceError
+from edgecam.settings import MqttSettings, Settings, SourceSettings
+from edgecam.types import Frame, SettingsError, SourceError
 
 DEVICES = Path("/dev")
 FRAME_TIMEOUT_S = 5.0
@@ -106,7 +106,7 @@ def _query(device: Path) -> str | None:
     return camera_name(buffer.tobytes())
 
 
-def first_frame(settings: SourceSettings) -> Frame:
+def first_frame(settings: SourceSettings, mqtt: MqttSettings) -> Frame:
     """One picture of a source.
 
     Raises:
@@ -114,7 +114,7 @@ def first_frame(settings: SourceSettings) -> Frame:
     """
     from edgecam.sources import open_source
 
-    source = open_source(msgspec.structs.replace(settings, wait=False))
+    source = open_source(msgspec.structs.replace(settings, wait=False), mqtt=mqtt)
     ending = threading.Timer(FRAME_TIMEOUT_S, source.close)
     ending.start()
     try:
@@ -129,11 +129,17 @@ def first_frame(settings: SourceSettings) -> Frame:
     return frame
 
 
-def _try(check: str, name: str, settings: SourceSettings, remedy: str) -> Finding:
+def _try(
+    check: str,
+    name: str,
+    settings: SourceSettings,
+    remedy: str,
+    mqtt: MqttSettings,
+) -> Finding:
     started_s = time.monotonic()
     try:
-        frame = first_frame(settings)
-    except SourceError as error:
+        frame = first_frame(settings, mqtt)
+    except (SourceError, SettingsError) as error:
         return fail(check, str(error), remedy)
     took_s = time.monotonic() - started_s
     size = f"{frame.width_px}x{frame.height_px}"
@@ -142,7 +148,6 @@ def _try(check: str, name: str, settings: SourceSettings, remedy: str) -> Findin
 
 def cameras(settings: Settings) -> Iterator[Finding]:
     """Every V4L2 camera and picamera2, with one picture from each."""
-    del settings
     names = {link.resolve(): link for link in sorted((DEVICES / "v4l/by-id").glob("*"))}
     found = 0
     for device in sorted(DEVICES.glob("video[0-9]*")):
@@ -157,10 +162,10 @@ def cameras(settings: Settings) -> Iterator[Finding]:
             found += 1
             url = str(names.get(device, device))
             remedy = "close the program that uses it, or plug it in again"
-            yield _try("camera", f"{card}, {url}", SourceSettings(url=url), remedy)
+            yield _try("camera", f"{card}, {url}", SourceSettings(url=url), remedy, settings.mqtt)
     if find_spec("picamera2") is not None:
         remedy = "check the ribbon cable: rpicam-hello --list-cameras must show the camera"
-        yield _try("camera", "picamera", SourceSettings(url="picamera"), remedy)
+        yield _try("camera", "picamera", SourceSettings(url="picamera"), remedy, settings.mqtt)
     elif not found:
         pi = BOARD_MODEL.exists() and "Raspberry Pi" in BOARD_MODEL.read_text("utf-8")
         remedy = _PI_WITHOUT_PICAMERA2 if pi else "plug one in, or use --source rtsp://..., a file"
@@ -171,4 +176,4 @@ def source(settings: Settings) -> Iterator[Finding]:
     """The source that the settings name, if they name one."""
     if settings.source != SourceSettings():
         remedy = "mend source.url in the settings, or what it names"
-        yield _try("source", "as the settings say", settings.source, remedy)
+        yield _try("source", "as the settings say", settings.source, remedy, settings.mqtt)

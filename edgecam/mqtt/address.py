@@ -41,8 +41,9 @@ class BrokerAddress:
         return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
 
 
-def parse_url(url: str) -> BrokerAddress:
-    """
+def parse_url(url: str, key: str = "mqtt.url") -> BrokerAddress:
+    """``key`` is the setting that an error names.
+
     Raises:
         SettingsError: no MQTT URL, or one with a password, a path or a query in it.
     """
@@ -52,15 +53,15 @@ def parse_url(url: str) -> BrokerAddress:
         port, host = parts.port, parts.hostname
     except ValueError:
         # Its own words may be a part of a password.
-        raise SettingsError(f"mqtt.url: {EXPECTED}, found {shown!r}") from None
+        raise SettingsError(f"{key}: {EXPECTED}, found {shown!r}") from None
     if parts.username is not None or parts.password is not None:
         raise SettingsError(
-            f"mqtt.url: expected no user or password in the URL (logs and the process list would "
+            f"{key}: expected no user or password in the URL (logs and the process list would "
             f"show them), found {shown!r}; use mqtt.username and mqtt.password_file"
         )
     odd = parts.path not in ("", "/") or parts.query or parts.fragment
     if parts.scheme not in DEFAULT_PORTS or not host or odd or port == 0:
-        raise SettingsError(f"mqtt.url: {EXPECTED}, found {shown!r}")
+        raise SettingsError(f"{key}: {EXPECTED}, found {shown!r}")
     return BrokerAddress(host, port or DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts")
 
 

@@ -10,24 +10,34 @@ import select
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edgecam.mqtt.address import BrokerAddress, Fault, fault_of
 from edgecam.mqtt.login import Login
+from edgecam.mqtt.pictures import Delivered
 
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLNVAL
 # CONNACK return codes, MQTT 3.1.1 table 3.1, as paho words them.
 _LOGIN_REFUSALS = ("Bad user name or password", "Not authorized")
 
 MessageCallback = Callable[[str, bytes, bool], None]
+# MQTT 5, 3.8.3.1: nothing retained is sent on a subscription.
+_NO_RETAINED = 2
+# paho leaves its signature untyped.
+_properties: Callable[[int], Properties] = Properties
 
 
 class Connection:
     """MQTT 3.1.1 over TCP or TLS; ``established`` after CONNACK, ``fault`` once it is over."""
+
+    _wanted = "an MQTT broker"
 
     def __init__(
         self,
@@ -45,13 +55,7 @@ class Connection:
         self._login = login
         self._on_message = on_message
         self._on_callback_error = on_callback_error
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=login.client_id,
-            clean_session=True,
-            protocol=MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-        )
+        client = self._new_client(login.client_id)
         if login.will_topic is not None:
             client.will_set(login.will_topic, login.will_payload, qos=1, retain=True)
         if login.username is not None:
@@ -62,6 +66,18 @@ class Connection:
         client.on_publish = self._guarded(self._published)
         client.on_message = self._guarded(self._received)
         self._client = client
+
+    def _new_client(self, client_id: str) -> Client:
+        return Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=True,
+            protocol=MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+        )
+
+    def _connect_properties(self) -> Properties | None:
+        return None
 
     def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
         """paho lets an exception of a callback end the thread that runs its loop."""
@@ -96,7 +112,12 @@ class Connection:
         address = self._address
         self._client.connect_timeout = timeout_s
         try:
-            self._client.connect(address.host, address.port, self._login.keepalive_s)
+            self._client.connect(
+                address.host,
+                address.port,
+                self._login.keepalive_s,
+                properties=self._connect_properties(),
+            )
             sock = self._client.socket()
             if isinstance(sock, socket.socket):
                 # Or Nagle's algorithm holds a result back until the one before it is acknowledged.
@@ -144,7 +165,7 @@ class Connection:
             self.fault = self.fault or Fault("handshake", f"{self._address}: {text}")
         else:
             self._lost(
-                "closed before it answered; is it an MQTT broker, or one that wants mqtts://?"
+                f"closed before it answered; is it {self._wanted}, or one that wants mqtts://?"
             )
 
     def _lost(self, what: str) -> None:
@@ -176,6 +197,99 @@ class Connection:
         sock = self._client.socket()
         if sock is not None:
             sock.close()
+
+
+class PictureConnection(Connection):
+    """MQTT 5, for pictures; a message is acknowledged when somebody says so, not when it comes.
+
+    The broker has at most ``window`` of them unacknowledged here, and sends none whose packet is
+    above ``max_packet_bytes``. It forgets the session with the connection, so that it hands no
+    picture to a worker that has gone.
+    """
+
+    _wanted = "a broker of MQTT 5"
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        login: Login,
+        context: ssl.SSLContext | None,
+        on_delivered: Callable[[Delivered], None],
+        on_callback_error: Callable[[BaseException], None],
+        window: int,
+        max_packet_bytes: int,
+    ) -> None:
+        self.subscribed = False
+        self.refused: deque[str] = deque()
+        self._window, self._max_packet_bytes = window, max_packet_bytes
+        self._on_delivered = on_delivered
+        super().__init__(address, login, context, lambda *_: None, on_callback_error)
+        self._client.on_subscribe = self._guarded(self._subscribe_answered)
+        self._client.on_disconnect = self._guarded(self._disconnected)
+
+    def _new_client(self, client_id: str) -> Client:
+        return Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+
+    def _connect_properties(self) -> Properties:
+        properties = _properties(PacketTypes.CONNECT)
+        properties.ReceiveMaximum = self._window
+        properties.MaximumPacketSize = self._max_packet_bytes
+        return properties
+
+    def _subscribe_answered(
+        self, _client: Any, _data: Any, _mid: int, codes: Any, _more: Any
+    ) -> None:
+        self.subscribed = True
+        for code in codes:
+            if code.is_failure:
+                text = f"{self._address}: subscription refused: {code.getName().lower()}"
+                self.fault = self.fault or Fault("login", text)
+
+    def _disconnected(
+        self, _client: Any, _data: Any, flags: Any, code: Any, _properties: Any
+    ) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._lost(f"connection closed by the broker: {code.getName().lower()}")
+
+    def _published(self, client: Any, data: Any, mid: int, code: Any, more: Any) -> None:
+        super()._published(client, data, mid, code, more)
+        if code.is_failure:
+            self.refused.append(code.getName().lower())
+
+    def _received(self, _client: Any, _data: Any, message: MQTTMessage) -> None:
+        number = message.mid if message.qos else 0
+        properties = dict(getattr(message.properties, "UserProperty", ()))
+        delivered = Delivered(message.topic, bytes(message.payload), number, properties)
+        self._on_delivered(delivered)
+
+    def subscribe(self, topic_filter: str) -> None:
+        options = SubscribeOptions(qos=1, retainHandling=_NO_RETAINED)
+        code, _ = self._client.subscribe(topic_filter, options=options)
+        if code:
+            self._lost_to_broker()
+
+    def acknowledge(self, number: int) -> None:
+        """The broker may forget the message, and send another one in its place."""
+        if self._client.ack(number, 1):
+            self._lost_to_broker()
+
+    def publish_picture(
+        self, topic: str, payload: bytes, expiry_s: int, about: Mapping[str, str]
+    ) -> int:
+        """Hand a picture over (QoS 1); the broker drops it if nobody took it for ``expiry_s``."""
+        properties = _properties(PacketTypes.PUBLISH)
+        properties.MessageExpiryInterval = expiry_s
+        properties.UserProperty = list(about.items())
+        info = self._client.publish(topic, payload, 1, False, properties)
+        if info.rc:
+            self._lost_to_broker()
+        return info.mid
 
 
 def matches(topic_filter: str, topic: str) -> bool:

@@ -94,7 +94,10 @@ class MqttSink:
         """Send the result if the broker listens now, events and what changed whenever."""
         if result.insight is not None:
             self._publish_insight(result.insight)
-        for label, number in self._counts.changes(result).items():
+        camera = result.frame.camera
+        # Of a camera that several workers share none knows what the others have counted.
+        changes = self._counts.changes(result) if camera is None else {}
+        for label, number in changes.items():
             self.publish_retained(self.topics.count(label), b"%d" % number)
         results = self._delivery.results
         if result.held:
@@ -104,8 +107,9 @@ class MqttSink:
             return
         now_s = time.monotonic()
         payload = result_payload(result, self._name, self._boot_id, now_s)
-        if self._fits(self.topics.result, payload):
-            results.put(self.topics.result, payload, now_s)
+        topic = self.topics.result if camera is None else Topics(camera).result
+        if self._fits(topic, payload):
+            results.put(topic, payload, now_s)
             self._network.wake()
 
     def _publish_insight(self, insight: Insight) -> None:

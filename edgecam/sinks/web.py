@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from edgecam.credentials import read_token
 from edgecam.messages import result_line
 from edgecam.opencv import cv2
-from edgecam.settings import WebSettings
+from edgecam.settings_access import WebSettings
 from edgecam.snapshot import jpeg, shown_size
 from edgecam.types import Result, SettingsError, SinkError
 from edgecam.web.security import Address, Guard

@@ -7,14 +7,16 @@ import re
 import threading
 from urllib.parse import unquote, urlsplit
 
-from edgecam.settings import SourceSettings
+from edgecam.settings import MqttSettings, SourceSettings
 from edgecam.sources import images
 from edgecam.types import Source, SourceError
 
 KINDS = (
-    "a camera index, /dev/v4l/by-id/..., picamera, rtsp://, http://, a video file, "
-    "a directory or a glob of pictures"
+    "a camera index, /dev/v4l/by-id/..., picamera, rtsp://, http://, mqtt://HOST/TOPIC, "
+    "a video file, a directory or a glob of pictures"
 )
+
+MQTT = ("mqtt", "mqtts")
 
 
 def _scheme(url: str) -> str:
@@ -29,10 +31,28 @@ def is_recording(settings: SourceSettings) -> bool:
     return _scheme(url) in ("", "file") and not a_camera and not settings.realtime
 
 
-def open_source(settings: SourceSettings, stop: threading.Event | None = None) -> Source:
+def serves_several(settings: SourceSettings) -> bool:
+    """Whether frames of many cameras come from it, each with its camera's name.
+
+    Raises:
+        SettingsError, SourceError: it is an MQTT URL, and none that can be opened.
+    """
+    if _scheme(settings.url) not in MQTT:
+        return False
+    from edgecam.mqtt.pictures import parse_source
+
+    return parse_source(settings.url).several
+
+
+def open_source(
+    settings: SourceSettings,
+    stop: threading.Event | None = None,
+    mqtt: MqttSettings | None = None,
+) -> Source:
     """Open what ``settings.url`` names; raises SourceError with one line where it cannot.
 
-    ``stop``, once set, ends the wait for a camera that is slow to open.
+    ``stop``, once set, ends the wait for a camera that is slow to open. ``mqtt`` says how to log
+    in to a broker that pictures come from.
     """
     url = settings.url
     scheme = _scheme(url)
@@ -40,6 +60,11 @@ def open_source(settings: SourceSettings, stop: threading.Event | None = None) -
         from edgecam.sources.network import open_network
 
         return open_network(settings, stop)
+    if scheme in MQTT:
+        from edgecam.mqtt.pictures import parse_source
+        from edgecam.sources.mqtt import MqttSource
+
+        return MqttSource(parse_source(url), settings, mqtt or MqttSettings(), stop)
     if scheme == "file":
         return _open_recording(unquote(urlsplit(url).path), settings)
     if scheme:

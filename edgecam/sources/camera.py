@@ -10,7 +10,8 @@ from typing import Any
 
 from edgecam.opencv import cv2
 from edgecam.settings import SourceSettings
-from edgecam.sources.live import LiveSource, StreamError
+from edgecam.sources.live import LiveSource
+from edgecam.sources.supervised import StreamError
 from edgecam.types import Image
 
 # Beyond this, raw pictures do not fit through USB 2 at 30 frames a second.

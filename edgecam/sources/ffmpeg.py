@@ -9,8 +9,8 @@ from typing import Any
 
 from edgecam.opencv import cv2
 from edgecam.settings import SourceSettings
-from edgecam.sources.live import StreamError
 from edgecam.sources.reach import connect
+from edgecam.sources.supervised import StreamError
 from edgecam.sources.url import StreamUrl
 from edgecam.types import Image
 

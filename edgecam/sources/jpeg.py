@@ -10,6 +10,10 @@ from edgecam.types import Image, SourceError
 START_OF_IMAGE = b"\xff\xd8"
 END_OF_IMAGE = b"\xff\xd9"
 START_OF_SCAN = 0xDA
+# Start-of-frame markers: 0xC0 to 0xCF less DHT, JPG and DAC (ITU-T T.81, table B.1).
+START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# A few bytes may ask for gigabytes: no camera takes pictures larger than this.
+MAX_PIXELS = 100_000_000
 
 
 def decode_image(data: bytes) -> Image:
@@ -65,5 +69,10 @@ def _jpeg_damage(data: bytes) -> str | None:
         if marker == START_OF_SCAN:
             whole = data.find(END_OF_IMAGE, position) >= 0
             return None if whole else "the JPEG is cut short"
+        if marker in START_OF_FRAME:
+            height = int.from_bytes(data[position + 5 : position + 7], "big")
+            width = int.from_bytes(data[position + 7 : position + 9], "big")
+            if height * width > MAX_PIXELS:
+                return f"the JPEG says it is {width}x{height}"
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return "the JPEG is cut short"

@@ -1,42 +1,20 @@
-"""What every live source shares: it drains, notices faults and comes back by itself.
+"""A live camera: its newest picture, drained by the reader thread.
 
-One reader thread per source opens, reads and reopens; ``frames`` hands its newest picture over
-and watches the clock, so that a call stuck in native code is noticed and never awaited.
-
-Coming back: before each attempt the endpoint is *probed* (a device node, a TCP connection, a
-greeting), and between attempts it is *looked at* once a second, so that one that begins to answer
-is opened at once. One that answers all the time and still gives no picture is tried again
-``backoff_min_s`` after the last attempt began during the first minute, then at doubling distances
-up to ``backoff_max_s``.
+``frames`` hands the newest picture over and watches the clock, so that a call stuck in native
+code is noticed and never awaited.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from edgecam.faultlog import FaultLog
 from edgecam.settings import SourceSettings
-from edgecam.sources.outage import Outage
 from edgecam.sources.stillness import Stillness
-from edgecam.types import Frame, Image, SourceError, SourceStatus, be_idle
-
-LOOK_EVERY_S = 1.0
-SHORTEST_WAIT_S = 0.1
-CLOSE_WAIT_S = 0.5
-
-
-class StreamError(Exception):
-    """Why there is no picture: ``kind`` is counted, ``reason`` is for a person."""
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
-        self.reason = reason
+from edgecam.sources.supervised import Place, SupervisedSource
+from edgecam.types import Frame, Image, be_idle
 
 
 class Capture(Protocol):
@@ -49,174 +27,47 @@ class Capture(Protocol):
     def close(self) -> None: ...
 
 
-class Endpoint(Protocol):
+class Endpoint(Place, Protocol):
     """Where a live source can be opened, again and again."""
-
-    description: str
-
-    def probe(self) -> None:
-        """Raise StreamError where nothing answers; takes a second at most."""
-        ...
-
-    def look(self) -> None:
-        """The same between attempts, as closely as is cheap; takes two seconds at most."""
-        ...
 
     def open(self, count: Callable[[str], None]) -> Capture:
         """Open the stream; raises StreamError. ``count`` notes a picture thrown away, by kind."""
         ...
 
 
-class LiveSource:
+class LiveSource(SupervisedSource):
     """Pictures from an endpoint, newest first to be had, reopened for ever."""
-
-    live = True
 
     def __init__(
         self, endpoint: Endpoint, settings: SourceSettings, stop: threading.Event | None = None
     ) -> None:
-        self.description = endpoint.description
         self._endpoint = endpoint
-        self._settings = settings
-        self._closed = threading.Event()
-        self._changed = threading.Condition()
         self._slot: Frame | None = None
-        self._sequence = 0
-        self._state = "offline"
-        self._reason: str | None = "not open yet"
-        self._kind = ""
-        self._opened = False
-        self._reconnects = 0
-        self._counts: Counter[str] = Counter()
-        self._heard_s = time.monotonic()
-        # A camera asked for a picture every ten seconds is not silent after four.
-        self._silence_s = max(settings.read_timeout_s, 2.0 / (settings.rate_hz or 1000.0))
-        self._outage = Outage(settings)
-        self._log = FaultLog(logging.getLogger(__name__))
         self._still = Stillness(settings.frozen_after_s)
-        self._reader = threading.Thread(target=self._read_for_ever, name="source", daemon=True)
-        self._reader.start()
-        if not settings.wait:
-            self._require_open(stop or threading.Event())
-
-    def _require_open(self, stop: threading.Event) -> None:
-        """Wait for the stream to open; raise SourceError with the reason where it does not."""
-        limit_s = self._settings.open_timeout_s + LOOK_EVERY_S
-        deadline_s = time.monotonic() + limit_s
-        with self._changed:
-            while not self._opened and not self._kind and time.monotonic() < deadline_s:
-                if stop.is_set():
-                    return
-                self._changed.wait(0.1)
-            opened = self._opened
-            reason = self._reason if self._kind else f"not open after {limit_s:g} s"
-        if not opened:
-            self.close()
-            raise SourceError(f"{self.description}: {reason}")
-
-    # The reader thread
-
-    def _read_for_ever(self) -> None:
-        while not self._closed.is_set():
-            began_s = time.monotonic()
-            try:
-                self._endpoint.probe()
-                self._read()
-            except StreamError as error:
-                self._go_offline(error.kind, error.reason)
-            self._wait_before_retry(began_s)
+        super().__init__(endpoint, settings, stop)
 
     def _read(self) -> None:
         capture = self._endpoint.open(self._count)
         try:
-            with self._changed:
-                self._opened = True
-                self._heard_s = time.monotonic()
-                self._changed.notify_all()
+            self._is_open()
             while not self._closed.is_set():
                 image = capture.read()
                 self._deliver(image, time.monotonic(), time.time())
         finally:
             capture.close()
 
-    def _wait_before_retry(self, began_s: float) -> None:
-        """Wait as the module says; return early when the endpoint begins to answer.
-
-        Attempts and looks keep their distance from beginning to beginning: one that waited for
-        its time-out has waited already.
-        """
-        until_s = began_s + self._outage.next_wait_s()
-        looked_s, answered = began_s, True
-        while True:
-            now_s = time.monotonic()
-            next_s = min(looked_s + LOOK_EVERY_S, until_s)
-            if self._closed.wait(max(SHORTEST_WAIT_S, next_s - now_s)):
-                return
-            looked_s = time.monotonic()
-            if looked_s >= until_s:
-                return
-            try:
-                self._endpoint.look()
-            except StreamError as error:
-                answered = False
-                self._go_offline(error.kind, error.reason)
-            else:
-                if not answered:
-                    return
-
-    def _count(self, kind: str) -> None:
-        with self._changed:
-            self._counts[kind] += 1
-
     def _deliver(self, image: Image, captured_s: float, captured_unix_s: float) -> None:
         frozen = self._still.seen(image, captured_s)
         with self._changed:
             if self._slot is not None:
                 self._counts["overrun"] += 1
-            self._slot = Frame(image, self._sequence, captured_s, captured_unix_s)
-            self._sequence += 1
-            self._heard_s = captured_s
-            if self._state == "offline":
-                self._come_online()
+            self._slot = Frame(image, self._delivered, captured_s, captured_unix_s)
+            self._heard(captured_s)
             self._set_frozen(frozen)
-            self._changed.notify_all()
 
-    def _come_online(self) -> None:
-        if self._kind:
-            self._reconnects += int(self._sequence > 1)
-            lasted_s = self._outage.ended()
-            self._log.recovered("offline", f"{self.description}: back after {lasted_s:.1f} s")
-        self._state, self._reason, self._kind = "online", None, ""
-
-    def _set_frozen(self, frozen: bool) -> None:
-        if frozen and self._state == "online":
-            self._counts["frozen"] += 1
-            self._reason = f"the same picture for {self._settings.frozen_after_s:g} s"
-            self._log.fault("frozen", f"{self.description}: {self._reason}")
-        if frozen != (self._state == "frozen"):
-            self._state = "frozen" if frozen else "online"
-            if not frozen:
-                self._reason = None
-                self._log.recovered("frozen", f"{self.description}: the picture moves again")
-
-    def _go_offline(self, kind: str, reason: str) -> None:
-        """An outage counts once, as the kind it began with; its reason follows what is found."""
-        if self._closed.is_set():
-            return
-        with self._changed:
-            began = self._state != "offline" or not self._kind
-            if began:
-                self._counts[kind] += 1
-                self._outage.began()
-            # A camera that is not there at the start is told once, as the error it is.
-            if self._opened or self._settings.wait:
-                self._log.fault("offline", f"{self.description}: offline: {reason}")
-            self._state, self._kind, self._reason = "offline", kind, reason
-            self._slot = None
-            self._still.forget()
-            self._changed.notify_all()
-
-    # The consumer and whoever asks
+    def _forget(self) -> None:
+        self._slot = None
+        self._still.forget()
 
     def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
         """Yield the newest picture whenever there is one, through every outage, until closed."""
@@ -230,23 +81,3 @@ class LiveSource:
                 idle()
             else:
                 yield frame
-
-    def _notice_silence(self) -> None:
-        with self._changed:
-            silent = time.monotonic() - self._heard_s > self._silence_s
-            if silent and self._state != "offline":
-                self._go_offline("silent", f"no picture for {self._silence_s:g} s")
-
-    def status(self) -> SourceStatus:
-        """Online, offline or frozen, why, and what was counted since the start."""
-        self._notice_silence()
-        with self._changed:
-            return SourceStatus(self._state, self._reason, self._reconnects, dict(self._counts))
-
-    def close(self) -> None:
-        """Stop from any thread; a reader stuck in native code ends by its own time-out."""
-        self._closed.set()
-        with self._changed:
-            self._changed.notify_all()
-        if threading.current_thread() is not self._reader:
-            self._reader.join(CLOSE_WAIT_S)

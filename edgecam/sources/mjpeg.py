@@ -20,9 +20,10 @@ from edgecam.sources import url as urls
 from edgecam.sources.ffmpeg import PROBE_TIMEOUT_S, FfmpegEndpoint
 from edgecam.sources.http_auth import authorization
 from edgecam.sources.jpeg import decode_image
-from edgecam.sources.live import Capture, StreamError
+from edgecam.sources.live import Capture
 from edgecam.sources.multipart import MultipartReader
 from edgecam.sources.reach import connect
+from edgecam.sources.supervised import StreamError
 from edgecam.sources.url import StreamUrl
 from edgecam.types import Image, SourceError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgecam.sources.jpeg import END_OF_IMAGE, START_OF_IMAGE, damage
-from edgecam.sources.live import StreamError
+from edgecam.sources.supervised import StreamError
 
 MAX_PART_BYTES = 32 * 1024 * 1024
 MAX_HEADER_BYTES = 16 * 1024

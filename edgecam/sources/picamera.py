@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from edgecam.settings import SourceSettings
-from edgecam.sources.live import LiveSource, StreamError
+from edgecam.sources.live import LiveSource
+from edgecam.sources.supervised import StreamError
 from edgecam.types import Image, SourceError
 
 DEFAULT_SIZE_PX = (640, 480)

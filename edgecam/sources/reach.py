@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 
-from edgecam.sources.live import StreamError
+from edgecam.mqtt.address import BrokerAddress
+from edgecam.sources.supervised import StreamError
 from edgecam.sources.url import StreamUrl
 
 
-def connect(url: StreamUrl, timeout_s: float) -> socket.socket:
+def connect(url: StreamUrl | BrokerAddress, timeout_s: float) -> socket.socket:
     """A TCP connection to the URL's host; raises StreamError with what stopped it."""
     where = f"{url.host}:{url.port}"
     try:

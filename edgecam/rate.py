@@ -1,0 +1,23 @@
+"""At most so many a second, by the clock of what is counted."""
+
+from __future__ import annotations
+
+
+class RateLimit:
+    """Lets through at most ``max_hz`` frames a second, by the frames' own clock; None lets all."""
+
+    def __init__(self, max_hz: float | None) -> None:
+        self._interval_s = 0.0 if max_hz is None else 1.0 / max_hz
+        self._next_s: float | None = None
+        self._last_s = 0.0
+
+    def holds(self, now_s: float) -> bool:
+        """Whether the frame at ``now_s`` comes too soon."""
+        if self._next_s is None or now_s < self._last_s:
+            self._next_s = now_s
+        self._last_s = now_s
+        # Frame times jitter by less than a tenth of the interval; without it every other is lost.
+        if now_s < self._next_s - 0.1 * self._interval_s:
+            return True
+        self._next_s = max(self._next_s + self._interval_s, now_s + 0.5 * self._interval_s)
+        return False
