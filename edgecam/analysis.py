@@ -66,8 +66,14 @@ class Masks:
 class Analysis:
     """Takes every result in order, on one thread at a time, and returns it with what follows."""
 
-    def __init__(self, settings: Settings, finds_poses: bool) -> None:
-        """``finds_poses``: a model that finds poses runs, so people are told by their poses."""
+    def __init__(
+        self, settings: Settings, finds_poses: bool, periods_s: Mapping[str, float] | None = None
+    ) -> None:
+        """``finds_poses``: a model that finds poses runs, so people are told by their poses.
+
+        ``periods_s``: how far apart the frames are that a model looks at, where that is limited.
+        """
+        self._periods_s = periods_s or {}
         self._tracking, self._output = settings.tracking, settings.output
         self._finds_poses = finds_poses
         self._masks = Masks(settings.mask)
@@ -90,6 +96,9 @@ class Analysis:
         subjects: list[Subject] = []
         for model, part in parts.items():
             parts[model] = self._tracked(model, part, frame, subjects)
+        for (model, _), tracker in self._trackers.items():
+            if model not in parts:
+                tracker.expire(frame.time_s)
         scene = self._masks.applied(_scene(frame, subjects, self._alive()))
         insight = Insight(
             self._rules.look(scene),
@@ -128,7 +137,8 @@ class Analysis:
 
     def _tracker(self, model: str, kind: type) -> Tracker:
         if (model, kind) not in self._trackers:
-            self._trackers[model, kind] = Tracker(self._tracking, self._ids)
+            period_s = self._periods_s.get(model, 0.0)
+            self._trackers[model, kind] = Tracker(self._tracking, self._ids, period_s)
         return self._trackers[model, kind]
 
     def _smooth(self, pose: Pose, track: Track, now_s: float) -> Pose:

@@ -153,8 +153,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     return data
 
 
-def _models(paths: list[str]) -> list[dict[str, Any]]:
-    return [{"path": path} for path in paths]
+def _model_of(text: str) -> tuple[str, dict[str, str]]:
+    """``PATH[:key=value...]`` taken apart: settings of this model alone."""
+    match = re.fullmatch(r"(.*?)((?::[a-z_]+=[^:=]*)*)", text, re.DOTALL)
+    path, rest = (match[1], match[2]) if match else (text, "")
+    return path, dict(part.split("=", 1) for part in rest.split(":")[1:])
 
 
 def _is_list(annotated: Any) -> bool:
@@ -194,11 +197,21 @@ def _assign(data: dict[str, Any], key: str, value: Any) -> None:
         data[leaf] = value
 
 
-def _models_of(layer: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    paths = layer.get("model.path")
-    if paths is None:
-        return None
-    return _models(paths.split(",") if isinstance(paths, str) else list(paths))
+def _models_of(layer: Mapping[str, Any]) -> list[str]:
+    paths = layer.get("model.path", ())
+    return paths.split(",") if isinstance(paths, str) else list(paths)
+
+
+def _apply_own(data: dict[str, Any], own: list[dict[str, str]], origin: str) -> None:
+    """What ``PATH:key=value`` says of one model beats what is said of all of them."""
+    infos = {info.key: info for info in describe()}
+    for model, values in zip(data["model"], own, strict=True):
+        for leaf, text in values.items():
+            key = f"model.{leaf}"
+            if key not in infos or leaf == "path":
+                known = [k for k in infos if k.startswith("model.") and k != "model.path"]
+                raise SettingsError(f"{origin}: unknown key {leaf!r}{nearest(key, known)}")
+            model[leaf] = _single(key, text, infos, origin)
 
 
 def _apply(data: dict[str, Any], layer: Mapping[str, Any], origins: Mapping[str, str]) -> None:
@@ -247,7 +260,8 @@ def load(
 ) -> Settings:
     """Put the layers together.
 
-    ``flags`` maps dotted keys (``mqtt.url``, ``model.path`` as a list) to given values;
+    ``flags`` maps dotted keys (``mqtt.url``, ``model.path`` as a list of ``PATH[:key=value...]``)
+    to given values;
     ``flag_names`` says what each is called on the command line, for errors.
 
     Raises:
@@ -259,10 +273,15 @@ def load(
     layer, origins = _environment_layer(environment, names)
     # The list of models is settled first: model.KEY of any layer then reaches all of them.
     models = _models_of(flags) or _models_of(layer)
-    if models is not None:
-        data["model"] = models
+    own: list[dict[str, str]] = []
+    if models:
+        parts = [_model_of(text) for text in models]
+        data["model"], own = [{"path": path} for path, _ in parts], [more for _, more in parts]
     _apply(data, layer, origins)
     _apply(data, flags, {key: names.get(key, key) for key in flags})
+    if models:
+        flag = names.get("model.path", "model.path")
+        _apply_own(data, own, flag if _models_of(flags) else origins["model.path"])
     return _checked(data, "settings")
 
 

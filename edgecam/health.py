@@ -15,6 +15,7 @@ def faults(telemetry: Telemetry, stuck: Sequence[str] = ()) -> tuple[str, ...]:
         found.append(f"source {source.state}: {source.reason}")
     if broker is not None and broker.state != "connected":
         found.append(f"broker disconnected: {broker.reason}")
+    found += [f"model {m.reason}" for m in telemetry.models if m.state == "failed"]
     thermal = telemetry.thermal
     if thermal is not None and thermal.step:
         found.append(f"hot: {thermal.reason}, at most {thermal.max_hz} invokes a second")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from edgecam.model import Model
@@ -34,6 +34,7 @@ class LanesPipeline(Pipeline):
         self._room = threading.BoundedSemaphore(FRAMES_OF_A_WORKER * workers)
         self._in_order: InOrder[Result] = InOrder(self._publish_next)
         self._read = 0
+        self._numbered = 0
         self._began_s = 0.0
         self._left = workers
         self._frames: Iterator[Frame] | None = None
@@ -50,18 +51,21 @@ class LanesPipeline(Pipeline):
         models: list[Model] = []
         buffers = [model.buffer() for model in self._models]
         while (numbered := self._next(name)) is not None:
-            number, frame = numbered
+            number, frame, looks = numbered
             # Behind the first frame: the first result should not wait for it, a single picture
             # never needs it.
             if not models:
                 models = [model.twin() if twins else model for model in self._models]
-            prepared = self._prepare_one(frame, buffers)
-            inferred = self._infer_one(prepared, models, name)
+            prepared = self._prepare_one(frame, buffers, looks)
+            inferred = self._infer_one(prepared, models, looks, name)
             self._in_order.put(number, self._decode_one(inferred))
         self._leave()
 
-    def _next(self, name: str) -> tuple[int, Frame] | None:
-        """The next frame and its number, or None behind the last one or after a stop."""
+    def _next(self, name: str) -> tuple[int, Frame, Sequence[bool]] | None:
+        """The next frame that a model looks at, its number among these, and which models do.
+
+        None behind the last one or after a stop.
+        """
         if not self._acquire(self._room, name):
             return None
         if not self._acquire(self._reading, name):
@@ -70,17 +74,25 @@ class LanesPipeline(Pipeline):
             if self._frames is None:
                 self._frames = iter(self._source.frames(lambda: self.heartbeats.beat(name)))
             self._wait_for_turn(self._began_s, name)
-            ended = self._done.is_set() or self._read == self._max_frames
-            frame = None if ended else next(self._frames, None)
-            if frame is None or self._done.is_set():
-                return None
-            self._began_s = time.monotonic()
-            self._meter.captured(self._began_s)
-            self.heartbeats.beat(name)
-            self._read += 1
-            return self._read - 1, frame
+            while (frame := self._frame(self._frames, name)) is not None:
+                looks = self.turns.take(frame)
+                if any(looks):
+                    self._began_s = time.monotonic()
+                    self._numbered += 1
+                    return self._numbered - 1, frame, looks
+            return None
         finally:
             self._reading.release()
+
+    def _frame(self, frames: Iterator[Frame], name: str) -> Frame | None:
+        ended = self._done.is_set() or self._read == self._max_frames
+        frame = None if ended else next(frames, None)
+        if frame is None or self._done.is_set():
+            return None
+        self._meter.captured(time.monotonic())
+        self.heartbeats.beat(name)
+        self._read += 1
+        return frame
 
     def _acquire(self, lock: threading.Lock | threading.Semaphore, name: str) -> bool:
         while not lock.acquire(timeout=BEAT_S):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from edgecam.types import Classification, Detection, Pose, Result
+from edgecam.types import Classification, Decoded, Detection, Pose, Result
 from edgecam.wire import (
     ClassMessage,
     DetectionMessage,
@@ -256,15 +256,22 @@ class Counts:
     def __init__(self, labels: Iterable[str] = ()) -> None:
         """``labels`` are reported (as 0) with the first result even if absent from it."""
         self._last: dict[str, int | None] = {slug(label): None for label in labels}
+        self._parts: dict[str, Decoded] = {}
 
     def expect(self, labels: Iterable[str]) -> None:
         """Report these too with the next result, even if absent from it."""
         for label in map(slug, labels):
             self._last.setdefault(label, None)
 
+    def forget_models(self) -> None:
+        """Other models may look at the frames from now on."""
+        self._parts.clear()
+
     def changes(self, result: Result) -> dict[str, int]:
         """Labels whose number differs from the last result's; one that went away is 0."""
-        now = counts(result)
+        # A model that did not look at this frame still says what it said of an earlier one.
+        self._parts.update(result.by_model)
+        now = counts(replace(result, by_model=self._parts))
         numbers = {label: now.get(label, 0) for label in {**self._last, **now}}
         changed = {k: n for k, n in numbers.items() if n != self._last.get(k)}
         self._last.update(changed)

@@ -159,6 +159,7 @@ class Model:
             choice,
             inference.delegate_required,
         )
+        self.rate_hz = settings.rate_hz
         self.interpreter = self._new_interpreter()
         self.decoder = self._recognise(self.interpreter.inputs, self.interpreter.outputs)
         _, height, width, channels = self.interpreter.inputs[0].shape
@@ -171,6 +172,14 @@ class Model:
             tflite_metadata.normalization(self._metadata, str(path)),
             self.decoder.normalization,
         )
+
+    def reload(self) -> None:
+        """Begin anew with an interpreter that has seen nothing.
+
+        Raises:
+            ModelError, DelegateError: it does not load any more.
+        """
+        self.interpreter = self._new_interpreter()
 
     def twin(self) -> Model:
         """The same model with an interpreter of its own, for another frame at the same time."""

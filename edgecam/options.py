@@ -48,7 +48,12 @@ CONFIG_OPTION = click.option(
     help="Settings file (TOML); flags and EDGECAM_... variables beat it.",
 )
 _MODEL = (
-    click.option("-m", "--model", multiple=True, help="File or bundled name; may be repeated."),
+    click.option(
+        "-m",
+        "--model",
+        multiple=True,
+        help="File or bundled name; NAME:rate_hz=2 for it alone. Repeatable.",
+    ),
     click.option("--input-size", help="HEIGHTxWIDTH of a PoseNet, sides 16n+1."),
     click.option("--fit", help="How a frame fills the input: auto, letterbox or stretch.  [auto]"),
     click.option("--labels", help="Label file, one per line, or .pbtxt."),

@@ -10,14 +10,18 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from edgecam.model import Model, Staged
 from edgecam.telemetry import Meter
+from edgecam.turns import Turns
 from edgecam.types import (
     Decoded,
     DecodeOptions,
+    DelegateError,
     Frame,
     Image,
+    ModelError,
     Result,
     Sink,
     Source,
@@ -31,19 +35,23 @@ BEAT_S = 0.5
 
 @dataclass(slots=True, eq=False)
 class Prepared:
-    """A frame on its way to the interpreter: per model, its pixels and what staging took."""
+    """A frame on its way to the interpreter: per model, its pixels and what staging took.
+
+    ``staged`` is None for a model that does not look at it.
+    """
 
     frame: Frame
-    staged: list[Staged]
+    buffers: Sequence[Image]
+    staged: list[Staged | None]
     preprocess_ms: list[float]
 
 
 @dataclass(slots=True, eq=False)
 class Inferred:
-    """A frame with every model's raw output tensors."""
+    """A frame with the raw output tensors of each model that looked at it, None for others."""
 
     prepared: Prepared
-    tensors: list[list[Tensor]]
+    tensors: list[list[Tensor] | None]
     invoke_ms: list[float]
 
 
@@ -63,6 +71,15 @@ class Heartbeats:
     def older_than(self, since_s: float) -> tuple[str, ...]:
         """The stages whose last progress was before ``since_s``."""
         return tuple(stage for stage, at_s in sorted(self.at_s.copy().items()) if at_s < since_s)
+
+
+@runtime_checkable
+class HoldingSource(Protocol):
+    """A source that holds on to what its frames are made of until they are done with."""
+
+    def release(self, frame: Frame) -> None:
+        """``frame`` is published, or was overtaken or passed over; from any thread."""
+        ...
 
 
 class Pipeline(ABC):
@@ -90,6 +107,8 @@ class Pipeline(ABC):
         self._meter, self._options = meter, options
         self._max_frames, self._interval_s = max_frames, interval_s
         self._paused, self._analyse = paused, analyse
+        self.turns = Turns(models, source.live)
+        self._release = source.release if isinstance(source, HoldingSource) else _let_go
         self._published = 0
         self._error: BaseException | None = None
         self._done = threading.Event()
@@ -157,33 +176,60 @@ class Pipeline(ABC):
                 return
             self.heartbeats.beat(stage)
 
-    def _prepare_one(self, frame: Frame, buffers: Sequence[Image]) -> Prepared:
-        staged, times_ms = [], []
-        for model, buffer in zip(self._models, buffers, strict=True):
+    def _prepare_one(
+        self, frame: Frame, buffers: Sequence[Image], looks: Sequence[bool]
+    ) -> Prepared:
+        staged: list[Staged | None] = []
+        times_ms = []
+        for model, buffer, look in zip(self._models, buffers, looks, strict=True):
             started_s = time.perf_counter()
-            staged.append(model.stage(frame, buffer))
+            staged.append(model.stage(frame, buffer) if look else None)
             times_ms.append((time.perf_counter() - started_s) * 1e3)
-        return Prepared(frame, staged, times_ms)
+        return Prepared(frame, buffers, staged, times_ms)
 
-    def _infer_one(self, prepared: Prepared, models: Sequence[Model], stage: str) -> Inferred:
-        tensors, times_ms = [], []
-        for model, staged in zip(models, prepared.staged, strict=True):
+    def _infer_one(
+        self, prepared: Prepared, models: Sequence[Model], looks: Sequence[bool], stage: str
+    ) -> Inferred:
+        """Invoke each model that looks at the frame.
+
+        Raises:
+            ModelError: none is left that works.
+        """
+        tensors: list[list[Tensor] | None] = []
+        times_ms = []
+        for place, (model, staged) in enumerate(zip(models, prepared.staged, strict=True)):
             started_s = time.perf_counter()
-            tensors.append(model.invoke(staged))
+            look = staged is not None and looks[place]
+            found = self._invoke(place, model, staged, prepared.frame) if look and staged else None
+            tensors.append(found)
             times_ms.append((time.perf_counter() - started_s) * 1e3)
             self.heartbeats.beat(stage)
         self._meter.inferred(time.monotonic())
         return Inferred(prepared, tensors, times_ms)
+
+    def _invoke(
+        self, place: int, model: Model, staged: Staged, frame: Frame
+    ) -> list[Tensor] | None:
+        try:
+            if self.turns.is_retry(place):
+                model.reload()
+            tensors = model.invoke(staged)
+        except (ModelError, DelegateError) as error:
+            self.turns.failed(place, frame.time_s, error)
+            return None
+        self.turns.worked(place)
+        return tensors
 
     def _decode_one(self, inferred: Inferred) -> Result:
         prepared, options = inferred.prepared, self._options()
         by_model: dict[str, Decoded] = {}
         times: dict[str, StageTimes] = {}
         for place, model in enumerate(self._models):
+            tensors, staged = inferred.tensors[place], prepared.staged[place]
+            if tensors is None or staged is None:
+                continue
             started_s = time.perf_counter()
-            by_model[model.name] = model.decode(
-                inferred.tensors[place], prepared.staged[place], prepared.frame, options
-            )
+            by_model[model.name] = model.decode(tensors, staged, prepared.frame, options)
             decode_ms = (time.perf_counter() - started_s) * 1e3
             times[model.name] = StageTimes(
                 prepared.preprocess_ms[place], inferred.invoke_ms[place], decode_ms
@@ -191,8 +237,17 @@ class Pipeline(ABC):
         return Result(prepared.frame, by_model, times)
 
     def _publish_one(self, decoded: Result) -> None:
+        if not decoded.by_model:
+            # Whoever should have looked at it failed.
+            self._release(decoded.frame)
+            return
         result = self._analyse(decoded)
         for sink in self._sinks:
             sink.publish(result)
         self._meter.published(result, time.monotonic())
         self._published += 1
+        self._release(result.frame)
+
+
+def _let_go(frame: Frame) -> None:
+    """Most sources hold on to nothing."""

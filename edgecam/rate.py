@@ -11,13 +11,20 @@ class RateLimit:
         self._next_s: float | None = None
         self._last_s = 0.0
 
+    def due(self, now_s: float) -> bool:
+        """Whether a frame at ``now_s`` would be let through."""
+        if self._next_s is None or now_s < self._last_s:
+            return True
+        # Frame times jitter by less than a tenth of the interval; without it every other is lost.
+        return now_s >= self._next_s - 0.1 * self._interval_s
+
     def holds(self, now_s: float) -> bool:
-        """Whether the frame at ``now_s`` comes too soon."""
+        """Whether the frame at ``now_s`` comes too soon; if not, it has been let through."""
+        if not self.due(now_s):
+            self._last_s = now_s
+            return True
         if self._next_s is None or now_s < self._last_s:
             self._next_s = now_s
         self._last_s = now_s
-        # Frame times jitter by less than a tenth of the interval; without it every other is lost.
-        if now_s < self._next_s - 0.1 * self._interval_s:
-            return True
         self._next_s = max(self._next_s + self._interval_s, now_s + 0.5 * self._interval_s)
         return False

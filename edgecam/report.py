@@ -70,7 +70,11 @@ class Reporter:
     def due(self, now_s: float) -> bool:
         status = self._source.status()
         broker = self._broker.status().state if self._broker is not None else None
-        seen = (status.state, status.reason, broker, self._governor.step, self._remote.paused)
+        failed = tuple(self.pipeline.turns.faults)
+        seen = (
+            *(status.state, status.reason, broker, self._governor.step, self._remote.paused),
+            *failed,
+        )
         changed, self._last = seen != self._last, seen
         if not changed and now_s < self._next_s:
             return False
@@ -132,11 +136,17 @@ class Reporter:
             stage: self.meter.stage(stage, now_s)
             for stage in ("preprocess_ms", "invoke_ms", "decode_ms")
         }
+        turns = self.pipeline.turns
+        faults, failures = turns.faults, turns.failures
         return tuple(
             ModelReport(
                 name=model.name,
                 family=model.decoder.family,
                 delegate=model.delegate.active,
+                state="failed" if model.name in faults else "running",
+                reason=faults.get(model.name),
+                failures=failures[model.name],
+                rate_hz=model.rate_hz,
                 **{stage: by_model.get(model.name) for stage, by_model in stages.items()},
             )
             for model in self._models
@@ -145,6 +155,7 @@ class Reporter:
     def _counters(self) -> dict[str, int]:
         counters = {
             "dropped_frames": self.pipeline.dropped,
+            "model_failures": sum(self.pipeline.turns.failures.values()),
             "delegate_fallbacks": sum(m.delegate.fallback is not None for m in self._models),
         }
         counters.update(self._governor.counters())

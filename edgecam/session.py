@@ -118,9 +118,6 @@ class Session:
         if self.broker is not None:
             announce(self.broker, settings, models)
             self._open_snapshots(self.broker)
-        if isinstance(self.source, Sink):
-            # It waits for its frames' results, so it is told of them last.
-            self.sinks.append(self.source)
         self.governor = Governor(settings.thermal)
         self._thermal_zones = Path(settings.thermal.directory)
         self.remote = Remote(
@@ -156,7 +153,11 @@ class Session:
             self.settings.max_frames,
             lambda: self.governor.interval_s,
             lambda: self.remote.paused,
-            Analysis(self.settings, any(model.finds_poses for model in self.models)),
+            Analysis(
+                self.settings,
+                any(model.finds_poses for model in self.models),
+                {model.name: 1.0 / model.rate_hz for model in self.models if model.rate_hz},
+            ),
         )
 
     def _open_snapshots(self, broker: Broker) -> None:

@@ -49,6 +49,9 @@ class ModelSettings(Section, frozen=True):
         Literal["auto", "letterbox", "stretch"],
         Meta(description="how a frame fills the model input; auto is what suits its family"),
     ] = "auto"
+    rate_hz: Annotated[
+        Hertz | None, Meta(description="frames a second that it looks at, at most; default all")
+    ] = None
 
 
 class SourceSettings(Section, frozen=True):

@@ -8,7 +8,7 @@ never sees an old one; a recording's keep every item, in order.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -30,7 +30,7 @@ class StagedPipeline(Pipeline):
         self._frames: Slot[Frame] = Latest() if live else Queue(2)
         self._prepared: Slot[Prepared] = Latest() if live else Queue(1)
         self._inferred: Queue[Inferred] = Queue(2)
-        self._buffers: SimpleQueue[list[Image]] = SimpleQueue()
+        self._buffers: SimpleQueue[Sequence[Image]] = SimpleQueue()
         for _ in range(BUFFER_SETS):
             self._buffers.put([model.buffer() for model in self._models])
         return {
@@ -54,7 +54,9 @@ class StagedPipeline(Pipeline):
         for frame in self._source.frames(lambda: self.heartbeats.beat("capture")):
             self._meter.captured(time.monotonic())
             self.heartbeats.beat("capture")
-            self._frames.put(frame)
+            overtaken = self._frames.put(frame)
+            if overtaken is not None:
+                self._release(overtaken)
             # A live source may be overtaken, so there the published ones are counted.
             if not self._source.live and frame.sequence + 1 == self._max_frames:
                 break
@@ -78,13 +80,19 @@ class StagedPipeline(Pipeline):
                 frame = self._next(self._frames, "prepare")
             except Finished:
                 return self._prepared.finish()
-            prepared = self._prepare_one(frame, self._buffers.get())
+            # A frame before it may still take a model's turn, so this is for more than will look.
+            may = self.turns.may(frame)
+            if not any(may):
+                self._release(frame)
+                continue
+            prepared = self._prepare_one(frame, self._buffers.get(), may)
             displaced = self._prepared.put(prepared)
             if displaced is not None:
                 self._recycle(displaced)
+                self._release(displaced.frame)
 
     def _recycle(self, prepared: Prepared) -> None:
-        self._buffers.put([staged.image for staged in prepared.staged])
+        self._buffers.put(prepared.buffers)
 
     def _infer(self) -> None:
         began_s = 0.0
@@ -95,8 +103,13 @@ class StagedPipeline(Pipeline):
                 prepared = self._next(self._prepared, "infer")
             except Finished:
                 return self._inferred.finish()
+            looks = self.turns.take(prepared.frame)
+            if not any(looks):
+                self._recycle(prepared)
+                self._release(prepared.frame)
+                continue
             began_s = time.monotonic()
-            inferred = self._infer_one(prepared, self._models, "infer")
+            inferred = self._infer_one(prepared, self._models, looks, "infer")
             self._recycle(prepared)
             self._inferred.put(inferred)
 

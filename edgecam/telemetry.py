@@ -63,6 +63,7 @@ class Meter:
         self._span_s, self._started_s = window_s, started_s
         self._rates = {name: _Window(window_s) for name in ("captured", "inferred", "published")}
         self._stages: dict[tuple[str, str], _Window] = {}
+        self._totals = {stage: _Window(window_s) for stage in STAGES}
         self._ages = _Window(window_s)
         self._last_capture_s: float | None = None
         self.frames_captured = 0
@@ -83,6 +84,8 @@ class Meter:
             self.frames_published += 1
             self._rates["published"].add(now_s, 1.0)
             self._ages.add(now_s, (now_s - result.frame.captured_s) * 1e3)
+            for stage, total in self._totals.items():
+                total.add(now_s, sum(getattr(times, stage) for times in result.times.values()))
             for model, times in result.times.items():
                 for stage in STAGES:
                     window = self._stages.setdefault((model, stage), _Window(self._span_s))
@@ -106,10 +109,10 @@ class Meter:
         return {model: percentiles(values) for model, values in windows.items()}
 
     def stage_total(self, stage: str, now_s: float) -> Percentiles | None:
-        """Percentiles of the sum over all models of a frame."""
+        """Percentiles of the sum over the models that looked at a frame."""
         with self._lock:
-            columns = [w.values(now_s) for (_, s), w in self._stages.items() if s == stage]
-        return percentiles(sum(row) for row in zip(*columns, strict=False))
+            totals = self._totals[stage].values(now_s)
+        return percentiles(totals)
 
     def ages(self, now_s: float) -> Percentiles | None:
         """Capture to publish, milliseconds."""

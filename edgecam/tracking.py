@@ -30,6 +30,7 @@ Item = TypeVar("Item", Pose, Detection)
 
 MIN_SCORE = 0.3
 MIN_KEYPOINTS = 4
+PERIODS_OF_A_TRACK = 2.5
 # COCO's OKS divides by the area of a person's outline; that of the box around it is larger. The
 # keypoints of one frame and the next agree far better than two annotators do, so it is kept.
 _FALLOFF = (2.0 * np.array(OKS_SIGMAS)) ** 2
@@ -129,11 +130,13 @@ def boxes_of(items: Sequence[Pose | Detection]) -> Array:
 class Tracker:
     """Tracks what one model finds of one kind, poses or detections.
 
-    ``ids`` gives the next id; trackers that share it never give one twice.
+    ``ids`` gives the next id; trackers that share it never give one twice. ``period_s`` is how far
+    apart the model's frames are meant to be: a track outlives two of them.
     """
 
-    def __init__(self, settings: TrackingSettings, ids: count[int]) -> None:
+    def __init__(self, settings: TrackingSettings, ids: count[int], period_s: float = 0.0) -> None:
         self._settings, self._ids = settings, ids
+        self._max_age_s = max(settings.max_age_s, PERIODS_OF_A_TRACK * period_s)
         self.tracks: list[Track] = []
 
     def update(
@@ -143,11 +146,7 @@ class Tracker:
 
         An item of a track that is not confirmed yet has no id.
         """
-        if self.tracks and now_s < max(track.last_s for track in self.tracks):
-            # A recording that begins again shows nobody who was there at its end.
-            self.tracks.clear()
-        oldest_s = now_s - self._settings.max_age_s
-        self.tracks = [track for track in self.tracks if track.last_s >= oldest_s]
+        self.expire(now_s)
         if not items:
             return [], []
         boxes = boxes_of(items)
@@ -159,6 +158,14 @@ class Tracker:
             for track, item, box in zip(found, items, boxes, strict=True)
         ]
         return [replace(i, track=t.id) for i, t in zip(items, tracks, strict=True)], tracks
+
+    def expire(self, now_s: float) -> None:
+        """Forget the tracks that were not seen for too long, as of now."""
+        if self.tracks and now_s < max(track.last_s for track in self.tracks):
+            # A recording that begins again shows nobody who was there at its end.
+            self.tracks.clear()
+        oldest_s = now_s - self._max_age_s
+        self.tracks = [track for track in self.tracks if track.last_s >= oldest_s]
 
     def _seen(self, track: Track | None, item: Item, box: Array, now_s: float) -> Track:
         if track is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -283,7 +283,6 @@ class Source(Protocol):
         ...
 
 
-@runtime_checkable
 class Sink(Protocol):
     """Takes every result, on the publishing thread; must not block it."""
 

@@ -207,6 +207,12 @@ class ModelReport(Struct, frozen=True, kw_only=True):
     name: str
     family: str | None = None
     delegate: str | None = None
+    state: Annotated[
+        Literal["running", "failed"], Meta(description="failed: left out, and tried again")
+    ] = "running"
+    reason: Annotated[str | None, Meta(description="why it failed")] = None
+    failures: Annotated[int, Meta(description="since start")] = 0
+    rate_hz: Annotated[float | None, Meta(description="as set; null is every frame")] = None
     preprocess_ms: Percentiles | None = None
     invoke_ms: Percentiles | None = None
     decode_ms: Percentiles | None = None

@@ -31,7 +31,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "geometry wire messages event_messages labels anchors coco bundled tracking smoothing "
         "scene zones",
         "runtime delegates preprocess overlay events",
-        "interpreter decoders homeassistant telemetry snapshot health status governor web",
+        "turns interpreter decoders homeassistant telemetry snapshot health status governor web",
         "model probe inspection sources sinks remote",
         "pipeline convert evaluate follow installation staged lanes analysis",
         "report announce removal session service run replay reference event_page "

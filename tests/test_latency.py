@@ -81,9 +81,11 @@ class Watched(StagedPipeline):
 
     begun_ms: list[float]
 
-    def _infer_one(self, prepared: Prepared, models: Sequence[Model], stage: str) -> Inferred:
+    def _infer_one(
+        self, prepared: Prepared, models: Sequence[Model], looks: Sequence[bool], stage: str
+    ) -> Inferred:
         self.begun_ms.append((time.monotonic() - prepared.frame.captured_s) * 1e3)
-        return super()._infer_one(prepared, models, stage)
+        return super()._infer_one(prepared, models, looks, stage)
 
 
 def run(model: Model, rate_hz: float, frames: int) -> tuple[Watched, Ages]:

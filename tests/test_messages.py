@@ -208,7 +208,12 @@ def test_counts_take_the_larger_of_poses_and_boxes_and_go_to_zero() -> None:
     assert remembered.changes(empty) == {}
     assert remembered.changes(both) == {"person": 3, "dining_table": 1}
     assert remembered.changes(both) == {}
-    assert remembered.changes(poses_only) == {"person": 2, "dining_table": 0}
+    # The detector has its own rate, and did not look at this frame.
+    assert remembered.changes(poses_only) == {}
+    nothing = Result(frame(), {"posenet": Decoded(poses=people(2)), "ssd": Decoded()})
+    assert remembered.changes(nothing) == {"person": 2, "dining_table": 0}
+    remembered.forget_models()
+    assert remembered.changes(empty) == {"person": 0}
 
 
 def test_events_carry_what_removes_duplicates() -> None:

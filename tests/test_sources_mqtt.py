@@ -26,7 +26,7 @@ from edgecam.opencv import cv2
 from edgecam.settings import MqttSettings, SourceSettings
 from edgecam.sources import open_source
 from edgecam.sources.held import MAX_IN_WORK, Held, Picture
-from edgecam.types import EdgecamError, Frame, Result
+from edgecam.types import EdgecamError, Frame
 from tests.servers.viewer import Viewer, seconds_until
 
 HOLD = 8
@@ -83,7 +83,7 @@ class Reader(Viewer):
         for frame in self.source.frames():
             self.seen.append(frame)
             self.count += 1
-            self.source.publish(Result(frame, {}))
+            self.source.release(frame)
 
     def wait(self, number: int) -> None:
         assert wait_until(lambda: len(self.seen) >= number, 5), len(self.seen)
@@ -317,9 +317,12 @@ def test_the_newest_of_each_camera_is_held_in_turn() -> None:
     assert len(frames) == MAX_IN_WORK
     assert not held.put(picture("d", 5))
     assert numbers(held.put(picture("e", 6))) == [4]  # all full: the oldest goes
-    assert numbers(held.end(frames[2])) == [3, 2]  # what came before it was overtaken
-    assert not held.end(frames[3])
-    assert [begin(), begin()] == [5, 6]
+    assert numbers(held.end(frames[2])) == [2]
+    assert not held.end(frames[2])
+    assert begin() == 5
+    assert begin() is None
+    assert numbers(held.end(frames[3])) == [3]
+    assert begin() == 6
 
 
 def test_nothing_piles_up_at_the_broker_behind_a_worker_that_stands_still(
@@ -335,7 +338,7 @@ def test_nothing_piles_up_at_the_broker_behind_a_worker_that_stands_still(
             each.send()
     first = [next(frames) for _ in range(MAX_IN_WORK)]
     assert wait_until(lambda: source.status().faults.get("overrun", 0) == 30 - 3)
-    source.publish(Result(first[-1], {}))
+    source.release(first[-1])
     assert next(frames).sequence == 9
     source.close()
 

@@ -240,6 +240,7 @@ class MqttSink:
     def restart(self, boot_id: str) -> None:
         """Frame numbers begin again under this ``boot_id``; what waits is still sent."""
         self._boot_id = boot_id
+        self._counts.forget_models()
 
     def status(self) -> MqttReport:
         """For telemetry: whether the broker is there, why not, and what waits."""

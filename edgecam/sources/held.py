@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from edgecam.types import Frame
@@ -31,7 +30,7 @@ class Held:
         self._limit = limit
         # A camera keeps its place in the row when a newer picture takes that of an older one.
         self._waiting: dict[str | None, Picture] = {}
-        self._in_work: deque[tuple[Frame, Picture]] = deque()
+        self._in_work: list[tuple[Frame, Picture]] = []
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._in_work)
@@ -57,12 +56,7 @@ class Held:
         self._in_work.append((frame, picture))
 
     def end(self, frame: Frame) -> list[Picture]:
-        """``frame`` has been processed, so those handed out before it are, or were overtaken."""
-        gone = []
-        if any(begun is frame for begun, _ in self._in_work):
-            while True:
-                begun, picture = self._in_work.popleft()
-                gone.append(picture)
-                if begun is frame:
-                    break
+        """``frame`` is done with."""
+        gone = [picture for begun, picture in self._in_work if begun is frame]
+        self._in_work = [pair for pair in self._in_work if pair[0] is not frame]
         return gone

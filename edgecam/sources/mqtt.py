@@ -29,7 +29,7 @@ from edgecam.sources.jpeg import START_OF_IMAGE, damage, decode_image
 from edgecam.sources.reach import connect
 from edgecam.sources.stillness import Stillness
 from edgecam.sources.supervised import StreamError, SupervisedSource
-from edgecam.types import Frame, Result, SourceError, be_idle
+from edgecam.types import Frame, SourceError, be_idle
 
 PROBE_TIMEOUT_S = 1.0
 STEP_S = 0.5
@@ -58,8 +58,6 @@ class _Broker:
 
 class MqttSource(SupervisedSource):
     """The newest picture of every camera under a topic filter, in turn.
-
-    It is a sink as well: the last one, which learns that a frame's result is published.
 
     Raises:
         SettingsError: a certificate or the password file is no use.
@@ -229,18 +227,12 @@ class MqttSource(SupervisedSource):
         with contextlib.suppress(OSError):
             self._wake_write.send(b"\0")
 
-    # The last sink
-
-    def publish(self, result: Result) -> None:
-        """The frame has been processed: acknowledge it, and hand the next one out."""
+    def release(self, frame: Frame) -> None:
+        """Acknowledge a frame that is done with, and hand the next one out; from any thread."""
         with self._changed:
-            gone = self._held.end(result.frame)
+            gone = self._held.end(frame)
             self._changed.notify_all()
         self._let_go(gone)
-
-    def counters(self) -> Mapping[str, int]:
-        """All are among the source's own."""
-        return {}
 
     def close(self) -> None:
         """Stop from any thread; what is held and not acknowledged is lost."""
