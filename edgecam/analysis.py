@@ -13,6 +13,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.document import Document
 from edgecam.events import Rules
 from edgecam.events.body import posture
 from edgecam.insight import Insight
@@ -22,6 +23,7 @@ from edgecam.scene import Scene, Subject
 from edgecam.settings import Settings
 from edgecam.settings_scene import MaskSettings
 from edgecam.smoothing import DeadBand, OneEuro
+from edgecam.steady_page import SteadyPages
 from edgecam.tracking import Track, Tracker, areas, boxes_of
 from edgecam.types import Decoded, Detection, Frame, Pose, Result
 from edgecam.zones import Polygon, is_inside
@@ -83,6 +85,7 @@ class Analysis:
         self._trackers: dict[tuple[str, type], Tracker] = {}
         self._smoothers: dict[Track, OneEuro] = {}
         self._bands: dict[Track, DeadBand] = {}
+        self._pages: dict[str, SteadyPages] = {}
 
     def __call__(self, result: Result) -> Result:
         frame = result.frame
@@ -133,13 +136,22 @@ class Analysis:
                     Subject(track.id, found.label, found.score, track.box, track.first_s)
                 )
         self._forget()
-        return replace(part, poses=tuple(shown), detections=tuple(boxes))
+        documents = self._steadied(model, part.documents, now_s)
+        return replace(part, poses=tuple(shown), detections=tuple(boxes), documents=documents)
 
     def _tracker(self, model: str, kind: type) -> Tracker:
         if (model, kind) not in self._trackers:
             period_s = self._periods_s.get(model, 0.0)
             self._trackers[model, kind] = Tracker(self._tracking, self._ids, period_s)
         return self._trackers[model, kind]
+
+    def _steadied(
+        self, model: str, found: tuple[Document, ...], now_s: float
+    ) -> tuple[Document, ...]:
+        if not self._tracking.smoothing:
+            return found
+        pages = self._pages.setdefault(model, SteadyPages(self._tracking.max_age_s))
+        return pages(found, now_s)
 
     def _smooth(self, pose: Pose, track: Track, now_s: float) -> Pose:
         """The pose as the rules see it."""

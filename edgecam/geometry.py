@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.document import Document
 from edgecam.types import Box, Decoded, Detection, Pose
 
 
@@ -80,8 +81,8 @@ def _clipped(box: Box, width_px: int, height_px: int) -> Box:
 def to_source(decoded: Decoded, fit: Fit, width_px: int, height_px: int) -> Decoded:
     """What a decoder found, from model-input to source-frame pixels.
 
-    Keypoints may lie outside the frame; boxes are cut at its edges, and one that lies wholly
-    in the padding is dropped.
+    Keypoints and corners of pages may lie outside the frame; boxes are cut at its edges, and one
+    that lies wholly in the padding is dropped.
     """
     poses = tuple(
         Pose(pose.score, fit.keypoints_to_source(pose.xy), pose.scores, pose.track)
@@ -92,4 +93,7 @@ def to_source(decoded: Decoded, fit: Fit, width_px: int, height_px: int) -> Deco
         box = _clipped(fit.box_to_source(detection.box), width_px, height_px)
         if box.x_max > box.x_min and box.y_max > box.y_min:
             detections.append(replace(detection, box=box))
-    return replace(decoded, poses=poses, detections=tuple(detections))
+    documents = tuple(
+        Document(page.score, fit.keypoints_to_source(page.corners)) for page in decoded.documents
+    )
+    return replace(decoded, poses=poses, detections=tuple(detections), documents=documents)

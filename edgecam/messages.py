@@ -19,10 +19,13 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from edgecam.document import Document
 from edgecam.types import Classification, Decoded, Detection, Pose, Result
 from edgecam.wire import (
     ClassMessage,
+    Corner,
     DetectionMessage,
+    DocumentMessage,
     FrameSize,
     Keypoint,
     Keypoints,
@@ -164,24 +167,35 @@ def _class(found: Classification, model: str | UnsetType) -> ClassMessage:
     return ClassMessage(label=found.label, class_id=found.class_id, score=score, model=model)
 
 
+def _document(found: Document, model: str | UnsetType) -> DocumentMessage:
+    first, second, third, fourth = (
+        Corner(*corner) for corner in _rounded(found.corners, 10.0).tolist()
+    )
+    score = round(float(found.score), 2)
+    return DocumentMessage(corners=(first, second, third, fourth), score=score, model=model)
+
+
 @lru_cache(maxsize=1)
 def _found(result: Result) -> dict[str, Any]:
     """What every message of a result has in common: several sinks take the same one in turn."""
     poses: list[PoseMessage] = []
     detections: list[DetectionMessage] = []
     classes: list[ClassMessage] = []
+    documents: list[DocumentMessage] = []
     several = len(result.by_model) > 1
     for model, part in result.by_model.items():
         shown: str | UnsetType = model if several else UNSET
         poses += _poses(part.poses, shown)
         detections += _detections(part.detections, shown)
         classes += [_class(found, shown) for found in part.classes]
+        documents += [_document(page, shown) for page in part.documents]
     return {
         "frame": FrameSize(result.frame.width_px, result.frame.height_px),
         "model": "+".join(result.by_model),
         "poses": tuple(poses),
         "detections": tuple(detections),
         "classes": tuple(classes) if classes else UNSET,
+        "documents": tuple(documents) if documents else UNSET,
     }
 
 

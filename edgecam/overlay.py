@@ -1,9 +1,10 @@
-"""Draws a result over its picture: skeletons, boxes and labels."""
+"""Draws a result over its picture: skeletons, boxes, pages and labels."""
 
 from __future__ import annotations
 
 import colorsys
 
+from edgecam.document import Document
 from edgecam.keypoints import BONES
 from edgecam.opencv import cv2
 from edgecam.types import Decoded, Detection, Image, Pose, Result
@@ -52,11 +53,23 @@ def _draw_detection(image: Image, found: Detection, number: int) -> None:
     _text(image, f"{found.label}{track} {found.score:.2f}", box.x_min, box.y_min - 4)
 
 
+def _draw_document(image: Image, found: Document, number: int) -> None:
+    colour, thickness = _colour(number), _thickness(image)
+    corners = [(round(x), round(y)) for x, y in found.corners.tolist()]
+    for first, second in zip(corners, corners[1:] + corners[:1], strict=True):
+        cv2.line(image, first, second, colour, 2 * thickness, cv2.LINE_AA)
+    for corner in corners:
+        cv2.circle(image, corner, 3 * thickness, colour, -1, cv2.LINE_AA)
+    _text(image, f"page {found.score:.2f}", corners[0][0], corners[0][1] - 4 * thickness)
+
+
 def draw_on(image: Image, found: Decoded | Result) -> None:
     """Draw what was found, in the pixels of ``image``, uint8[H, W, 3] BGR, over it.
 
     Keypoints that score below 0.3 are left out.
     """
+    for number, page in enumerate(found.documents):
+        _draw_document(image, page, number)
     for number, detection in enumerate(found.detections):
         _draw_detection(image, detection, detection.class_id if detection.track is None else number)
     for number, pose in enumerate(found.poses):

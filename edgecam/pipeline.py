@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from edgecam.model import Model, Staged
+from edgecam.stage_times import StageTimes
 from edgecam.telemetry import Meter
 from edgecam.turns import Turns
 from edgecam.types import (
@@ -25,7 +26,6 @@ from edgecam.types import (
     Result,
     Sink,
     Source,
-    StageTimes,
     Tensor,
 )
 

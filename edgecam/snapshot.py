@@ -69,6 +69,9 @@ def _scaled(result: Result, scale: float) -> Decoded:
         poses=tuple(dataclasses.replace(pose, xy=pose.xy * scale) for pose in result.poses),
         detections=tuple(dataclasses.replace(d, box=box(d.box)) for d in result.detections),
         classes=result.classes,
+        documents=tuple(
+            dataclasses.replace(d, corners=d.corners * scale) for d in result.documents
+        ),
     )
 
 
@@ -136,7 +139,7 @@ class Snapshots:
 
     def _is_due(self, result: Result) -> bool:
         if self._settings.when == "found":
-            return bool(result.poses or result.detections)
+            return bool(result.poses or result.detections or result.documents)
         return self._settings.when == "always"
 
     def _work(self) -> None:

@@ -13,7 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.document import Document
 from edgecam.insight import Insight
+from edgecam.stage_times import StageTimes
 
 Image = NDArray[np.uint8]
 Tensor = NDArray[Any]
@@ -132,15 +134,7 @@ class Decoded:
     poses: tuple[Pose, ...] = ()
     detections: tuple[Detection, ...] = ()
     classes: tuple[Classification, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class StageTimes:
-    """Milliseconds that one model's stages took for one frame."""
-
-    preprocess_ms: float
-    invoke_ms: float
-    decode_ms: float
+    documents: tuple[Document, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,6 +163,10 @@ class Result:
     @property
     def classes(self) -> tuple[Classification, ...]:
         return tuple(c for part in self.by_model.values() for c in part.classes)
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        return tuple(d for part in self.by_model.values() for d in part.documents)
 
 
 @dataclass(frozen=True, slots=True)

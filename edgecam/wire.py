@@ -85,6 +85,24 @@ class ClassMessage(Struct, frozen=True, gc=False, kw_only=True):
     model: ModelName | UnsetType = UNSET
 
 
+class Corner(Struct, frozen=True, gc=False):
+    """One corner of a page: x, y in source-frame pixels (may lie outside the frame)."""
+
+    x: float
+    y: float
+
+
+class DocumentMessage(Struct, frozen=True, gc=False, kw_only=True):
+    """One page."""
+
+    corners: Annotated[
+        tuple[Corner, Corner, Corner, Corner],
+        Meta(description="clockwise from the one nearest to the frame's top left"),
+    ]
+    score: Score
+    model: ModelName | UnsetType = UNSET
+
+
 class FrameSize(Struct, frozen=True, gc=False):
     """The source frame, pixels."""
 
@@ -113,6 +131,10 @@ class ResultMessage(Struct, frozen=True, kw_only=True):
     detections: tuple[DetectionMessage, ...]
     classes: (
         Annotated[tuple[ClassMessage, ...], Meta(description="only where a classifier runs")]
+        | UnsetType
+    ) = UNSET
+    documents: (
+        Annotated[tuple[DocumentMessage, ...], Meta(description="only where a page is seen")]
         | UnsetType
     ) = UNSET
 

@@ -24,16 +24,16 @@ MAX_FUNCTION_LINES = 60
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "__init__ types insight section settings settings_access settings_scene keypoints "
-        "configuration credentials",
+        "__init__ types document stage_times insight section settings settings_access settings_scene "
+        "keypoints configuration credentials",
         "slots flatbuffer tflite_schema board log notify opencv faultlog broker options rate",
         "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",
         "geometry wire messages event_messages labels anchors coco bundled tracking smoothing "
-        "scene zones",
+        "scene zones quadrilateral steady_page",
         "runtime delegates preprocess overlay events",
         "turns interpreter decoders homeassistant telemetry snapshot health status governor web",
         "model probe inspection sources sinks remote",
-        "pipeline convert evaluate follow installation staged lanes analysis",
+        "pipeline convert zoo evaluate follow installation staged lanes analysis",
         "report announce removal session service run replay reference event_page "
         "message_page watch watch_table doctor bench",
         "cli commands __main__ probe_child",

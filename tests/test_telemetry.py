@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from edgecam import board
+from edgecam.stage_times import StageTimes
 from edgecam.telemetry import Meter
-from edgecam.types import Decoded, Frame, Result, StageTimes
+from edgecam.types import Decoded, Frame, Result
 
 
 def result(captured_s: float, times: dict[str, StageTimes]) -> Result:

@@ -116,7 +116,12 @@ def show(found: Agreement) -> None:
     table.add_row("ms, median", f"{found.float_ms:.1f}", f"{found.quantized_ms:.1f}")
     for output in found.outputs:
         table.add_row(f"error of {output.output}", "", f"{output.error:.2%}")
-    measure = {"poses": "mean OKS", "boxes": "matched", "labels": "equal"}[found.kind]
+    measure = {
+        "poses": "mean OKS",
+        "boxes": "matched",
+        "pages": "mean IoU",
+        "labels": "equal",
+    }[found.kind]
     table.add_row(f"{measure} of {found.things} {found.kind}", "", f"{found.kept:.3f}")
     if found.shift_px is not None:
         table.add_row("median shift, px of the input", "", f"{found.shift_px:.2f}")

@@ -11,10 +11,20 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.document import Document
 from edgecam.keypoints import OKS_SIGMAS
 from edgecam.model import Model
+from edgecam.quadrilateral import overlap
 from edgecam.settings import DecodeSettings
-from edgecam.types import Box, Classification, Decoded, DecodeOptions, Detection, Frame, Pose
+from edgecam.types import (
+    Box,
+    Classification,
+    Decoded,
+    DecodeOptions,
+    Detection,
+    Frame,
+    Pose,
+)
 
 # What the float model finds at the first score must be found by the other at the second: one
 # that hovers about a single threshold would count as lost. Poses of the float model below the
@@ -23,7 +33,7 @@ _WANTED = DecodeOptions(
     score_threshold=0.5, max_poses=20, min_pose_score=DecodeSettings().min_pose_score, top_k=1
 )
 _GIVEN = DecodeOptions(score_threshold=0.3, max_poses=40, max_detections=200, top_k=1)
-_KINDS = {"posenet": "poses", "movenet": "poses", "ssd": "boxes"}
+_KINDS = {"posenet": "poses", "movenet": "poses", "ssd": "boxes", "documents": "pages"}
 _MATCHED_IOU = 0.5
 _PRESENT = 0.3  # a keypoint's score
 
@@ -43,11 +53,11 @@ class OutputError:
 class Agreement:
     """What both models found in the same pictures.
 
-    ``things``: poses, boxes or top labels of the float model. ``kept``: 0..1, mean OKS of its
-    poses, share of its boxes matched with IoU 0.5 and the same class, or share of equal labels;
-    what is not found at all counts 0. ``shift_px``: median distance of matched keypoints, or
-    corners of boxes, in pixels of the model input, None for labels. Times are medians of one
-    invoke.
+    ``things``: poses, boxes, pages or top labels of the float model. ``kept``: 0..1, mean OKS of
+    its poses, share of its boxes matched with IoU 0.5 and the same class, mean IoU of its pages,
+    or share of equal labels; what is not found at all counts 0. ``shift_px``: median distance of
+    matched keypoints or corners in pixels of the model input, None for labels. Times are medians
+    of one invoke.
     """
 
     kind: str
@@ -146,6 +156,8 @@ def _matches(kind: str, wanted: Decoded, given: Decoded) -> list[_Match]:
         return _greedy(wanted.poses, given.poses, _pose_match)
     if kind == "boxes":
         return _greedy(wanted.detections, given.detections, _box_match)
+    if kind == "pages":
+        return _greedy(wanted.documents, given.documents, _page_match)
     return _greedy(wanted.classes, given.classes, _label_match)
 
 
@@ -196,6 +208,14 @@ def _iou(one: Box, other: Box) -> float:
     shared = max(0.0, width) * max(0.0, height)
     areas = [(box.x_max - box.x_min) * (box.y_max - box.y_min) for box in (one, other)]
     return shared / max(sum(areas) - shared, 1e-9)
+
+
+def _page_match(wanted: Document, given: Document) -> _Match:
+    shared = overlap(wanted.corners, given.corners)
+    if shared < _MATCHED_IOU:
+        return _Match(0.0)
+    distances = np.linalg.norm(wanted.corners - given.corners, axis=1)
+    return _Match(shared, tuple(distances.tolist()))
 
 
 def _label_match(wanted: Classification, given: Classification) -> _Match:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edgecam import anchors
-from edgecam.decoders import classifier, movenet, posenet, ssd
+from edgecam.decoders import classifier, documents, movenet, posenet, ssd
 from edgecam.decoders.family import FamilyContext, PostProcess
 from edgecam.tflite_file import SSD_POSTPROCESS_OP, ModelFile, custom_options
 from edgecam.tflite_metadata import metadata
@@ -22,6 +22,7 @@ FAMILIES: tuple[Recognise, ...] = (
     ssd.recognise,
     movenet.recognise,
     classifier.recognise,
+    documents.recognise,
 )
 
 LAYOUTS = """\
@@ -31,7 +32,8 @@ known layouts (input [1, H, W, 3]):
   SSD with TFLite_Detection_PostProcess: boxes [1, N, 4], classes [1, N], scores [1, N], count [1]
   SSD without it: box encodings [1, A, 4] and class scores [1, A, C], and anchors
   MoveNet single pose: [1, 1, 17, 3]
-  classification: [1, C] or [1, 1, 1, C]"""
+  classification: [1, C] or [1, 1, 1, C]
+  document edges: [1, h, w, 1], called after edges"""
 
 # What changes the form of a tensor and not what it means.
 _TRANSPARENT = frozenset({"RESHAPE", "SQUEEZE", "QUANTIZE", "DEQUANTIZE", "CONCATENATION"})

@@ -48,6 +48,7 @@ export class Picture {
       context.fillRect(0, 0, canvas.width, canvas.height);
     }
     if (result) {
+      (result.documents ?? []).forEach((page, index) => this.page(page, index));
       result.detections.forEach((found, index) => this.box(found, found.track ?? index, found.label));
       result.poses.forEach((pose, index) => this.pose(pose, pose.track ?? index));
       (result.classes ?? []).forEach((found, index) =>
@@ -55,6 +56,17 @@ export class Picture {
       canvas.dataset.sequence = result.sequence;
     }
     this.overlay(context, canvas);
+  }
+
+  page({ corners, score }, number) {
+    const { context, scale } = this;
+    context.strokeStyle = colour(number);
+    context.lineWidth = 3;
+    context.beginPath();
+    corners.forEach(({ x, y }) => context.lineTo(x * scale, y * scale));
+    context.closePath();
+    context.stroke();
+    this.text(`page ${score.toFixed(2)}`, corners[0].x * scale, corners[0].y * scale - 5);
   }
 
   text(words, x, y) {
