@@ -1,0 +1,116 @@
+"""``edgecam train``: networks of edgecam's own, trained here; needs the extra [tensorflow]."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+import click
+
+from edgecam.types import EdgecamError
+
+
+@click.group("train")
+def command() -> None:
+    """Train a network of edgecam's own; wants the extra [tensorflow]."""
+
+
+@command.command("documents")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The .keras file."
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.01),
+    default=60.0,
+    show_default=True,
+    help="Wall time of training, without rendering.",
+)
+@click.option(
+    "--scenes",
+    type=click.IntRange(64),
+    default=8000,
+    show_default=True,
+    help="Pages to render; 230 KB of disk each.",
+)
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="To render.")
+@click.option(
+    "--threads", type=click.IntRange(1), default=2, show_default=True, help="To train with."
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the rendered pages and the weights so far; a second run goes on from there.",
+)
+def documents(
+    output: Path, minutes: float, scenes: int, workers: int, threads: int, keep: Path | None
+) -> None:
+    """Train the document edge network on rendered pages.
+
+    \b
+    edgecam train documents --minutes 60 --keep work/ -o documents.keras
+    edgecam train pages --count 100 pages/
+    edgecam convert documents.keras --quantize int8 --calibrate pages/ -o documents.tflite
+    """
+    if output.suffix != ".keras":
+        raise click.BadParameter(f"{output}: expected a name that ends in .keras")
+    if not output.parent.is_dir():
+        raise EdgecamError(f"cannot write {output}: there is no folder {output.parent}")
+    _need_keras()
+    with tempfile.TemporaryDirectory(prefix="edgecam-") as scratch:
+        from edgecam.zoo.documents.training import make
+
+        made = make(
+            keep or Path(scratch),
+            scenes=scenes,
+            minutes=minutes,
+            workers=workers,
+            threads=threads,
+            say=lambda line: click.echo(line, err=True),
+        )
+        partial = output.with_name(f".{output.stem}.part.keras")
+        try:
+            made.save(partial)
+            partial.replace(output)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@command.command("pages")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--count", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "--first-seed",
+    type=click.IntRange(0),
+    default=2_000_000,
+    show_default=True,
+    help="Each page has the next one; training uses 0 to --scenes and 900000 to 900095.",
+)
+@click.option("--size", default="480x640", show_default=True, help="HEIGHTxWIDTH, in pixels.")
+def pages(folder: Path, count: int, first_seed: int, size: str) -> None:
+    """Render photographs of pages into FOLDER, and their corners into FOLDER/corners.json.
+
+    They calibrate and score the document edge network; no TensorFlow is needed.
+    """
+    height, _, width = size.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) >= 64 <= int(width)):
+        raise click.BadParameter(f"{size!r}: expected HEIGHTxWIDTH of at least 64x64")
+    from edgecam.zoo.documents.files import write
+
+    write(folder, range(first_seed, first_seed + count), int(width), int(height))
+
+
+def _need_keras() -> None:
+    """Refuse before minutes of rendering.
+
+    Raises:
+        EdgecamError: Keras or TensorFlow is not installed.
+    """
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if not (importlib.util.find_spec("keras") and importlib.util.find_spec("tensorflow")):
+        raise EdgecamError(
+            "training needs TensorFlow (1.6 GB, on a desktop); "
+            "run: pip install 'edgecam[tensorflow]'"
+        )

@@ -1,0 +1,1 @@
+"""Networks that edgecam builds and trains."""

@@ -1,0 +1,1 @@
+"""Rendered photographs of pages, to train and to score the document edge network."""
