@@ -24,8 +24,8 @@ MAX_FUNCTION_LINES = 60
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "__init__ types document stage_times insight section settings settings_access settings_scene "
-        "keypoints configuration credentials",
+        "__init__ types document stage_times insight section settings settings_access "
+        "settings_scene keypoints configuration credentials",
         "slots flatbuffer tflite_schema board log notify opencv faultlog broker options rate",
         "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",
         "geometry wire messages event_messages labels anchors coco bundled tracking smoothing "
