@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "service": "Install or remove a camera as a systemd service.",
     "status": "Say how the running instances are.",
     "schema": "Print the JSON schema of the messages.",
+    "teach": "Teach a network new classes, from folders or a camera.",
     "train": "Train a network of edgecam's own.",
 }
 

@@ -103,7 +103,7 @@ def command(
         raise click.UsageError("--calibrate goes with --quantize dynamic, int8 or int8-mixed")
 
     options = Options(
-        _size(size), quantize == "fp16", _normalization(mean, std), postprocess, labels
+        parse_size(size), quantize == "fp16", _normalization(mean, std), postprocess, labels
     )
     if to == "tfjs":
         _write_tfjs(source, output, options, weights or "float32")
@@ -179,7 +179,8 @@ def _write_tfjs(source: Path, output: Path, options: Options, weights: str) -> N
 _MAX_SIDE = 7680
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """HEIGHTxWIDTH as (height, width); None stays None."""
     if text is None:
         return None
     height, cross, width = text.partition("x")

@@ -1,0 +1,191 @@
+"""``edgecam teach``: new classes for a frozen network, learnt on the board."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgecam.teach.capture import Plan
+    from edgecam.teach.lesson import Lesson, Outcome
+
+_DEFAULT_BACKBONE, _DEFAULT_SIZE = "posenet", "257x257"
+
+
+def _names(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[str] | None:
+    return [name.strip() for name in text.split(",")] if text is not None else None
+
+
+@click.command("teach")
+@click.argument("where", metavar="DIR_OR_CAMERA")
+@click.option("--labels", callback=_names, help="As in wave,point,none.  [a folder's: all]")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The model.")
+@click.option(
+    "--backbone", default=_DEFAULT_BACKBONE, show_default=True, help="File or bundled name."
+)
+@click.option("--input-size", help="HEIGHTxWIDTH.  [257x257, another backbone's own]")
+@click.option(
+    "--pictures", type=click.IntRange(1), default=100, show_default=True, help="Camera: a label."
+)
+@click.option(
+    "--rate-hz", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Camera."
+)
+@click.option(
+    "--countdown-s", type=click.FloatRange(0.0), default=3.0, show_default=True, help="Camera."
+)
+@click.option("--keep", type=click.Path(path_type=Path), help="Camera: folder for its pictures.")
+@click.option("--threads", type=click.IntRange(1, 64), help="Inference threads.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def command(
+    where: str,
+    labels: list[str] | None,
+    output: Path,
+    backbone: str,
+    input_size: str | None,
+    pictures: int,
+    rate_hz: float,
+    countdown_s: float,
+    keep: Path | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Teach a network to tell pictures apart: a folder for each label, or a camera.
+
+    The backbone (the bundled PoseNet's) stays as it is, and is cut behind the layer whose
+    features tell the labels apart best; a softmax over their averages is fitted with NumPy and
+    written behind it. It is judged on the last fifth of each label's pictures, which neither the
+    choice nor the fit has seen. No TensorFlow is needed.
+
+    \b
+    edgecam teach pictures/ -o gestures.tflite              pictures/wave, pictures/none, ...
+    edgecam teach 0 --labels wave,point,none -o gestures.tflite
+    edgecam --model gestures.tflite --show
+    """
+    from edgecam import bundled, log
+    from edgecam.commands.convert import parse_size
+    from edgecam.commands.quantize import command_line
+    from edgecam.convert import card
+    from edgecam.convert.conversion import check_folder, write_whole
+    from edgecam.settings import InferenceSettings
+    from edgecam.teach.backbone import find
+    from edgecam.teach.capture import Plan
+    from edgecam.teach.lesson import Lesson
+    from edgecam.tflite_file import read
+
+    log.set_up(verbose=False)
+    check_folder(output)
+    origin = bundled.resolve(backbone)
+    taught = find(read(origin))
+    default = _DEFAULT_SIZE if backbone == _DEFAULT_BACKBONE else None
+    inference = InferenceSettings(delegate="cpu", threads=threads, probe=False)
+    lesson = partial(Lesson, taught, parse_size(input_size or default), inference)
+    started_s = time.perf_counter()
+    if Path(where).is_dir():
+        found = _of_folders(Path(where), labels, lesson)
+    else:
+        plan = Plan(pictures, rate_hz, countdown_s)
+        found = _of_camera(where, labels, plan, keep, lesson)
+        started_s = time.perf_counter()
+    outcome = found.learn(where)
+    made = found.model(outcome, f"taught to tell {', '.join(found.labels)}")
+    write_whole(output, made)
+    note = card.write(output, origin, command_line())
+    if note is not None:
+        click.echo(f"edgecam: {note}", err=True)
+    took_s = time.perf_counter() - started_s
+    show = _print_json if as_json else _show
+    show(found.labels, outcome, taught.maps[outcome.layer].name)
+    click.echo(f"{output}: {len(made) / 1e6:.2f} MB, taught in {took_s:.1f} s", err=True)
+
+
+def _of_folders(
+    directory: Path, labels: list[str] | None, lesson: Callable[[Sequence[str]], Lesson]
+) -> Lesson:
+    from rich.console import Console
+    from rich.progress import track
+
+    from edgecam.teach import pictures
+
+    files = pictures.folders(directory, labels)
+    found = lesson(tuple(files))
+    every = [(number, path) for number, paths in enumerate(files.values()) for path in paths]
+    console = Console(stderr=True)
+    quiet = not console.is_terminal
+    for number, path in track(every, "looking", console=console, transient=True, disable=quiet):
+        for frame in pictures.frames([path]):
+            found.look(number, frame)
+    return found
+
+
+def _of_camera(
+    url: str,
+    labels: list[str] | None,
+    plan: Plan,
+    keep: Path | None,
+    lesson: Callable[[Sequence[str]], Lesson],
+) -> Lesson:
+    from edgecam.settings import SourceSettings
+    from edgecam.sources import open_source
+    from edgecam.teach.capture import Album, capture
+    from edgecam.teach.pictures import check_count, check_labels
+
+    if labels is None:
+        raise click.UsageError("a camera needs --labels, as in --labels wave,point,none")
+    check_labels(labels)
+    check_count(labels[0], plan.count, "--pictures")
+    album = Album(keep, labels) if keep is not None else None
+    found = lesson(labels)
+    source = open_source(SourceSettings(url=url, realtime=True))
+    try:
+        for number, frame in capture(source, labels, plan, _say):
+            found.look(number, frame)
+            if album is not None:
+                album.add(number, frame)
+    finally:
+        source.close()
+    return found
+
+
+def _say(text: str, lasting: bool) -> None:
+    """Write a line of a terminal again and again; elsewhere only what is to stay."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{text}", nl=lasting, err=True)
+    elif lasting:
+        click.echo(text, err=True)
+
+
+def _print_json(labels: Sequence[str], outcome: Outcome, layer: str) -> None:
+    fields = {
+        "labels": list(labels),
+        "pictures": outcome.pictures,
+        "held_out": outcome.held_out,
+        "accuracy": outcome.accuracy,
+        "confusion": outcome.confusion.tolist(),
+        "layer": layer,
+        "strength": outcome.strength,
+    }
+    click.echo(json.dumps(fields, indent=2))
+
+
+def _show(labels: Sequence[str], outcome: Outcome, layer: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("is, seen as", *labels, box=None, padding=(0, 2, 0, 0))
+    for label, row in zip(labels, outcome.confusion.tolist(), strict=True):
+        table.add_row(label, *map(str, row))
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    right = int(outcome.confusion.trace())
+    console.print(
+        f"held out: {right} of {outcome.held_out} right, accuracy {outcome.accuracy:.3f}; "
+        f"the model written is fitted to all {outcome.pictures} pictures, "
+        f"on the averages of {layer}"
+    )
