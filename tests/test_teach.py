@@ -242,8 +242,12 @@ def test_a_camera_is_watched_label_after_label(tmp_path: Path) -> None:
     # What was kept teaches the same again.
     result = teach(tmp_path / "kept", "-o", tmp_path / "h.tflite", *SMALL)
     assert result.exit_code == 0, result.output
-    message = refused(*command, "--pictures", 30, "--rate-hz", 30, "--countdown-s", 0.3, *SMALL)
-    assert "clip.avi ended with" in message.splitlines()[-1]
+    result = teach(*command, "--pictures", 60, "--rate-hz", 30, "--countdown-s", 0.1, *SMALL)
+    assert result.exit_code == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("edgecam: error: ")
+    assert "clip.avi ended with" in last
+    assert "of 60 pictures of" in last
 
 
 def test_a_camera_needs_labels_and_a_new_folder(tmp_path: Path) -> None:
