@@ -211,7 +211,7 @@ def test_a_damaged_picture_is_named_and_passed_over(tmp_path: Path) -> None:
     result = teach(tmp_path / "all", "-o", tmp_path / "x.tflite", *SMALL)
     assert result.exit_code == 0, result.output
     assert "all/wave/003.png: the PNG is cut short; passed over" in result.stderr
-    assert "fitted to all 32 pictures" in " ".join(result.stdout.split())
+    assert "fitted to all 32 pictures" in result.stdout
     (tmp_path / "all" / "wave" / "004.png").write_bytes(whole[:200])
     result = teach(tmp_path / "all", "-o", tmp_path / "y.tflite", *SMALL)
     assert result.exit_code == 1

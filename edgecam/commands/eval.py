@@ -140,6 +140,20 @@ def _with_progress(
     return rows
 
 
+def score(models: Sequence[str], annotations: Path, images: Path) -> None:
+    """Score models on annotated pictures as the command does, and print them side by side.
+
+    Raises:
+        EdgecamError: a model does not load, or the annotations do not fit.
+    """
+    from edgecam.evaluate import bench, coco
+    from edgecam.settings import InferenceSettings, ModelSettings
+
+    truth = coco.load(annotations, images)
+    planned = [ModelSettings(path=model) for model in models]
+    _show(_with_progress(planned, InferenceSettings(), truth, bench.OPTIONS))
+
+
 def _show(rows: Sequence[Row]) -> None:
     from rich.console import Console
 

@@ -175,17 +175,22 @@ def _print_json(labels: Sequence[str], outcome: Outcome, layer: str) -> None:
 
 
 def _show(labels: Sequence[str], outcome: Outcome, layer: str) -> None:
+    show_confusion(labels, outcome.confusion.tolist())
+    click.echo(
+        f"the model is fitted to all {outcome.pictures} pictures, on the averages of {layer}"
+    )
+
+
+def show_confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> None:
+    """Print how held-out pictures were seen: a row for each true label."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table("is, seen as", *labels, box=None, padding=(0, 2, 0, 0))
-    for label, row in zip(labels, outcome.confusion.tolist(), strict=True):
+    for label, row in zip(labels, confusion, strict=True):
         table.add_row(label, *map(str, row))
     console = Console(highlight=False, markup=False)
     console.print(table)
-    right = int(outcome.confusion.trace())
-    console.print(
-        f"held out: {right} of {outcome.held_out} right, accuracy {outcome.accuracy:.3f}; "
-        f"the model written is fitted to all {outcome.pictures} pictures, "
-        f"on the averages of {layer}"
-    )
+    right = sum(row[place] for place, row in enumerate(confusion))
+    count = sum(map(sum, confusion))
+    console.print(f"held out: {right} of {count} right, accuracy {right / count:.3f}")
