@@ -6,6 +6,7 @@ Anchors are float32[A, 4]: y centre, x centre, height, width, fractions of the i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,24 +46,31 @@ def of(model: ModelFile) -> Anchors | None:
 
 
 def mobilenet_300() -> Anchors:
-    """Return the 1,917 anchors of SSD MobileNet V1 and V2 at 300x300.
+    """Return the 1,917 anchors of SSD MobileNet V1 and V2 at 300x300."""
+    return grid([(side, side) for side in _SIDES])
+
+
+def grid(sides: Sequence[tuple[int, int]]) -> Anchors:
+    """Return the anchors of feature maps of those (height, width), from the finest on.
+
+    3 in each cell of the first one, 6 of the others.
 
     Source: ``multiple_grid_anchor_generator.create_ssd_anchors``, Object Detection API.
     """
-    step = (_MAX_SCALE - _MIN_SCALE) / (len(_SIDES) - 1)
-    scales = [_MIN_SCALE + step * layer for layer in range(len(_SIDES))] + [1.0]
+    step = (_MAX_SCALE - _MIN_SCALE) / (len(sides) - 1)
+    scales = [_MIN_SCALE + step * layer for layer in range(len(sides))] + [1.0]
     rows: list[tuple[float, float, float, float]] = []
-    for layer, side in enumerate(_SIDES):
+    for layer, (height, width) in enumerate(sides):
         boxes = [(scales[layer], ratio) for ratio in _RATIOS]
         boxes.append((math.sqrt(scales[layer] * scales[layer + 1]), 1.0))
         if layer == 0:
             boxes = [(0.1, 1.0), (scales[0], 2.0), (scales[0], 0.5)]
-        for y in range(side):
-            for x in range(side):
+        for y in range(height):
+            for x in range(width):
                 rows += [
                     (
-                        (y + 0.5) / side,
-                        (x + 0.5) / side,
+                        (y + 0.5) / height,
+                        (x + 0.5) / width,
                         scale / math.sqrt(ratio),
                         scale * math.sqrt(ratio),
                     )

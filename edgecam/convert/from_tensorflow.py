@@ -63,7 +63,7 @@ def _step(meta: Path) -> int:
 def _convert(tensorflow: Any, network: Network, source: Path, options: Options) -> Converted:
     asked = options.postprocess is not None or options.labels is not None
     if network.signature is not None:
-        graph = _graph(_constant(network.signature, source), source)
+        graph = _graph(frozen(network.signature, source), source)
         if asked or ssd_graph.is_detector(graph):
             return from_graph(graph, source.stem, options)
     sides = zip(network.shape[:2], options.size or (None, None), strict=True)
@@ -71,16 +71,16 @@ def _convert(tensorflow: Any, network: Network, source: Path, options: Options) 
     if height is None or width is None:
         raise ConvertError(f"{source.name} leaves its input's size open; give --size HEIGHTxWIDTH")
     shape = (1, height, width, network.shape[2] or 3)
-    frozen, names = _freeze(tensorflow, network, shape, source)
-    graph = replace(_graph(frozen, source), outputs=tuple(map(_node_name, names)))
+    function, names = _freeze(tensorflow, network, shape, source)
+    graph = replace(_graph(function, source), outputs=tuple(map(_node_name, names)))
     if asked or posenet.outputs_by_name(graph) is not None:
         return from_graph(graph, source.stem, options)
     if options.size not in (None, (height, width)):
         raise ConvertError(f"{source.name} takes {height}x{width} only; leave --size out")
     picture = _picture(shape, network.dtype)
-    expected = _run(tensorflow, frozen, names, picture)
+    expected = _run(tensorflow, function, names, picture)
     data = relabel(
-        _to_lite(tensorflow, frozen, source, options.half),
+        _to_lite(tensorflow, function, source, options.half),
         source.stem,
         options.normalization or (MINUS_ONE_TO_ONE if network.dtype == "float32" else RAW_PIXELS),
         names,
@@ -112,11 +112,15 @@ def _freeze(
         raise ConvertError(
             f"{source.name} does not take {list(shape)}: {first_line(error)}"
         ) from error
-    return _constant(function, source), names
+    return frozen(function, source), names
 
 
-def _constant(function: Any, source: Path) -> Any:
-    """Return a function with its variables as constants."""
+def frozen(function: Any, source: Path) -> Any:
+    """Return a function with its variables as constants.
+
+    Raises:
+        ConvertError: TensorFlow cannot; ``source`` is what the function came from.
+    """
     module = importlib.import_module("tensorflow.python.framework.convert_to_constants")
     try:
         return module.convert_variables_to_constants_v2(function)
