@@ -6,13 +6,13 @@ same events on every run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.checkpoint import Checkpoint, recall, remember, track_state
 from edgecam.document import Document
 from edgecam.events import Rules
 from edgecam.events.body import posture
@@ -24,7 +24,7 @@ from edgecam.settings import Settings
 from edgecam.settings_scene import MaskSettings
 from edgecam.smoothing import DeadBand, OneEuro
 from edgecam.steady_page import SteadyPages
-from edgecam.tracking import Track, Tracker, areas, boxes_of
+from edgecam.tracking import Numbers, Track, Tracker, areas, boxes_of
 from edgecam.types import Decoded, Detection, Frame, Pose, Result
 from edgecam.zones import Polygon, is_inside
 
@@ -75,13 +75,13 @@ class Analysis:
 
         ``periods_s``: how far apart the frames are that a model looks at, where that is limited.
         """
-        self._periods_s = periods_s or {}
+        self.periods_s = periods_s or {}
         self._tracking, self._output = settings.tracking, settings.output
-        self._finds_poses = finds_poses
+        self.finds_poses = finds_poses
         self._masks = Masks(settings.mask)
         self._rules = Rules(settings.events, settings.zone, settings.line)
         self._limits: dict[str | None, RateLimit] = {}
-        self._ids = count(1)
+        self._ids = Numbers(1)
         self._trackers: dict[tuple[str, type], Tracker] = {}
         self._smoothers: dict[Track, OneEuro] = {}
         self._bands: dict[Track, DeadBand] = {}
@@ -107,9 +107,41 @@ class Analysis:
             self._rules.look(scene),
             self._counts(),
             self._rules.zone_counts,
-            self._rules.posture if self._finds_poses else None,
+            self._rules.posture if self.finds_poses else None,
         )
-        return Result(frame, parts, result.times, insight, held)
+        return Result(frame, parts, result.times, insight, held, result.by_model)
+
+    def checkpoint(self) -> Checkpoint:
+        """All that it remembers, between two frames."""
+        states = [
+            track_state(model, track, euro.last if euro is not None else None)
+            for (model, _), tracker in self._trackers.items()
+            for track in tracker.tracks
+            for euro in (self._smoothers.get(track),)
+        ]
+        return Checkpoint(
+            next_track=self._ids.following,
+            next_number=self._rules.numbers.following,
+            tracks=tuple(states),
+            memories={name: remember(kept) for name, kept in self._rules.memories.items()},
+        )
+
+    def resume(self, checkpoint: Checkpoint, forgotten: Container[str] = ()) -> None:
+        """Go on from there; what rules remember under the ``forgotten`` names is left out.
+
+        Raises:
+            msgspec.ValidationError: it is of another version.
+        """
+        self._ids.following = checkpoint.next_track
+        self._rules.numbers.following = checkpoint.next_number
+        for state in checkpoint.tracks:
+            track = state.track()
+            self._tracker(state.model, type(track.item)).tracks.append(track)
+            if state.filtered is not None:
+                self._smoothers.setdefault(track, OneEuro()).last = state.filtered
+        for name, kept in self._rules.memories.items():
+            if name in checkpoint.memories and name not in forgotten:
+                recall(kept, checkpoint.memories[name])
 
     def _limit(self, camera: str | None) -> RateLimit:
         if camera not in self._limits:
@@ -131,7 +163,7 @@ class Analysis:
                 )
         for found, track in zip(boxes, box_tracks, strict=True):
             # The people whom a pose model sees are told by their poses, once.
-            if track.id is not None and not (self._finds_poses and found.label == PERSON):
+            if track.id is not None and not (self.finds_poses and found.label == PERSON):
                 subjects.append(
                     Subject(track.id, found.label, found.score, track.box, track.first_s)
                 )
@@ -141,7 +173,7 @@ class Analysis:
 
     def _tracker(self, model: str, kind: type) -> Tracker:
         if (model, kind) not in self._trackers:
-            period_s = self._periods_s.get(model, 0.0)
+            period_s = self.periods_s.get(model, 0.0)
             self._trackers[model, kind] = Tracker(self._tracking, self._ids, period_s)
         return self._trackers[model, kind]
 

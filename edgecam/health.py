@@ -16,6 +16,9 @@ def faults(telemetry: Telemetry, stuck: Sequence[str] = ()) -> tuple[str, ...]:
     if broker is not None and broker.state != "connected":
         found.append(f"broker disconnected: {broker.reason}")
     found += [f"model {m.reason}" for m in telemetry.models if m.state == "failed"]
+    recorder = telemetry.recorder
+    if recorder is not None and recorder.state != "ready":
+        found.append(f"recorder {recorder.state}: {recorder.reason}")
     thermal = telemetry.thermal
     if thermal is not None and thermal.step:
         found.append(f"hot: {thermal.reason}, at most {thermal.max_hz} invokes a second")

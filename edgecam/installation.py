@@ -16,6 +16,7 @@ from edgecam import bundled
 from edgecam.configuration import load
 from edgecam.credentials import read_password, redact
 from edgecam.mqtt.address import parse_url
+from edgecam.recording import SUFFIX
 from edgecam.settings import Settings
 from edgecam.types import EdgecamError, SettingsError
 
@@ -63,15 +64,20 @@ class Layout:
         wants = [path / self.unit.name for path in self.unit.parent.glob("*.wants")]
         cache = self.root / "var/cache"
         probed = (cache / f"private/edgecam/{self.name}").glob("probed/*")
-        files += [*wants, *probed, cache / f"edgecam/{self.name}"]
+        state = self.root / "var/lib"
+        kept = (state / f"private/edgecam/{self.name}/recordings").glob(f"*{SUFFIX}")
+        files += [*wants, *probed, *kept]
+        files += [cache / f"edgecam/{self.name}", state / f"edgecam/{self.name}"]
         return [path for path in files if path.is_symlink() or path.is_file()]
 
     def directories(self) -> list[Path]:
         """Directories that are edgecam's own, innermost first; one may hold other instances."""
-        private = self.root / "var/cache/private/edgecam"
-        own = private / self.name
-        cache = self.root / "var/cache/edgecam"
-        return [self.drop_ins, self.root / "etc/edgecam", own / "probed", own, private, cache]
+        found = [self.drop_ins, self.root / "etc/edgecam"]
+        for base, inner in (("var/cache", "probed"), ("var/lib", "recordings")):
+            private = self.root / base / "private/edgecam"
+            own = private / self.name
+            found += [own / inner, own, private, self.root / base / "edgecam"]
+        return found
 
 
 def shipped(name: str) -> str:

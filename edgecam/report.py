@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from edgecam.settings import Settings
 from edgecam.telemetry import Meter
 from edgecam.types import Sink, Source
 from edgecam.wire import ModelReport, MqttReport, SourceReport, Telemetry
+from edgecam.wire_recorder import RecorderReport
 
 
 class Broker(Protocol):
@@ -55,12 +56,13 @@ class Reporter:
         broker: Broker | None,
         governor: Governor,
         remote: Remote,
+        recorder: Callable[[], RecorderReport] | None = None,
     ) -> None:
         self._settings, self._boot_id = settings, boot_id
         self._models, self._source = models, source
         self.pipeline, self.meter = pipeline, meter
         self._sinks, self._broker, self._governor = sinks, broker, governor
-        self._remote = remote
+        self._remote, self._recorder = remote, recorder
         self._thermal_zones = Path(settings.thermal.directory)
         self._started_s = time.monotonic()
         self._next_s = 0.0
@@ -127,6 +129,7 @@ class Reporter:
             thermal=self._governor.report(),
             rss_bytes=state.rss_bytes,
             mqtt=None if self._broker is None else self._broker.status(),
+            recorder=None if self._recorder is None else self._recorder(),
             models=self._model_reports(now_s),
             counters=self._counters(),
         )

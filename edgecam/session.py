@@ -29,6 +29,7 @@ from edgecam.telemetry import Meter
 from edgecam.types import EdgecamError, SettingsError, Sink
 
 if TYPE_CHECKING:
+    from edgecam.recorder import Recorder
     from edgecam.remote import CommandBroker
     from edgecam.report import Broker
     from edgecam.sinks.web import Page
@@ -125,7 +126,13 @@ class Session:
             cast("CommandBroker | None", self.opened.get("mqtt")),
             None if self.snapshots is None else self.snapshots.ask,
         )
-        self.pipeline = self._pipeline()
+        analysis = Analysis(
+            settings,
+            any(model.finds_poses for model in models),
+            {model.name: 1.0 / model.rate_hz for model in models if model.rate_hz},
+        )
+        self.recorder = self._open_recorder(boot_id, analysis)
+        self.pipeline = self._pipeline(analysis)
         self.reporter = Reporter(
             settings,
             boot_id,
@@ -137,12 +144,13 @@ class Session:
             self.broker,
             self.governor,
             self.remote,
+            None if self.recorder is None else self.recorder.report,
         )
         if self.page is not None:
             self.page.attach(self.remote.change)
         self._describe()
 
-    def _pipeline(self) -> Pipeline:
+    def _pipeline(self, analysis: Analysis) -> Pipeline:
         several = not self.source.live and min(model.lanes for model in self.models) > 1
         return (LanesPipeline if several else StagedPipeline)(
             self.source,
@@ -153,11 +161,7 @@ class Session:
             self.settings.max_frames,
             lambda: self.governor.interval_s,
             lambda: self.remote.paused,
-            Analysis(
-                self.settings,
-                any(model.finds_poses for model in self.models),
-                {model.name: 1.0 / model.rate_hz for model in self.models if model.rate_hz},
-            ),
+            analysis,
         )
 
     def _open_snapshots(self, broker: Broker) -> None:
@@ -171,6 +175,15 @@ class Session:
                 settings, lambda jpeg: broker.publish_snapshot(jpeg, settings.retain)
             )
             self.sinks.append(self.snapshots)
+
+    def _open_recorder(self, boot_id: str, analysis: Analysis) -> Recorder | None:
+        if not self.settings.recorder.enabled:
+            return None
+        from edgecam.recorder import Recorder
+
+        recorder = Recorder(self.settings, boot_id, analysis, self.source.live)
+        self.sinks.append(recorder)
+        return recorder
 
     def _describe(self) -> None:
         for model in self.models:
@@ -189,11 +202,13 @@ class Session:
         log.info("source %s; camera name %s", self.source.description, self.settings.name)
 
     def tick(self, now_s: float) -> None:
-        """Call several times a second: looks after the board's temperature and the live page."""
+        """Call several times a second: temperature, the flight recorder, the live page."""
         if self.governor.due(now_s):
             temperature_c = board.temperature_c(self._thermal_zones)
             rate_hz = self.meter.rates(now_s).inferred or 0.0
             self.governor.update(now_s, temperature_c, board.throttled(), rate_hz)
+        if self.recorder is not None:
+            self.recorder.tick(now_s)
         if self.page is not None and self.page.due(now_s):
             threshold = self.remote.options().score_threshold
             self.page.report(self.reporter.report(now_s), threshold)
@@ -203,8 +218,9 @@ class Session:
         self.remote.close()
         self.pipeline.stop()
         self.pipeline.join(CLOSE_S)
-        if self.snapshots is not None:
-            self.snapshots.close()
+        for own in (self.snapshots, self.recorder):
+            if own is not None:
+                own.close()
         return self.reporter.publish(time.monotonic())
 
     def close(self) -> Telemetry:

@@ -24,6 +24,7 @@ from edgecam.section import (
     TopicName,
 )
 from edgecam.settings_access import RemoteSettings, WebSettings
+from edgecam.settings_recorder import RecorderSettings
 from edgecam.settings_scene import (
     EventSettings,
     LineSettings,
@@ -247,6 +248,7 @@ class Settings(Section, frozen=True):
     mqtt: MqttSettings = MqttSettings()
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
+    recorder: RecorderSettings = RecorderSettings()
     output: OutputSettings = OutputSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     thermal: ThermalSettings = ThermalSettings()

@@ -9,6 +9,7 @@ and picture size, and each step uses the time that really passed.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,31 +24,41 @@ SPEED_CUTOFF_HZ = 1.0
 MIN_SCORE = 0.3
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Filtered:
+    """What the filter knows: where the keypoints were, pixels, and how fast, body sizes a second.
+
+    ``xy`` and ``speed`` are float64[17, 2], ``sure`` bool[17].
+    """
+
+    time_s: float
+    xy: Array
+    speed: Array
+    sure: NDArray[np.bool_]
+
+
 class OneEuro:
-    """Filters the 17 keypoints of one track."""
+    """Filters the 17 keypoints of one track; ``last`` is all it remembers."""
 
     def __init__(self, min_cutoff_hz: float = MIN_CUTOFF_HZ, beta_hz: float = BETA_HZ) -> None:
         self._min_cutoff_hz, self._beta_hz = min_cutoff_hz, beta_hz
-        self._time_s: float | None = None
-        self._xy: Array = np.empty(0)
-        self._speed: Array = np.empty(0)
-        self._sure: NDArray[np.bool_] = np.empty(0, np.bool_)
+        self.last: Filtered | None = None
 
     def __call__(self, xy: Array, scores: Array, size_px: float, now_s: float) -> Array:
         """Smoothed float64[17, 2]; ``size_px`` is the root of the area of the person's box."""
-        sure = scores >= MIN_SCORE
-        if self._time_s is None or now_s <= self._time_s:
-            self._xy, self._speed = xy, np.zeros_like(xy)
-        else:
-            step_s = now_s - self._time_s
-            fresh = (sure & ~self._sure)[:, None]
-            speed = np.where(fresh, 0.0, (xy - self._xy) / (step_s * max(size_px, 1.0)))
-            self._speed = self._speed + _alpha(SPEED_CUTOFF_HZ, step_s) * (speed - self._speed)
-            pace = np.linalg.norm(self._speed, axis=1, keepdims=True)
-            weight = _alpha(self._min_cutoff_hz + self._beta_hz * pace, step_s)
-            self._xy = np.where(fresh, xy, self._xy + weight * (xy - self._xy))
-        self._time_s, self._sure = now_s, sure
-        return self._xy
+        sure, last = scores >= MIN_SCORE, self.last
+        if last is None or now_s <= last.time_s:
+            self.last = Filtered(now_s, xy, np.zeros_like(xy), sure)
+            return xy
+        step_s = now_s - last.time_s
+        fresh = (sure & ~last.sure)[:, None]
+        new = np.where(fresh, 0.0, (xy - last.xy) / (step_s * max(size_px, 1.0)))
+        speed = last.speed + _alpha(SPEED_CUTOFF_HZ, step_s) * (new - last.speed)
+        pace = np.linalg.norm(speed, axis=1, keepdims=True)
+        weight = _alpha(self._min_cutoff_hz + self._beta_hz * pace, step_s)
+        steady = np.where(fresh, xy, last.xy + weight * (xy - last.xy))
+        self.last = Filtered(now_s, steady, speed, sure)
+        return steady
 
 
 def _alpha(cutoff_hz: Array | float, step_s: float) -> Array:

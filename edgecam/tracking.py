@@ -12,9 +12,8 @@ four keypoints above 0.3, an age limit in time and OKS over normalised areas is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import TypeVar
 
 import numpy as np
@@ -127,6 +126,17 @@ def boxes_of(items: Sequence[Pose | Detection]) -> Array:
     return np.array([(b.x_min, b.y_min, b.x_max, b.y_max) for b in boxes])
 
 
+@dataclass(slots=True)
+class Numbers(Iterator[int]):
+    """Counts up; ``following`` is the next number that it gives."""
+
+    following: int
+
+    def __next__(self) -> int:
+        self.following += 1
+        return self.following - 1
+
+
 class Tracker:
     """Tracks what one model finds of one kind, poses or detections.
 
@@ -134,7 +144,9 @@ class Tracker:
     apart the model's frames are meant to be: a track outlives two of them.
     """
 
-    def __init__(self, settings: TrackingSettings, ids: count[int], period_s: float = 0.0) -> None:
+    def __init__(
+        self, settings: TrackingSettings, ids: Iterator[int], period_s: float = 0.0
+    ) -> None:
         self._settings, self._ids = settings, ids
         self._max_age_s = max(settings.max_age_s, PERIODS_OF_A_TRACK * period_s)
         self.tracks: list[Track] = []

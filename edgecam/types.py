@@ -143,7 +143,8 @@ class Result:
 
     ``by_model`` maps model name to what it found, ``times`` to what it cost. ``insight`` is None
     where nothing is tracked. ``held`` says that ``output.result_max_hz`` keeps this result back:
-    its events and states are published, its poses and boxes are not.
+    its events and states are published, its poses and boxes are not. ``untracked`` is what the
+    models found before masks, tracks and smoothing, None where nothing is tracked.
     """
 
     frame: Frame
@@ -151,6 +152,7 @@ class Result:
     times: Mapping[str, StageTimes] = field(default_factory=dict)
     insight: Insight | None = None
     held: bool = False
+    untracked: Mapping[str, Decoded] | None = None
 
     @property
     def poses(self) -> tuple[Pose, ...]:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from edgecam.insight import EventType
+from edgecam.wire_recorder import RecorderReport
 
 SCHEMA = 1
 
@@ -267,6 +268,9 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     thermal: Annotated[ThermalReport | None, Meta(description="rate lowered by heat")] = None
     rss_bytes: Annotated[int | None, Meta(description="resident memory")] = None
     mqtt: Annotated[MqttReport | None, Meta(description="the broker connection")] = None
+    recorder: Annotated[
+        RecorderReport | None, Meta(description="the flight recorder, where it is on")
+    ] = None
     models: tuple[ModelReport, ...] = ()
     counters: Annotated[
         Mapping[str, int], Meta(description="every drop and fallback since start, by name")

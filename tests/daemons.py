@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,7 +61,9 @@ class Supervisor:
 class Daemon:
     """``edgecam ARGUMENTS`` under a supervisor; standard error goes to a file that is read."""
 
-    def __init__(self, folder: Path, *arguments: object, **variables: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: object, prefix: Sequence[str] = (), **variables: str
+    ) -> None:
         self.supervisor = Supervisor(folder)
         self._log = folder / "stderr"
         self._stderr = self._log.open("wb")
@@ -72,7 +75,7 @@ class Daemon:
         }
         self.began_s = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgecam", *map(str, arguments)],
+            [*prefix, sys.executable, "-m", "edgecam", *map(str, arguments)],
             env=environment(**variables),
             stderr=self._stderr,
             stdin=subprocess.DEVNULL,

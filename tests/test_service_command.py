@@ -68,9 +68,14 @@ def test_uninstall_leaves_nothing_behind(root: Path) -> None:
     probed = root / "var/cache/private/edgecam/front/probed"
     probed.mkdir(parents=True)
     (probed / "0123").touch()
+    recordings = root / "var/lib/private/edgecam/front/recordings"
+    recordings.mkdir(parents=True)
+    (recordings / "20260101T000000Z-0123-0-fall.recording.gz").touch()
+    (root / "var/lib/edgecam").mkdir()
+    (root / "var/lib/edgecam/front").symlink_to("../private/edgecam/front")
     assert service("uninstall", root).returncode == 0
     (root / "etc/systemd/system/multi-user.target.wants").rmdir()
-    for directory in ("var/cache/private", "var/cache", "var"):
+    for directory in ("var/cache/private", "var/cache", "var/lib/private", "var/lib", "var"):
         (root / directory).rmdir()
     assert tree(root) == before
     assert "no service 'front' is installed" in error_line(service("uninstall", root))

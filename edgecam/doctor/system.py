@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgecam import board as sensors
+from edgecam import recordings
 from edgecam.doctor.finding import Finding, fail, ok, warn
 from edgecam.settings import Settings
 
@@ -80,16 +81,26 @@ def clock(settings: Settings) -> Iterator[Finding]:
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    """Room where edgecam writes: JSON lines if asked for, else the home directory."""
+    """Room where edgecam writes: JSON lines, recordings; where neither is, the home directory."""
     written = settings.output.jsonl
-    place = Path(written).expanduser() if written and written != "-" else Path.home()
+    places = [Path(written).expanduser()] if written and written != "-" else []
+    if settings.recorder.enabled:
+        folder = recordings.place(settings.recorder, settings.name, os.environ)
+        places.append(folder)
+        if (reason := recordings.obstacle(folder)) is not None:
+            remedy = "make it writable, or set recorder.directory to another folder"
+            yield fail("recorder", f"recordings cannot be written: {reason}", remedy)
+    for place in places or [Path.home()]:
+        yield _room(place)
+
+
+def _room(place: Path) -> Finding:
     while not place.is_dir() and place != place.parent:
         place = place.parent
     free_mb = shutil.disk_usage(place).free // 1_000_000
     text = f"{free_mb} MB free in {place}"
     if free_mb < FULL_DISK_MB:
-        yield fail("disk", text, f"make room in {place}")
-    elif free_mb < LOW_DISK_MB:
-        yield warn("disk", text, f"make room in {place}")
-    else:
-        yield ok("disk", text)
+        return fail("disk", text, f"make room in {place}")
+    if free_mb < LOW_DISK_MB:
+        return warn("disk", text, f"make room in {place}")
+    return ok("disk", text)

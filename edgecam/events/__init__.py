@@ -8,19 +8,20 @@ pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
+from typing import Any
 
 from edgecam.events.fall import Falls
 from edgecam.events.hands_up import HandsUp
 from edgecam.events.line import Lines
 from edgecam.events.posture import Postures
 from edgecam.events.presence import Presence
-from edgecam.events.rule import Rule
+from edgecam.events.rule import Memory, Rule
 from edgecam.events.wave import Waves
 from edgecam.events.zone import Zones
 from edgecam.insight import POSTURES, Event
 from edgecam.scene import Scene
 from edgecam.settings_scene import EventSettings, LineSettings, ZoneSettings
+from edgecam.tracking import Numbers
 
 
 class Rules:
@@ -35,11 +36,11 @@ class Rules:
         self._zones = Zones(zones, self._next_number)
         self._postures = Postures(settings.posture_s, self._next_number)
         self._falls = Falls(settings, self._next_number)
-        self._numbers = count()
+        self.numbers = Numbers(0)
         self._rules = tuple(self._chosen(settings, lines))
 
     def _next_number(self) -> int:
-        return next(self._numbers)
+        return next(self.numbers)
 
     def _chosen(self, settings: EventSettings, lines: Sequence[LineSettings]) -> Iterator[Rule]:
         if settings.presence:
@@ -58,6 +59,11 @@ class Rules:
     def look(self, scene: Scene) -> tuple[Event, ...]:
         """What happened in this frame."""
         return tuple(event for rule in self._rules for event in rule(scene))
+
+    @property
+    def memories(self) -> Mapping[str, Memory[Any]]:
+        """What each rule remembers, by its name; of zones and lines by theirs too."""
+        return {name: kept for rule in self._rules for name, kept in rule.memories.items()}
 
     @property
     def zone_counts(self) -> Mapping[str, Mapping[str, int]]:

@@ -14,8 +14,9 @@ matter choose a model that finds lying people, and try it; no alarm is no proof 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from edgecam.events.body import UPRIGHT
 from edgecam.events.rule import Lasting, Memory, event
@@ -46,6 +47,10 @@ class Falls:
     def __init__(self, settings: EventSettings, number: Callable[[], int]) -> None:
         self._settings, self._number = settings, number
         self._people: Memory[_Person] = Memory(_Person)
+
+    @property
+    def memories(self) -> Mapping[str, Memory[Any]]:
+        return {self.name: self._people}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
         self._people.keep(scene)

@@ -8,7 +8,8 @@ keypoints are its highest, so a wrist above the nose is beside or above the head
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from edgecam.events.rule import Lasting, Memory, event
 from edgecam.insight import Event
@@ -37,6 +38,10 @@ class HandsUp:
     def __init__(self, lasting_s: float, number: Callable[[], int]) -> None:
         self._lasting_s, self._number = lasting_s, number
         self._states: Memory[Lasting] = Memory(Lasting)
+
+    @property
+    def memories(self) -> Mapping[str, Memory[Any]]:
+        return {self.name: self._states}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
         self._states.keep(scene)

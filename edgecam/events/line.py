@@ -9,8 +9,9 @@ picture. ``wrist`` means each wrist that is sure, on its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from edgecam.events.rule import Memory, event
 from edgecam.insight import Event
@@ -35,6 +36,10 @@ class Lines:
     def __init__(self, lines: Sequence[LineSettings], number: Callable[[], int]) -> None:
         self._number = number
         self._lines = [(line, Memory(_Trace)) for line in lines]
+
+    @property
+    def memories(self) -> Mapping[str, Memory[Any]]:
+        return {f"line/{line.name}": traces for line, traces in self._lines}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
         for line, traces in self._lines:

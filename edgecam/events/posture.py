@@ -7,8 +7,9 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from edgecam.events.rule import Lasting, Memory, event
 from edgecam.insight import Event, EventType
@@ -33,6 +34,10 @@ class Postures:
     def __init__(self, lasting_s: float, number: Callable[[], int]) -> None:
         self._lasting_s, self._number = lasting_s, number
         self._bodies: Memory[_Body] = Memory(_Body)
+
+    @property
+    def memories(self) -> Mapping[str, Memory[Any]]:
+        return {self.name: self._bodies}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
         self._bodies.keep(scene)

@@ -6,10 +6,11 @@ up ``tracking.max_age_s`` after the last one). ``dwell_s`` of ``left`` ends at t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from edgecam.events.rule import event
+from edgecam.events.rule import Memory, event
 from edgecam.insight import Event
 from edgecam.scene import Scene, Subject
 
@@ -28,18 +29,21 @@ class Presence:
 
     def __init__(self, number: Callable[[], int]) -> None:
         self._number = number
-        self._stays: dict[int, _Stay] = {}
+        self._stays: Memory[_Stay] = Memory(_Stay)
+
+    @property
+    def memories(self) -> Mapping[str, Memory[Any]]:
+        return {self.name: self._stays}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
-        for track in sorted(self._stays.keys() - scene.alive):
-            stay = self._stays.pop(track)
+        for _, stay in self._stays.forget(scene):
             left = event("left", stay.number, scene, stay.subject, stay.subject.first_s)
             yield replace(left, dwell_s=max(0.0, stay.last_s - stay.subject.first_s))
         for subject in scene.subjects:
-            stay_here = self._stays.get(subject.track)
+            stay_here = self._stays.states.get(subject.track)
             if stay_here is not None:
                 stay_here.subject, stay_here.last_s = subject, scene.time_s
             elif self.name not in subject.blind:
                 number = self._number()
-                self._stays[subject.track] = _Stay(number, subject, scene.time_s)
+                self._stays.states[subject.track] = _Stay(number, subject, scene.time_s)
                 yield event("appeared", number, scene, subject, subject.first_s)

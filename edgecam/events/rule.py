@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from edgecam.insight import Event, EventType
 from edgecam.scene import Scene, Subject
@@ -16,6 +16,11 @@ class Rule(Protocol):
     """Looks at every frame in turn and tells what happened; ``name`` is what a mask calls it."""
 
     name: str
+
+    @property
+    def memories(self) -> Mapping[str, Memory[Any]]:
+        """All that it remembers of tracks; a rule of several places names each."""
+        ...
 
     def __call__(self, scene: Scene) -> Iterable[Event]: ...
 
@@ -51,7 +56,7 @@ class Lasting:
 class Memory(Generic[State]):
     """One state for every track, until the track is given up."""
 
-    make: Callable[[], State]
+    make: type[State]
     states: dict[int, State] = field(default_factory=dict)
 
     def __getitem__(self, track: int) -> State:

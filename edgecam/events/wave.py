@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from edgecam.events.rule import Memory, event
 from edgecam.insight import Event
@@ -70,6 +71,10 @@ class Waves:
     def __init__(self, window_s: float, number: Callable[[], int]) -> None:
         self._window_s, self._number = window_s, number
         self._people: Memory[_Arms] = Memory(_Arms)
+
+    @property
+    def memories(self) -> Mapping[str, Memory[Any]]:
+        return {self.name: self._people}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
         self._people.keep(scene)

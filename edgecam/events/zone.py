@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from edgecam.events.rule import Lasting, Memory, event
 from edgecam.insight import Event
@@ -39,24 +40,24 @@ class _Zone:
         self.settings, self._number = settings, number
         self._polygon = Polygon(settings.polygon)
         self._labels = frozenset(map(slug, settings.labels))
-        self._visits: Memory[_Visit] = Memory(_Visit)
+        self.visits: Memory[_Visit] = Memory(_Visit)
         # Whoever waits for people wants to know of an empty zone too.
         self._known = dict.fromkeys(map(slug, settings.labels or (PERSON,)), 0)
 
     def counts(self) -> Mapping[str, int]:
-        visits = self._visits.states.values()
+        visits = self.visits.states.values()
         inside = [v.subject for v in visits if v.inside.is_on and v.subject is not None]
         now = Counter(slug(subject.label) for subject in inside)
         self._known = {label: now[label] for label in {**self._known, **now}}
         return self._known
 
     def look(self, scene: Scene) -> Iterator[Event]:
-        for _, visit in self._visits.forget(scene):
+        for _, visit in self.visits.forget(scene):
             if visit.inside.is_on:
                 yield self._exited(visit, scene)
         for subject in scene.subjects:
             if not self._labels or slug(subject.label) in self._labels:
-                yield from self._follow(self._visits[subject.track], subject, scene)
+                yield from self._follow(self.visits[subject.track], subject, scene)
 
     def _follow(self, visit: _Visit, subject: Subject, scene: Scene) -> Iterator[Event]:
         zone, visit.subject = self.settings, subject
@@ -94,6 +95,10 @@ class Zones:
 
     def __init__(self, zones: Sequence[ZoneSettings], number: Callable[[], int]) -> None:
         self._zones = [_Zone(settings, number) for settings in zones]
+
+    @property
+    def memories(self) -> Mapping[str, Memory[Any]]:
+        return {f"zone/{zone.settings.name}": zone.visits for zone in self._zones}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
         for zone in self._zones:

@@ -1,0 +1,111 @@
+"""What the analysis remembers from frame to frame as plain data, exact to the last bit.
+
+With it and the frames that follow, the same analysis says the same again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecam.events.rule import Memory
+from edgecam.smoothing import Filtered
+from edgecam.tracking import Track
+from edgecam.types import Detection, Pose, SettingsError
+
+
+class TrackState(msgspec.Struct, frozen=True, kw_only=True):
+    """One track of one model; it is that of a pose or of a detection."""
+
+    model: str
+    id: int | None
+    pose: Pose | None = None
+    detection: Detection | None = None
+    box: NDArray[np.float64]
+    first_s: float
+    last_s: float
+    hits: int
+    velocity: NDArray[np.float64] | None = None
+    filtered: Filtered | None = None
+
+    @property
+    def kind(self) -> Literal["pose", "detection"]:
+        return "pose" if self.pose is not None else "detection"
+
+    def track(self) -> Track:
+        """
+        Raises:
+            SettingsError: it is the track of nothing.
+        """
+        item = self.pose or self.detection
+        if item is None:
+            raise SettingsError("expected the track of a pose or a detection, found neither")
+        return Track(self.id, item, self.box, self.first_s, self.last_s, self.hits, self.velocity)
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it between two frames; ``memories`` is what each rule knows of each track."""
+
+    next_track: int = 1
+    next_number: int = 0
+    tracks: tuple[TrackState, ...] = ()
+    memories: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
+
+
+def track_state(model: str, track: Track, filtered: Filtered | None) -> TrackState:
+    item = track.item
+    return TrackState(
+        model=model,
+        id=track.id,
+        pose=item if isinstance(item, Pose) else None,
+        detection=item if isinstance(item, Detection) else None,
+        box=track.box,
+        first_s=track.first_s,
+        last_s=track.last_s,
+        hits=track.hits,
+        velocity=track.velocity,
+        filtered=filtered,
+    )
+
+
+def plain(value: Any) -> Any:
+    """What JSON has no words for; for msgspec's ``enc_hook``."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, deque):
+        return list(value)
+    raise TypeError(f"a {type(value).__name__} cannot be recorded")
+
+
+def rebuilt(kind: type, value: Any) -> Any:
+    """What ``plain`` made plain, as ``kind`` again; for msgspec's ``dec_hook``."""
+    origin = get_origin(kind)
+    if origin is np.ndarray:
+        # NDArray[T] is ndarray[shape, dtype[T]].
+        return np.array(value, get_args(get_args(kind)[1])[0])
+    if origin is deque:
+        return deque(value)
+    raise TypeError(f"a {kind} cannot be read from a recording")
+
+
+def remember(memory: Memory[Any]) -> dict[str, Any]:
+    """A copy of what a rule knows, by track."""
+    data: dict[str, Any] = msgspec.to_builtins(memory.states, str_keys=True, enc_hook=plain)
+    return data
+
+
+def recall(memory: Memory[Any], data: Mapping[str, Any]) -> None:
+    """Put back what ``remember`` took.
+
+    Raises:
+        msgspec.ValidationError: it is of another kind.
+    """
+    shape: Any = dict[int, memory.make]  # type: ignore[name-defined]
+    memory.states = msgspec.convert(data, shape, strict=False, dec_hook=rebuilt)

@@ -1,0 +1,132 @@
+"""The folder of the flight recorder: a bounded number of files and bytes, the oldest go first."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecam.recording import SUFFIX
+from edgecam.settings_recorder import RecorderSettings
+
+_UNFINISHED = ".unfinished"
+
+
+def place(settings: RecorderSettings, name: str, environment: Mapping[str, str]) -> Path:
+    """Where the recordings of the instance ``name`` are: the service's state directory if any."""
+    if settings.directory is not None:
+        return Path(settings.directory).expanduser()
+    if state := environment.get("STATE_DIRECTORY"):
+        return Path(state.split(":")[0]) / "recordings"
+    base = environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "edgecam" / name / "recordings"
+
+
+def obstacle(folder: Path) -> str | None:
+    """Why nothing can be written there, as far as can be told without writing."""
+    nearest = folder
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        return f"{nearest} is no directory"
+    if os.access(nearest, os.W_OK | os.X_OK):
+        return None
+    is_read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
+    return f"{nearest}: {os.strerror(errno.EROFS if is_read_only else errno.EACCES)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in the folder; ``dropped`` made room for the newest."""
+
+    files: int
+    size_bytes: int
+    dropped: int = 0
+
+
+class Folder:
+    """Holds at most ``max_files`` recordings of ``max_bytes`` in all; other files are left alone.
+
+    One instance writes into it. A file appears whole or not at all.
+    """
+
+    def __init__(self, path: Path, max_files: int, max_bytes: int) -> None:
+        self.path, self._max_files, self._max_bytes = path, max_files, max_bytes
+
+    def _listed(self) -> list[tuple[int, str, int]]:
+        """(time, name, bytes) of each recording, oldest first."""
+        found = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+                    about = entry.stat(follow_symlinks=False)
+                    found.append((about.st_mtime_ns, entry.name, about.st_size))
+        return sorted(found)
+
+    def contents(self) -> Contents:
+        """
+        Raises:
+            OSError: it cannot be read.
+        """
+        listed = self._listed()
+        return Contents(len(listed), sum(size for _, _, size in listed))
+
+    def add(self, name: str, data: bytes) -> Contents:
+        """Write ``name`` and let the oldest go, so that both bounds hold at every moment.
+
+        Raises:
+            OSError: there is no room, or nothing can be written; what was there is still there,
+                but for what had to go.
+        """
+        if len(data) > self._max_bytes:
+            raise OSError(
+                errno.EFBIG, f"one recording has {len(data)} bytes, more than recorder.max_bytes"
+            )
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished = self.path / f".{name}{_UNFINISHED}"
+        self._sweep()
+        try:
+            self._write(unfinished, data)
+            dropped = self._make_room(len(data))
+            unfinished.replace(self.path / name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+        self._sync_directory()
+        now = self.contents()
+        return Contents(now.files, now.size_bytes, dropped)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+
+    def _sweep(self) -> None:
+        """Remove what a loss of power left half-written."""
+        for path in self.path.glob(f".*{SUFFIX}{_UNFINISHED}"):
+            path.unlink(missing_ok=True)
+
+    def _make_room(self, size_bytes: int) -> int:
+        listed = self._listed()
+        total, dropped = sum(size for _, _, size in listed), 0
+        for _, name, size in listed:
+            if len(listed) - dropped < self._max_files and total + size_bytes <= self._max_bytes:
+                break
+            (self.path / name).unlink(missing_ok=True)
+            total, dropped = total - size, dropped + 1
+        return dropped
+
+    def _sync_directory(self) -> None:
+        """The name too is on the disk; not every file system can say so."""
+        with contextlib.suppress(OSError):
+            fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
