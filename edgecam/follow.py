@@ -8,7 +8,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from edgecam.mqtt.address import parse_url, tls_context
 from edgecam.mqtt.connection import Connection, MessageCallback
@@ -55,12 +55,12 @@ def connect(
 
 
 class Follower:
-    """Hands every message under a topic filter to a callback, on a thread of its own."""
+    """Hands every message under some topic filters to a callback, on a thread of its own."""
 
     def __init__(
         self,
         settings: MqttSettings,
-        topic_filter: str,
+        topic_filters: Sequence[str],
         on_message: MessageCallback,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
@@ -76,7 +76,8 @@ class Follower:
         self._connection = connect(
             settings, on_message, self._errors.append, self._wake_read, environment
         )
-        self._connection.subscribe(topic_filter)
+        for topic_filter in topic_filters:
+            self._connection.subscribe(topic_filter)
         self._thread = threading.Thread(target=self._listen, name="follow", daemon=True)
         self._thread.start()
 

@@ -154,7 +154,7 @@ def command(model: tuple[str, ...], max_frames: int | None, port: int | None) ->
         click.echo(f"look on: mosquitto_sub -h 127.0.0.1 -p {broker.port} -v -t 'edgecam/#'")
         follower = Follower(
             MqttSettings(url=broker.url),
-            f"edgecam/{NAME}/#",
+            (f"edgecam/{NAME}/#",),
             lambda topic, payload, _: watch.take(topic, payload, time.monotonic()),
         )
         started_s = time.monotonic()

@@ -17,7 +17,7 @@ def broker(settings: Settings) -> Iterator[Finding]:
     from edgecam.follow import Follower
 
     try:
-        Follower(settings.mqtt, "edgecam/#", lambda *_: None).close()
+        Follower(settings.mqtt, ("edgecam/#",), lambda *_: None).close()
     except SinkError as error:
         remedy = "mend mqtt.url, the login, or the broker's listener and firewall"
         yield fail("broker", str(error), remedy)
