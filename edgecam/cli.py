@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from edgecam import __version__
+from edgecam.completion import a_file, one_of
 from edgecam.options import FLAG_NAMES, given, model_options
 from edgecam.types import EdgecamError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from edgecam.settings import Settings
 
 # Name on the command line -> one line of help; the code is in edgecam/commands/NAME.py.
@@ -60,6 +63,17 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands by the table: to import each for its help would take a second."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=text)
+            for name, text in sorted(COMMANDS.items())
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
@@ -79,14 +93,19 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @model_options
-@click.option("-s", "--source", help="Camera index, rtsp://, http://, picamera, file, folder.")
+@click.option(
+    "-s",
+    "--source",
+    shell_complete=one_of("picamera", or_file=True),
+    help="Camera index, rtsp://, http://, picamera, file, folder.",
+)
 @click.option("--realtime", is_flag=True, help="Play a file at its own rate, as if live.")
 @click.option("--loop", is_flag=True, help="Begin a file again at its end, for ever.")
 @click.option("--wait-for-source", is_flag=True, help="Start without the camera, wait for it.")
 @click.option("-n", "--name", help="Camera name in topics.  [default: camera]")
 @click.option("-b", "--broker", help="mqtt://HOST:1883 or mqtts://HOST:8883.")
 @click.option("--username", help="User at the broker.")
-@click.option("--password-file", help="File with the broker's password.")
+@click.option("--password-file", shell_complete=a_file, help="File with the broker's password.")
 @click.option("--show", is_flag=True, help="Open a window with skeletons and boxes.")
 @click.option(
     "--web",
@@ -95,7 +114,11 @@ class LazyGroup(click.Group):
     flag_value="127.0.0.1:8080",
     help="Serve a live page for browsers; alone: 127.0.0.1:8080.",
 )
-@click.option("--jsonl", help="Write one JSON line per frame to this file; - is stdout.")
+@click.option(
+    "--jsonl",
+    shell_complete=a_file,
+    help="Write one JSON line per frame to this file; - is stdout.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 @click.version_option(__version__, prog_name="edgecam")
 @click.pass_context

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from edgecam.completion import a_file, a_model, one_of
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Option -> setting. What the option takes is checked by the setting, in one place.
@@ -52,19 +54,32 @@ _MODEL = (
         "-m",
         "--model",
         multiple=True,
+        shell_complete=a_model,
         help="File or bundled name; NAME:rate_hz=2 for it alone. Repeatable.",
     ),
     click.option("--input-size", help="HEIGHTxWIDTH of a PoseNet, sides 16n+1."),
-    click.option("--fit", help="How a frame fills the input: auto, letterbox or stretch.  [auto]"),
-    click.option("--labels", help="Label file, one per line, or .pbtxt."),
-    click.option("--delegate", help="auto, cpu, edgetpu, gpu, nnapi or PATH[:key=value,...]."),
+    click.option(
+        "--fit",
+        shell_complete=one_of("auto", "letterbox", "stretch"),
+        help="How a frame fills the input: auto, letterbox or stretch.  [auto]",
+    ),
+    click.option("--labels", shell_complete=a_file, help="Label file, one per line, or .pbtxt."),
+    click.option(
+        "--delegate",
+        shell_complete=one_of("auto", "cpu", "edgetpu", "gpu", "nnapi", or_file=True),
+        help="auto, cpu, edgetpu, gpu, nnapi or PATH[:key=value,...].",
+    ),
     click.option(
         "--delegate-required", is_flag=True, help="Fail instead of falling back to the CPU."
     ),
     click.option("--threads", help="Inference threads.  [default: all cores, 4 at most]"),
 )
 _DECODE = (
-    click.option("--decoder", help="PoseNet rules: auto, tfjs or coral."),
+    click.option(
+        "--decoder",
+        shell_complete=one_of("auto", "tfjs", "coral"),
+        help="PoseNet rules: auto, tfjs or coral.",
+    ),
     click.option("--score-threshold", help="0..1, of a person's root keypoint or a box.  [0.5]"),
     click.option("--max-poses", help="People per frame.  [5]"),
     click.option("--min-pose-score", help="0..1, drops ghost poses.  [0.15]"),
@@ -75,7 +90,11 @@ _TRACKS = (
     click.option(
         "--smoothing/--no-smoothing", default=True, help="Steady the keypoints of a track.  [yes]"
     ),
-    click.option("--events", help="Write one JSON line per event to this file; - is stdout."),
+    click.option(
+        "--events",
+        shell_complete=a_file,
+        help="Write one JSON line per event to this file; - is stdout.",
+    ),
 )
 
 

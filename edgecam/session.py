@@ -73,6 +73,7 @@ def _check_shared(settings: Settings) -> None:
         "line": settings.line,
         "mask": settings.mask,
         "snapshot.mode": settings.snapshot.mode != "off",
+        "recorder.enabled": settings.recorder.enabled,
     }
     key = next((key for key, is_asked in asked.items() if is_asked), None)
     if key is not None and serves_several(settings.source):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecam.completion import a_model
 from edgecam.options import FLAG_NAMES, given, model_options
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def _show(report: Report) -> None:
 
 
 @click.command("bench")
-@click.argument("bench_model", metavar="MODEL")
+@click.argument("bench_model", metavar="MODEL", shell_complete=a_model)
 @model_options
 @click.option("-s", "--source", help="A recording.  [default: the bundled clip]")
 @click.option("-b", "--broker", help="Publish to mqtt://HOST too, as a real run does.")

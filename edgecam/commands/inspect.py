@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgecam.completion import a_model
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Column
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("model")
+@click.argument("model", shell_complete=a_model)
 @click.option("--labels", type=click.Path(path_type=Path), help="Label file to use.")
 @click.option("--tensors", is_flag=True, help="List every tensor, not only inputs and outputs.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")

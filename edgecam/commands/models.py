@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecam.completion import a_model
 from edgecam.types import EdgecamError, ModelError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _row(
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=a_model)
 def show(name: str) -> None:
     """Show the card of NAME, a file, a bundled or pulled model, or what a manifest says."""
     from edgecam import bundled
@@ -102,7 +103,7 @@ def show(name: str) -> None:
 
 
 @command.command("verify")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=a_model)
 def verify(names: tuple[str, ...]) -> None:
     """Check the SHA-256 of NAMES, or of every bundled and pulled model, against their cards."""
     from edgecam import bundled

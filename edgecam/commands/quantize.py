@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from edgecam.completion import a_model
 from edgecam.options import FLAG_NAMES
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("quantize")
-@click.argument("model")
+@click.argument("model", shell_complete=a_model)
 @click.option(
     "--mode",
     type=click.Choice(["fp16", "dynamic", "int8", "int8-mixed"]),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecam.completion import a_file
 from edgecam.options import FLAG_NAMES, given, model_options
 from edgecam.types import EdgecamError, SettingsError
 
@@ -145,7 +146,7 @@ def _refuse_options(ctx: click.Context) -> None:
 
 
 @click.command("replay")
-@click.argument("clip")
+@click.argument("clip", shell_complete=a_file)
 @model_options
 @click.option("--write", type=click.Path(path_type=Path), help="Write the results here.")
 @click.option("--expect", type=click.Path(path_type=Path), help="Compare the results with these.")

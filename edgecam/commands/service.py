@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from edgecam.completion import a_model
 from edgecam.types import SettingsError
 
 _ROOT = click.option(
@@ -49,7 +50,14 @@ def _require_systemd(root: Path) -> None:
 
 @command.command("install")
 @click.argument("name")
-@click.option("-m", "--model", multiple=True, required=True, help="File or bundled name.")
+@click.option(
+    "-m",
+    "--model",
+    multiple=True,
+    required=True,
+    shell_complete=a_model,
+    help="File or bundled name.",
+)
 @click.option("-s", "--source", required=True, help="Camera index, rtsp://, http://, picamera.")
 @click.option("-b", "--broker", help="mqtt://HOST:1883 or mqtts://HOST:8883.")
 @click.option("--username", help="User at the broker.")
