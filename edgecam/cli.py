@@ -39,11 +39,8 @@ COMMANDS: dict[str, str] = {
     "service": "Install or remove a camera as a systemd service.",
     "status": "Say how the running instances are.",
     "schema": "Print the JSON schema of the messages.",
-<<<<<<< HEAD
     "teach": "Teach a network new classes, from folders or a camera.",
-=======
     "top": "Watch every camera on a broker, in the terminal.",
->>>>>>> af28459 (top: every camera on a broker, in the terminal)
     "train": "Train a network of edgecam's own.",
 }
 

@@ -25,16 +25,21 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
         "__init__ types document stage_times insight section settings settings_access "
+        "settings_recorder "
         "settings_scene keypoints configuration credentials",
-        "slots flatbuffer tflite_schema board log notify opencv faultlog broker options rate",
+        "slots flatbuffer tflite_schema board log notify opencv faultlog broker rate keyboard",
         "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",
+        "options completion wire_recorder "
         "geometry wire messages event_messages labels anchors coco bundled tracking smoothing "
         "scene zones quadrilateral steady_page",
         "runtime delegates preprocess overlay events",
-        "turns interpreter decoders homeassistant telemetry snapshot health status governor web",
+        "turns interpreter decoders homeassistant telemetry snapshot health status governor web "
+        "checkpoint recording",
         "model probe inspection sources sinks remote",
+        "recorder recordings lookback "
         "pipeline convert evaluate follow installation staged lanes analysis",
         "report announce removal session service run replay reference event_page "
+        "playback fleet fleet_link fleet_screen "
         "message_page watch watch_table doctor bench teach zoo",
         "cli commands __main__ probe_child",
     )
