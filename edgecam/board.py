@@ -11,6 +11,7 @@ from pathlib import Path
 THERMAL_ZONES = Path("/sys/class/thermal")
 PI_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 # Bits 0 to 3 of get_throttled: under-voltage, frequency capped, throttled, soft temperature limit.
+# Bits 16 to 19: the same has happened since the start.
 THROTTLED_NOW = 0x0000F
 _PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 # adjtimex: the kernel's clock is not disciplined by any time service.
@@ -42,13 +43,19 @@ def temperature_c(zones: Path = THERMAL_ZONES) -> float | None:
 
 def throttled() -> bool | None:
     """Whether a Raspberry Pi slows itself down now; None on other boards."""
+    bits = throttle_bits()
+    return None if bits is None else bool(bits & THROTTLED_NOW)
+
+
+def throttle_bits() -> int | None:
+    """A Raspberry Pi's ``get_throttled``; None on other boards."""
     try:
-        return bool(int(PI_THROTTLED.read_text(), 16) & THROTTLED_NOW)
+        return int(PI_THROTTLED.read_text(), 16)
     except (OSError, ValueError):
-        return _vcgencmd_throttled()
+        return _vcgencmd_bits()
 
 
-def _vcgencmd_throttled() -> bool | None:
+def _vcgencmd_bits() -> int | None:
     if not Path("/dev/vcio").exists():
         return None
     import subprocess
@@ -57,7 +64,7 @@ def _vcgencmd_throttled() -> bool | None:
         answer = subprocess.run(
             ["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=2, check=True
         )
-        return bool(int(answer.stdout.partition("=")[2], 16) & THROTTLED_NOW)
+        return int(answer.stdout.partition("=")[2], 16)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
 

@@ -31,7 +31,7 @@ def connect(
 
     Raises:
         SettingsError: the URL, a certificate or the password file is no use.
-        SinkError: the broker cannot be reached, or refuses.
+        SinkError: the broker cannot be reached, or refuses; ``kind`` is that of the fault.
     """
     if settings.url is None:
         raise SettingsError("mqtt.url: expected mqtt://HOST or mqtts://HOST, found nothing")
@@ -47,10 +47,10 @@ def connect(
     until_s = time.monotonic() + CONNACK_TIMEOUT_S
     while connection.fault is None and not connection.established:
         if time.monotonic() > until_s:
-            raise SinkError(f"{address}: no answer to CONNECT; is it a broker?")
+            raise SinkError(f"{address}: no answer to CONNECT; is it a broker?", "network")
         connection.step(0.1, wake)
     if connection.fault is not None:
-        raise SinkError(connection.fault.reason)
+        raise SinkError(connection.fault.reason, connection.fault.kind)
     return connection
 
 

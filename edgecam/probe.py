@@ -12,10 +12,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
+from edgecam.delegates import DelegateReport
 from edgecam.runtime import Runtime
 from edgecam.types import ModelError
 
 TIMEOUT_S = 60.0
+# What the child's report begins with.
+REPORT = "edgecam.probe: "
 
 
 def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
@@ -59,8 +64,8 @@ def check(path: Path, data: bytes, runtime: Runtime, arguments: Sequence[str]) -
         _remember(verdict)
 
 
-def run(path: Path, runtime: Runtime, arguments: Sequence[str]) -> None:
-    """Load and invoke ``path`` once in a child process.
+def run(path: Path, runtime: Runtime, arguments: Sequence[str]) -> DelegateReport:
+    """Load and invoke ``path`` once in a child process; what ran it there.
 
     ``arguments`` are those of ``python -m edgecam.probe_child`` after the path.
 
@@ -92,3 +97,6 @@ def run(path: Path, runtime: Runtime, arguments: Sequence[str]) -> None:
     if done.returncode:
         lines = (done.stdout or done.stderr).strip().splitlines()
         raise ModelError(lines[-1] if lines else f"{path}: the probe failed without a word")
+    # A delegate may write lines of its own, before and at the end.
+    (report,) = (line for line in done.stdout.splitlines() if line.startswith(REPORT))
+    return msgspec.json.decode(report.removeprefix(REPORT), type=DelegateReport)

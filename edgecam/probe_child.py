@@ -6,12 +6,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from edgecam.model import open_interpreter
+from edgecam.probe import REPORT
 from edgecam.types import EdgecamError
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Load and invoke in this process; one line on stdout and 1 where the model is refused."""
+    """Load and invoke in this process; the delegate's report as JSON on stdout.
+
+    Where the model is refused, one line on stdout and 1.
+    """
     path, threads, size, spec = arguments
     sides = tuple(int(side) for side in size.split("x")) if size != "-" else None
     try:
@@ -22,6 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     except EdgecamError as error:
         sys.stdout.write(f"{error}\n")
         return 1
+    sys.stdout.write(f"\n{REPORT}{msgspec.json.encode(interpreter.delegate).decode()}\n")
     return 0
 
 

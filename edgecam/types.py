@@ -14,39 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.document import Document
+from edgecam.errors import (
+    DelegateError,
+    EdgecamError,
+    ModelError,
+    SettingsError,
+    SinkError,
+    SourceError,
+)
 from edgecam.insight import Insight
 from edgecam.stage_times import StageTimes
 
+# Defined in a file of their own, and looked for here.
+__all__ = [
+    "DelegateError",
+    "EdgecamError",
+    "ModelError",
+    "SettingsError",
+    "SinkError",
+    "SourceError",
+]
+
 Image = NDArray[np.uint8]
 Tensor = NDArray[Any]
-
-
-class EdgecamError(Exception):
-    """A fault that a person can mend: one line saying what was expected, found, and what to do."""
-
-
-class SettingsError(EdgecamError):
-    """A setting is unknown, of the wrong type or out of range."""
-
-
-class ModelError(EdgecamError):
-    """A model cannot be loaded, is of no known family, or fails to run."""
-
-
-class DelegateError(EdgecamError):
-    """A delegate cannot be loaded or the model cannot run on it; ``reason`` is its own word."""
-
-    def __init__(self, message: str, reason: str | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason or message
-
-
-class SourceError(EdgecamError):
-    """A source cannot be opened, or is empty or unreadable."""
-
-
-class SinkError(EdgecamError):
-    """A sink cannot be opened or written."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import struct
@@ -10,62 +9,25 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from brokers import Mosquitto, free_port
+from daemons import delegate_library
+from doctors import DOCTOR, Report, examine, toml
+from programs import ROOT
 
 from edgecam import bundled
-from edgecam.doctor import CHECKS
-from edgecam.doctor.inference import attached_edgetpu
-from edgecam.doctor.vision import camera_name
+from edgecam.configuration import load
+from edgecam.doctor import CHECKS, inference
+from edgecam.doctor.vision import REMEDIES, camera_name
 
-ROOT = Path(__file__).parent.parent
 SITE = Path(np.__file__).parent.parent
-DOCTOR = [sys.executable, "-m", "edgecam", "doctor"]
-
-
-class Report:
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        assert "Traceback" not in done.stderr, done.stderr
-        self.code = done.returncode
-        self.findings: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
-
-    def of(self, check: str, level: str | None = None) -> list[dict[str, Any]]:
-        return [f for f in self.findings if f["check"] == check and level in (None, f["level"])]
-
-    def only(self, check: str, level: str) -> tuple[str, str]:
-        """Text and remedy of the one finding of that check and level."""
-        (finding,) = self.of(check, level)
-        return finding["text"], finding["remedy"] or ""
-
-
-def examine(
-    config: Path | None = None, prefix: tuple[str, ...] = (), cwd: Path = ROOT, **variables: str
-) -> Report:
-    arguments = ["--config", str(config)] if config else []
-    done = subprocess.run(
-        [*prefix, *DOCTOR, "--json", *arguments],
-        cwd=cwd,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return Report(done)
-
-
-def toml(folder: Path, text: str) -> Path:
-    path = folder / "settings.toml"
-    path.write_text(text)
-    return path
 
 
 def test_here_everything_needed_works() -> None:
     report = examine()
-    assert {finding["check"] for finding in report.findings} >= {name for name, _ in CHECKS} - {
+    assert {finding["check"] for finding in report.findings} >= {name for name, *_ in CHECKS} - {
         "source"
     }
     assert not [f for f in report.findings if f["level"] == "fail"]
@@ -85,7 +47,7 @@ def test_what_the_settings_name_is_tried(
     report = examine(toml(tmp_path, text))
     assert report.code == 0, report.findings
     assert "a picture of 768x576" in report.only("source", "ok")[0]
-    assert "answers and takes the login" in report.only("broker", "ok")[0]
+    assert "answers and takes the login" in report.of("broker", "ok")[0]["text"]
 
 
 def test_four_faults_in_the_settings_are_four_lines(tmp_path: Path) -> None:
@@ -106,7 +68,7 @@ def test_four_faults_in_the_settings_are_four_lines(tmp_path: Path) -> None:
     assert remedy
     source, remedy = report.only("source", "fail")
     assert "no such camera" in source
-    assert "source.url" in remedy
+    assert remedy == REMEDIES["missing"]
     delegate, remedy = report.only("delegate", "fail")
     assert "/nonexistent/libdelegate.so does not load" in delegate
     assert "inference.delegate" in remedy
@@ -115,15 +77,31 @@ def test_four_faults_in_the_settings_are_four_lines(tmp_path: Path) -> None:
     assert "mqtt.url" in remedy
 
 
-def test_a_broker_that_refuses_the_login(
-    tmp_path: Path, make_mosquitto: Callable[..., Mosquitto]
+@pytest.mark.parametrize(
+    ("options", "required", "level", "said"),
+    [
+        ("take=all", False, "ok", "libnoop.so takes 93 of 93 nodes of posenet"),
+        ("take=none", False, "warn", "takes none of the nodes of"),
+        ("refuse=no device", False, "fail", "no device"),
+        ("prepare=crash", False, "warn", "SIGABRT"),
+        ("prepare=error", True, "fail", "delegate application failure"),
+    ],
+)
+def test_a_delegate_says_how_many_nodes_it_took(
+    tmp_path: Path, options: str, required: bool, level: str, said: str
 ) -> None:
-    broker = make_mosquitto("allow_anonymous false")
-    broker.start()
-    report = examine(toml(tmp_path, f'mqtt = {{url = "{broker.url}"}}'))
-    text, remedy = report.only("broker", "fail")
-    assert "login refused (no user name)" in text
-    assert "login" in remedy
+    text = f"""
+        inference.delegate = "{delegate_library(tmp_path)}:{options}"
+        inference.delegate_required = {str(required).lower()}
+        model = [{{path = "posenet-fp16"}}]
+    """
+    settings = load(toml(tmp_path, text), {}, {})
+    (line,) = [f for f in inference.delegates(settings) if "not asked for" not in f.text]
+    assert line.level == level
+    assert said in line.text
+    assert (line.remedy is None) == (level == "ok")
+    if level != "ok":
+        assert "inference.delegate to auto" in (line.remedy or "")
 
 
 def test_settings_that_cannot_be_read_do_not_end_the_examination(tmp_path: Path) -> None:
@@ -177,39 +155,6 @@ def test_opencv_is_not_installed(tmp_path: Path) -> None:
     assert report.only("opencv", "fail")[1] == "pip install opencv-python"
 
 
-def in_own_mounts(script: str) -> tuple[str, ...]:
-    """A prefix that runs a command after ``script`` changed mounts that only it sees."""
-    prefix = ("unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh")
-    tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
-    if tried.returncode:
-        pytest.skip(f"mounts cannot be changed here: {tried.stderr.strip()}")
-    return prefix
-
-
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare")
-class TestFaultsOfTheSystem:
-    def test_libgl_cannot_be_loaded(self) -> None:
-        listed = subprocess.run(
-            ["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True
-        )
-        (line, *_) = [line for line in listed.stdout.splitlines() if "libGL.so.1 " in line]
-        library = Path(line.rpartition("=> ")[2]).resolve()
-        prefix = in_own_mounts(f"mount --bind /dev/null {library}")
-        text, remedy = examine(prefix=prefix).only("opencv", "fail")
-        assert "libGL.so.1" in text
-        assert "apt install libgl1 libglib2.0-0" in remedy
-        assert "opencv-python-headless" in remedy
-
-    def test_a_disk_that_is_nearly_full(self, tmp_path: Path) -> None:
-        disk = tmp_path / "disk"
-        disk.mkdir()
-        prefix = in_own_mounts(f"mount -t tmpfs -o size=2m tmpfs {disk}")
-        config = toml(tmp_path, f'[output]\njsonl = "{disk}/out.jsonl"\n')
-        text, remedy = examine(config, prefix=prefix).only("disk", "fail")
-        assert text == f"2 MB free in {disk}"
-        assert remedy == f"make room in {disk}"
-
-
 @pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="this environment has NumPy 1")
 def test_a_tflite_runtime_that_cannot_work_here(tflite_runtime: Path) -> None:
     report = examine(PYTHONPATH=str(tflite_runtime))
@@ -227,27 +172,8 @@ def test_in_words_each_remedy_follows_its_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     (place,) = [i for i, line in enumerate(lines) if line.startswith("fail  source")]
-    assert lines[place + 1].strip() == "-> mend source.url in the settings, or what it names"
+    assert lines[place + 1].strip() == f"-> {REMEDIES['missing']}"
     assert lines[-1].endswith("1 failures")
-
-
-def usb_device(folder: Path, vendor: str, product: str) -> None:
-    folder.mkdir(parents=True)
-    (folder / "idVendor").write_text(f"{vendor}\n")
-    (folder / "idProduct").write_text(f"{product}\n")
-
-
-def test_an_edge_tpu_is_known_by_its_usb_ids(tmp_path: Path) -> None:
-    usb, pcie = tmp_path / "usb", tmp_path / "apex_0"
-    usb_device(usb / "1-1", "1d6b", "0002")
-    assert attached_edgetpu(usb, pcie) is None
-    usb_device(usb / "1-2", "18d1", "9302")
-    assert attached_edgetpu(usb, pcie) == "on USB (awake)"
-    usb_device(usb / "1-1.4", "1a6e", "089a")
-    assert attached_edgetpu(usb, pcie) == "on USB (not yet woken)"
-    shutil.rmtree(usb)
-    pcie.touch()
-    assert attached_edgetpu(usb, pcie) == f"on PCIe ({pcie})"
 
 
 @pytest.mark.parametrize(

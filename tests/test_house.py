@@ -24,7 +24,7 @@ MAX_FUNCTION_LINES = 60
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "__init__ types document stage_times insight section settings settings_access "
+        "__init__ types errors document stage_times insight section settings settings_access "
         "settings_recorder "
         "settings_scene keypoints configuration credentials",
         "slots flatbuffer tflite_schema board log notify opencv faultlog broker rate keyboard",

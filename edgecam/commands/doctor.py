@@ -21,9 +21,9 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 def _show(finding: Finding) -> None:
     level = click.style(f"{finding.level:4}", fg=_COLOURS[finding.level])
-    click.echo(f"{level}  {finding.check:9} {finding.text}")
+    click.echo(f"{level}  {finding.check:14} {finding.text}")
     if finding.remedy is not None:
-        click.echo(f"{'':16}-> {finding.remedy}")
+        click.echo(f"{'':21}-> {finding.remedy}")
 
 
 def _summary(findings: list[Finding]) -> str:

@@ -7,36 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgecam.doctor import inference, network, system, vision
-from edgecam.doctor.finding import Check, Finding, fail
+from edgecam.doctor import disk, inference, network, system, units, usb, vision
+from edgecam.doctor.apart import apart
+from edgecam.doctor.finding import Check, Finding
 from edgecam.settings import Settings
-from edgecam.types import EdgecamError
 
-CHECKS: tuple[tuple[str, Check], ...] = (
-    ("board", system.board),
-    ("python", system.python),
-    ("power", system.power),
-    ("clock", system.clock),
-    ("disk", system.disk),
-    ("opencv", vision.opencv),
-    ("camera", vision.cameras),
-    ("source", vision.source),
-    ("runtime", inference.runtimes),
-    ("model", inference.models),
-    ("delegate", inference.delegates),
-    ("edge tpu", inference.edgetpu),
-    ("broker", network.broker),
+_RUNTIME = (
+    "install the runtime again, or one that is built for this processor: "
+    "pip install --force-reinstall ai-edge-litert numpy"
+)
+_OPENCV = "install it again: pip install --force-reinstall opencv-python numpy"
+_KERNEL = "look into the kernel's log: dmesg"
+
+# Name, check, and what helps where the check itself crashes or hangs.
+CHECKS: tuple[tuple[str, Check, str], ...] = (
+    ("board", system.board, _KERNEL),
+    ("python", system.python, _KERNEL),
+    ("runtime", inference.runtimes, _RUNTIME),
+    ("model", inference.models, _RUNTIME),
+    ("opencv", vision.opencv, _OPENCV),
+    ("camera", vision.cameras, _OPENCV),
+    ("source", vision.source, _OPENCV),
+    ("delegate", inference.delegates, "set inference.delegate to auto, or mend the delegate"),
+    ("usb", usb.usb, _KERNEL),
+    ("edge tpu", usb.edgetpu, "install libedgetpu1-std from Coral's Debian repository again"),
+    ("power", system.power, _KERNEL),
+    ("broker", network.broker, "mend mqtt.url, or the network"),
+    ("clock", system.clock, _KERNEL),
+    ("unit", units.units, "look into the system's log: journalctl -b"),
+    ("disk", disk.disk, "check the disk: dmesg tells of its faults"),
 )
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Make every check in turn; a fault ends its own check only."""
-    for name, check in CHECKS:
-        try:
-            yield from check(settings)
-        except EdgecamError as error:
-            text, _, remedy = str(error).rpartition("; ")
-            if text:
-                yield fail(name, text, remedy)
-            else:
-                yield fail(name, remedy, "mend what this line names, then run it again")
+    """Make every check in turn; a fault, a crash or a hang ends its own check only."""
+    for name, check, remedy in CHECKS:
+        yield from apart(name, check, remedy, settings)

@@ -1,4 +1,4 @@
-"""What runs models here: the runtime, each model once, the delegates and an Edge TPU."""
+"""What runs models here: the runtime, each model once, and the delegates."""
 
 from __future__ import annotations
 
@@ -8,48 +8,71 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgecam import bundled
+from edgecam.delegates import DelegateReport
 from edgecam.doctor.finding import Finding, fail, ok, warn
 from edgecam.settings import Settings
-from edgecam.types import ModelError
+from edgecam.types import DelegateError, ModelError
 
-USB_DEVICES = Path("/sys/bus/usb/devices")
-# Coral's USB accelerator before its firmware is loaded, and after.
-EDGETPU_USB = {("1a6e", "089a"): "not yet woken", ("18d1", "9302"): "awake"}
-EDGETPU_PCIE = Path("/dev/apex_0")
-EDGETPU_REMEDY = "install libedgetpu1-std from Coral's Debian repository"
 OPTIONAL_DELEGATES = ("edgetpu", "gpu", "nnapi")
+REINSTALL = "pip install --force-reinstall --no-cache-dir {name} numpy"
 
 
 def runtimes(settings: Settings) -> Iterator[Finding]:
-    """Which runtime is used, and which are installed in vain."""
+    """Which runtime is used, whether it constructs and invokes, and which are there in vain."""
     del settings
     import numpy as np
 
     from edgecam import runtime
 
     found = runtime.find()
-    for fault in runtime.survey()[1]:
-        text, _, remedy = fault.partition("; ")
+    for said in runtime.survey()[1]:
+        text, _, remedy = said.partition("; ")
         yield warn("runtime", text, remedy)
     text = f"{found.name} {found.version}, NumPy {np.__version__}"
-    if found.name == "tflite-runtime" and platform.machine() == "x86_64":
+    fault = _cannot_run()
+    if fault is not None:
+        text = f"{text}: does not run a model that is as it should be ({fault})"
+        yield fail("runtime", text, REINSTALL.format(name=found.name))
+    elif found.name == "tflite-runtime" and platform.machine() == "x86_64":
         remedy = "pip uninstall tflite-runtime, unless you want it for comparison"
         yield warn("runtime", f"{text}: runs quantised models 10 to 27 times slower", remedy)
     else:
-        yield ok("runtime", text)
+        yield ok("runtime", f"{text}: constructs and invokes")
+
+
+def _cannot_run() -> str | None:
+    """Why no bundled model runs whose bytes are those of its card; None if one does."""
+    fault = None
+    for card in bundled.cards():
+        try:
+            bundled.verify(card, card.file.read_bytes())
+            _probe(card.file, "cpu", 1)
+        except (OSError, ModelError) as error:
+            if "does not match its card" not in str(error):
+                fault = str(error).partition("; ")[0].removeprefix(f"{card.file}: ")
+        else:
+            return None
+    return fault
+
+
+def _probe(path: Path, spec: str, threads: int) -> DelegateReport:
+    from edgecam import probe, runtime
+
+    return probe.run(path, runtime.find(), (str(threads), "-", spec))
+
+
+def _paths(settings: Settings) -> list[Path]:
+    """The models of the settings, then those that are bundled."""
+    named = [bundled.resolve(model.path) for model in settings.model]
+    return list(dict.fromkeys((*named, *(card.file for card in bundled.cards()))))
 
 
 def models(settings: Settings) -> Iterator[Finding]:
     """Every bundled model and every one of the settings: its SHA-256, and one invoke."""
-    paths = [card.file for card in bundled.cards()]
-    if not paths:
+    if not bundled.cards():
         remedy = "install edgecam again"
         yield fail("model", f"no bundled models in {bundled.directory()}", remedy)
-    for model in settings.model:
-        path = bundled.resolve(model.path)
-        if path not in paths:
-            paths.append(path)
-    for path in paths:
+    for path in _paths(settings):
         try:
             yield ok("model", _try(path, settings))
         except ModelError as error:
@@ -58,23 +81,30 @@ def models(settings: Settings) -> Iterator[Finding]:
 
 
 def _try(path: Path, settings: Settings) -> str:
-    from edgecam import probe, runtime
-    from edgecam.tflite_file import read
+    from edgecam.tflite_file import load, read
 
-    file = read(path)
+    data = load(path)
     card = bundled.card_of(path)
     if card is not None:
-        bundled.verify(card, file.data)
-    if file.needs_edgetpu:
+        bundled.verify(card, data)
+    if read(data, str(path)).needs_edgetpu:
         return f"{path.name}: for the Edge TPU, which runs it alone"
     started_s = time.monotonic()
-    probe.run(path, runtime.find(), (str(settings.inference.threads or 1), "-", "cpu"))
+    report = _probe(path, "cpu", settings.inference.threads or 1)
     took_s = time.monotonic() - started_s
     matches = "matches its card, " if card is not None else ""
-    return f"{path.name}: {matches}loads and invokes ({took_s:.1f} s with start-up)"
+    ran = f"{path.name}: {matches}loads and invokes ({took_s:.1f} s with start-up)"
+    return f"{ran}, {taken(report)}"
 
 
-def _load_fault(spec: str) -> tuple[str, str | None]:
+def taken(report: DelegateReport) -> str:
+    """How many of a model's nodes a delegate took."""
+    if report.nodes is None:
+        return f"{report.active}; this runtime does not tell how many nodes"
+    return f"{report.active} takes {report.nodes_delegated or 0} of {report.nodes} nodes"
+
+
+def load_fault(spec: str) -> tuple[str, str | None]:
     """The library that a delegate's name stands for, and why it does not load."""
     from edgecam import runtime
     from edgecam.delegates import LOAD_FAILURES, choose
@@ -90,13 +120,15 @@ def _load_fault(spec: str) -> tuple[str, str | None]:
 
 
 def delegates(settings: Settings) -> Iterator[Finding]:
-    """Which delegates load; only the one that the settings name has to."""
+    """Which delegates load, and how many nodes each takes; only that of the settings has to."""
     asked = settings.inference.delegate
     absent = []
     for spec in dict.fromkeys((asked, *OPTIONAL_DELEGATES)):
-        library, fault = _load_fault(spec)
-        if fault is None:
-            yield ok("delegate", f"{spec}: {library} loads")
+        library, fault = load_fault(spec)
+        if spec in ("auto", "cpu"):
+            yield ok("delegate", f"{spec}: {library}; see each model for its nodes")
+        elif fault is None:
+            yield from _took(spec, settings, spec == asked)
         elif spec == asked:
             remedy = "install it, or set inference.delegate to auto"
             yield fail("delegate", f"{spec}: {library} does not load ({fault})", remedy)
@@ -106,28 +138,20 @@ def delegates(settings: Settings) -> Iterator[Finding]:
         yield ok("delegate", f"not installed, not asked for: {', '.join(absent)}")
 
 
-def attached_edgetpu(usb_devices: Path = USB_DEVICES, pcie: Path = EDGETPU_PCIE) -> str | None:
-    """Where an Edge TPU is attached, None where there is none."""
-    for device in sorted(usb_devices.glob("*")):
+def _took(spec: str, settings: Settings, asked: bool) -> Iterator[Finding]:
+    """How many nodes a delegate that loads takes of each model that it is meant for."""
+    level = fail if asked and settings.inference.delegate_required else warn
+    count = len(settings.model) or 1
+    for path in _paths(settings)[:count]:
         try:
-            ids = tuple((device / name).read_text().strip() for name in ("idVendor", "idProduct"))
-        except OSError:
+            report = _probe(path, spec, settings.inference.threads or 1)
+        except (ModelError, DelegateError) as error:
+            text = f"{spec}: does not run {path.name}: {error}"
+            yield level("delegate", text, "set inference.delegate to auto, or mend the delegate")
             continue
-        state = EDGETPU_USB.get((ids[0], ids[1]))
-        if state is not None:
-            return f"on USB ({state})"
-    return f"on PCIe ({pcie})" if pcie.exists() else None
-
-
-def edgetpu(settings: Settings) -> Iterator[Finding]:
-    """Whether an Edge TPU is attached and its library loads."""
-    del settings
-    place = attached_edgetpu()
-    library, fault = _load_fault("edgetpu")
-    if place is None:
-        yield ok("edge tpu", "none attached")
-    elif fault is not None:
-        text = f"attached {place}, but {library} does not load ({fault})"
-        yield warn("edge tpu", text, EDGETPU_REMEDY)
-    else:
-        yield ok("edge tpu", f"attached {place}, {library} loads")
+        if report.fallback is None:
+            yield ok("delegate", f"{spec}: {taken(report)} of {path.name}")
+        else:
+            text = f"{spec}: {report.fallback}; {taken(report)} of {path.name}"
+            remedy = "give it a model that is made for it, or set inference.delegate to auto"
+            yield level("delegate", text, remedy)

@@ -1,16 +1,15 @@
-"""The board itself: what it is, how it is powered, its clock and its disk."""
+"""The board itself: what it is, how it is powered, and its clock."""
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgecam import board as sensors
-from edgecam import recordings
 from edgecam.doctor.finding import Finding, fail, ok, warn
 from edgecam.settings import Settings
 
@@ -19,7 +18,14 @@ BOARD_MODEL = Path("/proc/device-tree/model")
 PYTHONS = ((3, 11), (3, 13))
 # A Raspberry Pi begins to slow down at 80 degrees.
 HOT_C = 75.0
-LOW_DISK_MB, FULL_DISK_MB = 500, 50
+# Of get_throttled: what a bit says, and what helps; sixteen bits higher: since the start.
+THROTTLING = (
+    (0, "under-voltage", "use the board's own power supply and a short cable"),
+    (1, "frequency capped", "cool the board, and use its own power supply"),
+    (2, "throttled", "cool the board: a heat sink or a fan"),
+    (3, "soft temperature limit", "cool the board: a heat sink or a fan"),
+)
+DAY_S = 86_400.0
 
 
 def _system() -> str:
@@ -55,52 +61,42 @@ def python(settings: Settings) -> Iterator[Finding]:
 def power(settings: Settings) -> Iterator[Finding]:
     """Temperature, and whether a Raspberry Pi slows itself down."""
     del settings
-    state = sensors.read()
-    heat = "no sensor" if state.temperature_c is None else f"{state.temperature_c:.0f} °C"
-    slowed = {None: "not told by this board", True: "yes", False: "no"}[state.throttled]
-    text = f"temperature {heat}, slowed down: {slowed}"
-    if state.throttled:
-        yield fail("power", text, "use the board's own power supply and cool it")
-    elif state.temperature_c is not None and state.temperature_c >= HOT_C:
+    temperature_c, bits = sensors.temperature_c(), sensors.throttle_bits()
+    heat = "no sensor" if temperature_c is None else f"{temperature_c:.0f} °C"
+    text = f"temperature {heat}"
+    if temperature_c is not None and temperature_c >= HOT_C:
         yield warn("power", text, "add a heat sink or a fan, or run fewer threads")
     else:
         yield ok("power", text)
+    if bits is None:
+        yield ok("power", "this board does not tell of under-voltage and throttling")
+        return
+    now = [flag for flag in THROTTLING if bits >> flag[0] & 1]
+    before = [flag for flag in THROTTLING if bits >> 16 >> flag[0] & 1]
+    if now:
+        names = ", ".join(name for _, name, _ in now)
+        yield fail("power", f"the board slows itself down now: {names}", now[0][2])
+    elif before:
+        names = ", ".join(name for _, name, _ in before)
+        yield warn("power", f"since its start the board had: {names}", before[0][2])
+    else:
+        yield ok("power", "no under-voltage and no throttling since the board's start")
 
 
 def clock(settings: Settings) -> Iterator[Finding]:
     """Whether a time service keeps the clock: payloads carry wall time."""
     del settings
     synced = sensors.clock_synced()
-    if synced:
+    installed_s = os.stat(__file__).st_mtime
+    if time.time() < installed_s - DAY_S:
+        # A board without a battery begins where it was, or in 1970.
+        text = f"says {time.strftime('%Y-%m-%d')}, but edgecam is here since "
+        text += time.strftime("%Y-%m-%d", time.localtime(installed_s))
+        yield fail("clock", text, "let the network reach a time server: timedatectl set-ntp true")
+    elif synced:
         yield ok("clock", "kept by a time service")
     elif synced is None:
         yield ok("clock", "the kernel does not say whether it is kept")
     else:
         remedy = "timedatectl set-ntp true, and let the network reach a time server"
         yield warn("clock", "kept by no time service: times in messages may be wrong", remedy)
-
-
-def disk(settings: Settings) -> Iterator[Finding]:
-    """Room where edgecam writes: JSON lines, recordings; where neither is, the home directory."""
-    written = settings.output.jsonl
-    places = [Path(written).expanduser()] if written and written != "-" else []
-    if settings.recorder.enabled:
-        folder = recordings.place(settings.recorder, settings.name, os.environ)
-        places.append(folder)
-        if (reason := recordings.obstacle(folder)) is not None:
-            remedy = "make it writable, or set recorder.directory to another folder"
-            yield fail("recorder", f"recordings cannot be written: {reason}", remedy)
-    for place in places or [Path.home()]:
-        yield _room(place)
-
-
-def _room(place: Path) -> Finding:
-    while not place.is_dir() and place != place.parent:
-        place = place.parent
-    free_mb = shutil.disk_usage(place).free // 1_000_000
-    text = f"{free_mb} MB free in {place}"
-    if free_mb < FULL_DISK_MB:
-        return fail("disk", text, f"make room in {place}")
-    if free_mb < LOW_DISK_MB:
-        return warn("disk", text, f"make room in {place}")
-    return ok("disk", text)

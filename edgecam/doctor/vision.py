@@ -22,6 +22,19 @@ from edgecam.types import Frame, SettingsError, SourceError
 
 DEVICES = Path("/dev")
 FRAME_TIMEOUT_S = 5.0
+# What helps against each kind of fault of a source.
+REMEDIES = {
+    "forbidden": "sudo usermod -aG video $USER, then log in again",
+    "missing": "plug it in, or set source.url to one of /dev/v4l/by-id",
+    "unauthorised": "mend user and password in source.url",
+    "unresolved": "mend the host name in source.url, or use the address",
+    "unreachable": "switch the camera on, and see whether this network reaches it: ping",
+    "refused": "switch the camera's server on, or mend the port in source.url",
+    "silent": "restart the camera; if another program shows no picture either, it is broken",
+    "closed": "restart the camera, and close other programs that look at it",
+    "rejected": "mend the path in source.url: the camera's manual names its streams",
+    "garbage": "restart the camera, or take another of its streams",
+}
 # linux/videodev2.h: VIDIOC_QUERYCAP and the fields of struct v4l2_capability.
 _QUERYCAP = 0x80685600
 _CAPABILITY = struct.Struct("16s32s32sIII12x")
@@ -50,7 +63,9 @@ def opencv(settings: Settings) -> Iterator[Finding]:
     window = _built_with(information, "GUI")
     streams = _built_with(information, "FFMPEG")
     devices = _built_with(information, "v4l/v4l2")
-    yield ok("opencv", f"{cv2.__version__}, libGL and GLib load")
+    parts = (("FFmpeg", streams), ("V4L2", devices), ("windows", window))
+    built = ", ".join(name for name, found in parts if found is not None) or "none of its parts"
+    yield ok("opencv", f"{cv2.__version__} with {built}; libGL and GLib load")
     if streams is None:
         remedy = "pip install opencv-python, whose wheels have it"
         yield fail("opencv", "built without FFmpeg: no RTSP, no video files", remedy)
@@ -62,12 +77,12 @@ def opencv(settings: Settings) -> Iterator[Finding]:
         remedy = "pip uninstall opencv-python-headless && pip install opencv-python"
         yield level("opencv", "built without windows: --show cannot work", remedy)
     elif os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-        yield ok("opencv", f"windows by {window}, a display is there")
+        yield ok("opencv", f"a display is there, for windows by {window}")
     elif settings.output.show:
         remedy = "log in to a desktop, or drop output.show"
         yield fail("opencv", f"windows by {window}, but there is no display", remedy)
     else:
-        yield ok("opencv", f"windows by {window}; no display here, so no --show")
+        yield ok("opencv", "no display here, so no --show")
 
 
 def camera_name(capability: bytes) -> str | None:
@@ -124,7 +139,7 @@ def first_frame(settings: SourceSettings, mqtt: MqttSettings) -> Frame:
         source.close()
     if frame is None:
         raise SourceError(
-            f"{source.description}: opens, but gave no picture in {FRAME_TIMEOUT_S:g} s"
+            f"{source.description}: opens, but gave no picture in {FRAME_TIMEOUT_S:g} s", "silent"
         )
     return frame
 
@@ -140,7 +155,8 @@ def _try(
     try:
         frame = first_frame(settings, mqtt)
     except (SourceError, SettingsError) as error:
-        return fail(check, str(error), remedy)
+        known = REMEDIES.get(error.kind or "", remedy) if check == "source" else remedy
+        return fail(check, str(error), known)
     took_s = time.monotonic() - started_s
     size = f"{frame.width_px}x{frame.height_px}"
     return ok(check, f"{name}: a picture of {size} after {took_s:.1f} s")

@@ -125,3 +125,11 @@ def fault_of(error: OSError, address: BrokerAddress) -> Fault:
         return Fault("network", f"{address}: no answer")
     code = errno.errorcode.get(error.errno or 0, "")
     return Fault("network", f"{address}: {_words(error)} {code}".rstrip())
+
+
+def tls_of(sock: object) -> tuple[str, str] | None:
+    """Version of TLS, and until when the broker's certificate is valid; None without TLS."""
+    if not isinstance(sock, ssl.SSLSocket):
+        return None
+    certificate = sock.getpeercert() or {}
+    return sock.version() or "TLS", str(certificate.get("notAfter", ""))

@@ -19,7 +19,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edgecam.mqtt.address import BrokerAddress, Fault, fault_of
+from edgecam.mqtt.address import BrokerAddress, Fault, fault_of, tls_of
 from edgecam.mqtt.login import Login
 from edgecam.mqtt.pictures import Delivered
 
@@ -50,6 +50,7 @@ class Connection:
         self.established = False
         self.fault: Fault | None = None
         self.closed_by_broker = False
+        self.tls: tuple[str, str] | None = None
         self.acknowledged: deque[int] = deque()
         self._address = address
         self._login = login
@@ -119,6 +120,7 @@ class Connection:
                 properties=self._connect_properties(),
             )
             sock = self._client.socket()
+            self.tls = tls_of(sock)
             if isinstance(sock, socket.socket):
                 # Or Nagle's algorithm holds a result back until the one before it is acknowledged.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

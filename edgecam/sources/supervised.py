@@ -103,10 +103,11 @@ class SupervisedSource(ABC):
                     return
                 self._changed.wait(0.1)
             opened = self._opened
-            reason = self._reason if self._kind else f"not open after {limit_s:g} s"
+            kind = self._kind
+            reason = self._reason if kind else f"not open after {limit_s:g} s"
         if not opened:
             self.close()
-            raise SourceError(f"{self.description}: {reason}")
+            raise SourceError(f"{self.description}: {reason}", kind or "silent")
 
     # The reader thread
 

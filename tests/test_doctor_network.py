@@ -1,0 +1,225 @@
+"""``edgecam doctor`` and faults of a broker and of network cameras, each planted for real."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from authority import Authority, listener
+from brokers import Mosquitto
+from doctors import examine, toml
+
+from edgecam.configuration import load
+from edgecam.doctor import network, vision
+from edgecam.doctor.finding import Finding
+from edgecam.settings import Settings
+from tests.servers import Server
+
+Make = Callable[..., Mosquitto]
+
+
+def broker_of(folder: Path, url: str, *lines: str) -> list[Finding]:
+    """What the check of the broker says, in this process: the others take seconds."""
+    text = "\n".join(("[mqtt]", f'url = "{url}"', *lines))
+    return list(network.broker(load(toml(folder, text), {}, {})))
+
+
+def only_fault(findings: list[Finding]) -> tuple[str, str]:
+    (fault,) = (finding for finding in findings if finding.level == "fail")
+    return fault.text, fault.remedy or ""
+
+
+def publish(broker: Mosquitto, topic: str, payload: str) -> None:
+    command = ["mosquitto_pub", "-p", str(broker.port), "-r", "-t", topic, "-m", payload]
+    subprocess.run(command, check=True)
+
+
+def test_a_wrong_password(tmp_path: Path, make_mosquitto: Make) -> None:
+    users, password = tmp_path / "users", tmp_path / "password"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", users, "eva", "right"], check=True)
+    password.write_text("wrong\n")
+    broker = make_mosquitto(f"allow_anonymous false\npassword_file {users}")
+    broker.start()
+    login = ('username = "eva"', f'password_file = "{password}"')
+    text, remedy = only_fault(broker_of(tmp_path, broker.url, *login))
+    assert "login refused (user 'eva')" in text
+    assert "mqtt.password_file" in remedy
+    assert "wrong" not in text + remedy
+    text, remedy = only_fault(broker_of(tmp_path, broker.url))
+    assert "login refused (no user name)" in text
+    assert "mqtt.username" in remedy
+    password.write_text("right\n")
+    accepted = broker_of(tmp_path, broker.url, *login)
+    assert not [finding for finding in accepted if finding.level == "fail"]
+    assert "takes the login (user 'eva')" in accepted[0].text
+
+
+def test_a_login_that_may_not_publish(tmp_path: Path, make_mosquitto: Make) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text("topic read edgecam/#\n")
+    broker = make_mosquitto(f"allow_anonymous true\nacl_file {rules}")
+    broker.start()
+    text, remedy = only_fault(broker_of(tmp_path, broker.url))
+    assert "edgecam/camera/doctor does not come back" in text
+    assert "ACL" in remedy
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, "ca")
+
+
+def tls_broker(make: Make, authority: Authority, name: str, **how: object) -> str:
+    broker = make(listener(*authority.issue(name, **how)))
+    broker.start()
+    return broker.url.replace("mqtt://", "mqtts://")
+
+
+def test_tls_that_is_in_order_says_until_when(
+    tmp_path: Path, make_mosquitto: Make, authority: Authority
+) -> None:
+    trusted = f'ca_file = "{authority.certificate}"'
+    url = tls_broker(make_mosquitto, authority, "server")
+    (line,) = [f for f in broker_of(tmp_path, url, trusted) if "TLSv1" in f.text]
+    assert line.level == "ok"
+    assert "valid until" in line.text
+    url = tls_broker(make_mosquitto, authority, "short", days=2)
+    (line,) = [f for f in broker_of(tmp_path, url, trusted) if "TLSv1" in f.text]
+    assert line.level == "warn"
+    assert "renew" in (line.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("trusts", "how", "said", "remedy"),
+    [
+        ("other", {}, "certificate refused", "mqtt.ca_file"),
+        ("ca", {"days": -1}, "expired", "renew the broker's certificate"),
+        ("ca", {"alternatives": "DNS:elsewhere.example"}, "127.0.0.1", "the name that is in the"),
+    ],
+    ids=["another authority", "expired", "another name"],
+)
+def test_certificates_that_are_refused(
+    tmp_path: Path,
+    make_mosquitto: Make,
+    authority: Authority,
+    trusts: str,
+    how: dict[str, object],
+    said: str,
+    remedy: str,
+) -> None:
+    Authority(tmp_path, "other")
+    url = tls_broker(make_mosquitto, authority, "server", **how)
+    text, found = only_fault(broker_of(tmp_path, url, f'ca_file = "{tmp_path}/{trusts}.crt"'))
+    assert said in text
+    assert remedy in found
+
+
+def test_plain_tcp_behind_mqtts_and_tls_behind_mqtt(
+    tmp_path: Path, mosquitto: Mosquitto, make_mosquitto: Make, authority: Authority
+) -> None:
+    trusted = f'ca_file = "{authority.certificate}"'
+    text, remedy = only_fault(
+        broker_of(tmp_path, mosquitto.url.replace("mqtt:", "mqtts:"), trusted)
+    )
+    assert "TLS" in text
+    assert "the port on which" in remedy
+    url = tls_broker(make_mosquitto, authority, "server").replace("mqtts:", "mqtt:")
+    text, remedy = only_fault(broker_of(tmp_path, url))
+    assert "closed before it answered" in text
+    assert "use mqtts://" in remedy
+
+
+def test_a_broker_that_wants_our_certificate(
+    tmp_path: Path, make_mosquitto: Make, authority: Authority
+) -> None:
+    more = f"require_certificate true\ncafile {authority.certificate}\nallow_anonymous true"
+    broker = make_mosquitto(listener(*authority.issue("server"), more))
+    broker.start()
+    url, trusted = broker.url.replace("mqtt:", "mqtts:"), f'ca_file = "{authority.certificate}"'
+    text, remedy = only_fault(broker_of(tmp_path, url, trusted))
+    assert "client certificate" in text
+    assert "mqtt.certificate_file" in remedy
+
+
+def test_a_host_that_has_no_address(tmp_path: Path) -> None:
+    text, remedy = only_fault(broker_of(tmp_path, "mqtt://no-such-broker.invalid"))
+    assert "cannot resolve" in text
+    assert "host name in mqtt.url" in remedy
+
+
+def test_a_broker_that_says_nothing(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    with Server("proxy.py", [str(mosquitto.port)]) as proxy:
+        proxy.tell("mute")
+        text, remedy = only_fault(broker_of(tmp_path, f"mqtt://127.0.0.1:{proxy.port}"))
+    assert "is it a broker?" in text
+    assert "mend the port" in remedy
+
+
+@pytest.mark.parametrize(
+    ("payload", "level", "said"),
+    [(None, "warn", "not heard"), ("online", "ok", "online"), ("offline", "warn", "'offline'")],
+)
+def test_the_birth_of_home_assistant(
+    tmp_path: Path, mosquitto: Mosquitto, payload: str | None, level: str, said: str
+) -> None:
+    if payload is not None:
+        publish(mosquitto, "homeassistant/status", payload)
+    (line,) = [f for f in broker_of(tmp_path, mosquitto.url) if f.check == "home assistant"]
+    assert line.level == level
+    assert said in line.text
+    if payload is None:
+        assert "homeassistant.enabled = false" in (line.remedy or "")
+    silent = broker_of(tmp_path, mosquitto.url, "[homeassistant]", "enabled = false")
+    assert not [f for f in silent if f.check == "home assistant"]
+
+
+def source_fault(settings: Settings) -> tuple[str, str]:
+    return only_fault(list(vision.source(settings)))
+
+
+@pytest.fixture(scope="module")
+def camera() -> Iterator[Server]:
+    with Server("mjpeg.py") as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("mode", "path", "said", "remedy"),
+    [
+        ("mute", "stream", "", "restart the camera"),
+        ("good", "digest", "401", "user and password"),
+        ("good", "nothing", "404", "mend the path"),
+        ("garbage", "stream", "", ""),
+        ("refuse", "stream", "refuses connections", "mend the port"),
+    ],
+)
+def test_a_network_camera_that_does_not_deliver(
+    tmp_path: Path, camera: Server, mode: str, path: str, said: str, remedy: str
+) -> None:
+    camera.tell(mode)
+    url = f"http://127.0.0.1:{camera.port}/{path}"
+    settings = load(toml(tmp_path, f'[source]\nurl = "{url}"\n'), {}, {})
+    if mode == "garbage":
+        # Every second part is whole: such a camera delivers.
+        assert [finding.level for finding in vision.source(settings)] == ["ok"]
+        return
+    text, found = source_fault(settings)
+    assert said in text
+    assert remedy in found
+
+
+def test_a_mute_rtsp_server_through_the_whole_program(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    # Whatever it stands before: it accepts, and never says a word.
+    with Server("proxy.py", [str(mosquitto.port)]) as mute:
+        mute.tell("mute")
+        config = toml(tmp_path, f'[source]\nurl = "rtsp://127.0.0.1:{mute.port}/stream"\n')
+        began_s = time.monotonic()
+        report = examine(config)
+    text, remedy = report.only("source", "fail")
+    assert f"127.0.0.1:{mute.port}" in text
+    assert remedy == vision.REMEDIES["silent"]
+    assert report.code == 1
+    assert time.monotonic() - began_s < 30
