@@ -98,15 +98,18 @@ class _Marks:
 
     def cost_ms(self) -> tuple[float, float]:
         """Wall and processor milliseconds for each frame, the first and last ones left out."""
-        first, last = EDGE_FRAMES, len(self.wall_s) - 1 - EDGE_FRAMES
-        if last <= first:
+        first, last = EDGE_FRAMES, len(self.wall_s) - EDGE_FRAMES
+        if last - first < 2:
             raise EdgecamError(
                 f"bench: expected a source of more than {2 * EDGE_FRAMES + 2} frames, found "
                 f"{len(self.wall_s)}; give a longer recording or more --max-frames"
             )
-        frames = last - first
-        wall_s = self.wall_s[last] - self.wall_s[first]
-        return wall_s / frames * 1e3, (self.cpu_s[last] - self.cpu_s[first]) / frames * 1e3
+        return _slope(self.wall_s[first:last]) * 1e3, _slope(self.cpu_s[first:last]) * 1e3
+
+
+def _slope(values: Sequence[float]) -> float:
+    """What each value adds, by least squares: results may come a few at a time."""
+    return statistics.linear_regression(range(len(values)), values).slope
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,12 @@
-"""A recording on several interpreters: workers that each carry a frame all the way.
+"""A recording on several interpreters: workers that each carry frames all the way.
 
 Handing a picture from thread to thread costs a wake-up and its place in the core's cache at every
-step. Here a worker reads the next frame, prepares, infers and decodes it by itself, on an
+step. Here a worker reads the next frames, prepares, infers and decodes them by itself, on an
 interpreter of its own. Only reading, and publishing in order, are done by one worker at a time.
+
+It takes a few frames at a time, and does each step for all of them: an invoke leaves nothing of
+what ran before it in the core's cache, and steps that find their own code and data there again
+take half as long.
 """
 
 from __future__ import annotations
@@ -11,15 +15,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 from edgecam.model import Model
 from edgecam.pipeline import BEAT_S, Pipeline
 from edgecam.slots import InOrder
-from edgecam.types import Frame, Result
+from edgecam.types import Frame, Image, Result
 
-# Frames that may be under way for each worker: one that it works on, one that waits for its turn
-# to be published.
-FRAMES_OF_A_WORKER = 2
+# Batches under way beyond the one that each worker works on: one that waits to be published.
+WAITING_BATCHES = 1
+# What a batch may hold: nobody should wait long for a result, nor a board run out of memory.
+MAX_FRAMES_OF_A_BATCH = 8
+MAX_BATCH_MS = 60.0
+MAX_BATCH_BYTES = 8_000_000
+
+# A frame, and which models look at it.
+Look = tuple[Frame, Sequence[bool]]
 
 
 class LanesPipeline(Pipeline):
@@ -31,10 +42,11 @@ class LanesPipeline(Pipeline):
     def _stages(self) -> Mapping[str, Callable[[], None]]:
         workers = min(model.lanes for model in self._models)
         self._reading = threading.Lock()
-        self._room = threading.BoundedSemaphore(FRAMES_OF_A_WORKER * workers)
-        self._in_order: InOrder[Result] = InOrder(self._publish_next)
-        self._read = 0
-        self._numbered = 0
+        self._room = threading.BoundedSemaphore(workers + WAITING_BATCHES)
+        self._in_order: InOrder[list[Result]] = InOrder(self._publish_next)
+        self._read = self._batches = 0
+        # One frame first, for the first result should not wait; then what it took says how many.
+        self._batch_frames = 1
         self._began_s = 0.0
         self._left = workers
         self._frames: Iterator[Frame] | None = None
@@ -49,23 +61,43 @@ class LanesPipeline(Pipeline):
 
     def _work(self, name: str, twins: bool) -> None:
         models: list[Model] = []
-        buffers = [model.buffer() for model in self._models]
+        buffers: list[list[Image]] = []
         while (numbered := self._next(name)) is not None:
-            number, frame, looks = numbered
+            number, batch = numbered
             # Behind the first frame: the first result should not wait for it, a single picture
             # never needs it.
             if not models:
                 models = [model.twin() if twins else model for model in self._models]
-            prepared = self._prepare_one(frame, buffers, looks)
-            inferred = self._infer_one(prepared, models, looks, name)
-            self._in_order.put(number, self._decode_one(inferred))
+            while len(buffers) < len(batch):
+                buffers.append([model.buffer() for model in self._models])
+            results = self._carry(batch, buffers, models, name)
+            if self._done.is_set():
+                break
+            self._in_order.put(number, results)
         self._leave()
 
-    def _next(self, name: str) -> tuple[int, Frame, Sequence[bool]] | None:
-        """The next frame that a model looks at, its number among these, and which models do.
+    def _carry(
+        self,
+        batch: Sequence[Look],
+        buffers: Sequence[Sequence[Image]],
+        models: Sequence[Model],
+        name: str,
+    ) -> list[Result]:
+        """The results of a batch; fewer after a stop."""
+        prepared = [
+            self._prepare_one(frame, pixels, looks)
+            for (frame, looks), pixels in zip(batch, buffers, strict=False)
+        ]
+        inferred = []
+        for one, (frame, looks) in zip(prepared, batch, strict=True):
+            if self._done.is_set():
+                break
+            inferred.append(self._infer_one(one, models, looks, name))
+            self._batch_frames = _batch_frames(frame, sum(inferred[-1].invoke_ms))
+        return [self._decode_one(one) for one in inferred]
 
-        None behind the last one or after a stop.
-        """
+    def _next(self, name: str) -> tuple[int, list[Look]] | None:
+        """The next batch and its number, or None behind the last frame or after a stop."""
         if not self._acquire(self._room, name):
             return None
         if not self._acquire(self._reading, name):
@@ -74,25 +106,29 @@ class LanesPipeline(Pipeline):
             if self._frames is None:
                 self._frames = iter(self._source.frames(lambda: self.heartbeats.beat(name)))
             self._wait_for_turn(self._began_s, name)
-            while (frame := self._frame(self._frames, name)) is not None:
-                looks = self.turns.take(frame)
-                if any(looks):
-                    self._began_s = time.monotonic()
-                    self._numbered += 1
-                    return self._numbered - 1, frame, looks
-            return None
+            # Invokes that must keep their distance are not to come in one go.
+            wanted = 1 if self._interval_s() > 0.0 else self._batch_frames
+            batch = list(islice(self._looks(self._frames, name), wanted))
+            if not batch or self._done.is_set():
+                return None
+            self._batches += 1
+            return self._batches - 1, batch
         finally:
             self._reading.release()
 
-    def _frame(self, frames: Iterator[Frame], name: str) -> Frame | None:
-        ended = self._done.is_set() or self._read == self._max_frames
-        frame = None if ended else next(frames, None)
-        if frame is None or self._done.is_set():
-            return None
-        self._meter.captured(time.monotonic())
-        self.heartbeats.beat(name)
-        self._read += 1
-        return frame
+    def _looks(self, frames: Iterator[Frame], name: str) -> Iterator[Look]:
+        """The frames that a model looks at, as far as the end or a stop."""
+        while not self._done.is_set() and self._read != self._max_frames:
+            frame = next(frames, None)
+            if frame is None:
+                return
+            self._began_s = time.monotonic()
+            self._meter.captured(self._began_s)
+            self.heartbeats.beat(name)
+            self._read += 1
+            looks = self.turns.take(frame)
+            if any(looks):
+                yield frame, looks
 
     def _acquire(self, lock: threading.Lock | threading.Semaphore, name: str) -> bool:
         while not lock.acquire(timeout=BEAT_S):
@@ -101,9 +137,10 @@ class LanesPipeline(Pipeline):
             self.heartbeats.beat(name)
         return True
 
-    def _publish_next(self, result: Result) -> None:
-        if not self._done.is_set():
-            self._publish_one(result)
+    def _publish_next(self, results: Sequence[Result]) -> None:
+        for result in results:
+            if not self._done.is_set():
+                self._publish_one(result)
         self._room.release()
 
     def _leave(self) -> None:
@@ -115,3 +152,9 @@ class LanesPipeline(Pipeline):
             # What reads a file closes it when its iterator ends, also before the last frame.
             self._frames = None
         self._done.set()
+
+
+def _batch_frames(frame: Frame, invoke_ms: float) -> int:
+    """How many such frames make a batch."""
+    limits = (MAX_BATCH_MS / max(invoke_ms, 0.1), MAX_BATCH_BYTES / frame.image.nbytes)
+    return max(1, min(MAX_FRAMES_OF_A_BATCH, *map(int, limits)))

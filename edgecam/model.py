@@ -149,8 +149,9 @@ class Model:
         if inference.probe:
             arguments = (str(self.threads), settings.input_size or "-", inference.delegate)
             probe.check(path, self.file.data, runtime.find(), arguments)
-        # A delegate's threads are its own.
-        self.lanes = self.threads if recorded and choice.library is None else 1
+        # A delegate's threads are its own, and what it runs on may be there once.
+        self.may_twin = recorded and choice.library is None
+        self.lanes = self.threads if self.may_twin else 1
         self._new_interpreter = partial(
             _open,
             self._runnable,

@@ -1,10 +1,11 @@
 """What every run of frames through models into sinks has in common: its threads and its end.
 
-How the work is spread over threads differs: see ``staged`` and ``lanes``.
+How the work is spread over threads differs: see ``staged``, ``lanes`` and ``relay``.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -31,6 +32,9 @@ from edgecam.types import (
 
 # How long a stage waits for its turn before it says again that it is alive.
 BEAT_S = 0.5
+# How long a thread that comes back from an invoke waits for one that runs Python: the default is
+# 5 ms, more than many an invoke takes.
+SWITCH_S = 0.0005
 
 
 @dataclass(slots=True, eq=False)
@@ -132,6 +136,7 @@ class Pipeline(ABC):
         return 0
 
     def start(self) -> None:
+        sys.setswitchinterval(SWITCH_S)
         for thread in self._threads:
             self.heartbeats.beat(thread.name)
             thread.start()

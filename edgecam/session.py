@@ -19,6 +19,7 @@ from edgecam.governor import Governor
 from edgecam.lanes import LanesPipeline
 from edgecam.model import Model
 from edgecam.pipeline import Pipeline
+from edgecam.relay import RelayPipeline
 from edgecam.remote import Remote
 from edgecam.report import Reporter
 from edgecam.settings import Settings
@@ -26,7 +27,7 @@ from edgecam.sinks import MADE_OF, OpenSink, open_sinks
 from edgecam.sources import is_recording, open_source, serves_several
 from edgecam.staged import StagedPipeline
 from edgecam.telemetry import Meter
-from edgecam.types import EdgecamError, SettingsError, Sink
+from edgecam.types import EdgecamError, SettingsError, Sink, Source
 
 if TYPE_CHECKING:
     from edgecam.recorder import Recorder
@@ -81,6 +82,15 @@ def _check_shared(settings: Settings) -> None:
             f"{key}: expected one camera, found the pictures of several, {settings.source.url}; "
             "drop it, or give the source one camera's topic"
         )
+
+
+def pipeline_for(source: Source, models: Sequence[Model]) -> type[Pipeline]:
+    """How work on ``source`` is best spread over threads."""
+    if source.live:
+        return StagedPipeline
+    if min(model.lanes for model in models) > 1:
+        return LanesPipeline
+    return RelayPipeline if all(model.may_twin for model in models) else StagedPipeline
 
 
 class Session:
@@ -152,8 +162,7 @@ class Session:
         self._describe()
 
     def _pipeline(self, analysis: Analysis) -> Pipeline:
-        several = not self.source.live and min(model.lanes for model in self.models) > 1
-        return (LanesPipeline if several else StagedPipeline)(
+        return pipeline_for(self.source, self.models)(
             self.source,
             self.models,
             self.sinks,

@@ -37,7 +37,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "checkpoint recording",
         "model probe inspection sources sinks remote",
         "recorder recordings lookback "
-        "pipeline convert evaluate follow installation staged lanes analysis",
+        "pipeline convert evaluate follow installation staged lanes relay analysis",
         "report announce removal session service run replay reference event_page "
         "playback fleet fleet_link fleet_screen "
         "message_page watch watch_table doctor bench teach zoo",

@@ -11,7 +11,8 @@ from programs import CLIP
 from edgecam.lanes import LanesPipeline
 from edgecam.model import Model
 from edgecam.pipeline import Pipeline
-from edgecam.session import load_models
+from edgecam.relay import RelayPipeline
+from edgecam.session import load_models, pipeline_for
 from edgecam.settings import InferenceSettings, ModelSettings, Settings, SourceSettings
 from edgecam.sinks.jsonl import JsonLinesSink
 from edgecam.sources import is_recording
@@ -56,18 +57,24 @@ def models(threads: int) -> list[Model]:
 def pipeline(loaded: list[Model], *sinks: Sink, frames: int | None = FRAMES) -> Pipeline:
     source = VideoFile(str(CLIP))
     meter = Meter(10.0, time.monotonic())
-    run = LanesPipeline if loaded[0].lanes > 1 else StagedPipeline
-    return run(source, loaded, sinks, meter, DecodeOptions, frames)
+    return pipeline_for(source, loaded)(source, loaded, sinks, meter, DecodeOptions, frames)
 
 
-def test_any_number_of_lanes_gives_the_same_bytes_in_order(tmp_path: Path) -> None:
+def test_any_spread_over_threads_gives_the_same_bytes_in_order(tmp_path: Path) -> None:
     found = []
-    for threads in (1, 2, 3):
+    for threads, may_twin, kind in (
+        (1, True, RelayPipeline),
+        (1, False, StagedPipeline),
+        (2, True, LanesPipeline),
+        (3, True, LanesPipeline),
+    ):
         path = tmp_path / f"{threads}.jsonl"
         places, lines = Places(), JsonLinesSink(str(path), "camera", "boot")
         loaded = models(threads)
-        assert loaded[0].lanes == threads
+        # As with a delegate.
+        loaded[0].may_twin = may_twin
         run = pipeline(loaded, lines, places)
+        assert type(run) is kind
         run.start()
         assert run.wait(60.0)
         run.join(1.0)
@@ -75,12 +82,13 @@ def test_any_number_of_lanes_gives_the_same_bytes_in_order(tmp_path: Path) -> No
         assert places.sequences == list(range(FRAMES))
         found.append(path.read_bytes())
     assert len(found[0].splitlines()) == FRAMES
-    assert found[0] == found[1] == found[2]
+    assert len(set(found)) == 1
 
 
-def test_a_sink_that_fails_ends_the_run_with_its_error() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_sink_that_fails_ends_the_run_with_its_error(threads: int) -> None:
     places = Places(fails_at=5)
-    run = pipeline(models(2), places)
+    run = pipeline(models(threads), places)
     run.start()
     with pytest.raises(OSError, match="no room"):
         run.wait(60.0)
@@ -88,8 +96,9 @@ def test_a_sink_that_fails_ends_the_run_with_its_error() -> None:
     assert places.sequences == list(range(5))
 
 
-def test_stop_ends_every_worker_soon_wherever_it_is() -> None:
-    before, loaded = threading.active_count(), models(2)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_stop_ends_every_thread_soon_wherever_it_is(threads: int) -> None:
+    before, loaded = threading.active_count(), models(threads)
     for results in range(12):
         places = Places()
         run = pipeline(loaded, places, frames=None)
