@@ -22,7 +22,7 @@ from edgecam.rate import RateLimit
 from edgecam.scene import Scene, Subject
 from edgecam.settings import Settings
 from edgecam.settings_scene import MaskSettings
-from edgecam.smoothing import DeadBand, OneEuro
+from edgecam.smoothing import DeadBand, OneEuro, smooth
 from edgecam.steady_page import SteadyPages
 from edgecam.tracking import Numbers, Track, Tracker, areas, boxes_of
 from edgecam.types import Decoded, Detection, Frame, Pose, Result
@@ -152,7 +152,7 @@ class Analysis:
         now_s, size = frame.time_s, (frame.width_px, frame.height_px)
         poses, pose_tracks = self._tracker(model, Pose).update(part.poses, now_s, size)
         boxes, box_tracks = self._tracker(model, Detection).update(part.detections, now_s, size)
-        smoothed = [self._smooth(*pair, now_s) for pair in zip(poses, pose_tracks, strict=True)]
+        smoothed = self._smooth(poses, pose_tracks, now_s)
         shown = [self._still(*pair) for pair in zip(smoothed, pose_tracks, strict=True)]
         around = boxes_of(smoothed)
         for pose, box, track in zip(smoothed, around, pose_tracks, strict=True):
@@ -185,13 +185,19 @@ class Analysis:
         pages = self._pages.setdefault(model, SteadyPages(self._tracking.max_age_s))
         return pages(found, now_s)
 
-    def _smooth(self, pose: Pose, track: Track, now_s: float) -> Pose:
-        """The pose as the rules see it."""
-        if not self._tracking.smoothing:
-            return pose
-        euro = self._smoothers.setdefault(track, OneEuro())
-        size_px = float(np.sqrt(areas(track.box[None])[0]))
-        return Pose(pose.score, euro(pose.xy, pose.scores, size_px, now_s), pose.scores, pose.track)
+    def _smooth(self, poses: list[Pose], tracks: list[Track], now_s: float) -> list[Pose]:
+        """The poses as the rules see them."""
+        if not self._tracking.smoothing or not poses:
+            return poses
+        filters = [self._smoothers.setdefault(track, OneEuro()) for track in tracks]
+        xy = np.array([pose.xy for pose in poses])
+        scores = np.array([pose.scores for pose in poses])
+        sizes_px = np.sqrt(areas(np.array([track.box for track in tracks])))
+        smoothed = smooth(filters, xy, scores, sizes_px, now_s)
+        return [
+            Pose(pose.score, steady, pose.scores, pose.track)
+            for pose, steady in zip(poses, smoothed, strict=True)
+        ]
 
     def _still(self, pose: Pose, track: Track) -> Pose:
         """The pose as it is published."""

@@ -31,7 +31,7 @@ class Fit:
     scale_y: float
 
     def keypoints_to_source(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Pixel indices in the model input, float64[N, 2] (x, y), to those in the source frame."""
+        """Pixel indices in the model input, float64[..., 2] (x, y), to those in the source."""
         corner = np.array((self.left_px - 0.5, self.top_px - 0.5))
         scale = np.array((self.scale_x, self.scale_y))
         return np.asarray((xy - corner) / scale - 0.5, np.float64)
@@ -84,10 +84,14 @@ def to_source(decoded: Decoded, fit: Fit, width_px: int, height_px: int) -> Deco
     Keypoints and corners of pages may lie outside the frame; boxes are cut at its edges, and one
     that lies wholly in the padding is dropped.
     """
-    poses = tuple(
-        Pose(pose.score, fit.keypoints_to_source(pose.xy), pose.scores, pose.track)
-        for pose in decoded.poses
-    )
+    poses: tuple[Pose, ...] = ()
+    if decoded.poses:
+        # In one go: a call costs more than the numbers of a pose.
+        everybody = fit.keypoints_to_source(np.array([pose.xy for pose in decoded.poses]))
+        poses = tuple(
+            Pose(pose.score, xy, pose.scores, pose.track)
+            for pose, xy in zip(decoded.poses, everybody, strict=True)
+        )
     detections: list[Detection] = []
     for detection in decoded.detections:
         box = _clipped(fit.box_to_source(detection.box), width_px, height_px)
@@ -96,4 +100,4 @@ def to_source(decoded: Decoded, fit: Fit, width_px: int, height_px: int) -> Deco
     documents = tuple(
         Document(page.score, fit.keypoints_to_source(page.corners)) for page in decoded.documents
     )
-    return replace(decoded, poses=poses, detections=tuple(detections), documents=documents)
+    return Decoded(poses, tuple(detections), decoded.classes, documents)

@@ -9,6 +9,7 @@ and picture size, and each step uses the time that really passed.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,29 +42,51 @@ class OneEuro:
     """Filters the 17 keypoints of one track; ``last`` is all it remembers."""
 
     def __init__(self, min_cutoff_hz: float = MIN_CUTOFF_HZ, beta_hz: float = BETA_HZ) -> None:
-        self._min_cutoff_hz, self._beta_hz = min_cutoff_hz, beta_hz
+        self.min_cutoff_hz, self.beta_hz = min_cutoff_hz, beta_hz
         self.last: Filtered | None = None
 
     def __call__(self, xy: Array, scores: Array, size_px: float, now_s: float) -> Array:
         """Smoothed float64[17, 2]; ``size_px`` is the root of the area of the person's box."""
-        sure, last = scores >= MIN_SCORE, self.last
-        if last is None or now_s <= last.time_s:
-            self.last = Filtered(now_s, xy, np.zeros_like(xy), sure)
-            return xy
-        step_s = now_s - last.time_s
-        fresh = (sure & ~last.sure)[:, None]
-        new = np.where(fresh, 0.0, (xy - last.xy) / (step_s * max(size_px, 1.0)))
-        speed = last.speed + _alpha(SPEED_CUTOFF_HZ, step_s) * (new - last.speed)
-        pace = np.linalg.norm(speed, axis=1, keepdims=True)
-        weight = _alpha(self._min_cutoff_hz + self._beta_hz * pace, step_s)
-        steady = np.where(fresh, xy, last.xy + weight * (xy - last.xy))
-        self.last = Filtered(now_s, steady, speed, sure)
+        steady: Array = smooth([self], xy[None], scores[None], np.array([size_px]), now_s)[0]
         return steady
 
 
-def _alpha(cutoff_hz: Array | float, step_s: float) -> Array:
+def smooth(
+    filters: Sequence[OneEuro], xy: Array, scores: Array, sizes_px: Array, now_s: float
+) -> Array:
+    """Take one step of each filter; all in one go, for the calls cost more than the numbers.
+
+    ``xy`` float64[N, 17, 2] and ``scores`` float64[N, 17] are what each filter gets, ``sizes_px``
+    float64[N] as for one. Returns the smoothed float64[N, 17, 2].
+    """
+    sure = scores >= MIN_SCORE
+    # One that begins stands still.
+    last = [
+        one.last
+        if one.last is not None and now_s > one.last.time_s
+        else Filtered(now_s - 1.0, now_xy, np.zeros_like(now_xy), now_sure)
+        for one, now_xy, now_sure in zip(filters, xy, sure, strict=True)
+    ]
+    step_s = np.array([now_s - one.time_s for one in last])[:, None, None]
+    old_xy = np.array([one.xy for one in last])
+    moved = xy - old_xy
+    fresh = (sure & ~np.array([one.sure for one in last]))[:, :, None]
+    new = np.where(fresh, 0.0, moved / (step_s * np.maximum(sizes_px, 1.0)[:, None, None]))
+    speed = np.array([one.speed for one in last])
+    speed += _alpha(SPEED_CUTOFF_HZ, step_s) * (new - speed)
+    pace = np.linalg.norm(speed, axis=2, keepdims=True)
+    lowest_hz = np.array([one.min_cutoff_hz for one in filters])[:, None, None]
+    growth_hz = np.array([one.beta_hz for one in filters])[:, None, None]
+    weight = _alpha(lowest_hz + growth_hz * pace, step_s)
+    steady = np.where(fresh, xy, old_xy + weight * moved)
+    for one, *state in zip(filters, steady, speed, sure, strict=True):
+        one.last = Filtered(now_s, *state)
+    return steady
+
+
+def _alpha(cutoff_hz: Array | float, step_s: Array) -> Array:
     """The weight of the new value, 0..1, of a low-pass filter at this cut-off."""
-    turn = 2.0 * math.pi * step_s * np.asarray(cutoff_hz, np.float64)
+    turn: Array = 2.0 * math.pi * step_s * cutoff_hz
     return np.asarray(turn / (turn + 1.0), np.float64)
 
 

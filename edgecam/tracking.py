@@ -13,7 +13,7 @@ four keypoints above 0.3, an age limit in time and OKS over normalised areas is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -41,7 +41,10 @@ _MIN_AREA = 1e-5
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """One person or thing: ``item`` and ``box`` (float64[4], pixels) as last seen."""
+    """One person or thing as last seen: ``item``, its ``box`` and ``centre``.
+
+    These are float64[4] and float64[2], pixels.
+    """
 
     id: int | None
     item: Pose | Detection
@@ -50,6 +53,10 @@ class Track:
     last_s: float
     hits: int = 1
     velocity: Array | None = None
+    centre: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.centre = centres(self.box[None])[0]
 
     @property
     def label(self) -> str:
@@ -166,8 +173,8 @@ class Tracker:
         for item, place in self._pairs(items, boxes, now_s, size_px):
             found[item] = self.tracks[place]
         tracks = [
-            self._seen(track, item, box, now_s)
-            for track, item, box in zip(found, items, boxes, strict=True)
+            self._seen(track, item, box, centre, now_s)
+            for track, item, box, centre in zip(found, items, boxes, centres(boxes), strict=True)
         ]
         return [replace(i, track=t.id) for i, t in zip(items, tracks, strict=True)], tracks
 
@@ -179,17 +186,19 @@ class Tracker:
         oldest_s = now_s - self._max_age_s
         self.tracks = [track for track in self.tracks if track.last_s >= oldest_s]
 
-    def _seen(self, track: Track | None, item: Item, box: Array, now_s: float) -> Track:
+    def _seen(
+        self, track: Track | None, item: Item, box: Array, centre: Array, now_s: float
+    ) -> Track:
         if track is None:
             track = Track(None, item, box, now_s, now_s)
             self.tracks.append(track)
         else:
             elapsed_s = now_s - track.last_s
             if elapsed_s > 0.0:
-                moved = (centres(box[None]) - centres(track.box[None]))[0] / elapsed_s
+                moved = (centre - track.centre) / elapsed_s
                 # Half of the old one: a box jitters more than a person changes pace.
                 track.velocity = moved if track.velocity is None else (moved + track.velocity) / 2
-            track.item, track.box, track.last_s = item, box, now_s
+            track.item, track.box, track.centre, track.last_s = item, box, centre, now_s
             track.hits += 1
         if track.id is None and track.hits >= self._settings.min_hits:
             track.id = next(self._ids)
@@ -202,17 +211,22 @@ class Tracker:
         if not self.tracks:
             return []
         shifts = np.array([track.shift(now_s) for track in self.tracks])
-        expected = np.array([track.box for track in self.tracks]) + np.tile(shifts, 2)
-        near = _nearness(boxes, expected)
+        boxes_then = np.array([track.box for track in self.tracks])
+        expected = boxes_then + np.concatenate((shifts, shifts), axis=1)
+        same: Array | float = 1.0
         if isinstance(items[0], Pose):
             similar = self._pose_similarity(items, expected, shifts, max(size_px))
             gate = self._settings.oks_gate
         else:
             labels = [[item.label] for item in items if isinstance(item, Detection)]
-            same = np.array(labels) == np.array([[track.label for track in self.tracks]])
-            similar, near = iou(boxes, expected) * same, near * same
+            known = np.array([[track.label for track in self.tracks]])
+            same = (np.array(labels) == known).astype(np.float64)
+            similar = iou(boxes, expected) * same
             gate = self._settings.iou_gate
         pairs = greedy(similar, gate)
+        if len(pairs) == min(similar.shape):
+            return pairs
+        near = _nearness(boxes, expected) * same
         for row, column in pairs:
             near[row, :] = near[:, column] = 0.0
         return pairs + greedy(near, 1.0 / (1.0 + self._settings.distance_gate))
