@@ -80,7 +80,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except EdgecamError as error:
-            click.echo(f"edgecam: error: {error}", err=True)
+            click.echo(f"edgecam: error: {error.line()}", err=True)
             ctx.exit(1)
 
 

@@ -18,6 +18,10 @@ class EdgecamError(Exception):
         super().__init__(message)
         self.kind = kind
 
+    def line(self) -> str:
+        """What a person is told: the message, and where more is written."""
+        return f"{self} (see README: {self.section})"
+
 
 class SettingsError(EdgecamError):
     """A setting is unknown, of the wrong type or out of range."""

@@ -38,6 +38,8 @@ class File:
 class InstallationError(EdgecamError):
     """A service cannot be installed or removed as asked."""
 
+    section = "As a service"
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

@@ -170,5 +170,9 @@ def command(model: tuple[str, ...], max_frames: int | None, port: int | None) ->
         click.echo("stopped before the first result")
         return
     if ended and (process.returncode or not watch.summary.results):
-        raise EdgecamError(said.removeprefix("edgecam: error: ") or "no result arrived")
+        if not said:
+            raise EdgecamError("no result arrived")
+        # The line of the process that ran the clip, whole as it is.
+        click.echo(said, err=True)
+        raise SystemExit(1)
     click.echo(_summary(watch, took_s))

@@ -39,6 +39,8 @@ DTYPE_NUMBERS: Mapping[int, str] = dict(_DTYPES.values())
 class ConvertError(EdgecamError):
     """A published model cannot be read or holds something that has no TFLite form here."""
 
+    section = "Convert, quantise, evaluate"
+
     def __init__(self, message: str) -> None:
         # Names from a damaged file may hold line breaks.
         super().__init__(" ".join(message.split()))
