@@ -7,13 +7,13 @@ SHA-256, which is checked before the file is loaded.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecam.digest import sha256
 from edgecam.types import ModelError
 
 _PACKAGE = Path(__file__).parent
@@ -82,7 +82,7 @@ def verify(card: Card, data: bytes) -> None:
     Raises:
         ModelError: the SHA-256 differs.
     """
-    found = hashlib.sha256(data).hexdigest()
+    found = sha256(data)
     expected = str(card.fields["sha256"])
     if found != expected:
         raise ModelError(

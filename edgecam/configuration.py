@@ -5,7 +5,6 @@ Each layer is checked on its own, so that an error names the place a person has 
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -89,6 +88,8 @@ def describe() -> tuple[SettingInfo, ...]:
 
 def nearest(key: str, known: Mapping[str, Any] | tuple[str, ...] | list[str]) -> str:
     """`` (did you mean 'x'?)`` for the known key nearest to ``key``, or nothing."""
+    import difflib
+
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

@@ -6,7 +6,6 @@ options or the device) or AttributeError (a library that is no delegate).
 
 from __future__ import annotations
 
-import ctypes.util
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -90,7 +89,10 @@ def _library(name: str) -> str:
     if name == "edgetpu":
         return _edgetpu()
     stem = {"gpu": "tensorflowlite_gpu_delegate", "nnapi": "nnapi_delegate"}[name]
-    return ctypes.util.find_library(stem) or f"lib{stem}.so"
+    # It imports subprocess and tempfile.
+    from ctypes.util import find_library
+
+    return find_library(stem) or f"lib{stem}.so"
 
 
 def choose(spec: str, needs_edgetpu: bool) -> DelegateChoice:

@@ -5,7 +5,6 @@ What passed is remembered by content, runtime and delegate, so that the next sta
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edgecam.delegates import DelegateReport
+from edgecam.digest import sha256
 from edgecam.runtime import Runtime
 from edgecam.types import ModelError
 
@@ -36,9 +36,8 @@ def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def _verdict(data: bytes, runtime: Runtime, arguments: Sequence[str]) -> Path:
-    key = hashlib.sha256(data)
-    key.update("\0".join((runtime.name, runtime.version, *arguments)).encode())
-    return cache_directory() / "probed" / key.hexdigest()
+    about = "\0".join((sha256(data), runtime.name, runtime.version, *arguments))
+    return cache_directory() / "probed" / sha256(about.encode())
 
 
 def _remember(verdict: Path) -> None:

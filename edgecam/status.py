@@ -11,7 +11,6 @@ import logging
 import os
 import socket
 import struct
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -47,6 +46,8 @@ def directory(environment: Mapping[str, str] = os.environ) -> Path:
         return Path(runtime.split(":")[0])
     if own := environment.get("XDG_RUNTIME_DIR"):
         return Path(own) / "edgecam"
+    import tempfile
+
     return Path(tempfile.gettempdir()) / f"edgecam-{os.getuid()}"
 
 

@@ -5,7 +5,6 @@ Slots are field numbers of ``schema.fbs``. Reading takes a few milliseconds and 
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecam.digest import sha256
 from edgecam.flatbuffer import DamagedError, Table
 from edgecam.tflite_graph import (
     FileOp,
@@ -68,7 +68,7 @@ class ModelFile:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
+        return sha256(self.data)
 
     def producer(self, tensor: int) -> FileOp | None:
         """Return the op of the main graph that makes ``tensor``, None for inputs and constants."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Callable, Iterator, Sequence
 
 from edgecam import anchors
-from edgecam.decoders import classifier, documents, movenet, posenet, ssd
 from edgecam.decoders.family import FamilyContext, PostProcess
 from edgecam.tflite_file import SSD_POSTPROCESS_OP, ModelFile, custom_options
 from edgecam.tflite_metadata import metadata
@@ -16,14 +16,8 @@ Recognise = Callable[
     Decoder | None,
 ]
 
-# No model may fit two of them.
-FAMILIES: tuple[Recognise, ...] = (
-    posenet.recognise,
-    ssd.recognise,
-    movenet.recognise,
-    classifier.recognise,
-    documents.recognise,
-)
+# One file each; no model may fit two of them.
+FAMILIES = ("posenet", "ssd", "movenet", "classifier", "documents")
 
 LAYOUTS = """\
 known layouts (input [1, H, W, 3]):
@@ -39,6 +33,12 @@ known layouts (input [1, H, W, 3]):
 _TRANSPARENT = frozenset({"RESHAPE", "SQUEEZE", "QUANTIZE", "DEQUANTIZE", "CONCATENATION"})
 
 
+def families() -> Iterator[Recognise]:
+    """Each in turn, loaded only when it is asked: a model of an early one never needs the rest."""
+    for name in FAMILIES:
+        yield importlib.import_module(f"edgecam.decoders.{name}").recognise
+
+
 def recognise(
     inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], context: FamilyContext
 ) -> Decoder:
@@ -48,7 +48,7 @@ def recognise(
         ModelError: none fits (the message has the tensor table and the known layouts), or the
             labels do not fit the model.
     """
-    for family in FAMILIES:
+    for family in families():
         decoder = family(inputs, outputs, context)
         if decoder is not None:
             return decoder

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecam.decoders import posenet_coral, posenet_tfjs
+from edgecam.decoders import posenet_tfjs
 from edgecam.decoders.family import FamilyContext, holds_probabilities, image_size
 from edgecam.keypoints import COUNT, EDGES
 from edgecam.types import (
@@ -88,6 +88,8 @@ class PoseNet:
     def _coral(
         heatmaps: Tensor, offsets: Tensor, displacements: Sequence[Tensor], **limits: Any
     ) -> tuple[Pose, ...]:
+        from edgecam.decoders import posenet_coral
+
         both = np.concatenate(displacements, -1) if len(displacements) == 2 else displacements[0]
         return posenet_coral.decode_poses(heatmaps, offsets, both, **limits)
 
