@@ -7,6 +7,8 @@ Source: the COCO keypoint task (``categories[0].keypoints`` of
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 NAMES: tuple[str, ...] = (
     "nose",
     "left_eye",
@@ -26,6 +28,17 @@ NAMES: tuple[str, ...] = (
     "left_ankle",
     "right_ankle",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Keypoint:
+    """One keypoint of a person: pixels, may lie outside the picture; ``score`` 0..1."""
+
+    x: float
+    y: float
+    score: float
+
+
 COUNT = len(NAMES)
 INDEX: dict[str, int] = {name: index for index, name in enumerate(NAMES)}
 

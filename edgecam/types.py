@@ -23,12 +23,14 @@ from edgecam.errors import (
     SourceError,
 )
 from edgecam.insight import Insight
+from edgecam.keypoints import NAMES, Keypoint
 from edgecam.stage_times import StageTimes
 
 # Defined in a file of their own, and looked for here.
 __all__ = [
     "DelegateError",
     "EdgecamError",
+    "Keypoint",
     "ModelError",
     "SettingsError",
     "SinkError",
@@ -95,6 +97,12 @@ class Pose:
     xy: NDArray[np.float64]
     scores: NDArray[np.float64]
     track: int | None = None
+
+    @property
+    def keypoints(self) -> dict[str, Keypoint]:
+        """Every keypoint by its name, in the pixels of ``xy``."""
+        rows = zip(NAMES, self.xy.tolist(), self.scores.tolist(), strict=True)
+        return {name: Keypoint(x, y, score) for name, (x, y), score in rows}
 
 
 @dataclass(frozen=True, slots=True)

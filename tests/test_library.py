@@ -1,0 +1,195 @@
+"""edgecam as a Python package: the README's script, and what a program relies on."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import CLIP, ROOT, edgecam, environment
+
+import edgecam as package
+from edgecam import messages
+from edgecam.opencv import cv2
+from tests.servers import Server
+
+PICTURES = {"max_frames": 6}
+
+
+def scripts() -> list[str]:
+    """The README's Python, as it stands there."""
+    return re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S
+    )
+
+
+def run_script(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "people-walking.mp4").symlink_to(CLIP)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment(EDGECAM_CACHE_DIR=str(folder)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_script_of_the_readme(tmp_path: Path) -> None:
+    script = scripts()[0]
+    assert len(script.splitlines()) <= 10
+    done = run_script(script, tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) > 80, "most of the 100 frames show somebody"
+    assert all(re.search(r"nose at \d+, \d+$", line) for line in lines), lines[0]
+
+
+def test_the_scripts_pass_a_strict_type_check(tmp_path: Path) -> None:
+    for number, script in enumerate(scripts()):
+        (tmp_path / f"script{number}.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_same_results_as_the_program() -> None:
+    arguments = ("--model", "posenet", "--source", CLIP, "--max-frames", "6", "--jsonl", "-")
+    lines = edgecam(*arguments).stdout.splitlines()
+    found = list(package.results(CLIP, "posenet", settings=PICTURES))
+    assert len(found) == len(lines) == 6
+    for result, line in zip(found, lines, strict=True):
+        ours = json.loads(messages.result_payload(result, "camera", "", 0.0))
+        assert ours["poses"] == json.loads(line)["poses"]
+    nose = found[0].poses[0].keypoints["nose"]
+    assert (nose.x, nose.y) == tuple(found[0].poses[0].xy[0])
+    assert found[0].insight is not None
+
+
+def test_importing_it_is_light_and_leaves_signals_alone() -> None:
+    code = (
+        "import signal, sys\n"
+        "before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]\n"
+        "import edgecam\n"
+        "assert not {'numpy', 'cv2', 'msgspec'} & sys.modules.keys()\n"
+        f"for _ in edgecam.results({str(CLIP)!r}, 'posenet', settings={{'max_frames': 2}}): pass\n"
+        "assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]\n"
+        "assert not {'paho', 'rich', 'click', 'asyncio'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(EDGECAM_MODEL="nonsense", EDGECAM_SOURCE_URL="nonsense"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
+def test_letting_go_closes_everything() -> None:
+    before = set(threading.enumerate())
+    for result in package.results(CLIP, "posenet"):
+        assert result.frame.sequence == 0
+        break
+    del result
+    assert set(threading.enumerate()) == before
+    with package.results(CLIP, ["posenet-fp16", "ssdlite"]) as results:
+        assert set(next(results).by_model) == {
+            "posenet_mobilenet_v1_075_fp16",
+            "ssdlite_mobilenet_v2_pedestrian_int8",
+        }
+        assert not results.live
+    assert set(threading.enumerate()) == before
+    with pytest.raises(StopIteration):
+        next(results)
+    results.close()
+
+
+def test_a_live_source_gives_its_newest_and_closes_at_once() -> None:
+    with Server("mjpeg.py") as camera:
+        camera.tell("good")
+        with package.results(f"http://127.0.0.1:{camera.port}/stream", "posenet-fp16") as results:
+            assert results.live
+            first = next(results)
+            time.sleep(1.0)
+            stale, newest = next(results), next(results)
+        assert newest.frame.sequence > stale.frame.sequence > first.frame.sequence
+        # 20 pictures a second came meanwhile; nobody has to look at them all.
+        assert newest.frame.sequence >= 10
+        waiting = package.results(f"http://127.0.0.1:{camera.port}/stream", "posenet-fp16")
+        camera.tell("stall")
+        threading.Timer(0.5, waiting.close).start()
+        began_s = time.monotonic()
+        assert len(list(waiting)) < 20
+        assert time.monotonic() - began_s < 5.0
+
+
+def test_ctrl_c_is_the_callers(tmp_path: Path) -> None:
+    """Ctrl-C reaches the program's own loop, and the process ends."""
+    code = (
+        "import edgecam\n"
+        f"for _ in edgecam.results({str(CLIP)!r}, 'posenet', settings={{'source.loop': True}}):\n"
+        "    print('.', flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment(EDGECAM_CACHE_DIR=str(tmp_path)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == ".\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=10)
+    assert said.rstrip().endswith("KeyboardInterrupt")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"source": "missing.mp4", "model": "posenet"}, "missing.mp4"),
+        ({"source": CLIP, "model": "missing"}, "no such file and no bundled model"),
+        ({"source": CLIP}, "no model given"),
+        ({"source": CLIP, "model": "posenet", "settings": {"decode.nonsense": 1}}, "nonsense"),
+        ({"source": CLIP, "model": "posenet", "config": "missing.toml"}, "missing.toml"),
+    ],
+)
+def test_faults_are_one_line_of_one_kind(arguments: dict[str, object], said: str) -> None:
+    with pytest.raises(package.EdgecamError) as caught:
+        package.results(**arguments)  # type: ignore[arg-type]
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_single_pictures(tmp_path: Path) -> None:
+    first = next(package.results(CLIP, "posenet", settings={"tracking.enabled": False}))
+    find = package.Finder("posenet")
+    again = find(first.frame.image)
+    assert len(again.poses) == len(first.poses) > 0
+    for ours, theirs in zip(again.poses, first.poses, strict=True):
+        np.testing.assert_array_equal(ours.xy, theirs.xy)
+    assert not find(np.zeros((48, 64, 3), np.uint8)).poses
+    with pytest.raises(package.EdgecamError, match="does cv2"):
+        find(cv2.imread("missing.jpg"))
+    with pytest.raises(package.EdgecamError, match=r"found float64\[48, 64\]"):
+        find(np.zeros((48, 64)))
+    picture = tmp_path / "one.png"
+    cv2.imwrite(str(picture), first.frame.image)
+    (only,) = package.results(picture, "posenet")
+    assert only.frame.file == "one.png"
+    assert len(only.poses) == len(first.poses)
