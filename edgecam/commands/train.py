@@ -9,12 +9,22 @@ from pathlib import Path
 
 import click
 
+from edgecam.commands import train_networks
 from edgecam.types import EdgecamError
 
 
 @click.group("train")
 def command() -> None:
     """Train a network of edgecam's own; wants the extra [tensorflow]."""
+
+
+for _command in (
+    train_networks.classifier,
+    train_networks.pose,
+    train_networks.sizes,
+    train_networks.ssd,
+):
+    command.add_command(_command)
 
 
 @command.command("documents")

@@ -1,0 +1,125 @@
+"""COCO's annotations as training takes them: pictures with their boxes or keypoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecam.evaluate import coco
+from edgecam.geometry import Fit
+from edgecam.keypoints import COUNT
+from edgecam.preprocess import Stager
+from edgecam.sources.jpeg import decode_image
+from edgecam.types import EdgecamError, Frame, Image, SourceError
+
+Floats = NDArray[np.float32]
+
+
+class TrainError(EdgecamError):
+    """Pictures and annotations give nothing to train with."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One picture at model size, ``image`` uint8[H, W, 3] RGB, and what is in it.
+
+    ``boxes``: float32[N, 4], y_min, x_min, y_max, x_max as fractions of the model input;
+    ``classes``: int64[N] from 0. ``keypoints``: float32[P, 17, 3], x and y in pixels of the model
+    input and COCO's visibility (0 is not annotated).
+    """
+
+    image: Image
+    boxes: Floats
+    classes: NDArray[np.int64]
+    keypoints: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """``labels``: names of classes by number. ``passed_over``: pictures with nothing in them."""
+
+    examples: tuple[Example, ...]
+    labels: tuple[str, ...]
+    passed_over: int
+
+
+def load(
+    annotations: Path,
+    images: Path,
+    size: tuple[int, int],
+    fit: str,
+    max_images: int | None = None,
+) -> Examples:
+    """Read every annotated picture at model ``size`` (height, width).
+
+    ``fit`` is a key of ``geometry.FITS``. Crowds are left out.
+
+    Raises:
+        EvaluateError: the annotations are none, or the pictures are not there.
+        TrainError: no picture has an annotated thing in it.
+    """
+    truth = coco.load(annotations, images, max_images)
+    by_picture: dict[int, list[dict[str, Any]]] = {}
+    for entry in truth.content["annotations"]:
+        if not entry.get("iscrowd") and ("bbox" in entry or "keypoints" in entry):
+            by_picture.setdefault(entry["image_id"], []).append(entry)
+    used = {entry["category_id"] for entries in by_picture.values() for entry in entries}
+    by_id = {number: name for name, number in truth.categories.items() if number in used}
+    numbers = sorted(by_id)
+    stager = Stager(*size, fit)
+    found = []
+    for picture in truth.pictures:
+        entries = by_picture.get(picture.id)
+        if entries:
+            found.append(_example(picture.path, entries, numbers, stager))
+    if not found:
+        raise TrainError(f"{annotations} annotates nothing in the pictures of {images}")
+    passed_over = len(truth.pictures) - len(found)
+    return Examples(tuple(found), tuple(by_id[number] for number in numbers), passed_over)
+
+
+def _example(
+    path: Path, entries: Sequence[dict[str, Any]], numbers: Sequence[int], stager: Stager
+) -> Example:
+    image, fit = staged(path, stager)
+    sides = np.array([stager.height_px, stager.width_px] * 2, np.float32)
+    boxes = [_box(entry["bbox"], fit) for entry in entries if "bbox" in entry]
+    classes = [numbers.index(entry["category_id"]) for entry in entries if "bbox" in entry]
+    people = [entry["keypoints"] for entry in entries if entry.get("num_keypoints")]
+    keypoints = np.array(people, np.float32).reshape(-1, COUNT, 3)
+    keypoints[..., 0] = (keypoints[..., 0] + 0.5) * fit.scale_x + fit.left_px - 0.5
+    keypoints[..., 1] = (keypoints[..., 1] + 0.5) * fit.scale_y + fit.top_px - 0.5
+    return Example(
+        image,
+        np.array(boxes, np.float32).reshape(-1, 4) / sides,
+        np.array(classes, np.int64),
+        keypoints,
+    )
+
+
+def staged(path: Path, stager: Stager) -> tuple[Image, Fit]:
+    """Read a picture as edgecam would give it to the model.
+
+    Raises:
+        TrainError: it cannot be read.
+    """
+    try:
+        image = decode_image(path.read_bytes())
+    except (SourceError, OSError) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        raise TrainError(f"{path}: {what}") from None
+    buffer = stager.buffer()
+    return buffer, stager.stage(Frame(image, 0, time.monotonic(), time.time()), buffer)
+
+
+def _box(bbox: Sequence[float], fit: Fit) -> list[float]:
+    """COCO's x, y, width, height in source pixels as y, x, y, x in those of the model input."""
+    x, y, width, height = bbox
+    top, left = y * fit.scale_y + fit.top_px, x * fit.scale_x + fit.left_px
+    return [top, left, top + height * fit.scale_y, left + width * fit.scale_x]

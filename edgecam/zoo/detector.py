@@ -1,0 +1,104 @@
+"""Train an SSD, and write it: the Keras file, the frozen graph, the .tflite files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgecam import anchors
+from edgecam.convert.conversion import Options, write_whole
+from edgecam.zoo import boxes, export, heads, mobilenet_v2, training, weights
+from edgecam.zoo.coco import Examples, Floats
+from edgecam.zoo.training import Course, Progress, Tell
+
+_NAMES = (heads.ENCODINGS, heads.SCORES)
+_CALIBRATION = 20  # batches that batch normalisation's averages are taken over at the end
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ssd:
+    """An SSDLite MobileNet V2 of ``alpha`` for pictures of ``size`` (height, width).
+
+    ``anchors``: float32[A, 4], see ``edgecam.anchors``.
+    """
+
+    alpha: float
+    size: tuple[int, int]
+    labels: tuple[str, ...]
+    model: Any
+    anchors: Floats
+
+
+def build(alpha: float, size: tuple[int, int], labels: Sequence[str]) -> Ssd:
+    """Return an untrained one.
+
+    Raises:
+        ConvertError: TensorFlow is not installed.
+    """
+    made = heads.ssd(mobilenet_v2.build(alpha, size), alpha, len(labels))
+    return Ssd(alpha, size, tuple(labels), made.model, anchors.grid(made.sides))
+
+
+def train(
+    ssd: Ssd,
+    examples: Examples,
+    course: Course,
+    tell: Tell,
+    check: Callable[[int], None] | None = None,
+    check_every: int = 0,
+) -> list[float]:
+    """Train it; return the mean losses that were told.
+
+    ``check`` is called with the step after every ``check_every`` steps, when the model can be
+    used as it is then.
+
+    Raises:
+        TrainError: it diverges.
+    """
+
+    def told_and_checked(progress: Progress) -> None:
+        tell(progress)
+        if check is not None and progress.step % check_every == 0 < course.steps - progress.step:
+            training.recalibrate(ssd.model, data, _CALIBRATION)
+            check(progress.step)
+
+    data = boxes.batches(examples.examples, ssd.anchors, len(ssd.labels), course.batch, course.seed)
+    told = training.train(ssd.model, data, boxes.loss, course, told_and_checked)
+    training.recalibrate(ssd.model, data, _CALIBRATION)
+    return told
+
+
+def keep(ssd: Ssd, path: Path) -> str:
+    """Take over weights that fit from a Keras file; say which.
+
+    Raises:
+        ConvertError: nothing fits.
+    """
+    return str(weights.keep_fitting(ssd.model, path))
+
+
+def write(ssd: Ssd, stem: Path) -> list[Path]:
+    """Write STEM.keras, STEM.pb, STEM.tflite with post-processing and STEM_raw.tflite without.
+
+    Raises:
+        ConvertError: a file cannot be written, or the network does not convert.
+    """
+    definition = export.freeze(ssd.model, ssd.size, _NAMES)
+    definition = export.with_postprocess(definition, _NAMES, ssd.anchors, len(ssd.labels))
+    label_file = stem.with_name(f"{stem.name}_labels.txt")
+    write_whole(label_file, "".join(f"{label}\n" for label in ssd.labels).encode())
+    options = Options(labels=label_file)
+    made = {
+        stem.with_suffix(".pb"): definition.SerializeToString(deterministic=True),
+        stem.with_suffix(".tflite"): export.convert(definition, stem.name, options).data,
+        stem.with_name(f"{stem.name}_raw.tflite"): export.convert(
+            definition, stem.name, replace(options, postprocess=False)
+        ).data,
+    }
+    for path, data in made.items():
+        write_whole(path, data)
+    keras_file = stem.with_suffix(".keras")
+    ssd.model.save(str(keras_file))
+    return [keras_file, *made, label_file]

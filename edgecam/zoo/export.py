@@ -1,0 +1,76 @@
+"""A trained Keras model as a frozen graph, which ``edgecam convert`` takes like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgecam.convert import graphdef
+from edgecam.convert.conversion import Converted, Options
+from edgecam.convert.from_tensorflow import frozen
+from edgecam.convert.from_tfjs import from_graph
+from edgecam.convert.ssd import RAW_SCALES
+from edgecam.convert.ssd_graph import POSTPROCESS
+from edgecam.convert.tensorflow_load import open_tensorflow, silence
+from edgecam.zoo.coco import Floats
+
+_NMS_IOU, _NMS_SCORE = 0.6, 1e-8  # as the Object Detection API's configurations have them
+
+
+def freeze(model: Any, size: tuple[int, int], names: Sequence[str]) -> Any:
+    """Return the GraphDef of a model for one picture of ``size``, its outputs called ``names``.
+
+    Raises:
+        ConvertError: TensorFlow cannot freeze it.
+    """
+    tensorflow = open_tensorflow()
+
+    def traced(picture: Any) -> list[Any]:
+        found = model(picture, training=False)
+        outputs = [found[name] for name in names] if isinstance(found, dict) else [found]
+        return [
+            tensorflow.identity(output, name=name)
+            for output, name in zip(outputs, names, strict=True)
+        ]
+
+    spec = tensorflow.TensorSpec((1, *size, 3), tensorflow.float32, name="image")
+    with silence():
+        function = tensorflow.function(traced).get_concrete_function(spec)
+        definition = frozen(function, Path("the model")).graph.as_graph_def()
+    # What the function returns are copies under names of their own.
+    kept = [node for node in definition.node if not node.name.startswith("Identity")]
+    del definition.node[:]
+    definition.node.extend(kept)
+    return definition
+
+
+def with_postprocess(definition: Any, names: tuple[str, str], anchors: Floats, classes: int) -> Any:
+    """Add the op in which the Object Detection API's export for TFLite ends.
+
+    ``names`` are the outputs of encodings and scores, ``anchors`` float32[A, 4] as
+    ``edgecam.anchors`` has them.
+    """
+    tensorflow = open_tensorflow()
+    constant = definition.node.add()
+    constant.name, constant.op = "anchors", "Const"
+    constant.attr["dtype"].type = tensorflow.float32.as_datatype_enum
+    constant.attr["value"].tensor.CopyFrom(tensorflow.make_tensor_proto(anchors))
+    end = definition.node.add()
+    end.name = end.op = POSTPROCESS
+    end.input.extend([*names, "anchors"])
+    for name, scale in zip("yxhw", RAW_SCALES, strict=True):
+        end.attr[f"{name}_scale"].f = scale
+    end.attr["nms_iou_threshold"].f = _NMS_IOU
+    end.attr["nms_score_threshold"].f = _NMS_SCORE
+    end.attr["num_classes"].i = classes
+    return definition
+
+
+def convert(definition: Any, name: str, options: Options) -> Converted:
+    """Convert a GraphDef as ``edgecam convert`` does a ``.pb``.
+
+    Raises:
+        ConvertError: as that.
+    """
+    return from_graph(graphdef.parse(definition.SerializeToString(), name), name, options)

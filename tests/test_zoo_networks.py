@@ -1,0 +1,211 @@
+"""MobileNets in Keras: their sizes, what becomes of them as .tflite, and weights taken over."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecam import anchors, bundled, runtime
+from edgecam.convert.conversion import Options
+from edgecam.convert.graph import ConvertError
+from edgecam.convert.posenet import OUTPUTS
+from edgecam.tflite_file import SSD_POSTPROCESS_OP, ModelFile, read
+
+if not importlib.util.find_spec("tensorflow"):
+    pytest.skip("builds networks with TensorFlow's Keras", allow_module_level=True)
+
+from edgecam.zoo import classes, detector, export, heads, mobilenet_v1, mobilenet_v2, weights
+
+WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+
+
+def trainable(model: Any) -> int:
+    return sum(int(np.prod(values.shape)) for values in model.trainable_weights)
+
+
+def test_v1_has_the_published_parameters() -> None:
+    """Howard et al., table 8: 4.2 million; Keras' documentation of its MobileNet has the digits."""
+    model = heads.classifier(mobilenet_v1.build(1.0), 1000)
+    assert model.count_params() == 4_253_864
+    assert trainable(model) == 4_231_976
+
+
+def test_a_quarter_of_v1_without_its_top_has_the_published_parameters() -> None:
+    backbone = mobilenet_v1.build(0.25)
+    model = backbone.layers.keras.Model(backbone.image, backbone.maps["conv_pw_13_relu"])
+    assert model.count_params() == 218_544
+
+
+def test_v2_has_the_published_parameters() -> None:
+    assert heads.classifier(mobilenet_v2.build(1.0), 1000).count_params() == 3_538_984
+
+
+@pytest.mark.parametrize("alpha", [0.35, 0.75, 1.3])
+def test_v2_is_as_wide_as_keras_own(alpha: float) -> None:
+    ours = heads.classifier(mobilenet_v2.build(alpha, (96, 96)), 10)
+    theirs = ours_of_keras("MobileNetV2", alpha)
+    assert [v.shape for v in ours.get_weights()] == [v.shape for v in theirs.get_weights()]
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.5])
+def test_v1_computes_what_keras_own_does(alpha: float) -> None:
+    ours = mobilenet_v1.build(alpha, (96, 96))
+    model = ours.layers.keras.Model(ours.image, ours.features)
+    theirs = ours_of_keras("MobileNet", alpha, include_top=False)
+    model.set_weights(theirs.get_weights())
+    picture = export_probe((96, 96))
+    np.testing.assert_allclose(
+        model(picture, training=False), theirs(picture, training=False), atol=1e-4
+    )
+
+
+def ours_of_keras(name: str, alpha: float, **arguments: Any) -> Any:
+    applications = heads_keras().applications
+    make = getattr(applications, name)
+    if "include_top" not in arguments:
+        arguments["classes"] = 10
+    return make(input_shape=(96, 96, 3), alpha=alpha, weights=None, **arguments)
+
+
+def heads_keras() -> Any:
+    from edgecam.zoo.layers import open_keras
+
+    return open_keras()
+
+
+def export_probe(size: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (1, *size, 3)).astype(np.float32)
+
+
+def unsettled(model: Any) -> Any:
+    """Give batch normalisation something to fold: averages and factors that are not 0 and 1."""
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if type(layer).__name__ == "BatchNormalization":
+            layer.set_weights([rng.uniform(0.5, 1.5, v.shape) for v in layer.get_weights()])
+    return model
+
+
+def invoked(data: bytes, picture: np.ndarray) -> dict[str, np.ndarray]:
+    interpreter = runtime.find().interpreter(model_content=data, num_threads=1)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture)
+    interpreter.invoke()
+    details = interpreter.get_output_details()
+    return {detail["name"]: interpreter.get_tensor(detail["index"]) for detail in details}
+
+
+def arithmetic(file: ModelFile) -> list[str]:
+    """What batch normalisation would be, were it not folded."""
+    return [op.name for op in file.main.ops if op.name in ("MUL", "SUB", "DIV", "RSQRT")]
+
+
+def test_batch_normalisation_is_folded_into_v1() -> None:
+    model = unsettled(heads.posenet(mobilenet_v1.build(0.5, (97, 97), output_stride=16)))
+    definition = export.freeze(model, (97, 97), OUTPUTS)
+    kinds = [node.op for node in definition.node]
+    assert kinds.count("FusedBatchNormV3") + kinds.count("Rsqrt") == 27
+    data = export.convert(definition, "pose", Options(size=(97, 97))).data
+    file = read(data)
+    # 27 layers and the four heads, nothing else.
+    assert [op.name in WEIGHTED for op in file.main.ops] == [True] * 31
+    picture = export_probe((97, 97))
+    expected = model(picture, training=False)
+    for name, values in invoked(data, picture).items():
+        scale = float(np.abs(expected[name]).max())
+        np.testing.assert_allclose(values, expected[name], atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_a_posenet_has_cells_as_large_as_asked(stride: int) -> None:
+    model = heads.posenet(mobilenet_v1.build(0.25, (129, 161), output_stride=stride))
+    found = {name: tuple(tensor.shape[1:]) for name, tensor in model.output.items()}
+    cells = (128 // stride + 1, 160 // stride + 1)
+    depths = zip(OUTPUTS, (17, 34, 32, 32), strict=True)
+    assert found == {name: (*cells, depth) for name, depth in depths}
+
+
+def test_an_ssd_is_written_with_and_without_postprocessing(tmp_path: Path) -> None:
+    built = detector.build(0.25, (96, 96), ("disc", "square"))
+    unsettled(built.model)
+    detector.write(built, tmp_path / "slim")
+    whole, raw = (read(tmp_path / f"slim{end}.tflite") for end in ("", "_raw"))
+    assert not arithmetic(whole)
+    assert whole.main.ops[-1].name == SSD_POSTPROCESS_OP
+    assert SSD_POSTPROCESS_OP not in raw.operator_codes
+    found = anchors.of(raw)
+    assert found is not None
+    np.testing.assert_array_equal(found, built.anchors)
+    picture = export_probe((96, 96))
+    expected = built.model(picture, training=False)
+    outputs = invoked(raw.data, picture)
+    for name, values in zip((heads.ENCODINGS, heads.SCORES), outputs.values(), strict=True):
+        np.testing.assert_allclose(values, expected[name], atol=2e-3 * np.abs(expected[name]).max())
+
+
+@pytest.mark.parametrize("lite", [True, False])
+def test_an_ssd_has_the_published_anchors(lite: bool) -> None:
+    made = heads.ssd(mobilenet_v2.build(0.35, (300, 300)), 0.35, 4, lite=lite)
+    np.testing.assert_array_equal(anchors.grid(made.sides), anchors.mobilenet_300())
+    assert made.model.output[heads.ENCODINGS].shape[1:] == (1917, 4)
+    assert made.model.output[heads.SCORES].shape[1:] == (1917, 5)
+
+
+def frozen_bytes(alpha: float, classes_: int) -> int:
+    built = detector.build(alpha, (300, 300), [f"class {n}" for n in range(classes_)])
+    names = (heads.ENCODINGS, heads.SCORES)
+    definition = export.freeze(built.model, (300, 300), names)
+    whole = export.with_postprocess(definition, names, built.anchors, classes_)
+    return len(whole.SerializeToString())
+
+
+def test_a_slim_ssd_is_as_much_smaller_as_published() -> None:
+    """Frozen graphs of 19 MB with COCO's classes, and about 2.2 MB at a quarter with one."""
+    assert frozen_bytes(1.0, 90) == pytest.approx(19e6, rel=0.05)
+    assert frozen_bytes(0.25, 1) == pytest.approx(2.2e6, rel=0.05)
+
+
+def test_weights_are_kept_where_they_fit(tmp_path: Path) -> None:
+    wide = detector.build(0.5, (96, 96), ("disc", "square"))
+    wide.model.save(str(tmp_path / "wide.keras"))
+    same = detector.build(0.5, (96, 96), ("disc", "square", "triangle"))
+    kept = weights.keep_fitting(same.model, tmp_path / "wide.keras")
+    assert "block_5_project" in kept.kept
+    assert set(kept.differing) == {f"classes_{n}" for n in range(6)}
+    assert not kept.missing
+    for layer in kept.kept:
+        pairs = zip(
+            same.model.get_layer(layer).get_weights(),
+            wide.model.get_layer(layer).get_weights(),
+            strict=True,
+        )
+        assert all(np.array_equal(one, other) for one, other in pairs)
+    assert "6 of another shape (classes_0, classes_1" in str(kept)
+    slim = detector.build(0.25, (96, 96), ("disc", "square"))
+    assert "Conv1" in weights.keep_fitting(slim.model, tmp_path / "wide.keras").differing
+    with pytest.raises(ConvertError, match="no layer that fits"):
+        weights.keep_fitting(
+            classes.build("v1", 0.25, (96, 96), 3, None)[0], tmp_path / "wide.keras"
+        )
+
+
+def test_the_bundled_posenet_begins_a_classifier() -> None:
+    """Its folded layers give the same features in Keras as in the runtime."""
+    from edgecam.teach import graft
+    from edgecam.teach.backbone import find
+
+    path = bundled.resolve("posenet-fp16")
+    model, kept = classes.build("v1", 0.75, (161, 161), 3, path)
+    assert kept == 27
+    pooled = heads_keras().Model(model.input, model.get_layer("pool").output)
+    picture = export_probe((161, 161))
+    backbone = find(read(path))
+    (features,) = invoked(graft.features(backbone, (161, 161)), picture).values()
+    last = features[:, -backbone.maps[-1].shape[3] :]
+    np.testing.assert_allclose(pooled(picture, training=False), last, atol=1e-3)
+    with pytest.raises(ConvertError, match="give the --alpha it was made with"):
+        classes.build("v1", 0.5, (161, 161), 3, path)
