@@ -189,7 +189,7 @@ def test_a_classifier_is_fine_tuned(tmp_path: Path) -> None:
     gestures.write(tmp_path / "pictures", 30, seed=1)
     result = run(
         *("classifier", tmp_path / "pictures", "--fine-tune", "--size", "97x97", "--batch", 8),
-        *("--frozen-steps", 20, "--steps", 60, "-o", tmp_path / "g.tflite"),
+        *("--frozen-steps", 40, "--steps", 60, "-o", tmp_path / "g.tflite"),
     )
     assert result.exit_code == 0, result.output
     assert "27 layers begin with the weights of posenet_mobilenet_v1_075_fp16" in result.stderr

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 class TeachError(EdgecamError):
     """The pictures do not make a lesson: a label has too few, or there is one label only."""
 
+    section = "Teach and train"
+
 
 def check_labels(labels: Sequence[str]) -> None:
     """Refuse what cannot be told apart or cannot be a folder's name.

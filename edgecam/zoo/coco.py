@@ -24,6 +24,8 @@ Floats = NDArray[np.float32]
 class TrainError(EdgecamError):
     """Pictures and annotations give nothing to train with."""
 
+    section = "Teach and train"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
