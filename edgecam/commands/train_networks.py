@@ -3,65 +3,32 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from edgecam.commands.convert import parse_size
+from edgecam.commands.training import (
+    PATH,
+    annotated_options,
+    course_of,
+    course_options,
+    folder_of,
+    network_options,
+    report,
+    size_of,
+)
 
 if TYPE_CHECKING:
     from edgecam.zoo.detector import Ssd
-    from edgecam.zoo.training import Course, Progress, Tell
 
-_PATH = click.Path(path_type=Path)
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    def add(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return add
-
-
-def _course(steps: int, rate: float | None) -> Callable[[F], F]:
-    """The options of every training, with defaults of its own; None leaves one to the command."""
-    positive = click.FloatRange(0.0, min_open=True)
-    return _options(
-        click.option("-o", "--output", type=_PATH, required=True, help="NAME.tflite."),
-        click.option("--steps", type=click.IntRange(1), default=steps, show_default=True),
-        click.option("--batch", type=click.IntRange(1), default=16, show_default=True),
-        click.option(
-            "--rate", type=positive, default=rate, show_default=rate is not None, help="Learning."
-        ),
-        click.option("--seed", type=int, default=0, show_default=True),
-    )
-
-
-def _network(alpha: float, size: str) -> Callable[[F], F]:
-    widths = click.FloatRange(0.1, 2.0)
-    return _options(
-        click.option("--alpha", type=widths, default=alpha, show_default=True, help="Width."),
-        click.option("--size", default=size, show_default=True, help="HEIGHTxWIDTH."),
-    )
-
-
-def _annotated() -> Callable[[F], F]:
-    return _options(
-        click.option("--images", type=_PATH, required=True, help="Folder of the pictures."),
-        click.option("--annotations", type=_PATH, required=True, help="COCO's JSON of them."),
-        click.option("--max-images", type=click.IntRange(1), help="Use only the first ones."),
-        click.option("--weights", type=_PATH, help="A .keras file to begin with, where it fits."),
-    )
+# From this shorter side on a PoseNet finds more in letterboxed pictures; below, in stretched ones.
+_LETTERBOX_FROM_PX = 353
 
 
 @click.command("classifier")
-@click.argument("directory", type=_PATH)
+@click.argument("directory", type=PATH)
 @click.option("--labels", help="As in wave,point,none.  [all folders]")
 @click.option(
     "--network", type=click.Choice(["v1", "v2"]), default="v1", show_default=True, help="MobileNet."
@@ -80,8 +47,8 @@ def _annotated() -> Callable[[F], F]:
     show_default=True,
     help="--fine-tune: first steps, with these layers frozen.",
 )
-@_network(0.75, "161x161")
-@_course(steps=400, rate=None)
+@network_options(0.75, "161x161")
+@course_options(steps=400, rate=None)
 def classifier(
     directory: Path,
     labels: str | None,
@@ -114,15 +81,15 @@ def classifier(
 
     check_folder(output)
     names = [name.strip() for name in labels.split(",")] if labels else None
-    files = pictures.folders(_folder(directory), names)
-    height_width = _size(size)
+    files = pictures.folders(folder_of(directory), names)
+    height_width = size_of(size)
     begin = bundled.resolve(fine_tune) if fine_tune else None
     model, kept = classes.build(network, alpha, height_width, len(files), begin)
     if begin is not None:
         click.echo(f"edgecam: {kept} layers begin with the weights of {begin.name}", err=True)
     data = classes.load(list(files.values()), height_width, held_out)
     # What is there already is soon forgotten at the rate at which nothing becomes something.
-    course, tell = _of(steps, batch, rate or (1e-3 if begin is None else 1e-4), seed)
+    course, tell = course_of(steps, batch, rate or (1e-3 if begin is None else 1e-4), seed)
     classes.train(model, data, course, tell, frozen_steps if begin is not None else 0)
     found = classes.confusion(model, data)
     made = classes.to_tflite(model, height_width, tuple(files), f"MobileNet {network} {alpha:g}")
@@ -144,9 +111,9 @@ def classifier(
     show_default=True,
     help="Output stride, in pixels.",
 )
-@_annotated()
-@_network(0.5, "161x161")
-@_course(steps=2000, rate=1e-3)
+@annotated_options()
+@network_options(0.5, "161x161")
+@course_options(steps=2000, rate=1e-3)
 def pose(
     network: str,
     stride: str,
@@ -171,22 +138,22 @@ def pose(
     from edgecam.zoo import coco, posenet
 
     check_folder(output)
-    height_width = _size(size)
+    height_width = size_of(size)
     fit = "letterbox" if min(height_width) >= _LETTERBOX_FROM_PX else "stretch"
     built = posenet.build(network, alpha, height_width, int(stride))
     examples = coco.load(annotations, images, height_width, fit, max_images)
     if weights is not None:
         click.echo(f"edgecam: {posenet.keep(built, weights)}", err=True)
-    posenet.train(built, examples, *_of(steps, batch, rate, seed))
-    _report(posenet.write(built, output.with_suffix("")), annotations)
+    posenet.train(built, examples, *course_of(steps, batch, rate, seed))
+    report(posenet.write(built, output.with_suffix("")), annotations)
 
 
 @click.command("ssd")
-@_annotated()
-@_network(1.0, "160x160")
-@_course(steps=2000, rate=2e-3)
-@click.option("--test-images", type=_PATH, help="Folder of pictures to score it on.")
-@click.option("--test-annotations", type=_PATH, help="COCO's JSON of those.")
+@annotated_options()
+@network_options(1.0, "160x160")
+@course_options(steps=2000, rate=2e-3)
+@click.option("--test-images", type=PATH, help="Folder of pictures to score it on.")
+@click.option("--test-annotations", type=PATH, help="COCO's JSON of those.")
 @click.option("--compare", multiple=True, help="Another model to score beside it.")
 def ssd(
     images: Path,
@@ -221,56 +188,22 @@ def ssd(
         raise click.UsageError("--test-images and --test-annotations go together")
     if compare and test_images is None:
         raise click.UsageError("--compare goes with --test-images and --test-annotations")
-    height_width = _size(size)
+    height_width = size_of(size)
     examples = coco.load(annotations, images, height_width, "stretch", max_images)
     built = detector.build(alpha, height_width, examples.labels)
     if weights is not None:
         click.echo(f"edgecam: {detector.keep(built, weights)}", err=True)
-    course, tell = _of(steps, batch, rate, seed)
+    course, tell = course_of(steps, batch, rate, seed)
     check = None
     if test_images is not None and test_annotations is not None:
         check = partial(_check, built, test_annotations, test_images)
     detector.train(built, examples, course, tell, check, course.every * 8)
-    _report(detector.write(built, output.with_suffix("")), annotations)
+    report(detector.write(built, output.with_suffix("")), annotations)
     if test_images is not None and test_annotations is not None:
         from edgecam.commands.eval import score
 
         raw = str(output.with_name(f"{output.stem}_raw.tflite"))
         score((str(output), raw, *compare), test_annotations, test_images)
-
-
-# From this shorter side on a PoseNet finds more in letterboxed pictures; below, in stretched ones.
-_LETTERBOX_FROM_PX = 353
-
-
-def _folder(directory: Path) -> Path:
-    from edgecam.types import EdgecamError
-
-    if not directory.is_dir():
-        raise EdgecamError(f"{directory}: expected a folder with one folder for each label")
-    return directory
-
-
-def _size(text: str) -> tuple[int, int]:
-    found = parse_size(text)
-    assert found is not None  # only for no text at all
-    return found
-
-
-def _of(steps: int, batch: int, rate: float, seed: int) -> tuple[Course, Tell]:
-    from edgecam.zoo.training import Course
-
-    return Course(steps, batch, rate, seed, every=max(1, steps // 40)), _tell
-
-
-def _tell(progress: Progress) -> None:
-    share = progress.step / progress.steps
-    bar = "#" * round(20 * share)
-    click.echo(
-        f"{progress.step:6} of {progress.steps} [{bar:20}] loss {progress.loss:8.4f}, "
-        f"{progress.left_s:.0f} s left",
-        err=True,
-    )
 
 
 def _check(built: Ssd, annotations: Path, images: Path, step: int) -> None:
@@ -293,20 +226,7 @@ def _write(output: Path, data: bytes, source: Path) -> None:
     from edgecam.convert.conversion import write_whole
 
     write_whole(output, data)
-    _report([output, output.with_suffix(".keras")], source)
-
-
-def _report(files: list[Path], source: Path) -> None:
-    """Say what was written, and give each .tflite its card."""
-    from edgecam.commands.quantize import command_line
-    from edgecam.convert import card
-
-    for path in files:
-        click.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB", err=True)
-        if path.suffix == ".tflite":
-            note = card.write(path, source, command_line())
-            if note is not None:
-                click.echo(f"edgecam: {note}", err=True)
+    report([output, output.with_suffix(".keras")], source)
 
 
 @click.command("sizes")
