@@ -17,12 +17,12 @@ _TYPE_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or
 _BOUNDS = (("ge", "from {}"), ("gt", "above {}"), ("le", "to {}"), ("lt", "below {}"))
 
 
-def _range(annotated: Any) -> str:
+def range_of(annotated: Any) -> str:
     """What a value may be, in words, without its description."""
     origin = get_origin(annotated)
     if origin is Annotated:
         kind, *notes = get_args(annotated)
-        words = [_range(kind)]
+        words = [range_of(kind)]
         for note in (note for note in notes if isinstance(note, msgspec.Meta)):
             words += [
                 text.format(f"{value:,}" if isinstance(value, int) else f"{value:g}")
@@ -33,15 +33,15 @@ def _range(annotated: Any) -> str:
                 words.append(f"`{note.pattern}`")
         return " ".join(words)
     if origin in (Union, UnionType):
-        return " or ".join(_range(part) for part in get_args(annotated) if part is not NoneType)
+        return " or ".join(range_of(part) for part in get_args(annotated) if part is not NoneType)
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotated))
     if origin is tuple:
-        return f"list of {_range(get_args(annotated)[0])}"
+        return f"list of {range_of(get_args(annotated)[0])}"
     return _TYPE_NAMES.get(annotated, getattr(annotated, "__name__", str(annotated)))
 
 
-def _default(info: SettingInfo) -> str:
+def default_of(info: SettingInfo) -> str:
     if info.default in (None, ()) or info.key == "model.path":
         return ""
     if isinstance(info.default, tuple):
@@ -68,8 +68,8 @@ def settings_page() -> str:
         flag = FLAG_NAMES.get(info.key, "")
         cells = (
             f"`{info.key}`",
-            _range(info.type).replace("|", "\\|"),
-            _default(info),
+            range_of(info.type).replace("|", "\\|"),
+            default_of(info),
             f"`{flag}`" if flag else "",
             info.description.replace("|", "\\|"),
         )

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from brokers import Mosquitto, Subscriber
 from confinement import Confinement
+from programs import ROOT
 
 CONFINEMENT = pytest.StashKey[Confinement]()
 
@@ -90,3 +91,16 @@ def tflite_runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if done.returncode:
         pytest.skip(f"tflite-runtime cannot be installed: {done.stderr.strip()[-200:]}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built package."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "-qq", "--no-deps", "-w", str(folder)]
+    done = subprocess.run([*command, str(ROOT)], capture_output=True, text=True, check=False)
+    if done.returncode and "No matching distribution found for hatchling" in done.stderr:
+        pytest.skip("hatchling cannot be fetched: no package registry is reached")
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("*.whl")
+    return built

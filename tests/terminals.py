@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,16 @@ class Terminal:
     """Runs ``command`` in a window of ``width`` x ``height``; ``raw`` is what it has written."""
 
     def __init__(
-        self, folder: Path, command: Sequence[object], width: int = 100, height: int = 24
+        self,
+        folder: Path,
+        command: Sequence[object],
+        width: int = 100,
+        height: int = 24,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         if shutil.which("tmux") is None:
             pytest.skip("tmux is not installed (Debian: apt install tmux)")
+        self._environment = {**(variables or environment()), "TERM": "xterm-256color"}
         self._socket = folder / f"tmux-{next(_numbers)}"
         self._raw, self._code = folder / "raw", folder / "code"
         self._raw.touch()
@@ -41,7 +47,7 @@ class Terminal:
     def _tmux(self, *arguments: object) -> str:
         done = subprocess.run(
             ["tmux", "-S", str(self._socket), "-f", os.devnull, *map(str, arguments)],
-            env=environment(TERM="xterm-256color"),
+            env=self._environment,
             capture_output=True,
             text=True,
             check=False,

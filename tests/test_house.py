@@ -42,7 +42,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "report announce removal session service run replay reference event_page "
         "playback fleet fleet_link fleet_screen "
         "message_page watch watch_table library doctor bench teach zoo",
-        "cli commands __main__ probe_child",
+        "cli commands manual __main__ probe_child",
     )
 )
 
