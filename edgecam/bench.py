@@ -14,15 +14,18 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
 from edgecam import runtime
+from edgecam.evaluate.tracks import SCORED_WITH, TrackScore, TrackScorer, read_truth, truth_of
+from edgecam.messages import PERSON
 from edgecam.model import Model
 from edgecam.session import Session, load_models
-from edgecam.settings import Settings
+from edgecam.settings import MqttSettings, Settings
 from edgecam.telemetry import quantile
-from edgecam.types import EdgecamError, Result
+from edgecam.types import EdgecamError, Result, Sink
 
 # Frames at either end of a recording that find the queues not yet, or no longer, full.
 EDGE_FRAMES = 8
@@ -44,7 +47,8 @@ class Report(msgspec.Struct, frozen=True):
 
     ``efficiency``: the pipeline's frames for each bare invoke in the same time, the median over
     ``rounds``; ``best_efficiency`` the highest of one round. ``cpu_efficiency``: processor time of
-    the bare invoke over that of a frame, what all cores busy could reach at best.
+    the bare invoke over that of a frame, what all cores busy could reach at best. ``tracks`` is
+    how well ids are kept, where somebody drew the identities of the recording by hand.
     """
 
     model: str
@@ -66,6 +70,7 @@ class Report(msgspec.Struct, frozen=True):
     cpu_efficiency: float
     stages: Mapping[str, Spread]
     peak_rss_bytes: int
+    tracks: TrackScore | None = None
 
     @property
     def beside_invoke_cpu_ms(self) -> float:
@@ -153,8 +158,29 @@ def measure(settings: Settings, rounds: int) -> Report:
     return _report(settings, model, done, marks)
 
 
-def _run(settings: Settings, models: Sequence[Model], marks: _Marks) -> None:
-    session = Session(settings, models, threading.Event(), (marks,))
+def score_tracks(settings: Settings) -> TrackScore | None:
+    """Identity switches and fragments over the whole recording; None where nobody drew them.
+
+    Everybody is decoded whom ``evaluate.tracks.SCORED_WITH`` asks for, whatever the settings say.
+
+    Raises:
+        EdgecamError: what ``run`` raises.
+    """
+    path = truth_of(Path(settings.source.url))
+    models = load_models(settings) if path is not None else []
+    if path is None or not any(PERSON in model.counted for model in models):
+        return None
+    decode = msgspec.structs.replace(settings.decode, **SCORED_WITH)
+    settings = msgspec.structs.replace(
+        settings, decode=decode, mqtt=MqttSettings(), max_frames=None
+    )
+    scorer = TrackScorer(read_truth(path))
+    _run(settings, models, scorer)
+    return scorer.score
+
+
+def _run(settings: Settings, models: Sequence[Model], sink: Sink) -> None:
+    session = Session(settings, models, threading.Event(), (sink,))
     try:
         if session.source.live:
             raise EdgecamError("bench: expected a recording: a live source has its own rate")

@@ -3,12 +3,13 @@
 import csv
 import json
 import os
+from pathlib import Path
 
 import pytest
 from brokers import Mosquitto
 from programs import CLIP, ROOT, edgecam, error_line
 
-from edgecam.bench import measure
+from edgecam.bench import measure, score_tracks
 from edgecam.settings import (
     InferenceSettings,
     ModelSettings,
@@ -64,8 +65,31 @@ def test_bench_reports_stages_rates_and_memory() -> None:
     assert report["frames"] == 30
     assert 0 < report["bare_cpu_ms"] < report["frame_cpu_ms"]
     assert 20e6 < report["peak_rss_bytes"] < 2e9
+    tracks = report["tracks"]
     shown = edgecam("bench", "posenet-int8", "--rounds", 1, "--max-frames", 30)
     assert "of the bare rate" in shown.stdout
+    words = f"{tracks['switches']} identity switches, {tracks['fragments']} fragments"
+    assert words in shown.stdout
+
+
+def test_identities_are_kept_as_well_as_is_recorded() -> None:
+    with (ROOT / "benchmarks.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == MODEL]
+    found = {row["what"]: float(row["value"]) for row in rows if row["input"] == "353x481"}
+    model = (ModelSettings(path="posenet-int8"),)
+    score = score_tracks(Settings(model=model, source=SourceSettings(url=str(CLIP))))
+    assert score is not None
+    # Another runtime or processor sees a little differently.
+    assert score.switches <= found["identity switches"] + 2
+    assert score.fragments <= found["fragments"] + 3
+    assert score.found / score.boxes >= found["boxes found"] - 0.02
+
+
+def test_tracks_are_scored_only_where_somebody_drew_them(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(CLIP.read_bytes())
+    model = (ModelSettings(path="posenet-int8"),)
+    assert score_tracks(Settings(model=model, source=SourceSettings(url=str(copy)))) is None
 
 
 def test_bench_refuses_what_it_cannot_measure() -> None:

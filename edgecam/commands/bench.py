@@ -37,6 +37,10 @@ def _show(report: Report) -> None:
         f"invoke: {report.cpu_efficiency:.3f}, the limit where every core infers"
     )
     click.echo(f"memory {report.peak_rss_bytes / 1e6:.0f} MB at most")
+    if report.tracks is not None:
+        from edgecam.evaluate.tracks import line
+
+        click.echo(f"tracks: {line(report.tracks)}")
 
 
 @click.command("bench")
@@ -58,12 +62,13 @@ def command(
 ) -> None:
     """Measure MODEL: a whole run over a recording in turns with a bare invoke loop.
 
-    The efficiency is a ratio within one run. Stages, memory and processor time come with it.
+    The efficiency is a ratio within one run. Stages, memory and processor time come with it, and
+    of the bundled clip how well ids are kept: identity switches and fragments.
     """
     import msgspec
 
     from edgecam import bundled, log
-    from edgecam.bench import measure
+    from edgecam.bench import measure, score_tracks
     from edgecam.configuration import load
 
     flags = {**given(ctx), "model.path": (bench_model,)}
@@ -71,7 +76,7 @@ def command(
     settings = load(config, os.environ, flags, FLAG_NAMES)
     log.set_up(verbose=False)
     logging.getLogger("edgecam").setLevel(logging.WARNING)
-    report = measure(settings, rounds)
+    report = msgspec.structs.replace(measure(settings, rounds), tracks=score_tracks(settings))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
     else:

@@ -21,6 +21,8 @@ from edgecam.types import EdgecamError, Result
 
 # The box around a pose's keypoints has neither the top of the head nor the feet.
 MATCH_IOU = 0.25
+# Everybody in the picture is to be found, of whom the defaults leave the smallest out.
+SCORED_WITH: Mapping[str, float | int] = {"score_threshold": 0.3, "max_poses": 15}
 
 Boxes = NDArray[np.float64]
 
@@ -49,6 +51,12 @@ class TrackScore:
     fragments: int = 0
     false: int = 0
     ids: set[int] = field(default_factory=set)
+
+
+def truth_of(recording: Path) -> Path | None:
+    """Where the identities of a recording are, if somebody drew them."""
+    path = recording.with_suffix(".tracks.json")
+    return path if path.is_file() else None
 
 
 def read_truth(path: Path) -> Truth:
@@ -109,6 +117,15 @@ def _tracked_people(result: Result) -> tuple[list[int], Boxes]:
     people = result.poses or [d for d in result.detections if d.label == PERSON]
     known = [(item.track, item) for item in people if item.track is not None]
     return [track for track, _ in known], boxes_of([item for _, item in known])
+
+
+def line(score: TrackScore) -> str:
+    """The same in words."""
+    return (
+        f"{score.found} of {score.boxes} drawn boxes of {score.people} people found, "
+        f"{score.switches} identity switches, {score.fragments} fragments, "
+        f"{len(score.ids)} ids on people, {score.false} on nobody"
+    )
 
 
 def table(scores: Iterable[tuple[str, TrackScore]]) -> str:
