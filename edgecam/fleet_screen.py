@@ -139,7 +139,7 @@ def _table(view: View, width: int) -> Table:
             overflow="ellipsis",
             min_width=(8, 8, 5, 5, 4, 6, 8)[place],
             max_width=24 if place == 0 else None,
-            ratio=(None, 4, None, None, None, 2, 3)[place],
+            ratio=(None, 6, None, None, None, 2, 3)[place],
         )
     return made
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -229,15 +231,25 @@ def test_a_broker_that_goes_and_comes_back(
 def test_the_login_is_that_of_edgecam(
     make_mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
-    broker = make_mosquitto("allow_anonymous false")
+    if shutil.which("mosquitto_passwd") is None:
+        pytest.skip("needs mosquitto_passwd (Debian: apt install mosquitto)")
+    users = tmp_path / "users"
+    command = ["mosquitto_passwd", "-b", "-c", users, "eva", "s3cret"]
+    subprocess.run(command, check=True, capture_output=True)
+    users.chmod(0o644)
+    broker = make_mosquitto(f"allow_anonymous false\npassword_file {users}")
     broker.start()
     line = error_line(edgecam("top", "--broker", broker.url, "--once"))
     assert "login refused (no user name)" in line
+    (tmp_path / "password").touch(0o600)
     (tmp_path / "password").write_text("c4nary\n")
     login = ("--username", "eva", "--password-file", tmp_path / "password")
     line = error_line(edgecam("top", "--broker", broker.url, "--once", *login))
     assert "login refused (user 'eva')" in line
     assert "c4nary" not in line
+    (tmp_path / "password").write_text("s3cret\n")
+    done = edgecam("top", "--broker", broker.url, "--once", *login)
+    assert (done.returncode, done.stderr) == (3, "no camera\n")
 
 
 def test_what_it_needs_is_said(mosquitto: Mosquitto) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -93,6 +94,7 @@ def command(
     n, s, f, l, t, c and e sort by a column, again the other way round; arrows scroll; q or Ctrl-C
     ends. --once exits 0 if all are well, 1 if one is not, 3 if there is none.
     """
+    from edgecam import log
     from edgecam.configuration import load
 
     settings = load(config, os.environ, given(ctx), FLAG_NAMES).mqtt
@@ -102,9 +104,14 @@ def command(
     if not once and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise SettingsError("edgecam top draws on a terminal; for a pipe or a file use --once")
     # Also where whoever starts us ignores Ctrl-C, as a shell does for what runs in its background.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # SIGTERM ends it in the same way: the terminal is put back.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
+    log.set_up(verbose=False)
     fleet = Fleet()
     link = FleetLink(settings, fleet)
+    # What is said at every new login would be written over the screen.
+    logging.getLogger("edgecam").setLevel(logging.ERROR)
     try:
         if once:
             ctx.exit(_once(fleet, link, as_json))
