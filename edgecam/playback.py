@@ -11,8 +11,8 @@ import msgspec
 from edgecam.analysis import Analysis
 from edgecam.checkpoint import plain
 from edgecam.insight import Event
-from edgecam.recording import Recording, RuleSettings
-from edgecam.types import EdgecamError, Result
+from edgecam.recording import Recording, RecordingError, RuleSettings
+from edgecam.types import Result
 
 _encode = msgspec.json.Encoder(enc_hook=plain).encode
 
@@ -29,7 +29,7 @@ def results(recording: Recording, other: RuleSettings | None = None) -> Iterator
     """The recorded results through masks, tracks and rules once more; by ``other`` settings.
 
     Raises:
-        EdgecamError: what the analysis remembered is of another version.
+        RecordingError: what the analysis remembered is of another version.
     """
     header = recording.header
     rules = header.settings if other is None else other
@@ -37,7 +37,7 @@ def results(recording: Recording, other: RuleSettings | None = None) -> Iterator
     try:
         analysis.resume(header.checkpoint, _changed(header.settings, rules))
     except msgspec.ValidationError as error:
-        raise EdgecamError(
+        raise RecordingError(
             f"the recording is of edgecam {header.edgecam}, whose rules remembered other things: "
             f"{error}; replay it with that version"
         ) from None

@@ -37,6 +37,12 @@ MAX_TEXT_BYTES = 1_000_000_000
 MAX_LINE_BYTES = 20_000_000
 
 
+class RecordingError(EdgecamError):
+    """A recording cannot be read, or does not tell what it told."""
+
+    section = "Flight recorder"
+
+
 class RuleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The sections of the settings that decide on events."""
 
@@ -174,7 +180,7 @@ def read(path: Path) -> Recording:
     """Read a recording.
 
     Raises:
-        EdgecamError: it cannot be read, is damaged, or is of another version.
+        RecordingError: it cannot be read, is damaged, or is of another version.
     """
     try:
         lines = _lines(path)
@@ -186,7 +192,7 @@ def read(path: Path) -> Recording:
     except (ValueError, EOFError, zlib.error) as error:
         # msgspec's errors are ValueErrors.
         reason = str(error)
-    raise EdgecamError(
+    raise RecordingError(
         f"{path}: expected a recording of edgecam, schema {SCHEMA}, found: {reason}; "
         "give a file that the recorder wrote"
     )

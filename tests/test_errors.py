@@ -48,6 +48,7 @@ def test_the_table_of_contents_leads_to_headings() -> None:
         (("--model", "posenet", "--delegate", "x.so", "--delegate-required"), "Coral and other"),
         (("convert", "missing.json", "-o", "x.tflite"), "Convert, quantise, evaluate"),
         (("service", "uninstall", "nobody", "--root", "missing"), "As a service"),
+        (("replay", "missing.recording.gz"), "Flight recorder"),
         (("decode", "missing.npz"), "When something is wrong"),
     ],
 )

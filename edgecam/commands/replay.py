@@ -92,7 +92,7 @@ def _play(path: Path, zones: Path | None, lines: Path) -> None:
     """Tell the events of a recording again, and the results into ``lines``."""
     from edgecam import playback
     from edgecam.configuration import load
-    from edgecam.recording import RuleSettings, read
+    from edgecam.recording import RecordingError, RuleSettings, read
     from edgecam.sinks.jsonl import JsonLinesSink
 
     recording = read(path)
@@ -113,7 +113,7 @@ def _play(path: Path, zones: Path | None, lines: Path) -> None:
     if not differing:
         click.echo(f"{len(found)} events equal to the recorded ones")
     elif other is None:
-        raise EdgecamError(
+        raise RecordingError(
             f"{differing} events differ from the recorded ones (- recorded, + told now); "
             f"it was recorded by edgecam {recording.header.edgecam}"
         )
@@ -122,24 +122,32 @@ def _play(path: Path, zones: Path | None, lines: Path) -> None:
 
 
 def _unpack_pictures(frames: tuple[FrameRecord, ...], folder: Path) -> None:
+    from edgecam.recording import RecordingError
+
     kept = [(record.sequence, record.jpeg) for record in frames if record.jpeg is not None]
     if not kept:
-        raise EdgecamError("--pictures: the recording has none; set recorder.pictures to have them")
+        raise RecordingError(
+            "--pictures: the recording has none; set recorder.pictures to have them"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for sequence, data in kept:
             (folder / f"{sequence:08d}.jpg").write_bytes(data)
     except OSError as error:
-        raise EdgecamError(f"--pictures {folder}: {error.strerror}; give another folder") from None
+        raise RecordingError(
+            f"--pictures {folder}: {error.strerror}; give another folder"
+        ) from None
     click.echo(f"{len(kept)} pictures in {folder}")
 
 
 def _refuse_options(ctx: click.Context) -> None:
+    from edgecam.recording import RecordingError
+
     typed = click.core.ParameterSource.COMMANDLINE
     for name in ctx.params:
         if name not in _OF_RECORDINGS and ctx.get_parameter_source(name) == typed:
             flag = f"--{name.replace('_', '-')}"
-            raise SettingsError(
+            raise RecordingError(
                 f"{flag}: a recording of the flight recorder holds results, which no model makes "
                 "anew; to try other zones, rules or tracking give --zones SETTINGS.toml"
             )
