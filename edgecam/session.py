@@ -189,6 +189,8 @@ class Session:
     def _open_recorder(self, boot_id: str, analysis: Analysis) -> Recorder | None:
         if not self.settings.recorder.enabled:
             return None
+        if not self.settings.tracking.enabled:
+            log.warning("recorder.enabled: without tracking there are no events to record")
         from edgecam.recorder import Recorder
 
         recorder = Recorder(self.settings, boot_id, analysis, self.source.live)

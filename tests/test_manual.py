@@ -145,7 +145,7 @@ def prepared(terminal: Terminal, setup: str) -> Terminal:
     """Type ``setup``; the shell is ready when its prompt has changed."""
     terminal.press("-l", f"{setup}; PS1='rea''dy> '; clear")
     terminal.press("Enter")
-    assert terminal.shows("ready> "), terminal.text
+    assert terminal.shows("ready>"), terminal.text
     return terminal
 
 
