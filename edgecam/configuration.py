@@ -138,19 +138,34 @@ def read_toml(path: Path) -> dict[str, Any]:
         SettingsError: the file cannot be read, is no TOML, or holds an unknown or bad value.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except OSError as error:
         raise SettingsError(
             f"{path}: expected a readable TOML file, found: {error.strerror}; "
             "check the path given to --config"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: expected TOML, found: {error}") from None
+    return parse_toml(text, str(path))
+
+
+def parse_toml(text: str, origin: str) -> dict[str, Any]:
+    """Settings in TOML as nested dictionaries, checked on their own; ``origin`` is for errors.
+
+    Raises:
+        SettingsError: it is no TOML, or holds an unknown or bad value.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{origin}: expected TOML, found: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"{origin}: expected TOML, found brackets without end") from None
     for name in LISTS:
         if isinstance(data.get(name), dict):
             # One alone is naturally written [model], without the list's second pair of brackets.
             data[name] = [data[name]]
-    _checked(data, str(path))
+    _checked(data, origin)
     return data
 
 

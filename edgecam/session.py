@@ -158,7 +158,7 @@ class Session:
             None if self.recorder is None else self.recorder.report,
         )
         if self.page is not None:
-            self.page.attach(self.remote.change)
+            self.page.attach(self.remote.change, settings.zone, settings.mask, settings.line)
         self._describe()
 
     def _pipeline(self, analysis: Analysis) -> Pipeline:

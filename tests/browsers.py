@@ -40,12 +40,17 @@ def browser(folder: Path, width_px: int, height_px: int, dark: bool = False) -> 
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(driver_path))
     try:
-        metrics = {"width": width_px, "height": height_px, "deviceScaleFactor": 1}
-        driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride", {**metrics, "mobile": width_px < 600}
-        )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        become(driver, width_px, height_px, dark)
         yield driver
     finally:
         driver.quit()
+
+
+def become(driver: Any, width_px: int, height_px: int, dark: bool = False) -> None:
+    """Another screen: what is narrow is a phone, with a finger for a pointer."""
+    phone = width_px < 600
+    metrics = {"width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": phone}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": phone})
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})

@@ -46,16 +46,21 @@ class LivePage:
         finally:
             connection.close()
 
-    def control(self, control: str, value: str = "") -> tuple[int, str]:
-        body = json.dumps({"control": control, "value": value})
-        status, _, text = self.ask("POST", "/control", body, Origin=self.url, X_Edgecam="1")
+    def post(self, path: str, body: str) -> tuple[int, str]:
+        """As the page itself does it."""
+        status, _, text = self.ask("POST", path, body, Origin=self.url, X_Edgecam="1")
         return status, text
 
-    async def follow(self, bundles: int, pictures: bool) -> list[dict[str, Any] | bytes]:
+    def control(self, control: str, value: str = "") -> tuple[int, str]:
+        return self.post("/control", json.dumps({"control": control, "value": value}))
+
+    async def follow(
+        self, bundles: int, pictures: bool, **headers: str
+    ) -> list[dict[str, Any] | bytes]:
         """What a viewer gets until so many bundles have come."""
         got: list[dict[str, Any] | bytes] = []
         async with (
-            aiohttp.ClientSession() as session,
+            aiohttp.ClientSession(headers=headers) as session,
             session.ws_connect(f"{self.url}/stream", origin=self.url) as stream,
         ):
             await stream.send_str("pictures on" if pictures else "pictures off")

@@ -58,6 +58,7 @@ SINGLETONS = {
     "tflite_runtime": "runtime",
     "ai_edge_litert": "runtime",
     "tensorflow.lite": "runtime",
+    "prometheus_client": "web.metrics",
 }
 
 

@@ -13,12 +13,16 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from edgecam.types import EdgecamError
+from edgecam.configuration import parse_toml
+from edgecam.types import EdgecamError, SettingsError
 from edgecam.web.limits import Connections
 from edgecam.web.security import CONTROL_HEADER, COOKIE, HEADERS, Guard
 from edgecam.web.stream import HEARTBEAT_S, MAX_MESSAGE_BYTES, MAX_VIEWERS, Hub
 
-MAX_BODY_BYTES = 1024
+# A hundred corners in every one of a dozen zones.
+MAX_BODY_BYTES = 32_768
+# Less than limits.DEADLINE_S: who asks now and then is let go, not cut off.
+KEEPALIVE_S = 5.0
 # After a wrong token, so that guessing takes for ever.
 REFUSAL_S = 1.0
 COOKIE_S = 30 * 86400
@@ -28,11 +32,14 @@ _FILES: Mapping[str, tuple[str, str]] = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
+    "/events.js": ("events.js", "text/javascript"),
     "/picture.js": ("picture.js", "text/javascript"),
     "/plots.js": ("plots.js", "text/javascript"),
     "/zones.js": ("zones.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+# What the zone editor writes.
+PLACES = ("zone", "mask", "line")
 _OPEN = frozenset({"/healthz"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -65,7 +72,9 @@ class Server:
         app = web.Application(middlewares=[self._checked], client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/stream", self._stream)
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_post("/control", self._command)
+        app.router.add_post("/zones", self._check_zones)
         app.router.add_post("/login", self._log_in)
         for route in self._files:
             app.router.add_get(route, self._file)
@@ -73,7 +82,12 @@ class Server:
 
     async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set."""
-        runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)
+        runner = web.AppRunner(
+            self.application(),
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=KEEPALIVE_S,
+        )
         await runner.setup()
         assert runner.server is not None
         loop = asyncio.get_running_loop()
@@ -154,6 +168,32 @@ class Server:
         except (msgspec.DecodeError, EdgecamError) as error:
             return self._refuse(400, str(error))
         return web.Response(status=204)
+
+    async def _check_zones(self, request: web.Request) -> web.Response:
+        """Whether this text would do in a configuration file; nothing is changed."""
+        if request.headers.get(CONTROL_HEADER) != "1":
+            return self._refuse(403, f"{CONTROL_HEADER} is missing")
+        try:
+            places = parse_toml((await request.read()).decode(), "zones")
+        except (UnicodeDecodeError, SettingsError) as error:
+            return web.Response(status=400, text=f"{error}\n")
+        other = next((key for key in places if key not in PLACES), None)
+        if other is not None:
+            return web.Response(status=400, text=f"zones: {other!r} is none of {PLACES}\n")
+        return web.Response(status=204)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        telemetry = self._hub.journal.telemetry
+        if telemetry is None:
+            return web.Response(status=503, text="no report yet\n")
+        try:
+            from edgecam.web.metrics import Seen, exposition
+        except ImportError:
+            why = "/metrics needs prometheus-client; run: pip install 'edgecam[web]'"
+            return web.Response(status=501, text=f"{why}\n")
+        seen = Seen(*self._hub.counts(), self._hub.journal.by_type)
+        body, kind = exposition(telemetry, seen, request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": kind})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self._hub.viewers >= MAX_VIEWERS:

@@ -1,11 +1,10 @@
 // Follows the stream: every bundle is answered with "next", so that a slow page skips results.
+import { Events } from "/events.js";
 import { Picture } from "/picture.js";
 import { Plot } from "/plots.js";
 import { Zones } from "/zones.js";
 
 const RETRY_MS = 2000;
-const SETTLE_MS = 1000;
-const MAX_EVENTS = 200;
 
 const by = (id) => document.getElementById(id);
 const picture = new Picture(by("picture"));
@@ -14,50 +13,34 @@ const plots = [
   new Plot(by("plot-latency"), by("latency"), 0),
   new Plot(by("plot-temperature"), by("temperature"), 1),
 ];
-new Zones(picture, {
-  zone: by("zone-new"), line: by("line-new"), done: by("shape-done"), undo: by("shape-undo"),
-  clear: by("shape-clear"), copy: by("toml-copy"), text: by("toml"),
+const events = new Events(by("events"), by("announcement"));
+const zones = new Zones(picture, {
+  zone: by("zone-new"), mask: by("mask-new"), line: by("line-new"), reset: by("shapes-reset"),
+  list: by("shapes"), text: by("toml"), check: by("toml-check"), copy: by("toml-copy"),
+  bar: by("drawing"), what: by("drawing-what"),
+  done: by("shape-done"), undo: by("shape-undo"), cancel: by("shape-cancel"),
 });
 let hello = null;
 let telemetry = null;
 let socket = null;
-const seen = {};
-let counts = {};
-let shownCounts = null;
-let countsSince = 0;
 
-function log(words) {
-  const item = document.createElement("li");
-  const time = document.createElement("time");
-  time.textContent = new Date().toLocaleTimeString();
-  item.append(time, ` ${words}`);
-  by("events").prepend(item);
-  while (by("events").childElementCount > MAX_EVENTS) by("events").lastChild.remove();
-}
+// Numbers as they are published. Whoever was there once keeps a place: nothing moves about.
+const known = new Set();
 
-// Say a change once, the first value not at all.
-function changed(key, value, words) {
-  if (key in seen && seen[key] !== value) log(words);
-  seen[key] = value;
-}
-
-function countUp(result) {
-  const found = {};
-  for (const detection of result.detections) found[detection.label] = (found[detection.label] ?? 0) + 1;
-  if (result.poses.length) found.person = Math.max(found.person ?? 0, result.poses.length);
-  const text = JSON.stringify(found);
-  if (text !== JSON.stringify(counts)) countsSince = performance.now();
-  counts = found;
-  // A person who flickers is no event.
-  if (text === shownCounts || performance.now() - countsSince < SETTLE_MS) return;
-  const before = shownCounts ? JSON.parse(shownCounts) : {};
-  for (const label of new Set([...Object.keys(before), ...Object.keys(found)])) {
-    const [old, now] = [before[label] ?? 0, found[label] ?? 0];
-    if (old !== now) log(`${label}: ${old} → ${now}`);
-  }
-  shownCounts = text;
-  by("counts").replaceChildren(...(Object.entries(found).length ? Object.entries(found) : [["nobody", ""]])
-    .map(([label, number]) => Object.assign(document.createElement("li"), { textContent: `${label} ${number}` })));
+function showCounts(counts, zoneCounts) {
+  for (const label of Object.keys(counts)) known.add(label);
+  const some = (numbers) => Object.entries(numbers).filter(([, number]) => number).map(([label, number]) => `${label} ${number}`);
+  const words = [
+    ...Object.entries(zoneCounts).map(([zone, numbers]) => `${zone}: ${some(numbers).join(", ") || "nobody"}`),
+    ...(known.size ? [...known].map((label) => `${label} ${counts[label] ?? 0}`) : ["nobody"]),
+  ];
+  const text = words.join("; ");
+  if (by("counts").dataset.text === text) return;
+  by("counts").dataset.text = text;
+  while (by("counts").childElementCount < words.length) by("counts").append(document.createElement("li"));
+  while (by("counts").childElementCount > words.length) by("counts").lastChild.remove();
+  words.forEach((each, place) => { by("counts").children[place].textContent = each; });
+  picture.canvas.setAttribute("aria-label", `Live picture of ${hello.name}: ${text}`);
 }
 
 function badge(words, good) {
@@ -90,7 +73,7 @@ function showHealth() {
   const ms = (part) => (part ? `${part.p50} ms (95 %: ${part.p95})` : "–");
   const rows = [
     ["Model", t.models.map((model) => `${model.name} (${model.family ?? "?"})`).join(", ")],
-    ["Delegate", `${t.delegate ?? "?"}, ${t.threads ?? "?"} threads, ${t.runtime ?? "?"}`],
+    ["Delegate", `${t.delegate ?? "?"}, ${t.threads ?? "?"} ${t.threads === 1 ? "thread" : "threads"}, ${t.runtime ?? "?"}`],
     ["Invoke", ms(t.invoke_ms)],
     ["Camera", why(t.source)],
     ["Reconnects", t.reconnects],
@@ -112,11 +95,6 @@ function report(message) {
   telemetry = message.telemetry;
   const [time, ...values] = message.point;
   plots.forEach((plot, index) => plot.add(time, values[index]));
-  changed("source", telemetry.source.state, `camera ${why(telemetry.source)}`);
-  changed("broker", telemetry.mqtt?.state, `broker ${telemetry.mqtt ? why(telemetry.mqtt) : "gone"}`);
-  changed("reconnects", telemetry.reconnects, `camera reconnected (${telemetry.reconnects})`);
-  changed("paused", telemetry.paused, telemetry.paused ? "paused" : "goes on");
-  changed("delegate", telemetry.delegate, `delegate ${telemetry.delegate}`);
   by("pause").setAttribute("aria-pressed", telemetry.paused);
   if (document.activeElement !== by("threshold")) setThreshold(message.score_threshold);
   showState(true);
@@ -137,29 +115,29 @@ function greet(message) {
   by("threshold-row").hidden = !hello.controls.includes("decode.score_threshold");
   by("pictures").disabled = !hello.pictures;
   if (!hello.pictures) by("pictures").checked = false;
+  events.reset(hello.events);
   plots.forEach((plot, index) => plot.reset(hello.history.map((point) => [point[0], point[index + 1]])));
   sendWish();
   showState(true);
 }
 
-function describe(result) {
-  picture.canvas.setAttribute("aria-label", `Live picture of ${hello.name}: ${result.poses.length} poses, ${result.detections.length} boxes`);
-  const age = result.age_ms === undefined ? "" : `, ${Math.round(result.age_ms)} ms old`;
-  by("caption").textContent = `frame ${result.sequence}${age}, ${result.model}`;
-}
-
-async function take(message, blob) {
+async function take(message, blob, from) {
   if (message.hello) return greet(message.hello);
+  if (message.scene) zones.configure(message.scene);
   if (message.result) {
+    const { result } = message;
+    zones.counts = message.zone_counts;
     // One may still come after it was asked for no more.
     if (!by("pictures").checked) picture.setBitmap(null);
     else if (message.picture) picture.setBitmap(await createImageBitmap(blob));
-    picture.show(message.result, hello);
-    describe(message.result);
-    countUp(message.result);
+    picture.show(result, hello);
+    const age = result.age_ms === undefined ? "" : `, ${Math.round(result.age_ms)} ms old`;
+    by("caption").textContent = `frame ${result.sequence}${age}, ${result.model}`;
+    showCounts(message.counts, message.zone_counts);
   }
+  if (message.events) events.add(message.events);
   if (message.report) report(message.report);
-  socket.send("next");
+  from.send("next");
 }
 
 function sendWish() {
@@ -171,17 +149,25 @@ function sendWish() {
 }
 
 function connect() {
-  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/stream`);
+  const opened = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/stream`);
+  socket = opened;
   socket.binaryType = "blob";
   let blob = null;
   socket.onmessage = (event) => {
     if (typeof event.data !== "string") blob = event.data;
-    else take(JSON.parse(event.data), blob);
+    else take(JSON.parse(event.data), blob, opened);
   };
   socket.onclose = () => {
     showState(false);
-    setTimeout(connect, RETRY_MS);
+    setTimeout(retry, RETRY_MS);
   };
+}
+
+async function retry() {
+  // Another token since: the page itself then asks for it.
+  const answer = await fetch("/page.js").catch(() => null);
+  if (answer?.status === 401) location.reload();
+  else connect();
 }
 
 async function control(name, value) {

@@ -15,7 +15,7 @@ export class Picture {
     this.context = canvas.getContext("2d");
     this.bitmap = null;
     this.result = null;
-    this.overlay = () => {};
+    this.underlay = () => {};
   }
 
   resize(frame) {
@@ -47,6 +47,9 @@ export class Picture {
       context.fillStyle = "#000";
       context.fillRect(0, 0, canvas.width, canvas.height);
     }
+    // On a phone the canvas is shown smaller than it is; words have to be read there too.
+    this.enlarged = Math.max(1, canvas.width / (canvas.clientWidth || canvas.width));
+    this.underlay(context, canvas);
     if (result) {
       (result.documents ?? []).forEach((page, index) => this.page(page, index));
       result.detections.forEach((found, index) => this.box(found, found.track ?? index, found.label));
@@ -55,7 +58,6 @@ export class Picture {
         this.text(`${found.label} ${found.score.toFixed(2)}`, 8, 20 + 18 * index));
       canvas.dataset.sequence = result.sequence;
     }
-    this.overlay(context, canvas);
   }
 
   page({ corners, score }, number) {
@@ -71,10 +73,10 @@ export class Picture {
 
   text(words, x, y) {
     const { context } = this;
-    context.font = "14px system-ui, sans-serif";
+    context.font = `${14 * this.enlarged}px system-ui, sans-serif`;
     const left = Math.max(2, Math.min(x, this.canvas.width - context.measureText(words).width - 2));
-    const base = Math.max(16, y);
-    context.lineWidth = 3;
+    const base = Math.max(16 * this.enlarged, y);
+    context.lineWidth = 3 * this.enlarged;
     context.strokeStyle = "#000";
     context.strokeText(words, left, base);
     context.fillStyle = "#fff";

@@ -1,15 +1,39 @@
-// Draw polygons and lines on the picture, get TOML; corners are fractions of the frame.
+// Zones, masks and lines over the picture, and the editor that writes their TOML. Corners are
+// fractions of the frame.
 const STEP = 0.01;
+const CHECK_AFTER_MS = 300;
+const KINDS = ["zone", "line", "mask"];
+const COLOURS = { zone: "255 79 216", line: "79 216 255", mask: "200 200 200" };
+
+// A TOML string may hold no DEL, which JSON leaves as it is.
+const quoted = (text) => JSON.stringify(text).replaceAll("\x7f", "\\u007f");
+const value = (what) => {
+  if (Array.isArray(what)) return `[${what.map(value).join(", ")}]`;
+  return typeof what === "string" ? quoted(what) : String(what);
+};
+
+// What is configured: kind, name, points, and every other key as it stands in the file.
+function shape(kind, settings) {
+  const { name, polygon, start, end, ...rest } = settings;
+  return { kind, name, points: polygon ?? [start, end], rest };
+}
+
+function toml({ kind, name, points, rest }) {
+  const where = kind === "line" ? { start: points[0], end: points[1] } : { polygon: points };
+  const keys = Object.entries({ name, ...where, ...rest });
+  return `[[${kind}]]\n${keys.map(([key, what]) => `${key} = ${value(what)}\n`).join("")}`;
+}
 
 export class Zones {
   constructor(picture, parts) {
-    Object.assign(this, { picture, parts, shapes: [], open: null, cross: [0.5, 0.5] });
-    picture.overlay = (context, canvas) => this.draw(context, canvas);
-    parts.zone.addEventListener("click", () => this.begin("zone"));
-    parts.line.addEventListener("click", () => this.begin("line"));
+    Object.assign(this, { picture, parts, configured: [], open: null, cross: [0.5, 0.5], counts: {} });
+    this.shapes = this.configured;
+    picture.underlay = (context, canvas) => this.draw(context, canvas);
+    for (const kind of KINDS) parts[kind].addEventListener("click", () => this.begin(kind));
     parts.done.addEventListener("click", () => this.finish());
     parts.undo.addEventListener("click", () => this.undo());
-    parts.clear.addEventListener("click", () => { this.shapes = []; this.open = null; this.update(); });
+    parts.cancel.addEventListener("click", () => this.cancel());
+    parts.reset.addEventListener("click", () => this.change(this.configured));
     parts.copy.addEventListener("click", () => this.copy());
     picture.canvas.addEventListener("click", (event) => {
       const area = picture.canvas.getBoundingClientRect();
@@ -18,29 +42,78 @@ export class Zones {
     picture.canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
+  // What runs now; unless somebody is drawing it is what the editor begins with.
+  configure(scene) {
+    const untouched = this.shapes === this.configured && !this.open;
+    this.configured = KINDS.flatMap((kind) => scene[kind].map((settings) => shape(kind, settings)));
+    if (untouched) this.change(this.configured);
+  }
+
+  change(shapes) {
+    this.shapes = shapes;
+    this.parts.list.replaceChildren(...shapes.map((each) => this.row(each)));
+    this.write();
+  }
+
+  row(each) {
+    const item = document.createElement("li");
+    const label = document.createElement("label");
+    const name = Object.assign(document.createElement("input"), { value: each.name, maxLength: 64, spellcheck: false });
+    name.addEventListener("input", () => {
+      // What is configured stays as it is: a change is made on a copy.
+      const renamed = { ...each, name: name.value };
+      this.shapes = this.shapes.map((other) => (other === each ? renamed : other));
+      each = renamed;
+      remove.setAttribute("aria-label", `Delete ${each.kind} ${each.name}`);
+      this.write();
+    });
+    label.append(`${each.kind} `, name);
+    const remove = Object.assign(document.createElement("button"), { textContent: "Delete" });
+    remove.setAttribute("aria-label", `Delete ${each.kind} ${each.name}`);
+    remove.addEventListener("click", () => {
+      this.change(this.shapes.filter((other) => other !== each));
+      this.parts.zone.focus();
+    });
+    item.append(label, remove);
+    return item;
+  }
+
   begin(kind) {
-    this.finish();
-    const number = this.shapes.filter((shape) => shape.kind === kind).length + 1;
-    this.open = { kind, name: `${kind}_${number}`, points: [] };
+    const taken = new Set(this.shapes.filter((other) => other.kind === kind).map((other) => other.name));
+    let number = 1;
+    while (taken.has(`${kind}_${number}`)) number += 1;
+    this.open = { kind, name: `${kind}_${number}`, points: [], rest: {} };
     this.picture.canvas.focus();
     this.update();
   }
 
   add(point) {
     if (!this.open) return;
-    this.open.points.push(point.map((value) => Math.min(1, Math.max(0, Number(value.toFixed(3))))));
+    this.open.points.push(point.map((where) => Math.min(1, Math.max(0, Number(where.toFixed(3))))));
     if (this.open.kind === "line" && this.open.points.length === 2) this.finish();
     this.update();
   }
 
+  complete() {
+    return this.open && this.open.points.length >= (this.open.kind === "line" ? 2 : 3);
+  }
+
   finish() {
-    if (this.open && this.open.points.length >= (this.open.kind === "line" ? 2 : 3)) this.shapes.push(this.open);
+    if (!this.complete()) return;
+    const made = this.open;
+    this.open = null;
+    this.change([...this.shapes, made]);
+    this.update();
+    this.parts.list.lastChild.scrollIntoView({ block: "nearest" });
+  }
+
+  cancel() {
     this.open = null;
     this.update();
   }
 
   undo() {
-    if (this.open) this.open.points.pop();
+    this.open?.points.pop();
     this.update();
   }
 
@@ -50,9 +123,9 @@ export class Zones {
     const move = moves[event.key];
     if (move) {
       const step = event.shiftKey ? 10 * STEP : STEP;
-      this.cross = this.cross.map((value, axis) => Math.min(1, Math.max(0, value + move[axis] * step)));
+      this.cross = this.cross.map((where, axis) => Math.min(1, Math.max(0, where + move[axis] * step)));
     } else if (event.key === "Enter") this.add(this.cross);
-    else if (event.key === "Escape") this.finish();
+    else if (event.key === "Escape") this.complete() ? this.finish() : this.cancel();
     else if (event.key === "Backspace") this.undo();
     else return;
     event.preventDefault();
@@ -60,16 +133,32 @@ export class Zones {
   }
 
   update() {
-    const { parts } = this;
-    parts.done.disabled = parts.undo.disabled = !this.open;
-    parts.zone.setAttribute("aria-pressed", this.open?.kind === "zone");
-    parts.line.setAttribute("aria-pressed", this.open?.kind === "line");
-    parts.text.value = this.shapes.map((shape) => {
-      const points = shape.points.map(([x, y]) => `[${x.toFixed(3)}, ${y.toFixed(3)}]`);
-      const where = shape.kind === "line" ? `start = ${points[0]}\nend = ${points[1]}` : `polygon = [${points.join(", ")}]`;
-      return `[[${shape.kind}]]\nname = "${shape.name}"\n${where}\n`;
-    }).join("\n");
+    const { parts, open } = this;
+    parts.bar.hidden = !open;
+    parts.done.disabled = !this.complete();
+    parts.undo.disabled = !open?.points.length;
+    parts.what.textContent = open ? `${open.name}: ${open.points.length} corners` : "";
     this.picture.redraw();
+  }
+
+  write() {
+    const { parts } = this;
+    parts.text.value = this.shapes.map(toml).join("\n");
+    parts.reset.disabled = this.shapes === this.configured;
+    clearTimeout(this.checking);
+    this.checking = setTimeout(() => this.check(parts.text.value), CHECK_AFTER_MS);
+    this.picture.redraw();
+  }
+
+  // The very check that the configuration file gets.
+  async check(text) {
+    if (this.shapes === this.configured) {
+      this.parts.check.textContent = this.configured.length ? "This is what runs now." : "";
+      return;
+    }
+    const answer = await fetch("/zones", { method: "POST", headers: { "X-Edgecam": "1" }, body: text });
+    const words = answer.ok ? "This will do: copy it into the configuration file." : await answer.text();
+    if (text === this.parts.text.value) this.parts.check.textContent = words;
   }
 
   async copy() {
@@ -80,21 +169,40 @@ export class Zones {
 
   draw(context, canvas) {
     const at = ([x, y]) => [x * canvas.width, y * canvas.height];
-    for (const shape of this.open ? [...this.shapes, this.open] : this.shapes) {
-      context.lineWidth = 2;
-      context.strokeStyle = "#ff4fd8";
-      context.fillStyle = "rgb(255 79 216 / 20%)";
-      context.beginPath();
-      shape.points.map(at).forEach(([x, y], index) => (index ? context.lineTo(x, y) : context.moveTo(x, y)));
-      if (shape.kind === "zone" && shape !== this.open) context.closePath();
-      if (shape.kind === "zone") context.fill();
-      context.stroke();
-      if (shape.points.length) this.picture.text(shape.name, ...at(shape.points[0]));
+    for (const each of this.open ? [...this.shapes, this.open] : this.shapes) {
+      const points = each.points.map(at);
+      if (points.length) this.drawShape(context, each, points);
     }
     if (!this.open) return;
     const [x, y] = at(this.cross);
-    context.strokeStyle = "#ff4fd8";
+    context.strokeStyle = `rgb(${COLOURS[this.open.kind]})`;
     context.strokeRect(x - 8, y, 16, 0.5);
     context.strokeRect(x, y - 8, 0.5, 16);
+  }
+
+  drawShape(context, each, points) {
+    context.lineWidth = 2;
+    context.strokeStyle = `rgb(${COLOURS[each.kind]})`;
+    context.fillStyle = `rgb(${COLOURS[each.kind]} / ${each.kind === "mask" ? 45 : 12}%)`;
+    context.beginPath();
+    points.forEach(([x, y], index) => (index ? context.lineTo(x, y) : context.moveTo(x, y)));
+    if (each.kind !== "line" && each !== this.open) context.closePath();
+    if (each.kind !== "line") context.fill();
+    context.stroke();
+    if (each.kind === "line" && points.length === 2) this.arrow(context, ...points);
+    const counted = Object.entries((each.kind === "zone" && this.counts[each.name]) || {}).filter(([, number]) => number);
+    const inside = counted.map(([label, number]) => ` ${label} ${number}`).join("");
+    this.picture.text(each.name + inside, ...points[0]);
+  }
+
+  // left_to_right is as seen by whoever goes with the arrow.
+  arrow(context, [x0, y0], [x1, y1]) {
+    const angle = Math.atan2(y1 - y0, x1 - x0);
+    context.beginPath();
+    for (const turn of [2.7, -2.7]) {
+      context.moveTo(x1, y1);
+      context.lineTo(x1 + 10 * Math.cos(angle + turn), y1 + 10 * Math.sin(angle + turn));
+    }
+    context.stroke();
   }
 }

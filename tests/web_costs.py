@@ -1,0 +1,290 @@
+"""What the live page costs: the rate of results with and without it, in turns.
+
+The camera is faster than the model, so that whatever the page takes is missing from the rate.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemons import Daemon
+from pages import LivePage
+from programs import CLIP
+
+# After the turn changed, before counting begins.
+SETTLE_S = 0.5
+SLOW, STALLED = 200, 50
+EVICTED_S = 10.0
+PICTURES_ON = bytes([0x81, 0x80 | 11, 0, 0, 0, 0]) + b"pictures on"
+NEXT = bytes([0x81, 0x80 | 4, 0, 0, 0, 0]) + b"next"
+# So large that it takes every core longer than the camera's interval, as on a small board.
+MODEL = ("--model", "posenet", "--input-size", "705x961")
+SMALL_MODEL = ("--model", "posenet", "--threads", "1")
+CAMERA = Path(__file__).parent / "servers" / "clip_camera.py"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Results a second without and with, the median ratio of neighbouring turns, and more."""
+
+    without_hz: float
+    with_hz: float
+    ratio: float
+    turns: int
+    grown_mb: float = 0.0
+    cut_after_s: float = 0.0
+
+
+class Camera:
+    """The bundled clip as an MJPEG camera, a process of its own; it can be killed and started."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self._rate_hz, self._port = rate_hz, 0
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/"
+
+    def start(self) -> None:
+        command = [sys.executable, CAMERA, CLIP, str(self._rate_hz), str(self._port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self._port = int(self._process.stdout.readline())
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def camera(rate_hz: float) -> Iterator[Camera]:
+    made = Camera(rate_hz)
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+class Run:
+    """A daemon that watches the camera and counts its results in a file."""
+
+    def __init__(self, folder: Path, url: str, *arguments: object) -> None:
+        folder.mkdir()
+        self._lines = folder / "lines"
+        self.daemon = Daemon(folder, "--source", url, "--jsonl", self._lines, *arguments)
+
+    def count(self, seconds: float) -> float:
+        """Results a second from now on."""
+        with self._lines.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            began_s = time.monotonic()
+            time.sleep(seconds)
+            return file.read().count(b"\n") / (time.monotonic() - began_s)
+
+
+@contextmanager
+def watched(
+    folder: Path, rate_hz: float, model: tuple[str, ...] = MODEL
+) -> Iterator[tuple[Run, LivePage]]:
+    """A daemon with its page, warm."""
+    with camera(rate_hz) as made:
+        run = Run(folder / "watched", made.url, *model, "--web", "127.0.0.1:0")
+        try:
+            page = LivePage(run.daemon)
+            run.daemon.wait_ready()
+            time.sleep(2)
+            yield run, page
+        finally:
+            run.daemon.close()
+
+
+def take_turns(
+    turns: int, without: Callable[[], float], with_it: Callable[[], float]
+) -> tuple[float, float, float]:
+    """Rates without and with, and the median ratio; each goes first every other time."""
+    pairs = []
+    for number in range(turns):
+        first, second = (without, with_it) if number % 2 == 0 else (with_it, without)
+        rates = first(), second()
+        pairs.append(rates if number % 2 == 0 else rates[::-1])
+    before, after = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return before, after, statistics.median(b / a for a, b in pairs)
+
+
+def handshake(page: LivePage) -> bytes:
+    lines = (
+        "GET /stream HTTP/1.1",
+        f"Host: {page.host}",
+        f"Origin: {page.url}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    )
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+class Watcher:
+    """A viewer with pictures that does no more than it has to: it would run elsewhere."""
+
+    def __init__(self, page: LivePage) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", page.port))
+        self._socket.sendall(handshake(page))
+        self._file = self._socket.makefile("rb")
+        while self._file.readline() != b"\r\n":
+            pass
+        self._socket.sendall(PICTURES_ON)
+        self.pictures = 0
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _read(self) -> None:
+        greeted = False
+        while head := self._file.read(2):
+            size = head[1]
+            if size > 125:
+                size = int.from_bytes(self._file.read(2 if size == 126 else 8), "big")
+            self._file.read(size)
+            kind = head[0] & 0xF
+            self.pictures += kind == 2
+            if kind == 1 and greeted:
+                self._socket.sendall(NEXT)
+            greeted = greeted or kind == 1
+
+
+def viewer(folder: Path, turns: int, turn_s: float, rate_hz: float) -> tuple[Cost, float]:
+    """One viewer against none, and how many pictures a second it got."""
+    seen: list[float] = []
+    with watched(folder, rate_hz) as (run, page):
+
+        def watching() -> float:
+            with Watcher(page) as watcher:
+                time.sleep(SETTLE_S)
+                before = watcher.pictures
+                rate = run.count(turn_s)
+                seen.append((watcher.pictures - before) / turn_s)
+                return rate
+
+        def alone() -> float:
+            time.sleep(SETTLE_S)
+            return run.count(turn_s)
+
+        cost = Cost(*take_turns(turns, alone, watching), turns)
+    return cost, statistics.median(seen)
+
+
+def processor(folder: Path, turns: int, turn_s: float) -> tuple[float, float]:
+    """Processor milliseconds a second without a viewer, and how many more one takes.
+
+    Of a board that is not busy, where no other process can be in the way of the figure: what a
+    viewer takes is what inference loses of ``os.cpu_count()`` seconds at most.
+    """
+    seen: dict[bool, list[float]] = {False: [], True: []}
+    with watched(folder, 10.0, SMALL_MODEL) as (run, page):
+        for number in range(2 * turns):
+            with Watcher(page) if number % 2 else nullcontext():
+                time.sleep(SETTLE_S)
+                before_s, began_s = spent_s(run), time.monotonic()
+                time.sleep(turn_s)
+                share = (spent_s(run) - before_s) / (time.monotonic() - began_s)
+                seen[bool(number % 2)].append(share * 1e3)
+    without = statistics.median(seen[False])
+    return without, statistics.median(seen[True]) - without
+
+
+def spent_s(run: Run) -> float:
+    """Processor seconds of a daemon, all its threads."""
+    fields = Path(f"/proc/{run.daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def idle(folder: Path, turns: int, turn_s: float, rate_hz: float) -> Cost:
+    """A page that nobody looks at against none; whichever has no turn is stopped."""
+    with camera(rate_hz) as made:
+        bare = Run(folder / "bare", made.url, *MODEL)
+        page = Run(folder / "page", made.url, *MODEL, "--web", "127.0.0.1:0")
+        try:
+            for run in (bare, page):
+                run.daemon.wait_ready()
+                time.sleep(1)
+                run.daemon.send(signal.SIGSTOP)
+
+            def alone(run: Run) -> float:
+                run.daemon.send(signal.SIGCONT)
+                time.sleep(SETTLE_S)
+                rate = run.count(turn_s)
+                run.daemon.send(signal.SIGSTOP)
+                return rate
+
+            return Cost(*take_turns(turns, lambda: alone(bare), lambda: alone(page)), turns)
+        finally:
+            bare.daemon.close()
+            page.daemon.close()
+
+
+def is_cut(client: socket.socket) -> bool:
+    """Whether the other side has gone; reads nothing that it sent."""
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+    return bool(poll.poll(0))
+
+
+def resident_mb(page: LivePage) -> float:
+    status = Path(f"/proc/{page.daemon.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1000.0
+
+
+def connect(page: LivePage, number: int, words: bytes) -> list[socket.socket]:
+    clients = []
+    for _ in range(number):
+        client = socket.create_connection(("127.0.0.1", page.port))
+        # Those beyond the limit are cut already.
+        if not is_cut(client):
+            client.send(words)
+        clients.append(client)
+    return clients
+
+
+def attack(folder: Path, turns: int, rate_hz: float) -> Cost:
+    """Slow and stalled clients against none; a turn is as long as they may live."""
+    grown, cut_after = [0.0], [0.0]
+    with watched(folder, rate_hz) as (run, page):
+        # What a first viewer makes the process load is no cost of the attack.
+        with Watcher(page):
+            time.sleep(2)
+
+        def attacked() -> float:
+            before_mb, began_s = resident_mb(page), time.monotonic()
+            slow = connect(page, SLOW, b"GET / HTTP/1.1\r\nHost: ")
+            stalled = connect(page, STALLED, handshake(page) + PICTURES_ON)
+            opened_s = time.monotonic()
+            rate = run.count(EVICTED_S - (opened_s - began_s))
+            grown.append(resident_mb(page) - before_mb)
+            while not all(map(is_cut, slow + stalled)):
+                time.sleep(0.05)
+            cut_after.append(time.monotonic() - opened_s)
+            for client in slow + stalled:
+                client.close()
+            return rate
+
+        rates = take_turns(turns, lambda: run.count(EVICTED_S), attacked)
+        return Cost(*rates, turns, max(grown), max(cut_after))
