@@ -138,29 +138,21 @@ def read_toml(path: Path) -> dict[str, Any]:
         SettingsError: the file cannot be read, is no TOML, or holds an unknown or bad value.
     """
     try:
-        text = path.read_text("utf-8")
+        data = path.read_bytes()
     except OSError as error:
         raise SettingsError(
             f"{path}: expected a readable TOML file, found: {error.strerror}; "
             "check the path given to --config"
         ) from None
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: expected TOML, found: {error}") from None
-    return parse_toml(text, str(path))
+    return parse_toml(data, str(path))
 
 
-def parse_toml(text: str, origin: str) -> dict[str, Any]:
-    """Settings in TOML as nested dictionaries, checked on their own; ``origin`` is for errors.
-
-    Raises:
-        SettingsError: it is no TOML, or holds an unknown or bad value.
-    """
+def parse_toml(text: bytes, origin: str) -> dict[str, Any]:
+    """Settings in TOML, checked as those of the file ``origin`` are; raises SettingsError."""
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"{origin}: expected TOML, found: {error}") from None
-    except RecursionError:
-        raise SettingsError(f"{origin}: expected TOML, found brackets without end") from None
     for name in LISTS:
         if isinstance(data.get(name), dict):
             # One alone is naturally written [model], without the list's second pair of brackets.

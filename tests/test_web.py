@@ -363,7 +363,7 @@ def test_zones_lines_and_masks_are_shown_as_configured(near: LivePage) -> None:
         ("[[line]]\nname = 'a'\nstart = [0, 0]\nend = [1.2, 0]", "line.end"),
         ("[[line]]\nnmae = 'a'", "did you mean 'line.name'"),
         ("[source]\nurl = '/etc/passwd'", "none of"),
-        ("a = " + "[" * 9000, "brackets without end"),
+        ("a = " + "[" * 9000, "recursion"),
         ("[[zone", "expected TOML"),
     ],
 )

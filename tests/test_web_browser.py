@@ -164,7 +164,8 @@ def texts(driver: Any, name: str) -> str:
 
 def toml(driver: Any) -> dict[str, Any]:
     """What the editor wrote, as it stands in the settings once they have taken it."""
-    return parse_toml(element(driver, "toml").get_attribute("value"), "the editor's text")
+    text = element(driver, "toml").get_attribute("value")
+    return parse_toml(text.encode(), "the editor's text")
 
 
 def check_skeletons(page: LivePage, driver: Any) -> None:

@@ -174,8 +174,8 @@ class Server:
         if request.headers.get(CONTROL_HEADER) != "1":
             return self._refuse(403, f"{CONTROL_HEADER} is missing")
         try:
-            places = parse_toml((await request.read()).decode(), "zones")
-        except (UnicodeDecodeError, SettingsError) as error:
+            places = parse_toml(await request.read(), "zones")
+        except SettingsError as error:
             return web.Response(status=400, text=f"{error}\n")
         other = next((key for key in places if key not in PLACES), None)
         if other is not None:
