@@ -229,8 +229,8 @@ def test_zones_lines_and_masks_are_drawn_with_their_names(page: LivePage, deskto
     assert wait_until(lambda: sequence(desktop) > number + 3, 10)
     image = drawn(desktop)[1]
     for edge in zip(corners, [*corners[1:], corners[0]], strict=True):
-        # Somebody may stand on it.
-        assert share_along(image, list(edge), ZONE_BGR) > 0.8
+        # People walk over it, and its name stands on it.
+        assert share_along(image, list(edge), ZONE_BGR) > 0.6
     line = SCENE["line"][0]
     # Its name stands over its beginning.
     assert share_along(image, [line["start"], line["end"]], LINE_BGR) > 0.8
