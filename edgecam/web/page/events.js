@@ -40,10 +40,11 @@ export class Events {
 
   add(events) {
     const { list } = this;
-    const before = list.scrollHeight;
+    const last = list.firstElementChild;
+    const before = last?.getBoundingClientRect().top;
     list.prepend(...events.map((event) => this.item(event)).reverse());
     // Whoever reads further down goes on reading the same line.
-    if (list.scrollTop > 0) list.scrollTop += list.scrollHeight - before;
+    if (list.scrollTop > 0) list.scrollTop += last.getBoundingClientRect().top - before;
     while (list.childElementCount > MAX_EVENTS) list.lastChild.remove();
     this.unsaid.push(...events);
     if (this.unsaid.length === events.length) {
