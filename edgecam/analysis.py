@@ -86,22 +86,29 @@ class Analysis:
         self._smoothers: dict[Track, OneEuro] = {}
         self._bands: dict[Track, DeadBand] = {}
         self._pages: dict[str, SteadyPages] = {}
+        self._parts: Mapping[str, Decoded] = {}
+        self._subjects: dict[str, list[Subject]] = {}
+        self._last_s: float | None = None
+        self._may_wait = settings.motion.enabled or settings.crop.enabled
 
     def __call__(self, result: Result) -> Result:
-        frame = result.frame
-        parts = {m: self._masks.without_hidden(p, frame) for m, p in result.by_model.items()}
+        frame, looked = result.frame, result.by_model
+        parts = {m: self._masks.without_hidden(p, frame) for m, p in looked.items()}
         held = self._limit(frame.camera).holds(frame.time_s)
         # Pictures of a folder without a rate are no film: nothing moves from one to the next. Of
         # a camera that several workers share each sees a few.
         no_film = frame.media_time_s is None and frame.file is not None
-        if not self._tracking.enabled or no_film or frame.camera is not None:
-            return replace(result, by_model=parts, held=held)
-        subjects: list[Subject] = []
-        for model, part in parts.items():
-            parts[model] = self._tracked(model, part, frame, subjects)
-        for (model, _), tracker in self._trackers.items():
-            if model not in parts:
-                tracker.expire(frame.time_s)
+        follows = self._tracking.enabled and not no_film and frame.camera is None
+        if follows:
+            self._pass_time(result)
+            for model, part in parts.items():
+                parts[model], self._subjects[model] = self._tracked(model, part, frame)
+        self._parts = self._parts if result.repeated else parts
+        result = replace(result, by_model=self._parts, held=held)
+        if not follows:
+            return result
+        told = self._subjects.items()
+        subjects = [s for m, found in told if m in looked or m in result.waiting for s in found]
         scene = self._masks.applied(_scene(frame, subjects, self._alive()))
         insight = Insight(
             self._rules.look(scene),
@@ -109,7 +116,7 @@ class Analysis:
             self._rules.zone_counts,
             self._rules.posture if self.finds_poses else None,
         )
-        return Result(frame, parts, result.times, insight, held, result.by_model)
+        return replace(result, insight=insight, untracked=looked)
 
     def checkpoint(self) -> Checkpoint:
         """All that it remembers, between two frames."""
@@ -123,6 +130,9 @@ class Analysis:
             next_track=self._ids.following,
             next_number=self._rules.numbers.following,
             tracks=tuple(states),
+            last_s=self._last_s,
+            parts=self._parts if self._may_wait else {},
+            subjects=self._subjects if self._may_wait else {},
             memories={name: remember(kept) for name, kept in self._rules.memories.items()},
         )
 
@@ -134,6 +144,8 @@ class Analysis:
         """
         self._ids.following = checkpoint.next_track
         self._rules.numbers.following = checkpoint.next_number
+        self._last_s, self._parts = checkpoint.last_s, checkpoint.parts
+        self._subjects = {model: list(found) for model, found in checkpoint.subjects.items()}
         for state in checkpoint.tracks:
             track = state.track()
             self._tracker(state.model, type(track.item)).tracks.append(track)
@@ -148,7 +160,19 @@ class Analysis:
             self._limits[camera] = RateLimit(self._output.result_max_hz)
         return self._limits[camera]
 
-    def _tracked(self, model: str, part: Decoded, frame: Frame, subjects: list[Subject]) -> Decoded:
+    def _pass_time(self, result: Result) -> None:
+        """Let the tracks of models grow older that should have looked at this frame and did not."""
+        now_s = result.frame.time_s
+        elapsed_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
+        self._last_s = now_s
+        for (model, _), tracker in self._trackers.items():
+            if model in result.waiting:
+                tracker.wait(elapsed_s)
+            elif model not in result.by_model:
+                tracker.expire(now_s)
+
+    def _tracked(self, model: str, part: Decoded, frame: Frame) -> tuple[Decoded, list[Subject]]:
+        subjects: list[Subject] = []
         now_s, size = frame.time_s, (frame.width_px, frame.height_px)
         poses, pose_tracks = self._tracker(model, Pose).update(part.poses, now_s, size)
         boxes, box_tracks = self._tracker(model, Detection).update(part.detections, now_s, size)
@@ -169,7 +193,8 @@ class Analysis:
                 )
         self._forget()
         documents = self._steadied(model, part.documents, now_s)
-        return replace(part, poses=tuple(shown), detections=tuple(boxes), documents=documents)
+        kept = replace(part, poses=tuple(shown), detections=tuple(boxes), documents=documents)
+        return kept, subjects
 
     def _tracker(self, model: str, kind: type) -> Tracker:
         if (model, kind) not in self._trackers:

@@ -78,7 +78,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class _Marks:
+class Marks:
     """A sink that notes when each result came, and what its stages took."""
 
     wall_s: list[float] = field(default_factory=list)
@@ -144,15 +144,15 @@ def measure(settings: Settings, rounds: int) -> Report:
     settings = msgspec.structs.replace(settings, max_frames=frames)
     (model,) = models = load_models(settings)
     bare_model = Model(settings.model[0], settings.inference) if model.lanes > 1 else model
-    marks, done = _Marks(), []
+    marks, done = Marks(), []
     with tempfile.NamedTemporaryFile(suffix=".jsonl", prefix=".edgecam-") as lines:
         output = msgspec.structs.replace(settings.output, jsonl=lines.name)
         settings = msgspec.structs.replace(settings, output=output)
         for number in range(rounds):
-            marks = _Marks(stages=marks.stages)
+            marks = Marks(stages=marks.stages)
             # Each goes first in turn, so that a drift of the machine favours neither.
             bare = _bare(bare_model, settings) if number % 2 == 0 else None
-            _run(settings, models, marks)
+            run_recording(settings, models, marks)
             bare = bare or _bare(bare_model, settings)
             done.append(_Round(*bare, *marks.cost_ms()))
     return _report(settings, model, done, marks)
@@ -175,12 +175,17 @@ def score_tracks(settings: Settings) -> TrackScore | None:
         settings, decode=decode, mqtt=MqttSettings(), max_frames=None
     )
     scorer = TrackScorer(read_truth(path))
-    _run(settings, models, scorer)
+    run_recording(settings, models, scorer)
     return scorer.score
 
 
-def _run(settings: Settings, models: Sequence[Model], sink: Sink) -> None:
-    session = Session(settings, models, threading.Event(), (sink,))
+def run_recording(settings: Settings, models: Sequence[Model], *sinks: Sink) -> Mapping[str, int]:
+    """Run a whole recording into ``sinks`` too; returns what was counted.
+
+    Raises:
+        EdgecamError: it is none, the broker does not answer, or what ``run`` raises.
+    """
+    session = Session(settings, models, threading.Event(), sinks)
     try:
         if session.source.live:
             raise EdgecamError("bench: expected a recording: a live source has its own rate")
@@ -189,6 +194,7 @@ def _run(settings: Settings, models: Sequence[Model], sink: Sink) -> None:
         session.pipeline.start()
         while not session.pipeline.wait(0.5):
             session.tick(time.monotonic())
+        return session.pipeline.counters()
     finally:
         session.close()
 
@@ -205,7 +211,7 @@ def _bare(model: Model, settings: Settings) -> tuple[float, float]:
     return wall_ms, (time.process_time() - cpu_s) * 1e3 / invokes
 
 
-def _report(settings: Settings, model: Model, done: Sequence[_Round], marks: _Marks) -> Report:
+def _report(settings: Settings, model: Model, done: Sequence[_Round], marks: Marks) -> Report:
     ratios = [one.bare_ms / one.frame_ms for one in done]
     found = runtime.find()
     bare_cpu_ms = statistics.median(one.bare_cpu_ms for one in done)

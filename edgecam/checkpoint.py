@@ -6,7 +6,7 @@ With it and the frames that follow, the same analysis says the same again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.events.rule import Memory
+from edgecam.scene import Subject
 from edgecam.smoothing import Filtered
 from edgecam.tracking import Track
-from edgecam.types import Detection, Pose, SettingsError
+from edgecam.types import Decoded, Detection, Pose, SettingsError
 
 
 class TrackState(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +32,7 @@ class TrackState(msgspec.Struct, frozen=True, kw_only=True):
     last_s: float
     hits: int
     velocity: NDArray[np.float64] | None = None
+    waited_s: float = 0.0
     filtered: Filtered | None = None
 
     @property
@@ -45,15 +47,24 @@ class TrackState(msgspec.Struct, frozen=True, kw_only=True):
         item = self.pose or self.detection
         if item is None:
             raise SettingsError("expected the track of a pose or a detection, found neither")
-        return Track(self.id, item, self.box, self.first_s, self.last_s, self.hits, self.velocity)
+        track = Track(self.id, item, self.box, self.first_s, self.last_s, self.hits, self.velocity)
+        track.waited_s = self.waited_s
+        return track
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it between two frames; ``memories`` is what each rule knows of each track."""
+    """All of it between two frames; ``memories`` is what each rule knows of each track.
+
+    ``parts`` and ``subjects`` are what a frame that no model looks at repeats, ``last_s`` when
+    the last frame was.
+    """
 
     next_track: int = 1
     next_number: int = 0
     tracks: tuple[TrackState, ...] = ()
+    last_s: float | None = None
+    parts: Mapping[str, Decoded] = msgspec.field(default_factory=dict)
+    subjects: Mapping[str, Sequence[Subject]] = msgspec.field(default_factory=dict)
     memories: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
 
 
@@ -69,6 +80,7 @@ def track_state(model: str, track: Track, filtered: Filtered | None) -> TrackSta
         last_s=track.last_s,
         hits=track.hits,
         velocity=track.velocity,
+        waited_s=track.waited_s,
         filtered=filtered,
     )
 

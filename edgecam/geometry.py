@@ -17,10 +17,11 @@ from edgecam.types import Box, Decoded, Detection, Pose
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Where a source frame lies inside the model input, in input pixels.
+    """Where a source frame, or a part of it, lies inside the model input, in input pixels.
 
     ``left_px``, ``top_px``, ``width_px``, ``height_px``: the inner rectangle that the picture
-    fills; the rest is padding. ``scale_x``, ``scale_y``: input pixels per source pixel.
+    fills; the rest is padding, or other parts. ``scale_x``, ``scale_y``: input pixels per source
+    pixel. ``source_left_px``, ``source_top_px``: where the part begins in the source frame.
     """
 
     left_px: int
@@ -29,21 +30,43 @@ class Fit:
     height_px: int
     scale_x: float
     scale_y: float
+    source_left_px: int = 0
+    source_top_px: int = 0
 
     def keypoints_to_source(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Pixel indices in the model input, float64[..., 2] (x, y), to those in the source."""
         corner = np.array((self.left_px - 0.5, self.top_px - 0.5))
         scale = np.array((self.scale_x, self.scale_y))
-        return np.asarray((xy - corner) / scale - 0.5, np.float64)
+        part = np.array((self.source_left_px, self.source_top_px))
+        return np.asarray((xy - corner) / scale - 0.5 + part, np.float64)
 
     def box_to_source(self, box: Box) -> Box:
         """Box edges in model-input pixels to source-frame pixels."""
+        left, top = self.source_left_px, self.source_top_px
         return Box(
-            (box.x_min - self.left_px) / self.scale_x,
-            (box.y_min - self.top_px) / self.scale_y,
-            (box.x_max - self.left_px) / self.scale_x,
-            (box.y_max - self.top_px) / self.scale_y,
+            (box.x_min - self.left_px) / self.scale_x + left,
+            (box.y_min - self.top_px) / self.scale_y + top,
+            (box.x_max - self.left_px) / self.scale_x + left,
+            (box.y_max - self.top_px) / self.scale_y + top,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """Whole pixels of a picture, or of a model input."""
+
+    left_px: int
+    top_px: int
+    width_px: int
+    height_px: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.top_px, self.top_px + self.height_px)
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.left_px, self.left_px + self.width_px)
 
 
 def stretch(source: tuple[int, int], target: tuple[int, int]) -> Fit:
@@ -63,6 +86,18 @@ def letterbox(source: tuple[int, int], target: tuple[int, int]) -> Fit:
         height,
         width / source[0],
         height / source[1],
+    )
+
+
+def tile(part: Rectangle, cell: Rectangle) -> Fit:
+    """Fit ``part`` of the source frame into ``cell`` of the model input: centred, aspect kept."""
+    inner = letterbox((part.width_px, part.height_px), (cell.width_px, cell.height_px))
+    return replace(
+        inner,
+        left_px=cell.left_px + inner.left_px,
+        top_px=cell.top_px + inner.top_px,
+        source_left_px=part.left_px,
+        source_top_px=part.top_px,
     )
 
 

@@ -192,6 +192,7 @@ def _found(result: Result) -> dict[str, Any]:
     return {
         "frame": FrameSize(result.frame.width_px, result.frame.height_px),
         "model": "+".join(result.by_model),
+        "repeated": True if result.repeated else UNSET,
         "poses": tuple(poses),
         "detections": tuple(detections),
         "classes": tuple(classes) if classes else UNSET,

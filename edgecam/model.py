@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -140,7 +141,7 @@ class Model:
         self.file = read(data, str(path))
         self._runnable = runnable(self.file)
         self.threads = inference.threads or default_threads()
-        self._settings = settings
+        self._settings, self._inference = settings, inference
         self._metadata = tflite_metadata.metadata(self.file)
         size = parse_size(settings.input_size)
         if size is not None:
@@ -187,6 +188,15 @@ class Model:
         twin = copy.copy(self)
         twin.interpreter = self._new_interpreter()
         return twin
+
+    def resized(self, size: str) -> Model:
+        """The same model with an input of this ``HEIGHTxWIDTH``, for parts of a frame.
+
+        Raises:
+            ModelError: it takes no such size.
+        """
+        settings = msgspec.structs.replace(self._settings, input_size=size, fit="stretch")
+        return Model(settings, self._inference)
 
     @property
     def delegate(self) -> DelegateReport:

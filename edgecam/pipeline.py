@@ -135,6 +135,10 @@ class Pipeline(ABC):
         """Frames that a newer one overtook before they were inferred."""
         return 0
 
+    def counters(self) -> Mapping[str, int]:
+        """What else it counts, by name."""
+        return {}
+
     def start(self) -> None:
         sys.setswitchinterval(SWITCH_S)
         for thread in self._threads:
@@ -242,7 +246,7 @@ class Pipeline(ABC):
         return Result(prepared.frame, by_model, times)
 
     def _publish_one(self, decoded: Result) -> None:
-        if not decoded.by_model:
+        if not decoded.by_model and not decoded.repeated:
             # Whoever should have looked at it failed.
             self._release(decoded.frame)
             return

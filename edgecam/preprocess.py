@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecam.geometry import FITS, Fit
+from edgecam.geometry import FITS, Fit, Rectangle
 from edgecam.opencv import cv2
 from edgecam.types import Frame, Image, ModelError, Normalization, Tensor, TensorInfo
 
@@ -56,6 +56,15 @@ class Stager:
         cv2.resize(frame.image, size_px, dst=inner, interpolation=cv2.INTER_LINEAR_EXACT)
         cv2.cvtColor(inner, cv2.COLOR_BGR2RGB, dst=inner)
         return fit
+
+    @staticmethod
+    def stage_tile(image: Image, part: Rectangle, fit: Fit, buffer: Image) -> None:
+        """Resize ``part`` of a BGR ``image`` to where ``fit`` puts it in ``buffer``, as RGB."""
+        inner = buffer[fit.top_px :, fit.left_px :][: fit.height_px, : fit.width_px]
+        size_px = (fit.width_px, fit.height_px)
+        shown = image[part.rows, part.columns]
+        cv2.resize(shown, size_px, dst=inner, interpolation=cv2.INTER_LINEAR_EXACT)
+        cv2.cvtColor(inner, cv2.COLOR_BGR2RGB, dst=inner)
 
 
 def _fill_float(normalization: Normalization, dtype: np.dtype[Any]) -> Fill:

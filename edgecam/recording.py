@@ -87,6 +87,8 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     width_px: Annotated[int, Meta(ge=1, le=65535)]
     height_px: Annotated[int, Meta(ge=1, le=65535)]
     found: Mapping[str, Decoded]
+    repeated: bool = False
+    waiting: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
     jpeg: bytes | None = None
 
@@ -112,7 +114,7 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             self.media_time_s,
             self.file,
         )
-        return Result(frame, self.found)
+        return Result(frame, self.found, repeated=self.repeated, waiting=frozenset(self.waiting))
 
 
 def frame_record(result: Result) -> FrameRecord:
@@ -127,6 +129,8 @@ def frame_record(result: Result) -> FrameRecord:
         width_px=frame.width_px,
         height_px=frame.height_px,
         found=result.by_model if result.untracked is None else result.untracked,
+        repeated=result.repeated,
+        waiting=tuple(sorted(result.waiting)),
         events=insight.events if insight is not None else (),
     )
 

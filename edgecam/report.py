@@ -161,6 +161,7 @@ class Reporter:
             "model_failures": sum(self.pipeline.turns.failures.values()),
             "delegate_fallbacks": sum(m.delegate.fallback is not None for m in self._models),
         }
+        counters.update(self.pipeline.counters())
         counters.update(self._governor.counters())
         counters.update(self._remote.counters())
         for sink in self._sinks:

@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +16,8 @@ import msgspec
 from edgecam import board
 from edgecam.analysis import Analysis
 from edgecam.announce import announce
+from edgecam.attention import Attention, attends
+from edgecam.attentive import AttentivePipeline
 from edgecam.governor import Governor
 from edgecam.lanes import LanesPipeline
 from edgecam.model import Model
@@ -55,7 +58,8 @@ def load_models(settings: Settings) -> list[Model]:
         raise SettingsError(
             "no model given: use --model MODEL.tflite or a bundled name, such as --model posenet"
         )
-    recorded = is_recording(settings.source)
+    # Several frames at once are none whose looks depend on each other.
+    recorded = is_recording(settings.source) and not attends(settings)
     models = [Model(model, settings.inference, recorded) for model in settings.model]
     names = [model.name for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -73,6 +77,8 @@ def _check_shared(settings: Settings) -> None:
         "zone": settings.zone,
         "line": settings.line,
         "mask": settings.mask,
+        "crop.enabled": settings.crop.enabled,
+        "motion.enabled": settings.motion.enabled,
         "snapshot.mode": settings.snapshot.mode != "off",
         "recorder.enabled": settings.recorder.enabled,
     }
@@ -114,6 +120,7 @@ class Session:
         self.settings, self.models = settings, models
         self._stop, self._extra_sinks = stop, extra_sinks
         _check_shared(settings)
+        self._attention = Attention(settings, models) if attends(settings) else None
         boot_id = uuid.uuid4().hex[:8]
         self.source = open_source(settings.source, stop, settings.mqtt)
         self.meter = Meter(settings.telemetry.window_s, time.monotonic())
@@ -162,7 +169,10 @@ class Session:
         self._describe()
 
     def _pipeline(self, analysis: Analysis) -> Pipeline:
-        return pipeline_for(self.source, self.models)(
+        kind: Callable[..., Pipeline] = pipeline_for(self.source, self.models)
+        if self._attention is not None:
+            kind = partial(AttentivePipeline, self._attention)
+        return kind(
             self.source,
             self.models,
             self.sinks,

@@ -26,9 +26,11 @@ from edgecam.section import (
 from edgecam.settings_access import RemoteSettings, WebSettings
 from edgecam.settings_recorder import RecorderSettings
 from edgecam.settings_scene import (
+    CropSettings,
     EventSettings,
     LineSettings,
     MaskSettings,
+    MotionSettings,
     TrackingSettings,
     ZoneSettings,
 )
@@ -240,6 +242,8 @@ class Settings(Section, frozen=True):
     zone: tuple[ZoneSettings, ...] = ()
     mask: tuple[MaskSettings, ...] = ()
     line: tuple[LineSettings, ...] = ()
+    motion: MotionSettings = MotionSettings()
+    crop: CropSettings = CropSettings()
     tracking: TrackingSettings = TrackingSettings()
     events: EventSettings = EventSettings()
     source: SourceSettings = SourceSettings()

@@ -1,4 +1,4 @@
-"""The settings of tracks, zones, masks, lines and events.
+"""The settings of what is looked at, and of tracks, zones, masks, lines and events.
 
 Places are fractions of the frame: (0, 0) is its upper left corner, (1, 1) its lower right one.
 """
@@ -9,11 +9,63 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from edgecam.section import Fraction, Point, Seconds, Section, Slug
+from edgecam.section import Count, Fraction, Point, Seconds, Section, Size, Slug
 
 # What of a person or thing has to be inside a zone or a mask.
 Inside = Literal["box_bottom", "box_centre", "ankle", "hips", "keypoint"]
 Rule = Literal["presence", "zone", "line", "hands_up", "wave", "posture", "fall"]
+
+
+class MotionSettings(Section, frozen=True):
+    """Whether a frame is looked at: while something moves, and now and then besides.
+
+    A frame that is not looked at has the result of the one before: nothing moved in between.
+    """
+
+    enabled: Annotated[bool, Meta(description="no model runs while nothing moves")] = False
+    min_area: Annotated[
+        Fraction, Meta(description="how much of the picture has to change to be movement")
+    ] = 0.001
+    min_contrast: Annotated[
+        float, Meta(gt=0.0, le=255.0, description="grey levels by which a pixel has to change")
+    ] = 6.0
+    hold_s: Annotated[Seconds, Meta(description="looks at every frame so long after movement")] = (
+        2.0
+    )
+    occupied_look_s: Annotated[
+        Seconds, Meta(description="between two looks at a still picture of somebody")
+    ] = 0.5
+    empty_look_s: Annotated[
+        Seconds, Meta(description="between two looks at a still picture of nobody")
+    ] = 2.0
+
+
+class CropSettings(Section, frozen=True):
+    """A pose model that looks at the surroundings of those whom it follows; PoseNet only.
+
+    All of them are put side by side into one input, smaller than that of the model. It looks at
+    the whole frame at first, when somebody is lost, and now and then to see who is new.
+    """
+
+    enabled: Annotated[bool, Meta(description="look at the people, not at the whole frame")] = False
+    input_size: Annotated[
+        Size, Meta(description="HEIGHTxWIDTH of the small input, sides 16n+1")
+    ] = "257x209"
+    look_every: Annotated[Count, Meta(description="frames from one whole look to the next")] = 20
+    look: Annotated[
+        Literal["pose", "detector"],
+        Meta(description="which model sees who is there: the pose model, or the first SSD"),
+    ] = "pose"
+    grow: Annotated[
+        float, Meta(ge=1.0, le=4.0, description="times the box around somebody's keypoints")
+    ] = 1.2
+    min_score: Annotated[
+        Fraction, Meta(description="a pose that scores less calls for a look at the whole frame")
+    ] = 0.25
+    min_scale: Annotated[
+        float,
+        Meta(ge=0.0, le=10.0, description="of the whole look's scale; smaller is not worth it"),
+    ] = 0.75
 
 
 class TrackingSettings(Section, frozen=True):

@@ -69,13 +69,13 @@ class StagedPipeline(Pipeline):
             if item is not None:
                 return item
 
-    def _wait_while_paused(self) -> None:
+    def _wait_while_paused(self, stage: str) -> None:
         while self._source.live and self._paused() and not self._done.wait(BEAT_S / 2):
-            self.heartbeats.beat("prepare")
+            self.heartbeats.beat(stage)
 
     def _prepare(self) -> None:
         while True:
-            self._wait_while_paused()
+            self._wait_while_paused("prepare")
             try:
                 frame = self._next(self._frames, "prepare")
             except Finished:

@@ -43,7 +43,8 @@ _MIN_AREA = 1e-5
 class Track:
     """One person or thing as last seen: ``item``, its ``box`` and ``centre``.
 
-    These are float64[4] and float64[2], pixels.
+    These are float64[4] and float64[2], pixels. ``waited_s`` is how much of the time since then
+    nobody looked: it does not age.
     """
 
     id: int | None
@@ -53,6 +54,7 @@ class Track:
     last_s: float
     hits: int = 1
     velocity: Array | None = None
+    waited_s: float = 0.0
     centre: Array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,6 +106,19 @@ def oks(first: Array, second: Array, area: Array, sure: NDArray[np.bool_]) -> Ar
     return np.asarray(
         np.where(number >= MIN_KEYPOINTS, similar.sum(axis=2) / np.maximum(number, 1), 0.0)
     )
+
+
+def pose_oks(first: Sequence[Pose], second: Sequence[Pose]) -> Array:
+    """float64[N, M]: object keypoint similarity of poses in the same pixels.
+
+    The keypoints that the second is sure of count, wherever the first has them.
+    """
+    if not first or not second:
+        return np.zeros((len(first), len(second)))
+    sure = np.array([pose.scores >= MIN_SCORE for pose in second])
+    area = np.maximum(areas(boxes_of(second)), 1.0)
+    xy = [np.array([pose.xy for pose in poses]) for poses in (first, second)]
+    return oks(xy[0], xy[1], area, np.broadcast_to(sure, (len(first), *sure.shape)))
 
 
 def greedy(similarity: Array, gate: float) -> list[tuple[int, int]]:
@@ -184,7 +199,12 @@ class Tracker:
             # A recording that begins again shows nobody who was there at its end.
             self.tracks.clear()
         oldest_s = now_s - self._max_age_s
-        self.tracks = [track for track in self.tracks if track.last_s >= oldest_s]
+        self.tracks = [t for t in self.tracks if t.last_s + t.waited_s >= oldest_s]
+
+    def wait(self, elapsed_s: float) -> None:
+        """Nobody looked for so long: whoever was there still is."""
+        for track in self.tracks:
+            track.waited_s += elapsed_s
 
     def _seen(
         self, track: Track | None, item: Item, box: Array, centre: Array, now_s: float
@@ -198,7 +218,8 @@ class Tracker:
                 moved = (centre - track.centre) / elapsed_s
                 # Half of the old one: a box jitters more than a person changes pace.
                 track.velocity = moved if track.velocity is None else (moved + track.velocity) / 2
-            track.item, track.box, track.centre, track.last_s = item, box, centre, now_s
+            track.item, track.box, track.centre = item, box, centre
+            track.last_s, track.waited_s = now_s, 0.0
             track.hits += 1
         if track.id is None and track.hits >= self._settings.min_hits:
             track.id = next(self._ids)

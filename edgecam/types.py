@@ -142,7 +142,9 @@ class Result:
     ``by_model`` maps model name to what it found, ``times`` to what it cost. ``insight`` is None
     where nothing is tracked. ``held`` says that ``output.result_max_hz`` keeps this result back:
     its events and states are published, its poses and boxes are not. ``untracked`` is what the
-    models found before masks, tracks and smoothing, None where nothing is tracked.
+    models found before masks, tracks and smoothing, None where nothing is tracked. ``repeated``
+    says that no model looked, since nothing moved; what the last look found then takes its place.
+    ``waiting`` are the models that nothing called for: what they found before still holds.
     """
 
     frame: Frame
@@ -151,6 +153,8 @@ class Result:
     insight: Insight | None = None
     held: bool = False
     untracked: Mapping[str, Decoded] | None = None
+    repeated: bool = False
+    waiting: frozenset[str] = frozenset()
 
     @property
     def poses(self) -> tuple[Pose, ...]:

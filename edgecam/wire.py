@@ -128,6 +128,9 @@ class ResultMessage(Struct, frozen=True, kw_only=True):
     file: Annotated[str, Meta(description="picture of a directory source")] | UnsetType = UNSET
     frame: FrameSize
     model: Annotated[str, Meta(description="models that saw the frame, joined by +")]
+    repeated: (
+        Annotated[bool, Meta(description="nothing moved: what the look before found")] | UnsetType
+    ) = UNSET
     poses: tuple[PoseMessage, ...]
     detections: tuple[DetectionMessage, ...]
     classes: (
@@ -273,7 +276,7 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     ] = None
     models: tuple[ModelReport, ...] = ()
     counters: Annotated[
-        Mapping[str, int], Meta(description="every drop and fallback since start, by name")
+        Mapping[str, int], Meta(description="every drop, fallback and look since start, by name")
     ] = msgspec.field(default_factory=dict)
 
 

@@ -32,16 +32,16 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",
         "options completion wire_recorder "
         "geometry wire messages event_messages labels anchors coco bundled tracking smoothing "
-        "scene zones quadrilateral steady_page",
+        "scene zones crop motion quadrilateral steady_page",
         "runtime delegates preprocess overlay events",
         "turns interpreter decoders homeassistant telemetry snapshot health status governor web "
         "checkpoint recording",
         "model probe inspection sources sinks remote",
-        "recorder recordings lookback "
+        "recorder recordings lookback attention attentive "
         "pipeline convert evaluate follow installation staged lanes relay analysis",
         "report announce removal session service run replay reference event_page "
         "playback fleet fleet_link fleet_screen "
-        "message_page watch watch_table library doctor bench teach zoo",
+        "message_page watch watch_table library doctor bench bench_crop teach zoo",
         "cli commands manual __main__ probe_child",
     )
 )

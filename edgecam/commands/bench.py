@@ -14,6 +14,7 @@ from edgecam.options import FLAG_NAMES, given, model_options
 
 if TYPE_CHECKING:
     from edgecam.bench import Report
+    from edgecam.bench_crop import CropReport
 
 _ROUNDS = 5
 
@@ -43,12 +44,42 @@ def _show(report: Report) -> None:
         click.echo(f"tracks: {line(report.tracks)}")
 
 
+def _show_crop(report: CropReport) -> None:
+    click.echo(f"{report.model}, {report.threads} threads; {report.source}")
+    click.echo(f"{'':26}{'ms a frame':>11}{'a second':>10}{'found':>12}{'nobody':>8}{'OKS':>8}")
+    for name, size, ms, found, extra, oks in (
+        (
+            *("whole frame", report.whole_input, report.whole_ms),
+            *(report.whole_found, report.whole_extra, report.whole_oks),
+        ),
+        (
+            *("people alone", report.crop_input, report.crop_ms),
+            *(report.crop_found, report.crop_extra, report.crop_oks),
+        ),
+    ):
+        shown = f"{found}/{report.people}"
+        click.echo(f"{name:14}{size:12}{ms:11.2f}{1e3 / ms:10.1f}{shown:>12}{extra:8}{oks:8.4f}")
+    click.echo(
+        f"{report.speedup:.2f} times the frames a second, median of {report.rounds} rounds (best "
+        f"{report.best_speedup:.2f}); {report.invoke_speedup:.2f} times in the interpreter alone; "
+        f"{report.whole_looks} whole looks in {report.frames} frames"
+    )
+    click.echo(f"OKS is the mean over all whom {report.reference} sees; who is missed counts as 0")
+
+
 @click.command("bench")
 @click.argument("bench_model", metavar="MODEL", shell_complete=a_model)
 @model_options
 @click.option("-s", "--source", help="A recording.  [default: the bundled clip]")
 @click.option("-b", "--broker", help="Publish to mqtt://HOST too, as a real run does.")
 @click.option("--rounds", type=click.IntRange(1), default=_ROUNDS, show_default=True)
+@click.option("--crop", is_flag=True, help="Compare [crop] with looking at the whole frame.")
+@click.option(
+    "--reference",
+    default="posenet-fp16",
+    show_default=True,
+    help="With --crop: the float PoseNet that both are held against.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def command(
@@ -57,6 +88,8 @@ def command(
     bench_model: str,
     config: Path | None,
     rounds: int,
+    crop: bool,
+    reference: str,
     as_json: bool,
     **_: Any,
 ) -> None:
@@ -68,7 +101,7 @@ def command(
     import msgspec
 
     from edgecam import bundled, log
-    from edgecam.bench import measure, score_tracks
+    from edgecam.bench import Report, measure, score_tracks
     from edgecam.configuration import load
 
     flags = {**given(ctx), "model.path": (bench_model,)}
@@ -76,8 +109,16 @@ def command(
     settings = load(config, os.environ, flags, FLAG_NAMES)
     log.set_up(verbose=False)
     logging.getLogger("edgecam").setLevel(logging.WARNING)
-    report = msgspec.structs.replace(measure(settings, rounds), tracks=score_tracks(settings))
+    report: Report | CropReport
+    if crop:
+        from edgecam.bench_crop import measure_crop
+
+        report = measure_crop(settings, reference, rounds)
+    else:
+        report = msgspec.structs.replace(measure(settings, rounds), tracks=score_tracks(settings))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
-    else:
+    elif isinstance(report, Report):
         _show(report)
+    else:
+        _show_crop(report)

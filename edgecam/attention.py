@@ -1,0 +1,264 @@
+"""Which models look at which part of a frame, by what the frames before have shown.
+
+A motion gate may leave a frame out, a detector may say where people are, and a pose model may
+look at their surroundings alone. Each is optional; without any, every model sees every frame.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from edgecam.crop import Crop, Tile, scale_of
+from edgecam.messages import PERSON
+from edgecam.model import Model, Staged
+from edgecam.motion import MotionGate
+from edgecam.settings import Settings
+from edgecam.settings_scene import CropSettings
+from edgecam.stage_times import StageTimes
+from edgecam.types import Decoded, DecodeOptions, Frame, Result, SettingsError, Tensor
+
+
+def attends(settings: Settings) -> bool:
+    """Whether what a frame has shown decides how the next one is looked at."""
+    return settings.motion.enabled or settings.crop.enabled
+
+
+# Runs a model on a picture made for it, the model being the n-th; None where it failed.
+Invoke = Callable[[int, Model, Staged, Frame], Sequence[Tensor] | None]
+Found = tuple[Decoded, StageTimes]
+
+
+@dataclass(slots=True)
+class Sight:
+    """What each model that looked at a frame found, in source-frame pixels, and what that took."""
+
+    found: dict[str, Decoded] = field(default_factory=dict)
+    times: dict[str, StageTimes] = field(default_factory=dict)
+
+    def add(self, model: str, part: Found | None) -> None:
+        """Nothing is added of a model that failed."""
+        if part is not None:
+            self.found[model], self.times[model] = part
+
+
+class Look:
+    """One model at one size, with the buffer that its pictures are made in."""
+
+    def __init__(self, place: int, model: Model) -> None:
+        self.place, self.model = place, model
+        self._buffer = model.buffer()
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    def whole(self, frame: Frame, options: DecodeOptions, invoke: Invoke) -> Found | None:
+        """What is in a frame, in source-frame pixels; None where the model failed."""
+        started_s = time.perf_counter()
+        staged = self.model.stage(frame, self._buffer)
+        staged_s = time.perf_counter()
+        tensors = invoke(self.place, self.model, staged, frame)
+        invoked_s = time.perf_counter()
+        if tensors is None:
+            return None
+        found = self.model.decode(tensors, staged, frame, options)
+        return found, _times(started_s, staged_s, invoked_s)
+
+    def tiles(
+        self, frame: Frame, tiles: Sequence[Tile], options: DecodeOptions, invoke: Invoke
+    ) -> Found | None:
+        """What is in parts of a frame put side by side, in pixels of the model input."""
+        started_s = time.perf_counter()
+        self._buffer[:] = 0
+        for each in tiles:
+            self.model.stager.stage_tile(frame.image, each.part, each.fit, self._buffer)
+        staged_s = time.perf_counter()
+        tensors = invoke(self.place, self.model, Staged(self._buffer, tiles[0].fit), frame)
+        invoked_s = time.perf_counter()
+        if tensors is None:
+            return None
+        found = self.model.decoder(self.model.dequantised(tensors), options)
+        return found, _times(started_s, staged_s, invoked_s)
+
+
+def _times(started_s: float, staged_s: float, invoked_s: float) -> StageTimes:
+    return StageTimes(
+        (staged_s - started_s) * 1e3,
+        (invoked_s - staged_s) * 1e3,
+        (time.perf_counter() - invoked_s) * 1e3,
+    )
+
+
+class CroppedPose:
+    """A PoseNet that looks at the people whom it follows, and at the whole frame when it must.
+
+    ``detector``: what says who is there in place of whole looks, or None.
+
+    Raises:
+        ModelError: the model does not take the small input.
+    """
+
+    def __init__(self, settings: CropSettings, whole: Look, detector: Look | None) -> None:
+        self._settings, self._whole, self._detector = settings, whole, detector
+        self._small = Look(whole.place, whole.model.resized(settings.input_size))
+        stager = self._small.model.stager
+        size = (stager.width_px, stager.height_px)
+        self._crop = Crop(*size, settings.grow, settings.min_score)
+        self._since_look = 0
+        self._doubt = True
+        self.counts = Counter(dict.fromkeys(("crop_frames", "crop_whole_looks"), 0))
+
+    def forget(self) -> None:
+        """What comes next has nothing to do with what was."""
+        self._crop.found((), (0, 0))
+
+    def look(self, frame: Frame, options: DecodeOptions, invoke: Invoke) -> Sight:
+        """Look at a frame: at parts of it, or at all of it."""
+        is_due = self._doubt or self._since_look >= self._settings.look_every
+        tiles = [] if is_due or not self._crop.people else self._worthwhile(frame)
+        self._since_look += 1
+        sight = Sight()
+        if tiles:
+            sight.add(self._whole.name, self._at(tiles, frame, options, invoke))
+            self.counts["crop_frames"] += 1
+            return sight
+        self.counts["crop_whole_looks"] += 1
+        self._since_look, self._doubt = 1, False
+        if self._detector is not None:
+            self._detected(self._detector, sight, frame, options, invoke)
+            return sight
+        part = self._whole.whole(frame, options, invoke)
+        if part is not None:
+            self._crop.found(part[0].poses, (frame.width_px, frame.height_px))
+        sight.add(self._whole.name, part)
+        return sight
+
+    def _worthwhile(self, frame: Frame) -> list[Tile]:
+        """Where to look, or nothing where a whole look sees them as large."""
+        tiles = self._crop.tiles()
+        if self._detector is not None:
+            return tiles
+        whole = self._whole.model.stager.fit(frame.width_px, frame.height_px)
+        is_large = scale_of(tiles) >= self._settings.min_scale * min(whole.scale_x, whole.scale_y)
+        return tiles if is_large else []
+
+    def _at(
+        self, tiles: Sequence[Tile], frame: Frame, options: DecodeOptions, invoke: Invoke
+    ) -> Found | None:
+        # Somebody may stand in the tile of another.
+        both = replace(options, max_poses=2 * max(len(tiles), options.max_poses))
+        part = self._small.tiles(frame, tiles, both, invoke)
+        if part is None:
+            self._doubt = True
+            return None
+        poses, self._doubt = self._crop.seen(part[0].poses, tiles)
+        return Decoded(poses=tuple(poses)), part[1]
+
+    def _detected(
+        self, look: Look, sight: Sight, frame: Frame, options: DecodeOptions, invoke: Invoke
+    ) -> None:
+        part = look.whole(frame, options, invoke)
+        sight.add(look.name, part)
+        if part is None:
+            return
+        boxes = [each.box for each in part[0].detections if each.label == PERSON]
+        self._crop.expect(boxes, options.max_poses, (frame.width_px, frame.height_px))
+        tiles = self._crop.tiles()
+        if not tiles:
+            sight.found[self._whole.name] = Decoded()
+            return
+        sight.add(self._whole.name, self._at(tiles, frame, options, invoke))
+        # A box without a pose is the detector's mistake more often than the pose model's.
+        self._doubt = False
+
+
+class Attention:
+    """Looks at each frame in order, on one thread.
+
+    Raises:
+        SettingsError: the settings ask for a model that is not there.
+        ModelError: the pose model does not take the small input.
+    """
+
+    def __init__(self, settings: Settings, models: Sequence[Model]) -> None:
+        self._gate = MotionGate(settings.motion) if settings.motion.enabled else None
+        self._looks = [Look(place, model) for place, model in enumerate(models)]
+        self._cropped: CroppedPose | None = None
+        self._pose: Look | None = None
+        self._detector: Look | None = None
+        if settings.crop.enabled:
+            self._pose = _pose_model(self._looks)
+            if settings.crop.look == "detector":
+                self._detector = _detector(self._looks)
+            self._cropped = CroppedPose(settings.crop, self._pose, self._detector)
+        self._counts = Counter(dict.fromkeys(("motion_looks", "motion_skips"), 0))
+
+    def look(
+        self, frame: Frame, may: Sequence[bool], options: DecodeOptions, invoke: Invoke
+    ) -> Result:
+        """What the models find in a frame; ``repeated`` where none of them looked.
+
+        ``may`` says which of them may look at it.
+        """
+        # Pictures of a folder are no film: nothing is known of the next one.
+        is_film = frame.media_time_s is not None or frame.file is None
+        if self._gate is not None and is_film:
+            is_open = self._gate.opens(frame)
+            self._counts["motion_looks" if is_open else "motion_skips"] += 1
+            if not is_open:
+                waiting = frozenset(each.name for each in self._looks)
+                return Result(frame, {}, repeated=True, waiting=waiting)
+        if self._cropped is not None and not is_film:
+            self._cropped.forget()
+        sight = Sight()
+        for each in self._looks:
+            if each is self._detector or not may[each.place]:
+                continue
+            if each is self._pose and self._cropped is not None:
+                more = self._cropped.look(frame, options, invoke)
+                sight.found.update(more.found)
+                sight.times.update(more.times)
+            else:
+                sight.add(each.name, each.whole(frame, options, invoke))
+        result = Result(frame, sight.found, sight.times, waiting=self._waiting(sight))
+        if self._gate is not None:
+            self._gate.found(len(result.poses) + len(result.detections))
+        return result
+
+    def _waiting(self, sight: Sight) -> frozenset[str]:
+        """The detector, while the people whom it found are followed."""
+        if self._detector is None or self._detector.name in sight.found:
+            return frozenset()
+        return frozenset((self._detector.name,))
+
+    def counters(self) -> Mapping[str, int]:
+        """How many frames each stage looked at or left out."""
+        found: dict[str, int] = {}
+        if self._gate is not None:
+            found.update(self._counts)
+        if self._cropped is not None:
+            found.update(self._cropped.counts)
+        return found
+
+
+def _pose_model(looks: Sequence[Look]) -> Look:
+    found = [look for look in looks if look.model.decoder.family.startswith("posenet")]
+    if len(found) != 1:
+        raise SettingsError(
+            f"[crop] expected one PoseNet, found {len(found)} among the models; "
+            "only a PoseNet takes an input of another size"
+        )
+    return found[0]
+
+
+def _detector(looks: Sequence[Look]) -> Look:
+    found = next((look for look in looks if look.model.decoder.family.startswith("ssd")), None)
+    if found is None:
+        raise SettingsError(
+            '[crop] look = "detector": expected an SSD among the models, found none; add one, '
+            "such as --model ssdlite"
+        )
+    return found

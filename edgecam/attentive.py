@@ -1,0 +1,71 @@
+"""Frames that are looked at one after another, since each says where to look in the next.
+
+Reading ahead and publishing behind run beside it, each on its own thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from edgecam.attention import Attention
+from edgecam.slots import Finished, Latest, Queue, Slot
+from edgecam.staged import StagedPipeline
+from edgecam.types import Frame, Result
+
+
+class AttentivePipeline(StagedPipeline):
+    """A live source's newest frame, or a recording's every frame, under ``attention``."""
+
+    def __init__(self, attention: Attention, *arguments: Any) -> None:
+        self._attention = attention
+        super().__init__(*arguments)
+
+    def _stages(self) -> Mapping[str, Callable[[], None]]:
+        self._frames: Slot[Frame] = Latest() if self._source.live else Queue(2)
+        self._looked: Queue[Result] = Queue(2)
+        return {"capture": self._capture, "look": self._look, "publish": self._publish}
+
+    @property
+    def dropped(self) -> int:
+        """Frames that a newer one overtook before they were looked at."""
+        return self._frames.dropped if isinstance(self._frames, Latest) else 0
+
+    def counters(self) -> Mapping[str, int]:
+        """How many frames each stage looked at or left out."""
+        return self._attention.counters()
+
+    def _abort(self) -> None:
+        for slot in (self._frames, self._looked):
+            slot.abort()
+
+    def _look(self) -> None:
+        began_s = 0.0
+        while True:
+            self._wait_while_paused("look")
+            self._wait_for_turn(began_s, "look")
+            try:
+                frame = self._next(self._frames, "look")
+            except Finished:
+                return self._looked.finish()
+            may = self.turns.take(frame)
+            if not any(may):
+                self._release(frame)
+                continue
+            looked_s = time.monotonic()
+            result = self._attention.look(frame, may, self._options(), self._invoke)
+            if not result.repeated:
+                # What costs nothing need not be waited for on a hot board.
+                began_s = looked_s
+                self._meter.inferred(time.monotonic())
+            self._looked.put(result)
+
+    def _publish(self) -> None:
+        while self._published != self._max_frames:
+            try:
+                result = self._next(self._looked, "publish")
+            except Finished:
+                break
+            self._publish_one(result)
+        self._done.set()

@@ -1,0 +1,220 @@
+"""People followed by crops: where they are put, that they come back, and that it pays."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import CLIP, edgecam, error_line, shared
+from skeletons import person
+
+from edgecam.bench_crop import measure_crop
+from edgecam.configuration import load
+from edgecam.crop import Crop, Tile, cells
+from edgecam.evaluate.likeness import likeness
+from edgecam.geometry import Rectangle, tile
+from edgecam.opencv import cv2
+from edgecam.preprocess import Stager
+from edgecam.run import run
+from edgecam.settings import InferenceSettings, ModelSettings, Settings, SourceSettings
+from edgecam.types import Box, Pose, Result
+
+SIZE = (640, 480)
+
+
+def in_tile(pose: Pose, shown: Tile) -> Pose:
+    """A source-frame pose as the small input shows it, by OpenCV's half-pixel rule."""
+    fit = shown.fit
+    scale = np.array((fit.scale_x, fit.scale_y))
+    low = np.array((fit.source_left_px, fit.source_top_px))
+    xy = (pose.xy - low + 0.5) * scale - 0.5 + (fit.left_px, fit.top_px)
+    return Pose(pose.score, xy, pose.scores)
+
+
+@pytest.mark.parametrize("cell", [Rectangle(0, 0, 209, 257), Rectangle(112, 128, 97, 129)])
+@pytest.mark.parametrize("part", [Rectangle(100, 60, 150, 190), Rectangle(500, 0, 140, 480)])
+def test_a_dot_in_a_tile_lies_where_it_was_drawn(part: Rectangle, cell: Rectangle) -> None:
+    x, y = part.left_px + 0.4 * part.width_px, part.top_px + 0.6 * part.height_px
+    rows, columns = np.mgrid[: SIZE[1], : SIZE[0]]
+    blob = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8.0**2)
+    image = np.repeat(blob[..., None], 3, axis=2).astype(np.uint8)
+    fit = tile(part, cell)
+    buffer = np.zeros((257, 209, 3), np.uint8)
+    Stager.stage_tile(image, part, fit, buffer)
+    seen = buffer[..., 0].astype(float)
+    outside = seen.copy()
+    outside[cell.rows, cell.columns] = 0
+    assert not outside.any()
+    input_rows, input_columns = np.mgrid[:257, :209]
+    centre = np.array([[(seen * input_columns).sum(), (seen * input_rows).sum()]]) / seen.sum()
+    assert fit.keypoints_to_source(centre)[0] == pytest.approx((x, y), abs=0.2)
+    dot = Box(float(centre[0, 0]), float(centre[0, 1]), 0.0, 0.0)
+    assert fit.box_to_source(dot).x_min == pytest.approx(x, abs=0.5 / fit.scale_x)
+
+
+def test_cells_fill_the_input_and_begin_at_its_grid() -> None:
+    for rows in range(1, 7):
+        for columns in range(1, 7):
+            found = cells(rows, columns, 209, 257)
+            assert len(found) == rows * columns
+            assert sum(c.width_px * c.height_px for c in found) == 209 * 257
+            assert all(c.left_px % 16 == 0 and c.top_px % 16 == 0 for c in found)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 7, 12, 20])
+def test_everybody_who_is_followed_has_a_tile_and_is_found_in_it(number: int) -> None:
+    people = [
+        person(x=60 + 110 * (n % 5), y=70 + 95 * (n // 5), trunk_px=30) for n in range(number)
+    ]
+    crop = Crop(209, 257, 1.2, 0.25)
+    crop.found(people, SIZE)
+    tiles = crop.tiles()
+    assert len(tiles) == number
+    found, doubt = crop.seen([in_tile(p, t) for p, t in zip(people, tiles, strict=True)], tiles)
+    assert not doubt
+    assert len(found) == number
+    for one, other in zip(people, found, strict=True):
+        assert other.xy == pytest.approx(one.xy, abs=1e-6)
+
+
+def test_whoever_moves_stays_in_the_tile_and_whoever_is_gone_is_missed() -> None:
+    crop = Crop(209, 257, 1.2, 0.25)
+    crop.found([person(x=100)], SIZE)
+    for step in range(1, 20):
+        here = person(x=100 + 20 * step)
+        (shown,) = crop.tiles()
+        inside = here.xy - (shown.part.left_px, shown.part.top_px)
+        if step > 3:
+            assert (inside >= 0).all()
+            assert (inside <= (shown.part.width_px, shown.part.height_px)).all()
+        found, doubt = crop.seen([in_tile(here, shown)], [shown])
+        assert (len(found), doubt) == (1, False)
+    assert crop.seen([], crop.tiles()) == ([], True)
+    assert crop.people == 0
+
+
+def test_somebody_much_less_sure_or_somebody_else_calls_for_a_whole_look() -> None:
+    crop = Crop(209, 257, 1.2, 0.25)
+    crop.found([person()], SIZE)
+    tiles = crop.tiles()
+    weak = person()
+    found, doubt = crop.seen([Pose(0.2, in_tile(weak, tiles[0]).xy, weak.scores)], tiles)
+    assert (len(found), doubt) == (1, True)
+    far = Pose(0.9, in_tile(person(), crop.tiles()[0]).xy + 500.0, weak.scores)
+    assert crop.seen([far], crop.tiles()) == ([], True)
+
+
+def test_boxes_of_a_detector_add_those_who_are_not_followed_yet() -> None:
+    crop = Crop(209, 257, 1.2, 0.25)
+    crop.found([person(x=100, y=200)], SIZE)
+    box = Box(60.0, 120.0, 140.0, 330.0)
+    crop.expect([box, Box(400.0, 100.0, 460.0, 260.0)], 5, SIZE)
+    assert crop.people == 2
+    crop.expect([Box(n * 100.0, 380.0, n * 100.0 + 40.0, 470.0) for n in range(6)], 3, SIZE)
+    assert crop.people == 3
+
+
+@pytest.mark.parametrize("look", ["pose", "detector"])
+def test_crops_give_the_same_bytes_on_any_number_of_threads(look: str, tmp_path: Path) -> None:
+    config = tmp_path / "crop.toml"
+    config.write_text(f'[crop]\nenabled = true\nlook = "{look}"\nlook_every = 6\n', "utf-8")
+    models = ["-m", "posenet", "-m", "ssdlite"][: 2 if look == "pose" else 4]
+    found = []
+    for threads in (1, 2, 2):
+        done = edgecam(
+            *("replay", CLIP, *models, "--config", config),
+            *("--threads", threads, "--max-frames", 20),
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(done.stdout)
+    assert len(found[0].splitlines()) == 20
+    assert found[0] == found[1] == found[2]
+
+
+def bench_settings(clip: Path, frames: int) -> Settings:
+    return Settings(
+        model=(ModelSettings(path="posenet"),),
+        source=SourceSettings(url=str(clip)),
+        inference=InferenceSettings(threads=1, probe=False),
+        max_frames=frames,
+    )
+
+
+@pytest.mark.parametrize("name", ["people-walking.mp4", "asl_book.mkv"])
+def test_it_pays(name: str) -> None:
+    """Times in the interpreter are a ratio within one run: 3.2 was measured, 2.5 is asked for."""
+    clip = CLIP if name == CLIP.name else shared("media", "clips", name)
+    report = measure_crop(bench_settings(clip, 50), "posenet-fp16", rounds=1)
+    assert report.invoke_speedup >= 2.5
+    assert report.crop_oks >= report.whole_oks - 0.003
+    assert report.crop_extra <= report.whole_extra + 3
+    assert report.whole_looks < report.frames / 5
+
+
+def test_people_are_told_from_ghosts_in_the_likeness() -> None:
+    one, two = person(x=100), person(x=400)
+    same = likeness({0: (one, two), 1: (one,)}, {0: (one, two), 1: (one,)})
+    assert (same.mean_oks, same.people, same.found, same.extra) == (1.0, 3, 3, 0)
+    missed = likeness({0: (one, two)}, {0: (one,)})
+    assert (missed.mean_oks, missed.found, missed.extra) == (0.5, 1, 0)
+    assert likeness({0: (one,)}, {0: (one, person(x=5000))}).extra == 1
+
+
+class Shown:
+    """A sink that draws nothing and keeps everything."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+
+    def publish(self, result: Result) -> None:
+        self.results.append(result)
+
+    def counters(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        return
+
+
+def test_the_detector_leads_and_looks_only_when_it_must() -> None:
+    flags = {
+        "model.path": ["ssdlite", "posenet"],
+        "source.url": str(CLIP),
+        "crop.enabled": True,
+        "crop.look": "detector",
+        "max_frames": 30,
+    }
+    shown = Shown()
+    last = run(load(None, {}, flags), threading.Event(), extra_sinks=[shown])
+    looked = [len(result.by_model) for result in shown.results]
+    assert looked[0] == 2
+    assert looked.count(2) == last.counters["crop_whole_looks"] < 15
+    assert last.counters["crop_frames"] == 30 - last.counters["crop_whole_looks"]
+    assert sum(len(result.poses) for result in shown.results) > 30
+
+
+def test_pictures_of_a_folder_are_looked_at_whole(tmp_path: Path) -> None:
+    capture = cv2.VideoCapture(str(CLIP))
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), capture.read()[1])
+    flags = {"model.path": ["posenet"], "source.url": str(tmp_path), "crop.enabled": True}
+    last = run(load(None, {}, flags), threading.Event())
+    assert last.counters["crop_whole_looks"] == 3
+
+
+def test_what_crops_need_is_asked_for_in_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "crop.toml"
+    config.write_text("[crop]\nenabled = true\n", "utf-8")
+    assert "one PoseNet" in error_line(
+        edgecam("-m", "ssdlite", "-s", CLIP, "--config", config, "--jsonl", "-")
+    )
+    config.write_text('[crop]\nenabled = true\nlook = "detector"\n', "utf-8")
+    assert "an SSD" in error_line(
+        edgecam("-m", "posenet", "-s", CLIP, "--config", config, "--jsonl", "-")
+    )
+    config.write_text('[crop]\nenabled = true\ninput_size = "250x200"\n', "utf-8")
+    assert "257x193" in error_line(
+        edgecam("-m", "posenet", "-s", CLIP, "--config", config, "--jsonl", "-")
+    )
