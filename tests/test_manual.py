@@ -156,6 +156,7 @@ CASES = (
     ("edgecam disc", "edgecam discovery"),
     ("edgecam replay --tol", "edgecam replay --tolerance-px"),
     ("edgecam inspect ssdl", "edgecam inspect ssdlite"),
+    ("edgecam models pull posenet_r", "edgecam models pull posenet_resnet50"),
 )
 
 

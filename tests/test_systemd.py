@@ -93,6 +93,24 @@ def test_edgecam_gives_the_same_results_confined(tmp_path: Path) -> None:
     assert bound.stdout == free.stdout
 
 
+def test_the_flight_recorder_writes_confined(tmp_path: Path) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text("[recorder]\nenabled = true\n[decode]\nscore_threshold = 0.3\n")
+    arguments = ["--model", "posenet", "--input-size", "257x257", "--source", str(CLIP)]
+    command = [sys.executable, "-m", "edgecam", *arguments, "--config", str(config)]
+    done = subprocess.run(
+        [sys.executable, confined.__file__, str(TEMPLATE), *command, "--max-frames", "20"],
+        env=environment(STATE_DIRECTORY=str(tmp_path), EDGECAM_CACHE_DIR=str(tmp_path / "cache")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == confined.CANNOT:
+        pytest.skip("this kernel has no PR_SET_MDWE (6.3 or later has)")
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "recordings").glob("*.recording.gz")), done.stderr
+
+
 @pytest.fixture
 def small_cgroup() -> Iterator[Path]:
     """A memory cgroup of our own with 300 MB, of version 1 or 2."""

@@ -129,8 +129,16 @@ def verify(names: tuple[str, ...]) -> None:
         raise ModelError(f"{faults} of {len(paths)} models are not what their cards say")
 
 
+def _published(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    """What a shell offers to pull."""
+    del ctx, parameter
+    from edgecam.convert import published
+
+    return [model.name for model in published.every() if model.name.startswith(typed)]
+
+
 @command.command("pull")
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=_published)
 @click.option(
     "--directory",
     type=click.Path(path_type=Path),
