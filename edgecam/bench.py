@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,11 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What one model costs here; times in milliseconds, one frame's or one invoke's.
+    """What the models cost here; times in milliseconds, one frame's or one invoke's.
+
+    ``looks`` is the share of the results that each model had a part in. A bare invoke is that of
+    every model, each as often as it looks at a frame; ``stages`` name their model if there are
+    several.
 
     ``efficiency``: the pipeline's frames for each bare invoke in the same time, the median over
     ``rounds``; ``best_efficiency`` the highest of one round. ``cpu_efficiency``: processor time of
@@ -52,6 +57,7 @@ class Report(msgspec.Struct, frozen=True):
     """
 
     model: str
+    looks: Mapping[str, float]
     family: str
     input: str
     runtime: str
@@ -84,16 +90,20 @@ class Marks:
     wall_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=dict)
+    looks: Counter[str] = field(default_factory=Counter)
+    several: bool = False
 
     def publish(self, result: Result) -> None:
         self.wall_s.append(time.perf_counter())
         self.cpu_s.append(time.process_time())
         age_ms = (time.monotonic() - result.frame.captured_s) * 1e3
         self.stages.setdefault("capture to publish", []).append(age_ms)
-        for times in result.times.values():
-            self.stages.setdefault("preprocess", []).append(times.preprocess_ms)
-            self.stages.setdefault("invoke", []).append(times.invoke_ms)
-            self.stages.setdefault("decode", []).append(times.decode_ms)
+        for model, times in result.times.items():
+            self.looks[model] += 1
+            whose = f"{model}: " if self.several else ""
+            self.stages.setdefault(f"{whose}preprocess", []).append(times.preprocess_ms)
+            self.stages.setdefault(f"{whose}invoke", []).append(times.invoke_ms)
+            self.stages.setdefault(f"{whose}decode", []).append(times.decode_ms)
 
     def counters(self) -> Mapping[str, int]:
         return {}
@@ -132,30 +142,36 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def measure(settings: Settings, rounds: int) -> Report:
-    """Run bare invokes and the pipeline in turns, ``rounds`` times; one model, one recording.
+    """Run bare invokes and the pipeline in turns, ``rounds`` times, on one recording.
 
     Raises:
-        EdgecamError: more than one model, a source that is live or too short, or what ``run``
-            raises.
+        EdgecamError: a source that is live or too short, or what ``run`` raises.
     """
-    if len(settings.model) != 1:
-        raise EdgecamError(f"bench: expected one model, found {len(settings.model)}")
     frames = min(settings.max_frames or MAX_FRAMES_OF_A_ROUND, MAX_FRAMES_OF_A_ROUND)
     settings = msgspec.structs.replace(settings, max_frames=frames)
-    (model,) = models = load_models(settings)
-    bare_model = Model(settings.model[0], settings.inference) if model.lanes > 1 else model
-    marks, done = Marks(), []
+    models = load_models(settings)
+    bare_models = [
+        Model(each, settings.inference) if model.lanes > 1 else model
+        for each, model in zip(settings.model, models, strict=True)
+    ]
+    several = len(models) > 1
+    marks, done = Marks(several=several), []
     with tempfile.NamedTemporaryFile(suffix=".jsonl", prefix=".edgecam-") as lines:
         output = msgspec.structs.replace(settings.output, jsonl=lines.name)
         settings = msgspec.structs.replace(settings, output=output)
         for number in range(rounds):
-            marks = Marks(stages=marks.stages)
+            marks = Marks(stages=marks.stages, several=several)
             # Each goes first in turn, so that a drift of the machine favours neither.
-            bare = _bare(bare_model, settings) if number % 2 == 0 else None
+            bare = [_bare(model, settings) for model in bare_models] if number % 2 == 0 else None
             run_recording(settings, models, marks)
-            bare = bare or _bare(bare_model, settings)
-            done.append(_Round(*bare, *marks.cost_ms()))
-    return _report(settings, model, done, marks)
+            bare = bare or [_bare(model, settings) for model in bare_models]
+            shares = [marks.looks[model.name] / len(marks.wall_s) for model in models]
+            ms, cpu_ms = (
+                sum(share * cost[which] for share, cost in zip(shares, bare, strict=True))
+                for which in (0, 1)
+            )
+            done.append(_Round(ms, cpu_ms, *marks.cost_ms()))
+    return _report(settings, models, done, marks)
 
 
 def score_tracks(settings: Settings) -> TrackScore | None:
@@ -211,18 +227,21 @@ def _bare(model: Model, settings: Settings) -> tuple[float, float]:
     return wall_ms, (time.process_time() - cpu_s) * 1e3 / invokes
 
 
-def _report(settings: Settings, model: Model, done: Sequence[_Round], marks: Marks) -> Report:
+def _report(
+    settings: Settings, models: Sequence[Model], done: Sequence[_Round], marks: Marks
+) -> Report:
     ratios = [one.bare_ms / one.frame_ms for one in done]
     found = runtime.find()
     bare_cpu_ms = statistics.median(one.bare_cpu_ms for one in done)
     frame_cpu_ms = statistics.median(one.frame_cpu_ms for one in done)
     return Report(
-        model=model.name,
-        family=model.decoder.family,
-        input=f"{model.stager.height_px}x{model.stager.width_px}",
+        model="+".join(model.name for model in models),
+        looks={m.name: round(marks.looks[m.name] / len(marks.wall_s), 3) for m in models},
+        family="+".join(model.decoder.family for model in models),
+        input="+".join(f"{m.stager.height_px}x{m.stager.width_px}" for m in models),
         runtime=f"{found.name} {found.version}",
-        delegate=model.delegate.active,
-        threads=model.threads,
+        delegate="+".join(dict.fromkeys(model.delegate.active for model in models)),
+        threads=models[0].threads,
         source=settings.source.url.rpartition("/")[2],
         broker=settings.mqtt.url is not None,
         rounds=len(done),

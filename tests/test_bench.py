@@ -92,6 +92,27 @@ def test_tracks_are_scored_only_where_somebody_drew_them(tmp_path: Path) -> None
     assert score_tracks(Settings(model=model, source=SourceSettings(url=str(copy)))) is None
 
 
+def test_bench_shows_each_of_several_models() -> None:
+    models = ("posenet:input_size=129x161", "ssdlite:rate_hz=2")
+    done = edgecam("bench", *models, "--rounds", 2, "--max-frames", 40, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    names = ("posenet_mobilenet_v1_075_int8", "ssdlite_mobilenet_v2_pedestrian_int8")
+    stages = ("preprocess", "invoke", "decode")
+    assert set(report["stages"]) == {
+        "capture to publish",
+        *(f"{name}: {stage}" for name in names for stage in stages),
+    }
+    assert report["looks"][names[0]] == 1.0
+    assert 0.0 < report["looks"][names[1]] < 0.5
+    # The detector's invoke counts as often as it looks.
+    both = sum(report["looks"][name] * report["stages"][f"{name}: invoke"]["p50"] for name in names)
+    assert report["bare_ms"] == pytest.approx(both, rel=0.75)
+    shown = edgecam("bench", *models, "--rounds", 1, "--max-frames", 40)
+    assert f"{names[1]}: invoke" in shown.stdout
+    assert f"{names[0]} looked at 100% of the frames" in shown.stdout
+
+
 def test_bench_refuses_what_it_cannot_measure() -> None:
     assert "more than" in error_line(edgecam("bench", "posenet-int8", "--max-frames", 5))
     live = edgecam("bench", "posenet-int8", "--rounds", 1, "-s", "rtsp://127.0.0.1:1/none")

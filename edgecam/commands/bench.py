@@ -22,9 +22,12 @@ _ROUNDS = 5
 def _show(report: Report) -> None:
     on = f"{report.runtime} on {report.delegate}, {report.threads} threads"
     click.echo(f"{report.model} {report.input}, {on}; {report.source}")
-    click.echo(f"{'':20}{'p50':>9}{'p95':>9}{'p99':>9}  ms")
+    width = max(20, *(len(name) + 1 for name in report.stages))
+    click.echo(f"{'':{width}}{'p50':>9}{'p95':>9}{'p99':>9}  ms")
     for name, spread in report.stages.items():
-        click.echo(f"{name:20}{spread.p50:9.2f}{spread.p95:9.2f}{spread.p99:9.2f}")
+        click.echo(f"{name:{width}}{spread.p50:9.2f}{spread.p95:9.2f}{spread.p99:9.2f}")
+    for name, share in report.looks.items() if len(report.looks) > 1 else ():
+        click.echo(f"{name} looked at {share:.0%} of the frames")
     click.echo(
         f"bare invoke {report.bare_ms:.2f} ms ({1e3 / report.bare_ms:.1f} a second), "
         f"whole frame {report.frame_ms:.2f} ms ({1e3 / report.frame_ms:.1f} a second)"
@@ -68,7 +71,7 @@ def _show_crop(report: CropReport) -> None:
 
 
 @click.command("bench")
-@click.argument("bench_model", metavar="MODEL", shell_complete=a_model)
+@click.argument("bench_models", metavar="MODEL...", nargs=-1, required=True, shell_complete=a_model)
 @model_options
 @click.option("-s", "--source", help="A recording.  [default: the bundled clip]")
 @click.option("-b", "--broker", help="Publish to mqtt://HOST too, as a real run does.")
@@ -85,7 +88,7 @@ def _show_crop(report: CropReport) -> None:
 def command(
     ctx: click.Context,
     /,
-    bench_model: str,
+    bench_models: tuple[str, ...],
     config: Path | None,
     rounds: int,
     crop: bool,
@@ -94,6 +97,8 @@ def command(
     **_: Any,
 ) -> None:
     """Measure MODEL: a whole run over a recording in turns with a bare invoke loop.
+
+    Several run together, each at its own rate: edgecam bench posenet ssdlite:rate_hz=2.
 
     The efficiency is a ratio within one run. Stages, memory and processor time come with it, and
     of the bundled clip how well ids are kept: identity switches and fragments.
@@ -104,7 +109,7 @@ def command(
     from edgecam.bench import Report, measure, score_tracks
     from edgecam.configuration import load
 
-    flags = {**given(ctx), "model.path": (bench_model,)}
+    flags = {**given(ctx), "model.path": bench_models}
     flags.setdefault("source.url", str(bundled.clip()))
     settings = load(config, os.environ, flags, FLAG_NAMES)
     log.set_up(verbose=False)
