@@ -60,6 +60,10 @@ class Topics:
         return f"{self.base}/availability"
 
     @property
+    def claim(self) -> str:
+        return f"{self.base}/claim"
+
+    @property
     def source(self) -> str:
         return f"{self.base}/source"
 

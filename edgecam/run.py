@@ -80,7 +80,7 @@ def _hold(window: Window, stop: threading.Event) -> None:
 def _wait_for(broker: Broker, stop: threading.Event) -> None:
     end_s = time.monotonic() + BROKER_WAIT_S
     while not stop.is_set() and time.monotonic() < end_s and not broker.wait_connected(TICK_S):
-        pass
+        broker.check()
 
 
 def _until_the_end(

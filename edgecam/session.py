@@ -225,6 +225,8 @@ class Session:
 
     def tick(self, now_s: float) -> None:
         """Call several times a second: temperature, the flight recorder, the live page."""
+        if self.broker is not None:
+            self.broker.check()
         if self.governor.due(now_s):
             temperature_c = board.temperature_c(self._thermal_zones)
             rate_hz = self.meter.rates(now_s).inferred or 0.0

@@ -16,12 +16,13 @@ from edgecam.types import SettingsError
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 EXPECTED = "expected mqtt://HOST[:1883] or mqtts://HOST[:8883]"
 
-FaultKind = Literal["network", "handshake", "tls", "login"]
+FaultKind = Literal["network", "handshake", "tls", "login", "name"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why there is no connection; ``tls`` and ``login`` faults need a person, not patience.
+    """Why there is no connection; ``tls``, ``login`` and ``name`` faults need a person, not
+    patience.
 
     ``handshake`` faults do as well, unless a handshake has succeeded before.
     """

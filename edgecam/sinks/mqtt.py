@@ -29,10 +29,11 @@ from edgecam.messages import (
 from edgecam.mqtt.address import parse_url, tls_context
 from edgecam.mqtt.login import OFFLINE, ONLINE, login
 from edgecam.settings import MqttSettings
+from edgecam.sinks.mqtt_claim import Claim
 from edgecam.sinks.mqtt_delivery import Delivery
 from edgecam.sinks.mqtt_network import NetworkThread
 from edgecam.sinks.outbox import Outbox, RecentResults, RetainedStates
-from edgecam.types import Result, SettingsError
+from edgecam.types import Result, SettingsError, SinkError
 from edgecam.wire import MqttReport, Telemetry
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class MqttSink:
             tls_context(settings) if self.address.tls else None,
             self._delivery,
             self._faults,
+            Claim(name),
         )
         self._network.start()
 
@@ -215,6 +217,14 @@ class MqttSink:
         It takes the place of an earlier one with the same filter.
         """
         self._network.subscribe(topic_filter, callback)
+
+    def check(self) -> None:
+        """
+        Raises:
+            SinkError: another instance had the name at this broker when this one began.
+        """
+        if self._network.turned_away is not None:
+            raise SinkError(self._network.turned_away)
 
     def wait_connected(self, timeout_s: float) -> bool:
         """Wait until the broker listens; a recording is worth waiting for, a camera is not."""

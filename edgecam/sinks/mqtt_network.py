@@ -15,6 +15,7 @@ from edgecam.faultlog import FaultLog
 from edgecam.mqtt.address import BrokerAddress, Fault
 from edgecam.mqtt.connection import Connection, MessageCallback, matches
 from edgecam.mqtt.login import OFFLINE, Login
+from edgecam.sinks.mqtt_claim import Claim
 from edgecam.sinks.mqtt_delivery import Delivery
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ SETTLE_S = 2.0
 # A connection that the broker closes this soon may have been closed for what was sent.
 REFUSAL_WITHIN_S = 10.0
 STEP_S = 1.0
+CLAIM_STEP_S = 0.02
+# A broker that closes for what it does not allow: then nobody is asked.
+MAX_CLAIMS_CUT = 2
 # A stop waits this long for a connection, for the next acknowledgement, for that of "offline".
 STOP_CONNECT_S = 1.5
 STOP_STALL_S = 1.5
@@ -46,6 +50,7 @@ class NetworkThread(threading.Thread):
         context: ssl.SSLContext | None,
         delivery: Delivery,
         faults: FaultLog,
+        claim: Claim,
     ) -> None:
         super().__init__(name="edgecam-mqtt", daemon=True)
         self.connected = threading.Event()
@@ -55,6 +60,10 @@ class NetworkThread(threading.Thread):
         self._context = context
         self._delivery = delivery
         self._faults = faults
+        self._claim = claim
+        self._claims_cut = 0
+        # The name was another's when this instance began: it has no business here.
+        self.turned_away: str | None = None
         self._subscriptions: list[tuple[str, MessageCallback]] = []
         self._new_filters: deque[str] = deque()
         self._wake_read, self._wake_write = socket.socketpair()
@@ -98,6 +107,8 @@ class NetworkThread(threading.Thread):
                 connection = self._connect()
                 if connection.established and connection.fault is None:
                     failures = 0
+                    self._claim_name(connection)
+                if connection.established and connection.fault is None:
                     self._serve(connection)
                 fault = connection.fault
             except Exception as error:
@@ -110,6 +121,9 @@ class NetworkThread(threading.Thread):
                 break
             self._delivery.count("connection_faults")
             self._faults.fault("mqtt", fault.reason)
+            if fault.kind == "name" and not self._connects:
+                self.turned_away = fault.reason
+                break
             if not self._pause(fault, failures):
                 break
             failures += 1
@@ -144,6 +158,48 @@ class NetworkThread(threading.Thread):
             self._drain_wake()
         return connection
 
+    def _claim_name(self, connection: Connection) -> None:
+        """Ask for the name; sets the connection's fault where another instance has it."""
+        claim = self._claim
+        if self._claims_cut >= MAX_CLAIMS_CUT:
+            self._delivery.count("claims_skipped")
+            claim.win()
+            return
+        claim.begin()
+        for topic_filter in claim.filters:
+            connection.subscribe(topic_filter)
+        while connection.fault is None and not self._stopping.is_set():
+            self._speak(connection)
+            if claim.settled(time.monotonic()):
+                break
+            connection.step(CLAIM_STEP_S, self._wake_read)
+            self._drain_wake()
+        self._claims_cut = self._claims_cut + 1 if connection.closed_by_broker else 0
+        if claim.other is None:
+            claim.win()
+        elif connection.fault is None:
+            # With a DISCONNECT: the will would say that the other one is offline.
+            connection.finish()
+            connection.fault = Fault(
+                "name",
+                f"{self._address}: another edgecam has this name, on {claim.other}; give this one "
+                "another --name, or stop that one",
+            )
+
+    def _speak(self, connection: Connection) -> None:
+        """Say what the claim has to say, and look at what it has heard."""
+        claim = self._claim
+        while claim.to_say:
+            connection.publish(claim.topic, claim.to_say.popleft(), 1, False)
+        while claim.conflicts:
+            self._delivery.count("name_conflicts")
+            host = claim.conflicts.popleft()
+            self._faults.fault("name", f"another edgecam has this name too, on {host}")
+        if claim.said_offline and not self._stopping.is_set():
+            claim.said_offline = False
+            self._delivery.count("offline_corrected")
+            self._delivery.announce_again()
+
     def _drain_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wake_read.recv(65_536)
@@ -165,6 +221,7 @@ class NetworkThread(threading.Thread):
                 self._drain_wake()
                 if delivery.settle(connection):
                     progress_s = time.monotonic()
+                self._speak(connection)
                 while self._new_filters:
                     connection.subscribe(self._new_filters.popleft())
                 delivery.feed(connection)
@@ -203,6 +260,7 @@ class NetworkThread(threading.Thread):
         connection.give_up(Fault("network", f"{self._address}: stopped without an answer"))
 
     def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
+        self._claim.receive(topic, payload, retained)
         for topic_filter, callback in self._subscriptions:
             if matches(topic_filter, topic):
                 callback(topic, payload, retained)
