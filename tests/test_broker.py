@@ -50,7 +50,7 @@ def test_the_sink_and_a_paho_subscriber_meet_there(broker: EmbeddedBroker) -> No
 def test_mosquitto_sub_gets_what_is_retained_and_the_will(broker: EmbeddedBroker) -> None:
     port = ["-p", str(broker.port)]
     listener = subprocess.Popen(
-        ["mosquitto_sub", *port, "-t", "edgecam/#", "-v", "-C", "3"],
+        ["mosquitto_sub", *port, "-t", "edgecam/#", "-v", "-C", "4"],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -69,7 +69,8 @@ def test_mosquitto_sub_gets_what_is_retained_and_the_will(broker: EmbeddedBroker
     dying.kill()
     dying.wait()
     out, _ = listener.communicate(timeout=10)
-    *first, last = out.splitlines()
+    asked, *first, last = out.splitlines()
+    assert asked.startswith("edgecam/demo/claim {")
     # What is retained comes in any order.
     assert sorted(first) == ["edgecam/demo/availability online", "edgecam/demo/state/paused 1"]
     assert last == "edgecam/demo/availability offline"
