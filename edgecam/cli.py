@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "replay": "Run a recorded clip; write or check golden results.",
     "service": "Install or remove a camera as a systemd service.",
     "status": "Say how the running instances are.",
+    "scan": "Find the page in a picture or before a camera and write it flat.",
     "schema": "Print the JSON schema of the messages.",
     "teach": "Teach a network new classes, from folders or a camera.",
     "top": "Watch every camera on a broker, in the terminal.",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.opencv import cv2
-from edgecam.quadrilateral import Corners, area, clockwise
+from edgecam.quadrilateral import Corners, clockwise
 
 Map = NDArray[np.float32]
 
@@ -143,7 +143,9 @@ def _is_page(quads: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.b
     convex = (sines > _MIN_SINE).all(1) | (sines < -_MIN_SINE).all(1)
     size = np.array(shape[1::-1])
     inside = ((quads > -0.06 * size) & (quads < 1.06 * size)).all((1, 2))
-    large = np.array([area(quad) for quad in quads]) > _MIN_AREA * size.prod()
+    x, y = quads[..., 0], quads[..., 1]
+    twice = (x * np.roll(y, -1, 1) - y * np.roll(x, -1, 1)).sum(1)
+    large = np.abs(twice) > 2 * _MIN_AREA * size.prod()
     return np.asarray(convex & inside & large, np.bool_)
 
 
@@ -178,7 +180,7 @@ def _refined(edges: Map, corners: Corners) -> Corners:
         weights = np.square(_sampled(edges, points), dtype=np.float64)
         total = weights.sum(2)
         offsets = (weights * _REACH).sum(2) / np.maximum(total, 1e-6)
-        lines = np.array([_fit(*each) for each in zip(offsets, total, strict=True)])
+        lines = _fit(offsets, total)
         # Each side's new ends, still along its own direction.
         moved = base[:, 0] + lines[:, :1] * normals
         turned = along / lengths[:, None] + lines[:, 1:] / lengths[:, None] * normals
@@ -190,17 +192,23 @@ def _refined(edges: Map, corners: Corners) -> Corners:
 
 
 def _fit(offsets: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Offset at the side's first point and its slope along the side, of a robust straight line."""
+    """Offset at each side's first point and slope along it, float64[4, 2], of robust lines.
+
+    ``offsets`` and ``weights`` are float64[4, N], of the points along each side.
+    """
     at = _ALONG - _ALONG[0]
-    columns = np.stack((np.ones_like(at), at), 1)
-    trust = np.minimum(weights, np.median(weights) + 1e-3)
-    found = np.zeros(2)
+    trust = np.minimum(weights, np.median(weights, axis=1, keepdims=True) + 1e-3)
+    found = np.zeros((len(offsets), 2))
     for _ in range(3):
-        rooted = np.sqrt(trust)[:, None]
-        found = np.linalg.lstsq(columns * rooted, offsets * rooted[:, 0], rcond=None)[0]
+        total, first, second = trust.sum(1), trust @ at, trust @ (at * at)
+        level, lean = (trust * offsets).sum(1), (trust * offsets) @ at
+        spread = np.maximum(total * second - first * first, 1e-12)
+        slope = (total * lean - first * level) / spread
+        found = np.stack(((level - slope * first) / np.maximum(total, 1e-9), slope), 1)
         # What lies off the line, as at a thumb, counts less each time.
-        trust = weights / (1.0 + np.square((offsets - columns @ found) / 0.5))
-    return np.asarray(found, np.float64)
+        line = found[:, :1] + found[:, 1:] * at
+        trust = weights / (1.0 + np.square((offsets - line) / 0.5))
+    return found
 
 
 def _meet(a: Corners, along_a: Corners, b: Corners, along_b: Corners) -> Corners:

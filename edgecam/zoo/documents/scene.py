@@ -29,12 +29,14 @@ class Scene:
 
     ``image``: uint8[H, W, 3] in BGR. ``edges``: uint8[H, W], 255 on the page's outline, soft at
     its borders, 0 elsewhere. ``corners``: float64[4, 2], pixel indices, clockwise from the top
-    left; None where there is no page.
+    left; None where there is no page. ``ratio``: the page's width over its
+    height, its first side in ``corners`` being the width.
     """
 
     image: NDArray[np.uint8]
     edges: NDArray[np.uint8]
     corners: Corners | None
+    ratio: float | None = None
 
 
 def render(seed: int, width: int = 640, height: int = 480, *, empty: bool = False) -> Scene:
@@ -44,7 +46,7 @@ def render(seed: int, width: int = 640, height: int = 480, *, empty: bool = Fals
     table = texture.background(rng, wide, high)
     clutter.scatter(rng, table, int(rng.choice([0, 3, 8])))
     edges = np.zeros((height, width), np.uint8)
-    corners = None
+    corners, shape = None, None
     if not empty:
         ratio = _ratio(rng)
         quad = _placed(rng, ratio, wide, high)
@@ -56,9 +58,12 @@ def render(seed: int, width: int = 640, height: int = 480, *, empty: bool = Fals
         thick = max(1, round(EDGE_WIDTH * min(width, height)))
         points = np.round(outline * 16).astype(np.int32)
         cv2.polylines(edges, [points], True, 255, thick, cv2.LINE_AA, shift=4)
-        corners = clockwise((quad + 0.5) * to_small - 0.5)
+        seen = (quad + 0.5) * to_small - 0.5
+        corners = clockwise(seen)
+        turns = int(np.argmin(np.abs(seen - corners[0]).sum(1)))
+        shape = 1 / ratio if turns % 2 else ratio
     image = light.photographed(rng, light.lit(rng, table), width, height)
-    return Scene(image, edges, corners)
+    return Scene(image, edges, corners, shape)
 
 
 def _ratio(rng: np.random.Generator) -> float:

@@ -1,0 +1,166 @@
+"""``edgecam scan``: the page before the camera, or in a picture, as a flat picture or PDF."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgecam.types import EdgecamError
+
+if TYPE_CHECKING:
+    from edgecam.document import Document
+    from edgecam.model import Model
+    from edgecam.types import Frame, Source
+
+# A page that a hand still moves is not scanned: so many frames in a row must agree so well.
+_STEADY_FRAMES = 3
+_STEADY_OVERLAP = 0.97
+
+
+@click.command("scan")
+@click.argument("source")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help=".png, .jpg or .pdf."
+)
+@click.option("-m", "--model", default="documents", show_default=True, help="File or bundled name.")
+@click.option("--ratio", help="WIDTH:HEIGHT of the page, such as 210:297.  [default: estimated]")
+@click.option(
+    "--score-threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="0..1."
+)
+@click.option(
+    "--wait-s",
+    type=click.FloatRange(0.0),
+    default=30.0,
+    show_default=True,
+    help="How long a camera may take to see a page that lies still.",
+)
+@click.option("--threads", type=click.IntRange(1, 64), help="Inference threads.")
+def command(
+    source: str,
+    output: Path,
+    model: str,
+    ratio: str | None,
+    score_threshold: float,
+    wait_s: float,
+    threads: int | None,
+) -> None:
+    """Find the page in SOURCE, a picture, a clip or a camera, and write it flat to --output.
+
+    Of a camera or a clip the first page that lies still is taken. The page's shape is estimated
+    from its perspective. Nothing is written where no page is found.
+
+    \b
+    edgecam scan receipt.jpg -o receipt.png
+    edgecam scan 0 -o letter.pdf --ratio 210:297
+    """
+    from edgecam.page_scan import SUFFIXES, aspect_ratio, encoded, flattened
+
+    suffix = output.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise click.BadParameter(f"{output}: expected a name that ends in {', '.join(SUFFIXES)}")
+    if not output.parent.is_dir():
+        raise EdgecamError(f"cannot write {output}: there is no folder {output.parent}")
+    shape = _ratio(ratio)
+    frame, page = _find(source, model, score_threshold, wait_s, threads)
+    if shape is None:
+        shape = aspect_ratio(page.corners, frame.width_px, frame.height_px)
+    flat = flattened(frame.image, page.corners, shape)
+    _write(output, encoded(flat, suffix))
+    height, width = flat.shape[:2]
+    click.echo(
+        f"{output}: {width}x{height}, width : height {shape:.3f}, score {page.score:.2f}", err=True
+    )
+
+
+def _ratio(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        width, height = map(float, text.split(":"))
+    except ValueError:
+        width = height = 0.0
+    if not (width > 0 and height > 0 and 0.05 <= width / height <= 20.0):
+        raise click.BadParameter(f"{text!r}: expected WIDTH:HEIGHT, as in 210:297")
+    return width / height
+
+
+def _find(
+    source: str, model: str, score_threshold: float, wait_s: float, threads: int | None
+) -> tuple[Frame, Document]:
+    from edgecam.model import Model
+    from edgecam.settings import InferenceSettings, ModelSettings, SourceSettings
+    from edgecam.sources import open_source
+
+    network = Model(ModelSettings(path=model), InferenceSettings(threads=threads))
+    if network.decoder.family != "documents":
+        raise EdgecamError(
+            f"{model} is of the family {network.decoder.family}; scan needs one that finds "
+            "document edges, such as the bundled model documents"
+        )
+    opened = open_source(SourceSettings(url=source))
+    try:
+        found = _first_page(opened, network, score_threshold, wait_s)
+    finally:
+        opened.close()
+    if found is None:
+        raise EdgecamError(
+            f"no page found in {source} (score {score_threshold} or more); show all four sides, "
+            "with the page apart from what lies under it, or lower --score-threshold"
+        )
+    return found
+
+
+def _first_page(
+    source: Source, model: Model, score_threshold: float, wait_s: float
+) -> tuple[Frame, Document] | None:
+    from edgecam.quadrilateral import overlap
+    from edgecam.types import DecodeOptions
+
+    options, buffer = DecodeOptions(score_threshold=score_threshold), model.buffer()
+    deadline_s = time.monotonic() + wait_s if source.live else float("inf")
+    last: tuple[Frame, Document] | None = None
+    still = 0
+    for frame in source.frames():
+        staged = model.stage(frame, buffer)
+        pages = model.decode(model.invoke(staged), staged, frame, options).documents
+        now = (frame, pages[0]) if pages else None
+        if now is not None and frame.file is not None:
+            return now
+        same = (
+            last is not None
+            and now is not None
+            and overlap(last[1].corners, now[1].corners) >= _STEADY_OVERLAP
+        )
+        still, last = still + 1 if same else 1, now
+        if last is not None and still >= _STEADY_FRAMES:
+            return last
+        if time.monotonic() > deadline_s:
+            break
+    return None
+
+
+def _write(output: Path, data: bytes) -> None:
+    """Write the file whole or not at all.
+
+    Raises:
+        EdgecamError: the disk is full, or the folder not ours.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    except OSError as error:
+        raise EdgecamError(f"cannot write {output}: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            os.fchmod(stream.fileno(), 0o644)
+        os.replace(name, output)
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise EdgecamError(f"cannot write {output}: {error.strerror}") from None
+        raise

@@ -1,0 +1,145 @@
+"""The bundled document edge network: what it is made of, and how well it finds pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgecam import bundled
+from edgecam.document import Document
+from edgecam.evaluate.pages import Hit, by_canny, rate, summary
+from edgecam.model import Model
+from edgecam.settings import InferenceSettings, ModelSettings
+from edgecam.tflite_file import ModelFile, read
+from edgecam.types import DecodeOptions, Frame, Image
+from edgecam.zoo.documents.scene import render
+
+PHOTOGRAPHS = Path(__file__).parent / "data" / "documents"
+MAX_BYTES = 400_000
+# As in scripts/score-documents: no training has seen them.
+FIRST_SEED = 3_000_000
+SIZES = ((640, 480), (480, 640), (1280, 720), (720, 720))
+CHANNELWISE = ("MUL", "SUB", "DIV", "ADD")
+
+Truth = tuple[Image, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model(ModelSettings(path="documents"), InferenceSettings(threads=2))
+
+
+def finder(model: Model, threshold: float = 0.5) -> Callable[[Image], Document | None]:
+    def find(image: Image) -> Document | None:
+        frame = Frame(image, 0, 0.0, 0.0, file="")
+        staged = model.stage(frame, model.buffer())
+        options = DecodeOptions(score_threshold=threshold)
+        found = model.decode(model.invoke(staged), staged, frame, options).documents
+        return found[0] if found else None
+
+    return find
+
+
+def pages(count: int, sizes: tuple[tuple[int, int], ...]) -> Iterator[Truth]:
+    for seed in range(FIRST_SEED, FIRST_SEED + count):
+        scene = render(seed, *sizes[seed % len(sizes)])
+        assert scene.corners is not None
+        yield scene.image, scene.corners
+
+
+def photographs() -> list[Truth]:
+    corners = json.loads((PHOTOGRAPHS / "corners.json").read_text("utf-8"))
+    return [(cv2.imread(str(PHOTOGRAPHS / name)), np.array(c)) for name, c in corners.items()]
+
+
+def hits(find: Callable[[Image], Document | None], truths: list[Truth]) -> list[Hit]:
+    found = []
+    for image, truth in truths:
+        page = find(image)
+        corners = None if page is None else page.corners
+        found.append(rate(corners, truth, image.shape[1], image.shape[0]))
+    return found
+
+
+def leftovers(file: ModelFile) -> list[str]:
+    """What computes with one constant for each channel beside a convolution: a batch norm.
+
+    A model file keeps constants in buffers; a batch norm that was not folded multiplies by one
+    and adds another, of as many numbers as there are channels.
+    """
+
+    def is_constant(index: int) -> bool:
+        maker = file.producer(index)
+        if maker is not None and maker.name == "DEQUANTIZE":
+            return is_constant(maker.inputs[0])
+        return file.main.tensors[index].is_constant
+
+    return [
+        op.name
+        for op in file.main.ops
+        if op.name in CHANNELWISE
+        and any(is_constant(i) and np.prod(file.main.tensors[i].shape) > 1 for i in op.inputs)
+    ]
+
+
+def test_it_is_small_and_its_card_says_how_it_was_made(model: Model) -> None:
+    assert model.decoder.family == "documents"
+    assert model.interpreter.inputs[0].shape == (1, 256, 256, 3)
+    assert len(model.file.data) <= MAX_BYTES
+    assert model.card is not None
+    assert "edgecam train documents" in model.card.fields["command"]
+    assert model.card.fields["licence"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("name", [card.name for card in bundled.cards()])
+def test_no_batch_norm_is_left_in_what_ships(name: str) -> None:
+    path = bundled.resolve(name)
+    assert leftovers(read(path.read_bytes(), name)) == []
+
+
+def test_it_finds_pages_that_it_was_not_trained_on(model: Model) -> None:
+    sizes = tuple((width // 2, height // 2) for width, height in SIZES)
+    total = summary(hits(finder(model), list(pages(40, sizes))))
+    assert total.good >= 0.9
+    assert total.corner_error < 0.015
+
+
+@pytest.mark.long
+def test_it_finds_two_hundred_pages(model: Model) -> None:
+    """The bars: IoU of 0.90 on 90 % of them, median corner error under 1.5 % of the diagonal."""
+    total = summary(hits(finder(model), list(pages(200, SIZES))))
+    assert total.good >= 0.9
+    assert total.corner_error < 0.015
+
+
+def test_on_photographs_it_is_no_worse_than_canny(model: Model) -> None:
+    def canny(image: Image) -> Document | None:
+        corners = by_canny(image)
+        return None if corners is None else Document(1.0, corners)
+
+    truths = photographs()
+    ours, plain = summary(hits(finder(model), truths)), summary(hits(canny, truths))
+    assert ours.good == 1.0
+    assert ours.good >= plain.good
+    assert ours.corner_error < 0.01
+
+
+def test_it_sees_no_page_on_most_tables(model: Model) -> None:
+    find = finder(model)
+    seen = [find(render(seed, 320, 240, empty=True).image) for seed in range(7_000, 7_030)]
+    assert sum(page is not None for page in seen) <= 3
+
+
+def test_a_page_is_found_again_a_pixel_further(model: Model) -> None:
+    """No corner jumps when the picture hardly changes."""
+    image, _ = photographs()[0]
+    find = finder(model)
+    first, second = find(image), find(np.roll(image, 2, axis=1))
+    assert first is not None
+    assert second is not None
+    np.testing.assert_allclose(second.corners - (2.0, 0.0), first.corners, atol=3.0)
