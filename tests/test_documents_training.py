@@ -1,0 +1,83 @@
+"""The document edge network in Keras: its shape, its export, and that training teaches it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgecam.cli import cli
+from edgecam.tflite_file import read
+
+keras = pytest.importorskip("keras", reason="the extra [tensorflow] is not installed")
+
+
+@pytest.fixture(scope="module")
+def network() -> object:
+    from edgecam.zoo.hed import hed
+
+    return hed()
+
+
+def test_it_has_a_side_output_at_each_of_five_scales(network: keras.Model) -> None:
+    assert [tuple(each.shape) for each in network.outputs] == [(None, 128, 128, 1)] * 6
+    scales = {
+        layer.output.shape[1]
+        for layer in network.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.filters == 1 and layer.name != "fuse"
+    }
+    assert scales == {128, 64, 32, 16, 8}
+    assert network.count_params() < 130_000
+
+
+def test_upsampling_has_no_weights(network: keras.Model) -> None:
+    kinds = {type(layer).__name__ for layer in network.layers}
+    assert "UpSampling2D" in kinds
+    assert "Conv2DTranspose" not in kinds
+
+
+def test_exported_it_has_no_batch_norm_left(network: keras.Model, tmp_path: Path) -> None:
+    from edgecam.zoo.hed import exported
+
+    rng = np.random.default_rng(0)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # As trained: statistics and scales that are not those of the start.
+            layer.set_weights([rng.uniform(0.5, 1.5, each.shape) for each in layer.get_weights()])
+    exported(network).save(tmp_path / "hed.keras")
+    output = tmp_path / "hed.tflite"
+    done = CliRunner().invoke(cli, ["convert", str(tmp_path / "hed.keras"), "-o", str(output)])
+    assert done.exit_code == 0, done.output
+    ops = [op.name for op in read(output.read_bytes(), "hed").main.ops]
+    assert set(ops) == {
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "ADD",
+        "RESIZE_BILINEAR",
+        "CONCATENATION",
+        "LOGISTIC",
+    }
+    # Only the shortcuts and the way back up add: 7 inverted residuals and 4 scales.
+    assert ops.count("ADD") == 11
+
+
+@pytest.mark.long
+def test_training_teaches_it(tmp_path: Path) -> None:
+    from edgecam.zoo.documents.training import Progress, render_set, train
+
+    pairs = render_set(tmp_path, 0, 64, 2, print)
+    seen: list[Progress] = []
+    train(pairs, pairs, 2.0, tmp_path / "hed.weights.h5", seen.append)
+    assert seen[-1].loss < 0.8
+    assert (tmp_path / "hed.weights.h5").is_file()
+
+
+def test_the_command_refuses_before_it_renders(tmp_path: Path) -> None:
+    output = tmp_path / "nowhere" / "documents.keras"
+    done = CliRunner().invoke(cli, ["train", "documents", "-o", str(output)])
+    assert done.exit_code == 1
+    assert "there is no folder" in done.output
+    done = CliRunner().invoke(cli, ["train", "documents", "-o", str(tmp_path / "documents.h5")])
+    assert done.exit_code == 2
