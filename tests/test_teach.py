@@ -219,6 +219,18 @@ def test_a_damaged_picture_is_named_and_passed_over(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("y.*"))
 
 
+def test_pictures_that_tell_nothing_are_called_so(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    for label in ("one", "other"):
+        (tmp_path / "all" / label).mkdir(parents=True)
+        for number in range(60):
+            noise = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / "all" / label / f"{number:02}.png"), noise)
+    result = teach(tmp_path / "all", "-o", tmp_path / "x.tflite", *SMALL)
+    assert result.exit_code == 0, result.output
+    assert "hardly better than guessing" in result.stderr
+
+
 def clip(path: Path, rate_hz: int, seconds_each: float) -> None:
     """A clip in which somebody waves, then points, then does neither."""
     size = (gestures.WIDTH_PX, gestures.HEIGHT_PX)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgecam.teach.lesson import Lesson, Outcome
 
 _DEFAULT_BACKBONE, _DEFAULT_SIZE = "posenet", "257x257"
+_GUESSING = 1.5  # so many times the accuracy of chance is no knowledge
 
 
 def _names(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[str] | None:
@@ -179,6 +180,12 @@ def _show(labels: Sequence[str], outcome: Outcome, layer: str) -> None:
     click.echo(
         f"the model is fitted to all {outcome.pictures} pictures, on the averages of {layer}"
     )
+    if outcome.accuracy * len(labels) < _GUESSING:
+        click.echo(
+            "edgecam: that is hardly better than guessing; take more pictures, or a larger "
+            "--input-size",
+            err=True,
+        )
 
 
 def show_confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> None:

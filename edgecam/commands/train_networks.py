@@ -77,7 +77,7 @@ def classifier(
     from edgecam.convert.conversion import check_folder
     from edgecam.teach import pictures
     from edgecam.teach.lesson import held_out
-    from edgecam.zoo import classes
+    from edgecam.zoo import classes, export
 
     check_folder(output)
     names = [name.strip() for name in labels.split(",")] if labels else None
@@ -96,8 +96,7 @@ def classifier(
     from edgecam.commands.teach import show_confusion
 
     show_confusion(tuple(files), found.tolist())
-    model.save(str(output.with_suffix(".keras")))
-    _write(output, made, begin or directory)
+    report(export.write(model, output.with_suffix(""), {output: made}), begin or directory)
 
 
 @click.command("pose")
@@ -180,7 +179,10 @@ def ssd(
     edgecam train ssd --alpha 0.25 --images DIR --annotations instances.json -o slim.tflite
     edgecam train ssd --alpha 0.25 ... --test-images T --test-annotations t.json --compare a.tflite
     """
+    from edgecam import bundled
     from edgecam.convert.conversion import check_folder
+    from edgecam.evaluate import coco as truth
+    from edgecam.tflite_file import load
     from edgecam.zoo import coco, detector
 
     check_folder(output)
@@ -189,6 +191,11 @@ def ssd(
     if compare and test_images is None:
         raise click.UsageError("--compare goes with --test-images and --test-annotations")
     height_width = size_of(size)
+    # What is wanted at the end is looked at before the work.
+    for name in compare:
+        load(bundled.resolve(name))
+    if test_images is not None and test_annotations is not None:
+        truth.load(test_annotations, test_images)
     examples = coco.load(annotations, images, height_width, "stretch", max_images)
     built = detector.build(alpha, height_width, examples.labels)
     if weights is not None:
@@ -220,13 +227,6 @@ def _check(built: Ssd, annotations: Path, images: Path, step: int) -> None:
         inference = InferenceSettings(probe=False)
         row = bench.evaluate(settings, inference, truth, bench.OPTIONS, lambda _name, _done: None)
     click.echo(f"step {step}: AP {100 * row.ap:.1f}, AP50 {100 * row.ap50:.1f}", err=True)
-
-
-def _write(output: Path, data: bytes, source: Path) -> None:
-    from edgecam.convert.conversion import write_whole
-
-    write_whole(output, data)
-    report([output, output.with_suffix(".keras")], source)
 
 
 @click.command("sizes")

@@ -49,7 +49,8 @@ def open_tensorflow() -> Any:
         return importlib.import_module("tensorflow")
     except ImportError as error:
         raise ConvertError(
-            "Keras files, SavedModels and checkpoints need TensorFlow (1.6 GB, on a desktop); "
+            "Keras files, SavedModels, checkpoints and training need TensorFlow (1.6 GB, on a "
+            "desktop); "
             f"run: pip install 'edgecam[tensorflow]' ({error})"
         ) from None
 

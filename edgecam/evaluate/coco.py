@@ -138,8 +138,8 @@ def _scorer() -> tuple[Any, Any]:
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
         raise EvaluateError(
-            f"edgecam eval needs pycocotools ({error}); install edgecam with the extra [eval]: "
-            "pip install 'edgecam[eval]'"
+            f"COCO's annotations need pycocotools ({error}); install edgecam with the extra "
+            "[eval]: pip install 'edgecam[eval]'"
         ) from None
     return COCO, COCOeval
 

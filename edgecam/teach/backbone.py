@@ -58,7 +58,8 @@ def find(file: ModelFile) -> Backbone:
         if tensor >= 0 and tensor not in made and not _is_constant(file, tensor)
     }
     if len(taken) != 1:
-        names = ", ".join(sorted(graph.tensors[tensor].name for tensor in taken)) or "none"
+        some = sorted(graph.tensors[tensor].name for tensor in taken)[:3]
+        names = f"{len(taken)} ({', '.join(some)}, ...)" if some else "none"
         raise ConvertError(
             f"{file.name}: expected one map of features that every output is made of, found "
             f"{names}; take a PoseNet or a classifier as the backbone"

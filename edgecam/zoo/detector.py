@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgecam import anchors
-from edgecam.convert.conversion import Options, write_whole
+from edgecam.convert.conversion import Options
 from edgecam.zoo import boxes, export, heads, mobilenet_v2, training, weights
 from edgecam.zoo.coco import Examples, Floats
 from edgecam.zoo.training import Course, Progress, Tell
@@ -87,18 +88,19 @@ def write(ssd: Ssd, stem: Path) -> list[Path]:
     """
     definition = export.freeze(ssd.model, ssd.size, _NAMES)
     definition = export.with_postprocess(definition, _NAMES, ssd.anchors, len(ssd.labels))
-    label_file = stem.with_name(f"{stem.name}_labels.txt")
-    write_whole(label_file, "".join(f"{label}\n" for label in ssd.labels).encode())
-    options = Options(labels=label_file)
+    names = "".join(f"{label}\n" for label in ssd.labels).encode()
+    with tempfile.TemporaryDirectory(prefix="edgecam-") as folder:
+        options = Options(labels=Path(folder) / "labels.txt")
+        Path(folder, "labels.txt").write_bytes(names)
+        whole, raw = (
+            export.convert(definition, stem.name, replace(options, postprocess=inside)).data
+            for inside in (True, False)
+        )
     made = {
         stem.with_suffix(".pb"): definition.SerializeToString(deterministic=True),
-        stem.with_suffix(".tflite"): export.convert(definition, stem.name, options).data,
-        stem.with_name(f"{stem.name}_raw.tflite"): export.convert(
-            definition, stem.name, replace(options, postprocess=False)
-        ).data,
+        stem.with_suffix(".tflite"): whole,
+        stem.with_name(f"{stem.name}_raw.tflite"): raw,
+        # For whoever converts the frozen graph at another size.
+        stem.with_name(f"{stem.name}_labels.txt"): names,
     }
-    for path, data in made.items():
-        write_whole(path, data)
-    keras_file = stem.with_suffix(".keras")
-    ssd.model.save(str(keras_file))
-    return [keras_file, *made, label_file]
+    return export.write(ssd.model, stem, made)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgecam.convert import graphdef
-from edgecam.convert.conversion import Converted, Options
+from edgecam.convert.conversion import Converted, Options, write_whole
 from edgecam.convert.from_tensorflow import frozen
 from edgecam.convert.from_tfjs import from_graph
 from edgecam.convert.ssd import RAW_SCALES
@@ -74,3 +75,19 @@ def convert(definition: Any, name: str, options: Options) -> Converted:
         ConvertError: as that.
     """
     return from_graph(graphdef.parse(definition.SerializeToString(), name), name, options)
+
+
+def write(model: Any, stem: Path, made: Mapping[Path, bytes]) -> list[Path]:
+    """Write STEM.keras and the files in ``made``, each whole or not at all; return their paths.
+
+    Raises:
+        ConvertError: a file cannot be written.
+    """
+    keras_file = stem.with_suffix(".keras")
+    with tempfile.TemporaryDirectory(prefix="edgecam-") as folder:
+        saved = Path(folder) / "model.keras"
+        model.save(str(saved))
+        files = {keras_file: saved.read_bytes(), **made}
+    for path, data in files.items():
+        write_whole(path, data)
+    return list(files)

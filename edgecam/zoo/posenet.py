@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecam.convert.conversion import Options, write_whole
+from edgecam.convert.conversion import Options
 from edgecam.convert.posenet import OUTPUTS
 from edgecam.types import MINUS_ONE_TO_ONE
 from edgecam.zoo import export, heads, mobilenet_v1, mobilenet_v2, poses, training, weights
@@ -81,8 +81,4 @@ def write(posenet: PoseNet, stem: Path) -> list[Path]:
         stem.with_suffix(".pb"): definition.SerializeToString(deterministic=True),
         stem.with_suffix(".tflite"): export.convert(definition, stem.name, options).data,
     }
-    for path, data in made.items():
-        write_whole(path, data)
-    keras_file = stem.with_suffix(".keras")
-    posenet.model.save(str(keras_file))
-    return [keras_file, *made]
+    return export.write(posenet.model, stem, made)
