@@ -166,8 +166,9 @@ def test_a_posenet_learns(tmp_path: Path) -> None:
 @needs_coco
 def test_an_ssd_learns(tmp_path: Path) -> None:
     annotations = shapes.write(tmp_path, 40, seed=1)
+    few = shapes.write(tmp_path / "few", 4, seed=2)
     images = ("--images", tmp_path / "images", "--annotations", annotations)
-    tested = ("--test-images", tmp_path / "images", "--test-annotations", annotations)
+    tested = ("--test-images", tmp_path / "few" / "images", "--test-annotations", few)
     size = ("--alpha", 0.25, "--size", "96x96", "--batch", 8, "--rate", 0.003)
     result = run("ssd", *images, *tested, *size, "--steps", 40, "-o", tmp_path / "slim.tflite")
     assert result.exit_code == 0, result.output
@@ -177,11 +178,6 @@ def test_an_ssd_learns(tmp_path: Path) -> None:
     assert "slim_raw" in result.stdout
     assert opened(tmp_path / "slim.tflite").decoder.labels == shapes.LABELS
     assert opened(tmp_path / "slim_raw.tflite").decoder.labels == shapes.LABELS
-    weights = ("--weights", tmp_path / "slim.keras", "--steps", 2)
-    result = run("ssd", *images, *size, *weights, "-o", tmp_path / "on.tflite")
-    assert result.exit_code == 0, result.output
-    assert re.search(r"kept the weights of (\d+) of \1 layers", result.stderr)
-    assert losses(result)[0] < np.mean(told[:2])
 
 
 @needs_keras

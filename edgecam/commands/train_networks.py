@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # From this shorter side on a PoseNet finds more in letterboxed pictures; below, in stretched ones.
 _LETTERBOX_FROM_PX = 353
+_CHECK_EVERY = 8  # reports, of which there are forty
 
 
 @click.command("classifier")
@@ -204,7 +205,7 @@ def ssd(
     check = None
     if test_images is not None and test_annotations is not None:
         check = partial(_check, built, test_annotations, test_images)
-    detector.train(built, examples, course, tell, check, course.every * 8)
+    detector.train(built, examples, course, tell, check, course.every * _CHECK_EVERY)
     report(detector.write(built, output.with_suffix("")), annotations)
     if test_images is not None and test_annotations is not None:
         from edgecam.commands.eval import score
@@ -220,10 +221,10 @@ def _check(built: Ssd, annotations: Path, images: Path, step: int) -> None:
     from edgecam.zoo import detector
 
     with tempfile.TemporaryDirectory(prefix="edgecam-") as folder:
-        stem = Path(folder) / "now"
-        detector.write(built, stem)
+        path = Path(folder) / "now.tflite"
+        path.write_bytes(detector.to_tflite(built, path.stem))
         truth = coco.load(annotations, images)
-        settings = ModelSettings(path=str(stem.with_suffix(".tflite")))
+        settings = ModelSettings(path=str(path))
         inference = InferenceSettings(probe=False)
         row = bench.evaluate(settings, inference, truth, bench.OPTIONS, lambda _name, _done: None)
     click.echo(f"step {step}: AP {100 * row.ap:.1f}, AP50 {100 * row.ap50:.1f}", err=True)

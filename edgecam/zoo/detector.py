@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from edgecam.zoo.coco import Examples, Floats
 from edgecam.zoo.training import Course, Progress, Tell
 
 _NAMES = (heads.ENCODINGS, heads.SCORES)
-_CALIBRATION = 20  # batches that batch normalisation's averages are taken over at the end
+_CALIBRATION = 10  # batches that batch normalisation's averages are taken over at the end
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,27 +80,46 @@ def keep(ssd: Ssd, path: Path) -> str:
     return str(weights.keep_fitting(ssd.model, path))
 
 
+def to_tflite(ssd: Ssd, name: str) -> bytes:
+    """Return the .tflite with post-processing alone, to see how far it is.
+
+    Raises:
+        ConvertError: the network does not convert.
+    """
+    return _converted(_definition(ssd), ssd, name, postprocess=True)
+
+
 def write(ssd: Ssd, stem: Path) -> list[Path]:
     """Write STEM.keras, STEM.pb, STEM.tflite with post-processing and STEM_raw.tflite without.
 
     Raises:
         ConvertError: a file cannot be written, or the network does not convert.
     """
-    definition = export.freeze(ssd.model, ssd.size, _NAMES)
-    definition = export.with_postprocess(definition, _NAMES, ssd.anchors, len(ssd.labels))
-    names = "".join(f"{label}\n" for label in ssd.labels).encode()
-    with tempfile.TemporaryDirectory(prefix="edgecam-") as folder:
-        options = Options(labels=Path(folder) / "labels.txt")
-        Path(folder, "labels.txt").write_bytes(names)
-        whole, raw = (
-            export.convert(definition, stem.name, replace(options, postprocess=inside)).data
-            for inside in (True, False)
-        )
+    definition = _definition(ssd)
     made = {
         stem.with_suffix(".pb"): definition.SerializeToString(deterministic=True),
-        stem.with_suffix(".tflite"): whole,
-        stem.with_name(f"{stem.name}_raw.tflite"): raw,
+        stem.with_suffix(".tflite"): _converted(definition, ssd, stem.name, postprocess=True),
+        stem.with_name(f"{stem.name}_raw.tflite"): _converted(
+            definition, ssd, stem.name, postprocess=False
+        ),
         # For whoever converts the frozen graph at another size.
-        stem.with_name(f"{stem.name}_labels.txt"): names,
+        stem.with_name(f"{stem.name}_labels.txt"): _label_lines(ssd),
     }
     return export.write(ssd.model, stem, made)
+
+
+def _definition(ssd: Ssd) -> Any:
+    definition = export.freeze(ssd.model, ssd.size, _NAMES)
+    return export.with_postprocess(definition, _NAMES, ssd.anchors, len(ssd.labels))
+
+
+def _label_lines(ssd: Ssd) -> bytes:
+    return "".join(f"{label}\n" for label in ssd.labels).encode()
+
+
+def _converted(definition: Any, ssd: Ssd, name: str, *, postprocess: bool) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="edgecam-") as folder:
+        label_file = Path(folder) / "labels.txt"
+        label_file.write_bytes(_label_lines(ssd))
+        options = Options(labels=label_file, postprocess=postprocess)
+        return export.convert(definition, name, options).data
