@@ -25,6 +25,7 @@ PERCENTILES = {"p50": "50", "p95": "95"}
 STATES = {
     "source": ("online", "offline", "frozen", "ended"),
     "mqtt": ("connected", "disconnected"),
+    "recorder": ("ready", "failing"),
 }
 # Of the counters, what goes down too.
 GAUGES = frozenset({"web_viewers"})
