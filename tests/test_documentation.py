@@ -1,0 +1,420 @@
+"""Every command of the README and of docs/ is run here, in a fresh home, as it stands there.
+
+Only what must differ is exchanged: names of machines, cameras and brokers. What cannot run here
+has its reason in ``ELSEWHERE``; a command that is in no table fails the test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from brokers import wait_until
+from displays import display
+from documented import PAGES, commands, languages
+from programs import ROOT, SHARED
+from sandbox import Sandbox
+
+# What no machine of ours is called: first the pattern, then the name of what stands in for it.
+EXCHANGED = (
+    (r"mqtt://(homeassistant(:1883)?|broker(\.local)?)", "{broker}"),
+    (r"/etc/edgecam/front\.toml", "front.toml"),
+    (r"--source (0|picamera)\b", "--source {camera}"),
+    (r"^sudo (\.venv/bin/)?", ""),
+    (r"\bNAME\b", "front"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command is run: ``swaps`` beside ``EXCHANGED``, and what has to come of it.
+
+    ``until`` says when one that runs for ever has done its work; ``needs`` prepares files;
+    ``beside`` is a documented command that runs meanwhile; ``said`` has to be in the output.
+    """
+
+    said: str = ""
+    swaps: tuple[tuple[str, str], ...] = ()
+    until: Callable[[Sandbox], object] | None = None
+    needs: Callable[[Sandbox], object] | None = None
+    beside: str | None = None
+    makes: str | None = None
+    code: int = 0
+    long: bool = False
+    in_clone: bool = False
+
+
+def heard(topic: str) -> Callable[[Sandbox], object]:
+    return lambda box: box.heard.of(topic)
+
+
+def page_is_served(box: Sandbox) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{box.web_port}/", timeout=5) as answer:
+            return b"<title>" in answer.read()
+    except OSError:
+        return False
+
+
+def annotated(box: Sandbox) -> None:
+    if not box.coral():
+        pytest.skip("needs the shared test data")
+    mini = SHARED / "coco-mini"
+    (box.folder / "DIR").symlink_to(next(p for p in mini.iterdir() if p.is_dir()))
+    (found,) = mini.glob("*person_keypoints*.json")
+    shutil.copy(found, box.folder / "person_keypoints_val2017.json")
+
+
+def coral(box: Sandbox) -> None:
+    if not box.coral():
+        pytest.skip("needs the shared test data")
+
+
+FRONT = "edgecam --config /etc/edgecam/front.toml"
+FRAMES = "edgecam frames --source 0 --name front --broker mqtt://broker --rate-hz 5"
+WORKER = "--source 'mqtt://broker/edgecam/+/frame' --broker mqtt://broker"
+SERVICE = "sudo .venv/bin/edgecam service"
+IN_SETTINGS = (("^edgecam", "EDGECAM_CONFIG=front.toml edgecam"),)
+SOME = (("$", " --max-frames 20"),)
+DRY = (("pip install", "pip install --dry-run"), (r"edgecam\[", ".["))
+HELP = (("$", " --help"),)
+RECORDING = "edgecam replay 20260301T181502Z-1f2e3d4c-7-fall.recording.gz"
+
+RUNS: dict[str, Run] = {
+    "edgecam --model posenet --show": Run(until=Sandbox.ready),
+    "edgecam --model posenet --web": Run(
+        until=page_is_served, swaps=(("--web", "--web 127.0.0.1:{web}"),)
+    ),
+    "edgecam --model posenet --broker mqtt://homeassistant:1883": Run(
+        until=heard("edgecam/camera/result")
+    ),
+    "edgecam --model posenet --source clip.mp4 --jsonl -": Run('"poses":[{', swaps=SOME),
+    FRONT: Run(until=heard("edgecam/front/result")),
+    "edgecam doctor": Run("constructs and invokes"),
+    "mosquitto_sub -v -t 'edgecam/#'": Run(
+        "edgecam/camera/availability", swaps=(("$", " -p {port} -C 1 -W 10"),)
+    ),
+    f"{SERVICE} install front --model posenet --source picamera --broker mqtt://homeassistant": Run(
+        "systemctl enable --now edgecam@front",
+        swaps=((r"--source \{camera\}", "--source picamera"), ("$", " --root root")),
+        makes="root/etc/systemd/system/edgecam@front.service",
+    ),
+    f"{SERVICE} uninstall front": Run("removed", swaps=(("$", " --root root"),)),
+    "edgecam status": Run("front: healthy", beside=FRONT),
+    "edgecam status NAME": Run("front: healthy", beside=FRONT),
+    "edgecam discovery": Run("homeassistant/", swaps=IN_SETTINGS),
+    "edgecam discovery --remove": Run(swaps=IN_SETTINGS),
+    FRAMES: Run(until=heard("edgecam/front/frame")),
+    f"edgecam --model posenet --name worker1 {WORKER}": Run(
+        until=heard("edgecam/worker1/telemetry"), beside=FRAMES
+    ),
+    f"edgecam --model posenet --name worker2 {WORKER}": Run(
+        until=heard("edgecam/worker2/telemetry"), beside=FRAMES
+    ),
+    "edgecam --source 'mqtt://broker/edgecam/+/frame'": Run(
+        until=Sandbox.ready, beside=FRAMES, swaps=(("$", " --model posenet"),)
+    ),
+    "edgecam frames": Run("--rate-hz", swaps=HELP),
+    "edgecam convert": Run("--calibrate", swaps=HELP),
+    "edgecam quantize": Run("--max-loss", swaps=HELP),
+    "edgecam inspect MODEL": Run("posenet", swaps=(("MODEL", "posenet"),)),
+    "edgecam inspect posenet.tflite": Run("posenet"),
+    "edgecam decode tensors.npz --decoder tfjs --stride 16": Run('"poses"'),
+    "edgecam models": Run("posenet_resnet50"),
+    "edgecam schema": Run('"$defs"'),
+    "edgecam replay clip.mp4 --model posenet --write golden.jsonl": Run(
+        makes="golden.jsonl", swaps=SOME
+    ),
+    "edgecam replay clip.mp4 --model posenet --expect golden.jsonl": Run(
+        "20 frames equal", swaps=SOME
+    ),
+    RECORDING: Run(needs=Sandbox.recording),
+    f"{RECORDING} --zones other.toml": Run(needs=Sandbox.recording),
+    "edgecam top --broker mqtt://broker.local --once": Run(
+        # Those that ran before are told as stopped, which is 1.
+        " offline, 1 ok",
+        beside=FRONT,
+        code=1,
+    ),
+    "edgecam teach": Run("--labels", swaps=HELP),
+    "edgecam train": Run("classifier", swaps=HELP),
+    "edgecam teach pictures/ -o gestures.tflite": Run(
+        "accuracy", needs=Sandbox.gestures, makes="gestures.tflite"
+    ),
+    "edgecam --model gestures.tflite --show": Run(until=Sandbox.ready, needs=Sandbox.taught),
+    "edgecam demo": Run("results", swaps=(("$", " --max-frames 10"),)),
+    "scripts/make-reference": Run(swaps=(("$", " --check"), ("^", "cd {root} && python "))),
+    # What takes longer.
+    "edgecam convert model.json --size 353x481 -o posenet.tflite": Run(
+        needs=Sandbox.tensorflow_js, makes="posenet.toml", long=True
+    ),
+    "edgecam convert posenet_quant_decoder.tflite -o plain.tflite": Run(
+        needs=coral, makes="plain.tflite", long=True
+    ),
+    "edgecam convert model.json --quantize int8-mixed --calibrate clip.mp4 -o small.tflite": Run(
+        needs=Sandbox.tensorflow_js, makes="small.tflite", long=True
+    ),
+    "edgecam quantize float.tflite --mode int8 --calibrate pictures/ -o small.tflite": Run(
+        needs=Sandbox.pictures, makes="small.tflite", long=True
+    ),
+    "edgecam eval -m posenet -m ssd.tflite --images DIR "
+    "--annotations person_keypoints_val2017.json": Run("AP", needs=annotated, long=True),
+    "edgecam eval --fit both --decoder both": Run(
+        "AP",
+        needs=annotated,
+        swaps=(("$", " -m posenet --images DIR --annotations person_keypoints_val2017.json"),),
+        long=True,
+    ),
+    "edgecam models pull posenet_resnet50": Run(
+        needs=lambda box: box.published("posenet_resnet50").__enter__(), long=True
+    ),
+    "edgecam bench posenet": Run("posenet", long=True),
+    "edgecam bench MODEL": Run("ssdlite", swaps=(("MODEL", "ssdlite"),), long=True),
+    # In a clone of this repository, with what pip installs there.
+    "scripts/demo": Run("results", long=True, in_clone=True),
+    "scripts/test": Run("passed", swaps=(("$", " -q tests/test_geometry.py"),), in_clone=True),
+    "python3 -m venv .venv": Run(makes=".venv/bin/pip", in_clone=True),
+    ".venv/bin/pip install '.[web]'": Run(makes=".venv/bin/edgecam", in_clone=True),
+    ". .venv/bin/activate": Run("edgecam", swaps=(("$", " && edgecam --version"),), in_clone=True),
+    "python3 -m venv --system-site-packages .venv": Run(
+        swaps=((r"\.venv", "of-the-system"),), makes="of-the-system/bin/pip", in_clone=True
+    ),
+    ".venv/bin/pip install .": Run(in_clone=True),
+    ".venv/bin/edgecam doctor": Run("constructs and invokes", in_clone=True),
+    "pip install '.[web]'": Run("", swaps=DRY, in_clone=True),
+    "pip install '.[tflite-runtime]'": Run("tflite-runtime", swaps=DRY, in_clone=True),
+    "pip install 'edgecam[quantize]'": Run("quantizer", swaps=DRY, in_clone=True),
+    "pip install 'edgecam[eval]'": Run("pycocotools", swaps=DRY, in_clone=True),
+    "pip install 'edgecam[tensorflow,eval]'": Run("tensorflow", swaps=DRY, in_clone=True),
+    ". .venv/share/bash-completion/completions/edgecam": Run(in_clone=True),
+    "pip install paho-mqtt": Run(swaps=DRY, in_clone=True),
+    "pip uninstall opencv-python && pip install opencv-python-headless": Run(
+        swaps=(("uninstall", "uninstall -y"), ("$", " && .venv/bin/edgecam doctor")),
+        in_clone=True,
+    ),
+}
+
+# Run by a test of its own: a terminal, a phone's prefix or a training is needed.
+SCRIPT = (
+    "tests/test_termux.py::test_the_runit_service_runs_reloads_and_stops_with_nothing_of_systemd"
+)
+FINE_TUNED = "tests/test_zoo_training.py::test_a_classifier_is_fine_tuned"
+BY_OTHERS: dict[str, str] = {
+    "scripts/termux-install phone posenet http://127.0.0.1:8080/video mqtt://192.168.1.2": SCRIPT,
+    "sv up edgecam-NAME": SCRIPT,
+    "sv down": SCRIPT,
+    "sv reload": SCRIPT,
+    "sv status": SCRIPT,
+    "python watch.py BROKER [PORT]": (
+        "tests/test_recipes.py::test_the_python_subscriber_has_twenty_lines_and_works"
+    ),
+    "scripts/build-models": "tests/test_build_models.py::test_a_rebuild_gives_the_same_bytes",
+    "edgecam top": "tests/test_top.py::test_real_instances_come_work_and_go",
+    "edgecam top --broker mqtt://broker.local": (
+        "tests/test_top.py::test_real_instances_come_work_and_go"
+    ),
+    "edgecam train classifier pictures/ --fine-tune -o g.tflite": FINE_TUNED,
+    "edgecam train classifier pictures/ --fine-tune -o gestures.tflite": FINE_TUNED,
+    "edgecam train ssd --alpha 0.25 --images DIR --annotations instances.json -o slim.tflite": (
+        "tests/test_zoo_training.py::test_an_ssd_learns"
+    ),
+    "edgecam train pose --images DIR --annotations person_keypoints.json -o posenet.tflite": (
+        "tests/test_zoo_training.py::test_a_posenet_learns"
+    ),
+    "edgecam teach 0 --labels wave,point,none -o gestures.tflite": (
+        "tests/test_teach.py::test_a_camera_is_watched_label_after_label"
+    ),
+    "man edgecam": "tests/test_manual.py::test_man_finds_the_installed_pages",
+    "man edgecam.toml": "tests/test_manual.py::test_man_finds_the_installed_pages",
+    "fpath=($PWD/.venv/share/zsh/site-functions $fpath); compinit": (
+        "tests/test_manual.py::test_zsh_completes"
+    ),
+    "source .venv/share/fish/vendor_completions.d/edgecam.fish": (
+        "tests/test_manual.py::test_fish_completes"
+    ),
+}
+SYSTEMD = "needs a machine that systemd booted; tests/test_systemd.py has it verify the units"
+TENSORFLOW = "wants TensorFlow (1.6 GB); tests/test_zoo_training.py trains with it"
+ELSEWHERE: dict[str, str] = {
+    "sudo apt install python3-picamera2 python3-venv": "python3-picamera2 is Raspberry Pi OS's own",
+    "apt install libgl1 libglib2.0-0": "would change this machine; scripts/test does it by itself",
+    "sudo systemctl enable --now edgecam@front": SYSTEMD,
+    "sudo systemctl reload edgecam@front": SYSTEMD,
+    "pkg install git": "pkg is Termux's own",
+    "git clone URL-OF-THIS-REPOSITORY edgecam && cd edgecam": "the test of a fresh clone begins so",
+    "scripts/bench": "takes minutes of a quiet machine; benchmarks.csv is what it wrote",
+    "scripts/make-teach-picture": "docs/taught.jpg is what it drew",
+    "scripts/test-long": "runs this file",
+    "scripts/test --confined -m 'not long'": "runs this file",
+    "scripts/test-arm64": "downloads a system of 300 MB; docs/arm64.md is what it wrote",
+    "edgecam train classifier pictures/ --network v2 --alpha 0.35 -o gestures.tflite": TENSORFLOW,
+    "edgecam train sizes": TENSORFLOW,
+}
+# The recipe of a camera without edgecam reads /dev/video0.
+SCRIPTS = {"ffmpeg -nostdin": "needs /dev/video0; below it runs with a drawn picture in its place"}
+
+
+def documented() -> list[str]:
+    found = (command for page in PAGES for command in commands(page))
+    return list(dict.fromkeys(command.replace('"', "'") for command in found))
+
+
+def reason(command: str) -> str | None:
+    if command in BY_OTHERS or command in ELSEWHERE:
+        return {**BY_OTHERS, **ELSEWHERE}[command]
+    return next((why for start, why in SCRIPTS.items() if command.startswith(start)), None)
+
+
+def test_every_command_is_run_or_has_a_reason() -> None:
+    unknown = [each for each in documented() if each not in RUNS and reason(each) is None]
+    assert not unknown, "put these into RUNS (or ELSEWHERE):\n" + "\n".join(unknown)
+    gone = {*RUNS, *BY_OTHERS, *ELSEWHERE} - set(documented())
+    assert not gone, "these are in no page any more:\n" + "\n".join(sorted(gone))
+
+
+def test_the_tests_that_run_the_others_exist() -> None:
+    for test in BY_OTHERS.values():
+        path, _, name = test.partition("::")
+        assert f"def {name}(" in (ROOT / path).read_text("utf-8"), test
+
+
+def test_every_block_says_what_it_holds() -> None:
+    for page in PAGES:
+        assert "" not in languages(page), page
+        prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+        assert not re.search(r"\n\n    \S", prose), f"{page}: a block without a fence"
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    made = Sandbox(tmp_path_factory.mktemp("sandbox"))
+    yield made
+    made.close()
+
+
+def translated(command: str, run: Run, box: Sandbox) -> str:
+    for pattern, replacement in (*EXCHANGED, *run.swaps):
+        command = re.sub(pattern, replacement, command)
+    for name, value in (
+        ("{broker}", box.broker.url),
+        ("{camera}", box.camera_url),
+        ("{port}", str(box.broker.port)),
+        ("{web}", str(box.web_port)),
+        ("{root}", str(ROOT)),
+    ):
+        command = command.replace(name, value)
+    return command
+
+
+def carry_out(command: str, box: Sandbox, cwd: Path | None = None) -> None:
+    run = RUNS[command]
+    if run.needs is not None:
+        run.needs(box)
+    text = translated(command, run, box)
+    if run.until is not None:
+        seen = run.until
+        # Whatever an earlier command has published is not this one's.
+        box.heard.messages.clear()
+        box.run_until(text, lambda: seen(box))
+        return
+    done = box.run(text, cwd)
+    assert done.returncode == run.code, f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    assert run.said in done.stdout + done.stderr
+    if run.makes is not None:
+        assert ((cwd or box.folder) / run.makes).exists()
+
+
+def carry_out_beside(command: str, box: Sandbox) -> None:
+    """With the command that it speaks of running."""
+    other = RUNS[command].beside
+    if other is None:
+        carry_out(command, box)
+        return
+    process = box.start(translated(other, RUNS[other], box))
+    try:
+        topic = "edgecam/front/frame" if other == FRAMES else "edgecam/front/result"
+        box.heard.messages.clear()
+        assert wait_until(lambda: box.heard.of(topic), 30)
+        carry_out(command, box)
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)
+
+
+HERE = [pytest.param(name, id=name[:70]) for name, run in RUNS.items() if not run.in_clone]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(*each.values, id=each.id, marks=pytest.mark.long)
+        if RUNS[str(each.values[0])].long
+        else each
+        for each in HERE
+    ],
+)
+def test_a_command_does_what_the_page_says(command: str, box: Sandbox) -> None:
+    box.variables = {}
+    if "--source" not in command and RUNS[command].until is not None and command != FRONT:
+        box.variables["EDGECAM_SOURCE_URL"] = box.camera_url
+    if "--show" in command:
+        with display(1024, 768) as name:
+            box.variables["DISPLAY"] = name
+            carry_out_beside(command, box)
+    else:
+        carry_out_beside(command, box)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_a_fresh_clone_in_a_fresh_environment(box: Sandbox, tmp_path: Path) -> None:
+    """One after the other, as somebody does who follows the README."""
+    clone = tmp_path / "edgecam"
+    done = subprocess.run(["git", "clone", "-q", ROOT, clone], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout: nothing to clone")
+    box.variables = {"PYTHONPATH": "", "PYTHON": os.path.realpath(sys.executable)}
+    for command, run in RUNS.items():
+        if not run.in_clone:
+            continue
+        if command.startswith("pip"):
+            places = (clone / ".venv" / "bin", Path(os.environ["PATH"]))
+            box.variables["PATH"] = os.pathsep.join(map(str, places))
+        carry_out(command, box, clone)
+        if "scripts/test" in command:
+            # What follows makes its own.
+            shutil.rmtree(clone / ".venv")
+
+
+def test_the_recipe_of_a_camera_without_edgecam(box: Sandbox) -> None:
+    """As it stands there, but for the camera and the broker."""
+    recipes = [text for text in documented() if text.startswith("ffmpeg -nostdin")]
+    (script,) = recipes
+    drawn = script.replace("-f v4l2 -i /dev/video0", "-re -f lavfi -i testsrc=size=640x480")
+    drawn = drawn.replace("-h broker", f"-p {box.broker.port}")
+    assert drawn.count("/dev/video0") == drawn.count("-h broker") == 0
+    box.variables = {}
+    box.heard.messages.clear()
+    process = subprocess.Popen(
+        ["bash", "-c", drawn], cwd=box.folder, env=box.environment(), start_new_session=True
+    )
+    try:
+        assert wait_until(lambda: len(box.heard.of("edgecam/front/frame")) >= 3, 20)
+        assert box.heard.of("edgecam/front/frame")[-1].payload.startswith(b"\xff\xd8")
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(10)
+
+
+def test_the_schema_is_json(box: Sandbox) -> None:
+    box.variables = {}
+    assert "$defs" in json.loads(box.run("edgecam schema").stdout)
