@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import selectors
+import shutil
 import statistics
 import subprocess
 import sys
@@ -141,14 +142,16 @@ def rss_mb(pid: int) -> float:
     return kb * 1024 / 1e6
 
 
+def mosquitto_command() -> str | None:
+    return shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
+
+
 @contextmanager
 def mosquitto(folder: Path) -> Iterator[tuple[int, int]]:
     """A mosquitto with its default limits; its port and process id."""
-    import shutil
-
     from edgecam.broker import free_port
 
-    command = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
+    command = mosquitto_command()
     if command is None:
         raise SystemExit("bench-many: expected mosquitto; apt install mosquitto")
     port, config = free_port(), folder / "mosquitto.conf"

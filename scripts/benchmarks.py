@@ -11,7 +11,6 @@ import csv
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from benchmark_many import fleet, instances, mosquitto_command
 from benchmark_peers import posenet_python, tensorflow_js
 from benchmark_plot import plot
 
@@ -115,7 +115,7 @@ def _processor() -> str:
 @contextmanager
 def broker() -> Iterator[str]:
     """A real mosquitto where there is one, else edgecam's embedded broker."""
-    command = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
+    command = mosquitto_command()
     if command is None:
         with EmbeddedBroker() as embedded:
             yield embedded.url
@@ -183,10 +183,32 @@ def tracks_alone(models: Sequence[tuple[str, str | None]]) -> None:
         loaded = Model(model, InferenceSettings())
         sides = f"{loaded.stager.height_px}x{loaded.stager.width_px}"
         tracks(table, msgspec.to_builtins(found), {"model": loaded.name, "input": sides})
+    write_beside(table, lambda what: what in OF_TRACKS)
+
+
+def write_beside(table: Table, renewed: Callable[[str], bool]) -> None:
+    """Write the rows in place of those that they renew, behind all others."""
     with TABLE.open(newline="") as file:
-        kept = [row for row in csv.DictReader(file) if row["what"] not in OF_TRACKS]
+        kept = [row for row in csv.DictReader(file) if not renewed(row["what"])]
     table.rows = kept + table.rows
     table.write()
+
+
+def many(table: Table) -> None:
+    """Eight replays beside one, and a fleet of 200 cameras on one mosquitto."""
+    found = instances(8, seconds=6.0, rounds=4, model="posenet")
+    about = {"model": found["model"], "threads": "as many as cores"}
+    table.add("eight instances", found["ratio"], "of one's frames a second", **about)
+    table.add("eight instances, one frame", found["cpu_ratio"], "one's processor time by", **about)
+    if mosquitto_command() is None:
+        return
+    found = fleet(200, rate_hz=5.0, seconds=30.0)
+    published = f"of {found['events_published']}"
+    table.add("fleet, events lost", found["events_lost"], published)
+    table.add("fleet, results lost", found["results_lost"], f"of {found['results_published']}")
+    for who in ("broker", "subscriber"):
+        table.add(f"fleet, {who}", found[f"{who}_cpu_percent"], "% of a core", who)
+        table.add(f"fleet, {who} memory", found[f"{who}_rss_mb"], "MB", who)
 
 
 def sequential(name: str, size: str | None, threads: int, rounds: int) -> float:
@@ -285,7 +307,13 @@ def main() -> None:
     parser.add_argument("models", nargs="*", help="further .tflite files")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tracks", action="store_true", help="score the tracks anew, no more")
+    parser.add_argument("--many", action="store_true", help="instances and fleet anew, no more")
     given = parser.parse_args()
+    if given.many:
+        table = Table()
+        many(table)
+        write_beside(table, lambda what: what.startswith(("eight instances", "fleet,")))
+        return
     models = [*MODELS, *((name, None) for name in given.models)]
     if given.tracks:
         tracks_alone(models)
@@ -294,6 +322,7 @@ def main() -> None:
     parts(table)
     start_up(table, given.rounds)
     whole_runs(table, models, given.rounds)
+    many(table)
     table.write()
     plot(table.rows, ROOT / "docs" / "benchmarks.svg")
 
