@@ -161,7 +161,7 @@ def parse_toml(text: bytes, origin: str) -> dict[str, Any]:
     return data
 
 
-def _model_of(text: str) -> tuple[str, dict[str, str]]:
+def model_of(text: str) -> tuple[str, dict[str, str]]:
     """``PATH[:key=value...]`` taken apart: settings of this model alone."""
     match = re.fullmatch(r"(.*?)((?::[a-z_]+=[^:=]*)*)", text, re.DOTALL)
     path, rest = (match[1], match[2]) if match else (text, "")
@@ -283,7 +283,7 @@ def load(
     models = _models_of(flags) or _models_of(layer)
     own: list[dict[str, str]] = []
     if models:
-        parts = [_model_of(text) for text in models]
+        parts = [model_of(text) for text in models]
         data["model"], own = [{"path": path} for path, _ in parts], [more for _, more in parts]
     _apply(data, layer, origins)
     _apply(data, flags, {key: names.get(key, key) for key in flags})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecam import bundled
-from edgecam.configuration import load
+from edgecam.configuration import load, model_of, parse
 from edgecam.credentials import read_password, redact
 from edgecam.mqtt.address import parse_url
 from edgecam.recording import SUFFIX
@@ -139,8 +139,11 @@ def _value(value: Any) -> str:
 def _toml(name: str, models: list[str], flags: Mapping[str, Any]) -> str:
     lines = [f"# Camera {name}; systemctl reload edgecam@{name} takes changes.", ""]
     lines.append(f"name = {_value(name)}")
-    for model in models:
-        lines += ["", "[[model]]", f"path = {_value(model)}"]
+    for text in models:
+        path, own = model_of(text)
+        lines += ["", "[[model]]", f"path = {_value(path)}"]
+        for leaf, value in own.items():
+            lines.append(f"{leaf} = {_value(parse(f'model.{leaf}', value, '--model'))}")
     sections: dict[str, list[str]] = {}
     for key, value in flags.items():
         section, _, leaf = key.rpartition(".")
@@ -157,12 +160,14 @@ def _environment_file(variable: str, value: str) -> str:
     return f'{variable}="{value}"\n'
 
 
-def _located(path: str) -> str:
+def _located(model: str) -> str:
     """A bundled model stays a name; a file is named by its whole path."""
+    path = model_of(model)[0]
+    own = model.removeprefix(path)
     found = bundled.resolve(path)
     if not found.is_file():
         raise InstallationError(f"--model {path}: expected a file or a bundled model, found none")
-    return path if found.parent == bundled.directory() else str(found.absolute())
+    return (path if found.parent == bundled.directory() else str(found.absolute())) + own
 
 
 def planned(

@@ -55,6 +55,19 @@ def test_install_writes_a_unit_and_a_configuration_that_edgecam_reads(root: Path
     assert not (root / f"{UNIT}.d").exists()
 
 
+def test_install_writes_what_is_said_of_one_model(root: Path) -> None:
+    models = ("--model", "posenet", "--model", "ssdlite:rate_hz=2:fit=stretch")
+    done = service("install", root, *models, "--source", "0")
+    assert done.returncode == 0, done.stderr
+    settings = load(root / "etc/edgecam/front.toml", {}, {})
+    assert [(m.path, m.rate_hz, m.fit) for m in settings.model] == [
+        ("posenet", None, "auto"),
+        ("ssdlite", 2.0, "stretch"),
+    ]
+    bad = service("install", root, "--model", "posenet:rate_hz=no", "--source", "0")
+    assert "model.rate_hz" in error_line(bad)
+
+
 def test_uninstall_leaves_nothing_behind(root: Path) -> None:
     before = tree(root)
     source = ("--source", "rtsp://eva:c4nary@cam/live")

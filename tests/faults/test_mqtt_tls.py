@@ -11,12 +11,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from authority import Authority, listener
 from brokers import Mosquitto, free_port, wait_until
 
-from edgecam.settings import MqttSettings
+from edgecam.mqtt.address import parse_url, tls_context
+from edgecam.mqtt.login import login
+from edgecam.mqtt.publisher import PicturePublisher
+from edgecam.opencv import cv2
+from edgecam.settings import MqttSettings, SourceSettings
 from edgecam.sinks.mqtt import MqttSink
+from edgecam.sources import open_source
 from edgecam.types import SettingsError
 
 CANARY = "canary-4711"
@@ -223,6 +229,45 @@ def test_a_client_certificate_and_a_password_are_accepted(
     assert wait_until(lambda: "want a client certificate?" in (bare.status().reason or ""))
     time.sleep(2)
     assert bare.counters()["mqtt_connection_faults"] == 1
+
+
+def test_pictures_come_over_tls_with_a_client_certificate_and_a_password(
+    authority: Authority, tmp_path: Path, make_mosquitto: Callable[..., Mosquitto]
+) -> None:
+    passwords = tmp_path / "passwords"
+    passwords.write_text(f"user-{CANARY}:{CANARY}\n")
+    subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True)
+    strict = (
+        f"require_certificate true\ncafile {authority.certificate}\n"
+        f"allow_anonymous false\npassword_file {passwords}"
+    )
+    broker = make_mosquitto(listener(*authority.issue("server"), strict))
+    certificate, key = authority.issue("client")
+    broker.start()
+    ours = tmp_path / "ours"
+    ours.write_text(CANARY)
+    ours.chmod(0o600)
+    url = broker.url.replace("mqtt://", "mqtts://")
+    mqtt = MqttSettings(
+        username=f"user-{CANARY}",
+        password_file=str(ours),
+        ca_file=str(authority.certificate),
+        certificate_file=str(certificate),
+        key_file=str(key),
+    )
+    source = open_source(SourceSettings(url=f"{url}/cams/+"), mqtt=mqtt)
+    frames = source.frames()
+    publisher = PicturePublisher(
+        parse_url(url), login(mqtt, "camera", None), tls_context(mqtt), "cams/front", 0.2
+    )
+    publisher.start()
+    picture = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    publisher.offer(picture, 7, 1.0)
+    frame = next(frames)
+    assert (frame.camera, frame.sequence, frame.captured_unix_s) == ("front", 7, 1.0)
+    assert CANARY not in source.description + repr(vars(source)) + repr(vars(publisher))
+    publisher.stop()
+    source.close()
 
 
 def test_a_wrong_password_is_named_without_the_password(
