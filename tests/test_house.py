@@ -28,7 +28,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "settings_recorder "
         "settings_scene keypoints configuration credentials",
         "slots digest flatbuffer tflite_schema board log notify opencv faultlog broker rate "
-        "keyboard",
+        "keyboard standing",
         "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",
         "options completion wire_recorder "
         "geometry wire messages event_messages labels anchors coco bundled tracking smoothing "

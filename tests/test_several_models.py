@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from programs import CLIP, ROOT, edgecam, error_line
 
 from edgecam.configuration import load
 from edgecam.opencv import cv2
+from edgecam.standing import Standing
 from edgecam.turns import Turns
-from edgecam.types import Frame, SettingsError
+from edgecam.types import Box, Decoded, Detection, Frame, Result, SettingsError
 
 POSENET = "posenet:input_size=129x161"
 FAILING = ROOT / "tests" / "data" / "models" / "fails_on_bright.tflite"
@@ -91,6 +93,23 @@ def test_a_turn_that_was_overtaken_is_not_lost() -> None:
     assert turns.may(frame(2, 0.2)) == (True, False)
     assert turns.take(frame(2, 0.2)) == (True, False)
     assert turns.take(frame(9, 1.1)) == (True, True)
+
+
+def test_what_a_slow_model_found_stands_on_the_screen_until_it_looks_again() -> None:
+    standing = Standing()
+    box = Decoded(detections=(Detection("dog", 0, 0.9, Box(0.0, 0.0, 1.0, 1.0)),))
+
+    def shown(at_s: float, **parts: Decoded) -> set[str]:
+        return set(standing(Result(frame(0, at_s), parts)).by_model)
+
+    assert shown(0.0, fast=Decoded(), slow=box) == {"fast", "slow"}
+    assert shown(0.1, fast=Decoded()) == {"fast", "slow"}
+    assert shown(0.5, fast=Decoded(), slow=Decoded()) == {"fast", "slow"}
+    # It looks every 0.5 s; two and a half of them later it has failed, or is gone.
+    assert shown(1.7, fast=Decoded()) == {"fast", "slow"}
+    assert shown(1.8, fast=Decoded()) == {"fast"}
+    other = replace(frame(0, 1.75), camera="yard")
+    assert set(standing(Result(other, {"fast": Decoded()})).by_model) == {"fast"}
 
 
 def flags(*models: str, **others: Any) -> list[Any]:

@@ -27,6 +27,7 @@ from edgecam.section import Section
 from edgecam.settings_access import WebSettings
 from edgecam.settings_scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.snapshot import jpeg, shown_size
+from edgecam.standing import Standing
 from edgecam.types import Result, SettingsError, SinkError
 from edgecam.web.security import Address, Guard
 from edgecam.wire import Telemetry
@@ -107,6 +108,7 @@ class Page:
     ) -> None:
         self._settings, self._name, self._boot_id = settings, name, boot_id
         self._newest: Moment | None = None
+        self._standing = Standing()
         self._results = self._events = 0
         self._change: Callable[[str, str], None] | None = None
         self._next_s = 0.0
@@ -152,6 +154,7 @@ class Page:
         if self._error is not None:
             raise self._error
         published_s, name, boot_id = time.monotonic(), self._name, self._boot_id
+        result = self._standing(result)
         self._results += 1
         self._newest = Moment(
             self._results, result, lambda: result_line(result, name, boot_id, published_s)

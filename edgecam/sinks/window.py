@@ -10,6 +10,7 @@ from pathlib import Path
 from edgecam.opencv import cv2
 from edgecam.overlay import draw
 from edgecam.slots import Finished, Latest
+from edgecam.standing import Standing
 from edgecam.types import Result, SinkError
 
 ESCAPE_KEYS = (27, ord("q"))
@@ -71,6 +72,7 @@ class Window:
         _check_display(os.environ)
         self._title = f"edgecam {name}"
         self._newest: Latest[Result] = Latest()
+        self._standing = Standing()
         try:
             cv2.namedWindow(self._title, WINDOW_FLAGS)
         except cv2.error:
@@ -81,7 +83,7 @@ class Window:
         self._sized = False
 
     def publish(self, result: Result) -> None:
-        self._newest.put(result)
+        self._newest.put(self._standing(result))
 
     def tick(self, caption: str, wait_ms: int) -> bool:
         """Draw what is new and handle the window's events; False once the person closed it."""
