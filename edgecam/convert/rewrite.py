@@ -26,7 +26,8 @@ def rewrite(data: bytes, files: Mapping[str, bytes]) -> bytes:
     """
     schema = generated_schema()
     root = schema.ModelT.InitFromPackedBuf(data, 0)
-    return packed(schema, root, contents_of(root, data), files)
+    contents = [_content(buffer, data) for buffer in root.buffers]
+    return _packed(schema, root, contents, files)
 
 
 def widen(data: bytes, files: Mapping[str, bytes]) -> bytes:
@@ -37,7 +38,7 @@ def widen(data: bytes, files: Mapping[str, bytes]) -> bytes:
     """
     schema = generated_schema()
     root = schema.ModelT.InitFromPackedBuf(data, 0)
-    contents = contents_of(root, data)
+    contents = [_content(buffer, data) for buffer in root.buffers]
     codes = [code.builtinCode for code in root.operatorCodes]
     for graph in root.subgraphs:
         moved: dict[int, int] = {}
@@ -53,14 +54,14 @@ def widen(data: bytes, files: Mapping[str, bytes]) -> bytes:
             contents.append(values.tobytes())
             graph.operators.remove(operator)
             moved[narrow] = wide
-        drop_tensors(root, graph, set(moved))
+        _drop_tensors(root, graph, set(moved))
     kept = {0, *(tensor.buffer for graph in root.subgraphs for tensor in graph.tensors)}
     kept |= {entry.buffer for entry in root.metadata or ()}
     contents = [content if place in kept else b"" for place, content in enumerate(contents)]
-    return packed(schema, root, contents, files)
+    return _packed(schema, root, contents, files)
 
 
-def drop_tensors(root: Any, graph: Any, dropped: set[int]) -> None:
+def _drop_tensors(root: Any, graph: Any, dropped: set[int]) -> None:
     """Take tensors out of a graph that nothing refers to any more; places behind them move up."""
     kept = [place for place in range(len(graph.tensors)) if place not in dropped]
     place_of = {old: new for new, old in enumerate(kept)} | {-1: -1}
@@ -78,19 +79,13 @@ def drop_tensors(root: Any, graph: Any, dropped: set[int]) -> None:
                 entry.tensorIndex = place_of[entry.tensorIndex]
 
 
-def contents_of(root: Any, data: bytes) -> list[bytes]:
-    """Return every buffer's bytes, wherever in ``data`` they lie."""
-    return [_content(buffer, data) for buffer in root.buffers]
-
-
 def _content(buffer: Any, data: bytes) -> bytes:
     if (buffer.offset or 0) > _OUTSIDE:
         return data[buffer.offset : buffer.offset + buffer.size]
     return b"" if buffer.data is None else np.asarray(buffer.data, np.uint8).tobytes()
 
 
-def packed(schema: Any, root: Any, contents: list[bytes], files: Mapping[str, bytes]) -> bytes:
-    """Return the file of ``root`` with ``contents`` as its buffers and ``files`` behind it."""
+def _packed(schema: Any, root: Any, contents: list[bytes], files: Mapping[str, bytes]) -> bytes:
     root.buffers = [AlignedBuffer(schema, content) for content in contents]
     builder = flatbuffers.Builder(1024)
     builder.Finish(root.Pack(builder), file_identifier=IDENTIFIER)
