@@ -40,7 +40,7 @@ class VideoFile:
         if first is None:
             self._capture.release()
             raise SourceError(f"{path}: the video has no frame that can be decoded")
-        self._first = first
+        self._first: Image | None = first
         self._rate_hz = _sane(self._capture.get(cv2.CAP_PROP_FPS), 1000.0) or 25.0
         self._stated_frames = int(_sane(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 1e9) or 0)
         self._closed = threading.Event()
@@ -71,7 +71,7 @@ class VideoFile:
 
     def _frames(self, idle: Callable[[], None]) -> Iterator[Frame]:
         pace = Pace(self._closed, idle)
-        image: Image | None = self._first
+        image, self._first = self._first, None
         media_time_s = self._position_s(None)
         while image is not None and not self._closed.is_set():
             captured_s = pace.wait(media_time_s) if self.live else time.monotonic()
