@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import operator
 import os
 import platform
 import statistics
@@ -23,19 +24,18 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from benchmark_live import live
 from benchmark_many import fleet, instances, mosquitto_command
-from benchmark_peers import posenet_python, tensorflow_js
+from benchmark_parts import median_ms, parts
 from benchmark_plot import plot
 
 from edgecam import bundled, runtime
 from edgecam.bench import score_tracks
 from edgecam.broker import EmbeddedBroker, free_port
-from edgecam.decoders import posenet_tfjs
-from edgecam.messages import result_payload
 from edgecam.model import Model
 from edgecam.opencv import cv2
 from edgecam.settings import InferenceSettings, ModelSettings, Settings, SourceSettings
-from edgecam.types import Box, Decoded, DecodeOptions, Detection, Frame, Pose, Result
+from edgecam.types import DecodeOptions, Frame
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "benchmarks.csv"
@@ -46,6 +46,7 @@ MODELS = (
     ("posenet-int8", "257x257"),
     ("ssdlite_mobilenet_v2_pedestrian_int8", None),
 )
+PIECES = ("parts", "start", "live", "runs", "many")
 OF_TRACKS = ("boxes found", "identity switches", "fragments", "ids on nobody")
 BARE_SCRIPT = """
 import sys, cv2
@@ -67,15 +68,6 @@ print(time.perf_counter() - began_s, usage.ru_maxrss)
 """
 
 
-def median_ms(work: Callable[[], Any], number: int = 200) -> float:
-    times = []
-    for _ in range(number):
-        began_s = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - began_s) * 1e3)
-    return statistics.median(times)
-
-
 class Table:
     """The rows so far, each with the board and versions that they hold for."""
 
@@ -94,6 +86,15 @@ class Table:
         named = " ".join(str(part) for part in (about.get("model", ""), about.get("input") or ""))
         threads = f" {about['threads']} threads" if "threads" in about else ""
         print(f"{what}: {named}{threads} {who} {value:.3f} {unit}".replace("  ", " "), flush=True)
+
+    def keep_others(self) -> None:
+        """Take over what the table has of other measurements, in its order."""
+        key = operator.itemgetter("what", "model", "input", "threads", "who")
+        with TABLE.open(newline="") as file:
+            known = {key(row): row for row in csv.DictReader(file)}
+        self.rows = [{**dict.fromkeys(FIELDS, ""), **row} for row in self.rows]
+        known.update({tuple(map(str, key(row))): row for row in self.rows})
+        self.rows = list(known.values())
 
     def write(self) -> None:
         with TABLE.open("w", newline="") as file:
@@ -264,51 +265,18 @@ def _process(command: list[str]) -> tuple[float, int]:
     return float(seconds), int(peak_kb)
 
 
-def parts(table: Table) -> None:
-    """Decoding beside its peers, the message, and preparing a large picture."""
-    with np.load(ROOT / "tests" / "data" / "posenet" / "people_stride16.npz") as file:
-        keys = ("heatmaps", "offsets", "displacement_fwd", "displacement_bwd")
-        tensors = [file[key].astype(np.float32) for key in keys]
-    case = {"model": "posenet outputs", "input": "x".join(map(str, tensors[0].shape[:2]))}
-    limits = {"stride": 16, "max_poses": 5, "score_threshold": 0.5, "nms_radius_px": 20.0}
-
-    def decode() -> None:
-        posenet_tfjs.decode_multiple_poses(*tensors[:2], (tensors[2], tensors[3]), **limits)
-
-    table.add("decode", median_ms(decode), "ms", **case)
-    for who, measure in (("TensorFlow.js", tensorflow_js), ("posenet-python", posenet_python)):
-        found = measure(tensors, limits)
-        if found is not None:
-            table.add("decode", found, "ms", who, **case)
-    random = np.random.default_rng(0)
-    frame = Frame(random.integers(0, 256, (720, 1280, 3), np.uint8), 0, 0.0, 0.0)
-    poses = [Pose(0.9, random.uniform(0, 700, (17, 2)), random.uniform(0, 1, 17)) for _ in range(5)]
-    boxes = (Detection("person", 0, 0.9, Box(1.0, 2.0, 3.0, 4.0)),)
-
-    def encode() -> None:
-        result = Result(frame, {"posenet": Decoded(poses=tuple(poses), detections=boxes)})
-        result_payload(result, "camera", "boot", 0.0)
-
-    table.add("message of five people", median_ms(encode, 1000), "ms")
-    model = Model(ModelSettings(path="posenet-int8"), InferenceSettings(threads=1))
-    buffer = model.buffer()
-    staged = model.stage(frame, buffer)
-
-    def prepare() -> None:
-        model.stage(frame, buffer)
-        model.interpreter.fill(staged.image, model.fill)
-
-    shares = [median_ms(prepare, 20) / median_ms(model.interpreter.invoke, 20) for _ in range(15)]
-    about = {"model": model.name, "input": "1280x720 picture", "threads": 1}
-    table.add("preprocess", statistics.median(shares), "of invoke", **about)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", help="further .tflite files")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tracks", action="store_true", help="score the tracks anew, no more")
     parser.add_argument("--many", action="store_true", help="instances and fleet anew, no more")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=PIECES,
+        help="measure these, and leave every other row as it was measured",
+    )
     given = parser.parse_args()
     if given.many:
         table = Table()
@@ -320,10 +288,19 @@ def main() -> None:
         tracks_alone(models)
         return
     table = Table()
-    parts(table)
-    start_up(table, given.rounds)
-    whole_runs(table, models, given.rounds)
-    many(table)
+    measured = given.only or PIECES
+    if "parts" in measured:
+        parts(table.add)
+    if "start" in measured:
+        start_up(table, given.rounds)
+    if "live" in measured:
+        live(table.add)
+    if "runs" in measured:
+        whole_runs(table, models, given.rounds)
+    if "many" in measured:
+        many(table)
+    if given.only:
+        table.keep_others()
     table.write()
     plot(table.rows, ROOT / "docs" / "benchmarks.svg")
 
