@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from edgecam import bundled, labels, probe, runtime, tflite_metadata
 from edgecam.decoders import context_of, recognise
 from edgecam.delegates import DelegateChoice, DelegateReport, choose
+from edgecam.document import Document
 from edgecam.geometry import Fit, to_source
 from edgecam.interpreter import Interpreter
 from edgecam.messages import PERSON
+from edgecam.page_edges import sharpened
 from edgecam.preprocess import Stager, filler
 from edgecam.settings import InferenceSettings, ModelSettings
 from edgecam.tflite_cut import cut_custom_op
@@ -273,4 +275,11 @@ class Model:
     ) -> Decoded:
         """What is in the frame, in source-frame pixels."""
         found = self.decoder(self.dequantised(tensors), options)
-        return to_source(found, staged.fit, frame.width_px, frame.height_px)
+        found = to_source(found, staged.fit, frame.width_px, frame.height_px)
+        if not found.documents:
+            return found
+        # The network's map is coarser than the picture, which may show the edge more exactly.
+        pages = (
+            Document(page.score, sharpened(frame.image, page.corners)) for page in found.documents
+        )
+        return replace(found, documents=tuple(pages))

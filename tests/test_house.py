@@ -32,7 +32,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",
         "options completion wire_recorder "
         "geometry wire messages event_messages labels anchors coco bundled tracking smoothing "
-        "scene zones crop motion quadrilateral steady_page page_scan",
+        "scene zones crop motion quadrilateral steady_page page_scan "
+        "page_edges",
         "runtime delegates preprocess overlay events",
         "turns interpreter decoders homeassistant telemetry snapshot health status governor web "
         "checkpoint recording",
