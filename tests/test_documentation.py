@@ -178,7 +178,7 @@ RUNS: dict[str, Run] = {
         needs=lambda box: box.published("posenet_resnet50").__enter__(), long=True
     ),
     "edgecam bench posenet": Run("posenet", long=True),
-    "edgecam bench MODEL": Run("ssdlite", swaps=(("MODEL", "ssdlite"),), long=True),
+    "edgecam bench MODEL...": Run("ssdlite", swaps=((r"MODEL\.\.\.", "ssdlite"),), long=True),
     # In a clone of this repository, with what pip installs there.
     "scripts/demo": Run("results", long=True, in_clone=True),
     "scripts/test": Run("passed", swaps=(("$", " -q tests/test_geometry.py"),), in_clone=True),
@@ -252,6 +252,7 @@ ELSEWHERE: dict[str, str] = {
     "pkg install git": "pkg is Termux's own",
     "git clone URL-OF-THIS-REPOSITORY edgecam && cd edgecam": "the test of a fresh clone begins so",
     "scripts/bench": "takes minutes of a quiet machine; benchmarks.csv is what it wrote",
+    "scripts/bench-many": "makes .venv; tests/test_many.py runs what it then runs",
     "scripts/make-teach-picture": "docs/taught.jpg is what it drew",
     "scripts/test-long": "runs this file",
     "scripts/test --confined -m 'not long'": "runs this file",
