@@ -22,6 +22,7 @@ from tests.servers import Server
 
 BUNDLED = ROOT / "models"
 VECTORS = ROOT / "tests" / "data" / "posenet"
+PHOTOGRAPHS = ROOT / "tests" / "data" / "documents"
 MODELS = {
     "posenet.tflite": "posenet_mobilenet_v1_075_fp16.tflite",
     "float.tflite": "posenet_mobilenet_v1_075_fp16.tflite",
@@ -49,6 +50,8 @@ class Sandbox:
         program.chmod(0o755)
         (folder / "clip.mp4").symlink_to(CLIP)
         (folder / "tensors.npz").symlink_to(VECTORS / "people_stride16.npz")
+        for name, picture in (("letter", "printout"), ("receipt", "contract")):
+            (folder / f"{name}.jpg").symlink_to(PHOTOGRAPHS / f"{picture}.jpg")
         for name, model in MODELS.items():
             shutil.copy(BUNDLED / model, folder / name)
         self._settings()
