@@ -147,9 +147,11 @@ def test_an_ssd_is_written_with_and_without_postprocessing(tmp_path: Path) -> No
         np.testing.assert_allclose(values, expected[name], atol=2e-3 * np.abs(expected[name]).max())
 
 
-@pytest.mark.parametrize("lite", [True, False])
-def test_an_ssd_has_the_published_anchors(lite: bool) -> None:
-    made = heads.ssd(mobilenet_v2.build(0.35, (300, 300)), 0.35, 4, lite=lite)
+@pytest.mark.parametrize(
+    ("network", "lite"), [(mobilenet_v2, True), (mobilenet_v2, False), (mobilenet_v1, False)]
+)
+def test_an_ssd_has_the_published_anchors(network: Any, lite: bool) -> None:
+    made = heads.ssd(network.build(0.25, (300, 300)), 0.25, 4, lite=lite)
     np.testing.assert_array_equal(anchors.grid(made.sides), anchors.mobilenet_300())
     assert made.model.output[heads.ENCODINGS].shape[1:] == (1917, 4)
     assert made.model.output[heads.SCORES].shape[1:] == (1917, 5)
