@@ -34,7 +34,11 @@ def course_options(steps: int, rate: float | None) -> Callable[[F], F]:
         click.option("--steps", type=click.IntRange(1), default=steps, show_default=True),
         click.option("--batch", type=click.IntRange(1), default=16, show_default=True),
         click.option(
-            "--rate", type=positive, default=rate, show_default=rate is not None, help="Learning."
+            "--rate",
+            type=positive,
+            default=rate,
+            show_default=rate is not None,
+            help="Highest learning rate.",
         ),
         click.option("--seed", type=int, default=0, show_default=True),
     )
@@ -43,7 +47,9 @@ def course_options(steps: int, rate: float | None) -> Callable[[F], F]:
 def network_options(alpha: float, size: str) -> Callable[[F], F]:
     widths = click.FloatRange(0.1, 2.0)
     return _options(
-        click.option("--alpha", type=widths, default=alpha, show_default=True, help="Width."),
+        click.option(
+            "--alpha", type=widths, default=alpha, show_default=True, help="Width of all layers."
+        ),
         click.option("--size", default=size, show_default=True, help="HEIGHTxWIDTH."),
     )
 
