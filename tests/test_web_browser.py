@@ -236,7 +236,7 @@ def test_zones_lines_and_masks_are_drawn_with_their_names(page: LivePage, deskto
     assert share_along(image, [line["start"], line["end"]], LINE_BGR) > 0.8
     height, width = image.shape[:2]
     inside = image[round(0.15 * height), round(0.97 * width)]
-    assert np.abs(inside.astype(int) - 90).max() < 20, inside
+    assert np.abs(inside.astype(int) - 24).max() < 10, inside
     # Its name, in white, begins at its first corner.
     for name in ("door", "van", "path"):
         shape = next(s for shapes in SCENE.values() for s in shapes if s["name"] == name)

@@ -25,6 +25,7 @@ from programs import CLIP
 
 # After the turn changed, before counting begins.
 SETTLE_S = 0.5
+LOOK_EVERY_S = 0.25
 SLOW, STALLED = 200, 50
 EVICTED_S = 10.0
 PICTURES_ON = bytes([0x81, 0x80 | 11, 0, 0, 0, 0]) + b"pictures on"
@@ -86,12 +87,14 @@ class Run:
         self._lines = folder / "lines"
         self.daemon = Daemon(folder, "--source", url, "--jsonl", self._lines, *arguments)
 
-    def count(self, seconds: float) -> float:
-        """Results a second from now on."""
+    def count(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> float:
+        """Results a second from now on; ``meanwhile`` is called now and then."""
         with self._lines.open("rb") as file:
             file.seek(0, os.SEEK_END)
             began_s = time.monotonic()
-            time.sleep(seconds)
+            while (left_s := began_s + seconds - time.monotonic()) > 0:
+                time.sleep(min(left_s, LOOK_EVERY_S))
+                meanwhile()
             return file.read().count(b"\n") / (time.monotonic() - began_s)
 
 
@@ -276,12 +279,16 @@ def attack(folder: Path, turns: int, rate_hz: float) -> Cost:
             before_mb, began_s = resident_mb(page), time.monotonic()
             slow = connect(page, SLOW, b"GET / HTTP/1.1\r\nHost: ")
             stalled = connect(page, STALLED, handshake(page) + PICTURES_ON)
-            opened_s = time.monotonic()
-            rate = run.count(EVICTED_S - (opened_s - began_s))
+            opened_s, cut_s = time.monotonic(), float("inf")
+
+            def look() -> None:
+                nonlocal cut_s
+                if all(map(is_cut, slow + stalled)):
+                    cut_s = min(cut_s, time.monotonic() - opened_s)
+
+            rate = run.count(EVICTED_S - (opened_s - began_s), look)
             grown.append(resident_mb(page) - before_mb)
-            while not all(map(is_cut, slow + stalled)):
-                time.sleep(0.05)
-            cut_after.append(time.monotonic() - opened_s)
+            cut_after.append(cut_s)
             for client in slow + stalled:
                 client.close()
             return rate

@@ -53,6 +53,6 @@ export class Plot {
     context.stroke();
     context.font = `${11 * ratio}px system-ui, sans-serif`;
     context.fillStyle = style.getPropertyValue("--soft");
-    context.fillText(top.toPrecision(2), 4 * ratio, 13 * ratio);
+    context.fillText(top < 10 ? top.toPrecision(2) : Math.round(top), 4 * ratio, 13 * ratio);
   }
 }

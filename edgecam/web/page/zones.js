@@ -183,7 +183,8 @@ export class Zones {
   drawShape(context, each, points) {
     context.lineWidth = 2;
     context.strokeStyle = `rgb(${COLOURS[each.kind]})`;
-    context.fillStyle = `rgb(${COLOURS[each.kind]} / ${each.kind === "mask" ? 45 : 12}%)`;
+    // What nobody looks at is dimmed.
+    context.fillStyle = each.kind === "mask" ? "rgb(40 40 40 / 60%)" : `rgb(${COLOURS[each.kind]} / 12%)`;
     context.beginPath();
     points.forEach(([x, y], index) => (index ? context.lineTo(x, y) : context.moveTo(x, y)));
     if (each.kind !== "line" && each !== this.open) context.closePath();
@@ -191,8 +192,8 @@ export class Zones {
     context.stroke();
     if (each.kind === "line" && points.length === 2) this.arrow(context, ...points);
     const counted = Object.entries((each.kind === "zone" && this.counts[each.name]) || {}).filter(([, number]) => number);
-    const inside = counted.map(([label, number]) => ` ${label} ${number}`).join("");
-    this.picture.text(each.name + inside, ...points[0]);
+    const inside = counted.map(([label, number]) => `${label} ${number}`).join(", ");
+    this.picture.text(inside ? `${each.name}: ${inside}` : each.name, ...points[0]);
   }
 
   // left_to_right is as seen by whoever goes with the arrow.
