@@ -42,7 +42,8 @@ class WebSettings(Section, frozen=True):
         Meta(description="file with the page's token; needed where other machines reach it"),
     ] = None
     hosts: Annotated[
-        tuple[str, ...], Meta(description="further names under which browsers reach the page")
+        tuple[str, ...],
+        Meta(description="further names, or HOST:PORT, under which browsers reach the page"),
     ] = ()
     pictures: Annotated[
         bool, Meta(description="false: skeletons and boxes only, no picture is sent")

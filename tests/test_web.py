@@ -59,7 +59,11 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePage]:
     token = folder / "token"
     token.write_text(f"{TOKEN}\n")
     token.chmod(0o600)
-    given = {"EDGECAM_WEB_TOKEN_FILE": str(token), "EDGECAM_WEB_PICTURES": "false"}
+    given = {
+        "EDGECAM_WEB_TOKEN_FILE": str(token),
+        "EDGECAM_WEB_PICTURES": "false",
+        "EDGECAM_WEB_HOSTS": "camera.example,door.example:8443",
+    }
     with live_page(folder, listen="0.0.0.0:0", **given) as page:
         yield page
 
@@ -110,7 +114,7 @@ BEARER = f"Bearer {TOKEN}"
 def test_no_route_but_healthz_answers_without_the_token(
     far: LivePage, method: str, path: str
 ) -> None:
-    wrong = ({}, {"Authorization": "Bearer wrong"}, {"Cookie": f"edgecam={TOKEN}"})
+    wrong = ({}, {"Authorization": "Bearer wrong"}, {"Cookie": f"edgecam-{far.port}={TOKEN}"})
     for headers in wrong:
         status, sent, _ = far.ask(method, path, Origin=far.url, X_Edgecam="1", **headers)
         assert status == (200 if path == "/healthz" else 401), headers
@@ -192,8 +196,22 @@ def test_the_token_opens_by_header_and_by_form(far: LivePage) -> None:
     cookie = sent["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
+    assert "Secure" not in cookie
     assert TOKEN not in cookie
     assert far.ask("GET", "/", Cookie=cookie.partition(";")[0])[0] == 200
+
+
+def test_it_is_reached_through_a_proxy_under_the_names_it_was_given(far: LivePage) -> None:
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    for host in ("camera.example", f"camera.example:{far.port}", "door.example:8443"):
+        headers = {"Host": host, "Origin": f"https://{host}", **form}
+        status, sent, _ = far.ask("POST", "/login", f"token={TOKEN}", **headers)
+        assert status == 303, host
+        # Such a cookie never travels without TLS.
+        assert "Secure" in sent["Set-Cookie"]
+        assert sent["Set-Cookie"].startswith(f"edgecam-{far.port}=")
+    for host in ("camera.example:1", "door.example", "door.example:443", "x.camera.example"):
+        assert far.ask("GET", "/", Host=host, Authorization=BEARER)[0] == 421, host
 
 
 def test_without_its_extra_it_says_what_to_install() -> None:

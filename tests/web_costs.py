@@ -1,10 +1,13 @@
-"""What the live page costs: the rate of results with and without it, in turns.
+"""What the live page costs: the rate of results and processor time with and without it, in turns.
 
-The camera is faster than the model, so that whatever the page takes is missing from the rate.
+On a busy board the camera is faster than the model, so that whatever the page takes is missing
+from the rate; but wall clocks lie where other processes run. Beside an idle one processor time is
+told exactly: what it is of all cores is what inference loses at most.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -15,8 +18,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daemons import Daemon
@@ -30,20 +33,45 @@ SLOW, STALLED = 200, 50
 EVICTED_S = 10.0
 PICTURES_ON = bytes([0x81, 0x80 | 11, 0, 0, 0, 0]) + b"pictures on"
 NEXT = bytes([0x81, 0x80 | 4, 0, 0, 0, 0]) + b"next"
-# So large that it takes every core longer than the camera's interval, as on a small board.
-MODEL = ("--model", "posenet", "--input-size", "705x961")
-SMALL_MODEL = ("--model", "posenet", "--threads", "1")
 CAMERA = Path(__file__).parent / "servers" / "clip_camera.py"
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Results a second without and with, the median ratio of neighbouring turns, and more."""
+class Board:
+    """What runs beside the page."""
 
+    rate_hz: float
+    model: tuple[str, ...]
+
+
+# So large that it takes every core longer than the camera's interval.
+BUSY = Board(60.0, ("--model", "posenet", "--input-size", "705x961"))
+IDLE = Board(10.0, ("--model", "posenet", "--threads", "1"))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Results a second, and processor milliseconds of the daemon a second."""
+
+    rate_hz: float
+    cpu_ms: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Medians over all turns; ``ratio`` is of the rates of neighbouring turns.
+
+    ``share`` is what ``more_cpu_ms`` is of all cores' time.
+    """
+
+    turns: int
     without_hz: float
     with_hz: float
     ratio: float
-    turns: int
+    without_cpu_ms: float
+    more_cpu_ms: float
+    share: float
+    pictures_hz: float = 0.0
     grown_mb: float = 0.0
     cut_after_s: float = 0.0
 
@@ -87,24 +115,29 @@ class Run:
         self._lines = folder / "lines"
         self.daemon = Daemon(folder, "--source", url, "--jsonl", self._lines, *arguments)
 
-    def count(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> float:
-        """Results a second from now on; ``meanwhile`` is called now and then."""
+    def count(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> Turn:
+        """From now on; ``meanwhile`` is called now and then."""
         with self._lines.open("rb") as file:
             file.seek(0, os.SEEK_END)
-            began_s = time.monotonic()
+            began_s, before_s = time.monotonic(), self._spent_s()
             while (left_s := began_s + seconds - time.monotonic()) > 0:
                 time.sleep(min(left_s, LOOK_EVERY_S))
                 meanwhile()
-            return file.read().count(b"\n") / (time.monotonic() - began_s)
+            took_s, spent_s = time.monotonic() - began_s, self._spent_s() - before_s
+            return Turn(file.read().count(b"\n") / took_s, spent_s / took_s * 1e3)
+
+    def _spent_s(self) -> float:
+        """Processor seconds of all threads."""
+        stat = Path(f"/proc/{self.daemon.process.pid}/stat").read_text()
+        fields = stat.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def watched(
-    folder: Path, rate_hz: float, model: tuple[str, ...] = MODEL
-) -> Iterator[tuple[Run, LivePage]]:
+def watched(folder: Path, board: Board) -> Iterator[tuple[Run, LivePage]]:
     """A daemon with its page, warm."""
-    with camera(rate_hz) as made:
-        run = Run(folder / "watched", made.url, *model, "--web", "127.0.0.1:0")
+    with camera(board.rate_hz) as made:
+        run = Run(folder / "watched", made.url, *board.model, "--web", "127.0.0.1:0")
         try:
             page = LivePage(run.daemon)
             run.daemon.wait_ready()
@@ -114,17 +147,26 @@ def watched(
             run.daemon.close()
 
 
-def take_turns(
-    turns: int, without: Callable[[], float], with_it: Callable[[], float]
-) -> tuple[float, float, float]:
-    """Rates without and with, and the median ratio; each goes first every other time."""
-    pairs = []
+def take_turns(turns: int, without: Callable[[], Turn], with_it: Callable[[], Turn]) -> Cost:
+    """Without and with; each goes first every other time."""
+    pairs: list[tuple[Turn, Turn]] = []
     for number in range(turns):
-        first, second = (without, with_it) if number % 2 == 0 else (with_it, without)
-        rates = first(), second()
-        pairs.append(rates if number % 2 == 0 else rates[::-1])
-    before, after = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return before, after, statistics.median(b / a for a, b in pairs)
+        if number % 2 == 0:
+            before = without()
+            pairs.append((before, with_it()))
+        else:
+            after = with_it()
+            pairs.append((without(), after))
+    more_ms = statistics.median(b.cpu_ms - a.cpu_ms for a, b in pairs)
+    return Cost(
+        turns=turns,
+        without_hz=statistics.median(a.rate_hz for a, _ in pairs),
+        with_hz=statistics.median(b.rate_hz for _, b in pairs),
+        ratio=statistics.median(b.rate_hz / a.rate_hz for a, b in pairs),
+        without_cpu_ms=statistics.median(a.cpu_ms for a, _ in pairs),
+        more_cpu_ms=more_ms,
+        share=more_ms / 1e3 / (os.cpu_count() or 1),
+    )
 
 
 def handshake(page: LivePage) -> bytes:
@@ -170,75 +212,52 @@ class Watcher:
             kind = head[0] & 0xF
             self.pictures += kind == 2
             if kind == 1 and greeted:
-                self._socket.sendall(NEXT)
+                # It may be closed from here or from there by now.
+                with contextlib.suppress(OSError):
+                    self._socket.sendall(NEXT)
             greeted = greeted or kind == 1
 
 
-def viewer(folder: Path, turns: int, turn_s: float, rate_hz: float) -> tuple[Cost, float]:
-    """One viewer against none, and how many pictures a second it got."""
+def viewer(folder: Path, board: Board, turns: int, turn_s: float) -> Cost:
+    """One viewer against none."""
     seen: list[float] = []
-    with watched(folder, rate_hz) as (run, page):
+    with watched(folder, board) as (run, page):
 
-        def watching() -> float:
+        def watching() -> Turn:
             with Watcher(page) as watcher:
                 time.sleep(SETTLE_S)
                 before = watcher.pictures
-                rate = run.count(turn_s)
+                turn = run.count(turn_s)
                 seen.append((watcher.pictures - before) / turn_s)
-                return rate
+                return turn
 
-        def alone() -> float:
+        def alone() -> Turn:
             time.sleep(SETTLE_S)
             return run.count(turn_s)
 
-        cost = Cost(*take_turns(turns, alone, watching), turns)
-    return cost, statistics.median(seen)
+        cost = take_turns(turns, alone, watching)
+    return replace(cost, pictures_hz=statistics.median(seen))
 
 
-def processor(folder: Path, turns: int, turn_s: float) -> tuple[float, float]:
-    """Processor milliseconds a second without a viewer, and how many more one takes.
-
-    Of a board that is not busy, where no other process can be in the way of the figure: what a
-    viewer takes is what inference loses of ``os.cpu_count()`` seconds at most.
-    """
-    seen: dict[bool, list[float]] = {False: [], True: []}
-    with watched(folder, 10.0, SMALL_MODEL) as (run, page):
-        for number in range(2 * turns):
-            with Watcher(page) if number % 2 else nullcontext():
-                time.sleep(SETTLE_S)
-                before_s, began_s = spent_s(run), time.monotonic()
-                time.sleep(turn_s)
-                share = (spent_s(run) - before_s) / (time.monotonic() - began_s)
-                seen[bool(number % 2)].append(share * 1e3)
-    without = statistics.median(seen[False])
-    return without, statistics.median(seen[True]) - without
-
-
-def spent_s(run: Run) -> float:
-    """Processor seconds of a daemon, all its threads."""
-    fields = Path(f"/proc/{run.daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def idle(folder: Path, turns: int, turn_s: float, rate_hz: float) -> Cost:
+def nobody(folder: Path, board: Board, turns: int, turn_s: float) -> Cost:
     """A page that nobody looks at against none; whichever has no turn is stopped."""
-    with camera(rate_hz) as made:
-        bare = Run(folder / "bare", made.url, *MODEL)
-        page = Run(folder / "page", made.url, *MODEL, "--web", "127.0.0.1:0")
+    with camera(board.rate_hz) as made:
+        bare = Run(folder / "bare", made.url, *board.model)
+        page = Run(folder / "page", made.url, *board.model, "--web", "127.0.0.1:0")
         try:
             for run in (bare, page):
                 run.daemon.wait_ready()
                 time.sleep(1)
                 run.daemon.send(signal.SIGSTOP)
 
-            def alone(run: Run) -> float:
+            def alone(run: Run) -> Turn:
                 run.daemon.send(signal.SIGCONT)
                 time.sleep(SETTLE_S)
-                rate = run.count(turn_s)
+                turn = run.count(turn_s)
                 run.daemon.send(signal.SIGSTOP)
-                return rate
+                return turn
 
-            return Cost(*take_turns(turns, lambda: alone(bare), lambda: alone(page)), turns)
+            return take_turns(turns, lambda: alone(bare), lambda: alone(page))
         finally:
             bare.daemon.close()
             page.daemon.close()
@@ -267,15 +286,15 @@ def connect(page: LivePage, number: int, words: bytes) -> list[socket.socket]:
     return clients
 
 
-def attack(folder: Path, turns: int, rate_hz: float) -> Cost:
+def attack(folder: Path, board: Board, turns: int) -> Cost:
     """Slow and stalled clients against none; a turn is as long as they may live."""
     grown, cut_after = [0.0], [0.0]
-    with watched(folder, rate_hz) as (run, page):
+    with watched(folder, board) as (run, page):
         # What a first viewer makes the process load is no cost of the attack.
         with Watcher(page):
             time.sleep(2)
 
-        def attacked() -> float:
+        def attacked() -> Turn:
             before_mb, began_s = resident_mb(page), time.monotonic()
             slow = connect(page, SLOW, b"GET / HTTP/1.1\r\nHost: ")
             stalled = connect(page, STALLED, handshake(page) + PICTURES_ON)
@@ -286,12 +305,12 @@ def attack(folder: Path, turns: int, rate_hz: float) -> Cost:
                 if all(map(is_cut, slow + stalled)):
                     cut_s = min(cut_s, time.monotonic() - opened_s)
 
-            rate = run.count(EVICTED_S - (opened_s - began_s), look)
+            turn = run.count(EVICTED_S - (opened_s - began_s), look)
             grown.append(resident_mb(page) - before_mb)
             cut_after.append(cut_s)
             for client in slow + stalled:
                 client.close()
-            return rate
+            return turn
 
-        rates = take_turns(turns, lambda: run.count(EVICTED_S), attacked)
-        return Cost(*rates, turns, max(grown), max(cut_after))
+        cost = take_turns(turns, lambda: run.count(EVICTED_S), attacked)
+        return replace(cost, grown_mb=max(grown), cut_after_s=max(cut_after))

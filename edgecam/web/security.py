@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from edgecam.types import SettingsError
 
-COOKIE = "edgecam"
 # A form or an image of another site cannot send a header of its own.
 CONTROL_HEADER = "X-Edgecam"
 MIN_TOKEN_LENGTH = 16
@@ -78,8 +77,9 @@ def _own_names(address: Address) -> set[str]:
 class Guard:
     """Decides about requests; knows nothing of what serves them.
 
-    ``hosts`` are further names under which browsers reach the page, ``token`` is None only where
-    the address is this machine's alone.
+    ``hosts`` are further names under which browsers reach the page: with a port exactly so, else
+    with this page's port or, as behind a proxy, with none. ``token`` is None only where the
+    address is this machine's alone.
 
     Raises:
         SettingsError: the address is reached from elsewhere and there is no token, or a weak one.
@@ -97,7 +97,11 @@ class Guard:
                 f"found {len(token)}; try: openssl rand -hex 16"
             )
         self._port = address.port
-        self._names = {name.lower() for name in (*_own_names(address), *hosts)}
+        further = {name.lower() for name in hosts}
+        self._names = _own_names(address) | further
+        self._exact = further
+        # Cookies know no ports: several pages of one machine must not overwrite each other's.
+        self.cookie = f"edgecam-{address.port}"
         self._token = token
         # Not the token itself: what a browser keeps does not open other clients.
         self.session = (
@@ -112,7 +116,7 @@ class Guard:
             return False
         bare = f"[{local_address}]" if ":" in local_address else local_address
         names = self._names | {bare}
-        allowed = {f"{name}:{self._port}" for name in names}
+        allowed = {f"{name}:{self._port}" for name in names} | self._exact
         if self._port == 80:
             allowed |= names
         return host.lower() in allowed

@@ -16,7 +16,7 @@ from aiohttp import web
 from edgecam.configuration import parse_toml
 from edgecam.types import EdgecamError, SettingsError
 from edgecam.web.limits import Connections
-from edgecam.web.security import CONTROL_HEADER, COOKIE, HEADERS, Guard
+from edgecam.web.security import CONTROL_HEADER, HEADERS, Guard
 from edgecam.web.stream import HEARTBEAT_S, MAX_MESSAGE_BYTES, MAX_VIEWERS, Hub
 
 # A hundred corners in every one of a dozen zones.
@@ -128,7 +128,7 @@ class Server:
             return self._refuse(403, "Origin is missing")
         if request.path in _OPEN or (request.path == "/login" and request.method == "POST"):
             return None
-        cookie = request.cookies.get(COOKIE)
+        cookie = request.cookies.get(self._guard.cookie)
         if not self._guard.may_enter(request.headers.get("Authorization"), cookie):
             if request.path == "/" and request.method == "GET":
                 self.refused += 1
@@ -156,7 +156,15 @@ class Server:
             await asyncio.sleep(REFUSAL_S)
             return self._refuse(401, "the token is missing or wrong")
         response = web.Response(status=303, headers={"Location": "/"})
-        response.set_cookie(COOKIE, session, max_age=COOKIE_S, httponly=True, samesite="Strict")
+        response.set_cookie(
+            self._guard.cookie,
+            session,
+            max_age=COOKIE_S,
+            httponly=True,
+            samesite="Strict",
+            # Behind a proxy that speaks TLS.
+            secure=request.headers["Origin"].startswith("https:"),
+        )
         return response
 
     async def _command(self, request: web.Request) -> web.Response:
