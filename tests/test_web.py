@@ -81,15 +81,14 @@ def subscriber(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subscriber]
 
 @pytest.fixture(scope="module")
 def near(tmp_path_factory: pytest.TempPathFactory, subscriber: Subscriber) -> Iterator[LivePage]:
-    """Bound to loopback, with zones, a broker and results in a file; its board is warm."""
+    """Bound to loopback, with zones, a broker and results in a file."""
     folder = tmp_path_factory.mktemp("near")
     (folder / "scene.toml").write_text(SCENE)
-    (folder / "thermal_zone0").mkdir()
-    (folder / "thermal_zone0" / "temp").write_text("48250")
     arguments = ("--jsonl", folder / "lines", "--config", folder / "scene.toml")
     given = {
         "EDGECAM_WEB_CONTROLS": "pause,decode.score_threshold,snapshot",
-        "EDGECAM_THERMAL_DIRECTORY": str(folder),
+        "EDGECAM_SNAPSHOT_MODE": "skeleton",
+        "EDGECAM_SNAPSHOT_WHEN": "asked",
         "EDGECAM_MQTT_URL": f"mqtt://127.0.0.1:{subscriber.port}",
     }
     with live_page(folder, *arguments, **given) as page:
@@ -431,7 +430,6 @@ def test_controls_do_what_the_configuration_allows(near: LivePage, far: LivePage
         ("pause", "maybe"),
     ):
         assert near.control(control, value)[0] == 400, control
-    assert "snapshot.mode" in near.control("snapshot")[1]
     lines = near.daemon.supervisor.path.parent / "lines"
     assert near.control("pause", "on") == (204, "")
     time.sleep(1)
@@ -442,6 +440,15 @@ def test_controls_do_what_the_configuration_allows(near: LivePage, far: LivePage
     assert wait_until(lambda: lines.stat().st_size > size, 5)
     assert near.control("decode.score_threshold", "0.4") == (204, "")
     near.daemon.wait_log("decode.score_threshold set to 0.4 on the live page")
+
+
+def test_a_snapshot_is_taken_when_the_page_asks(near: LivePage, subscriber: Subscriber) -> None:
+    topic = "edgecam/camera/snapshot"
+    time.sleep(0.5)
+    before = len(subscriber.of(topic))
+    assert near.control("snapshot") == (204, "")
+    (taken,) = subscriber.wait_for(topic, before + 1)[before:]
+    assert taken.payload.startswith(b"\xff\xd8")
 
 
 def test_the_page_and_its_controls_outlive_a_reload(tmp_path: Path) -> None:
