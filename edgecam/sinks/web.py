@@ -175,7 +175,7 @@ class Page:
 
     def _call(self, what: Callable[..., None], *arguments: Any) -> None:
         """Have something done on the server's thread, unless it has ended."""
-        if self._error is None:
+        if self._error is None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(what, *arguments)
 
     def due(self, now_s: float) -> bool:
