@@ -381,8 +381,10 @@ def test_a_killed_worker_loses_no_more_than_it_held(
         return sum(map(len, results(subscriber).values()))
 
     try:
-        for each in workers:
+        for each, name in zip(workers, ("one", "two"), strict=True):
             each.wait_ready()
+            # Before that nobody hears of a result.
+            subscriber.wait_for(f"edgecam/{name}/availability")
         cameras = {name: camera(f"edgecam/{name}/frame") for name in names}
         for _ in range(8):
             for each in cameras.values():
