@@ -242,8 +242,13 @@ def start_up(table: Table, rounds: int) -> None:
     bare = [sys.executable, "-c", BARE_SCRIPT, str(model), "2"]
     whole = [sys.executable, "-m", "edgecam", "--model", str(model), "--threads", "2"]
     whole += ["--source", str(bundled.clip()), "--max-frames", "1", "--jsonl", os.devnull]
-    _process(whole)  # The model is tried in a child once, and remembered.
-    pairs = [(_process(whole), _process(bare)) for _ in range(rounds)]
+    with tempfile.TemporaryDirectory() as bytecode:
+        # Compiled beforehand, as what is installed is.
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        for command in (whole, bare):
+            _process(command, environment)  # The model is tried in a child once, and remembered.
+        pairs = [(_process(whole, environment), _process(bare, environment)) for _ in range(rounds)]
     seconds = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
     memory = statistics.median(ours[1] / theirs[1] for ours, theirs in pairs)
     about = {"model": model.stem, "threads": 2}
@@ -251,12 +256,13 @@ def start_up(table: Table, rounds: int) -> None:
     table.add("peak memory", memory, "of a bare script's", **about)
 
 
-def _process(command: list[str]) -> tuple[float, int]:
+def _process(command: list[str], environment: dict[str, str]) -> tuple[float, int]:
     """Seconds and peak resident kB of a program."""
     # A child begins with its parent's peak on its account, so the parent must be a small one.
     done = subprocess.run(
         [sys.executable, "-S", "-c", LAUNCHER, *command],
         cwd=ROOT,
+        env=environment,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
