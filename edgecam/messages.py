@@ -112,17 +112,20 @@ def pose_boxes(xy: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[
     ``xy`` is float64[P, 2, 17] in pixels, ``scores`` float64[P, 17]. All 17 count where none does.
     """
     sure = scores >= POSE_BOX_MIN_SCORE
-    sure |= ~sure.any(axis=1, keepdims=True)
+    sure |= ~np.logical_or.reduce(sure, axis=1, keepdims=True)
     sure = sure[:, None]
     boxes = np.empty((len(xy), 4))
-    np.where(sure, xy, np.inf).min(axis=2, out=boxes[:, :2])
-    np.where(sure, xy, -np.inf).max(axis=2, out=boxes[:, 2:])
+    np.minimum.reduce(np.where(sure, xy, np.inf), axis=2, out=boxes[:, :2])
+    np.maximum.reduce(np.where(sure, xy, -np.inf), axis=2, out=boxes[:, 2:])
     return boxes
 
 
 def _rounded(values: NDArray[np.float64], steps: Any) -> NDArray[np.float64]:
     # + 0.0 turns -0.0 into 0.0: the same picture gives the same bytes.
-    rounded: NDArray[np.float64] = np.rint(values * steps) / steps + 0.0
+    rounded: NDArray[np.float64] = values * steps
+    np.rint(rounded, out=rounded)
+    rounded /= steps
+    rounded += 0.0
     return rounded
 
 
@@ -130,8 +133,8 @@ def _poses(poses: tuple[Pose, ...], model: str | UnsetType) -> list[PoseMessage]
     if not poses:
         return []
     points = np.empty((len(poses), 3, 17))
-    points[:, :2] = np.array([pose.xy for pose in poses]).transpose(0, 2, 1)
-    points[:, 2] = [pose.scores for pose in poses]
+    for place, pose in enumerate(poses):
+        points[place, :2], points[place, 2] = pose.xy.T, pose.scores
     points = _rounded(points, _POINT_STEPS)
     boxes = pose_boxes(points[:, :2], points[:, 2])
     return [

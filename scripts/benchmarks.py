@@ -299,12 +299,13 @@ def main() -> None:
         parts(table.add)
     if "start" in measured:
         start_up(table, given.rounds)
-    if "live" in measured:
-        live(table.add)
     if "runs" in measured:
         whole_runs(table, models, given.rounds)
     if "many" in measured:
         many(table)
+    # Last, for it takes much memory, and a child begins with its parent's peak on its account.
+    if "live" in measured:
+        live(table.add)
     if given.only:
         table.keep_others()
     table.write()
