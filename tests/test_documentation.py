@@ -100,6 +100,8 @@ RUNS: dict[str, Run] = {
     "edgecam --model posenet --source clip.mp4 --jsonl -": Run('"poses":[{', swaps=SOME),
     FRONT: Run(until=heard("edgecam/front/result")),
     "edgecam doctor": Run("constructs and invokes"),
+    "edgecam doctor --config /etc/edgecam/front.toml": Run("passes on what is published"),
+    "edgecam doctor --json": Run('"failed": false'),
     "mosquitto_sub -v -t 'edgecam/#'": Run(
         "edgecam/camera/availability", swaps=(("$", " -p {port} -C 1 -W 10"),)
     ),
