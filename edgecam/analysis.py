@@ -140,7 +140,7 @@ class Analysis:
         """Go on from there; what rules remember under the ``forgotten`` names is left out.
 
         Raises:
-            msgspec.ValidationError: it is of another version.
+            ValueError: it is of another version.
         """
         self._ids.following = checkpoint.next_track
         self._rules.numbers.following = checkpoint.next_number

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -18,6 +18,36 @@ from edgecam.scene import Subject
 from edgecam.smoothing import Filtered
 from edgecam.tracking import Track
 from edgecam.types import Decoded, Detection, Pose, SettingsError
+
+# What comes from a file may have any shape.
+SHAPES = {
+    "xy": (17, 2),
+    "speed": (17, 2),
+    "scores": (17,),
+    "sure": (17,),
+    "box": (4,),
+    "velocity": (2,),
+    "corners": (4, 2),
+}
+
+
+def check_shapes(value: Any) -> None:
+    """
+    Raises:
+        ValueError: an array in it, by the name of its field, is not of the shape it has to be.
+    """
+    if isinstance(value, list | tuple):
+        for item in value:
+            check_shapes(item)
+        return
+    names = getattr(value, "__dataclass_fields__", getattr(value, "__struct_fields__", ()))
+    for name in value if isinstance(value, Mapping) else names:
+        part = value[name] if isinstance(value, Mapping) else getattr(value, name)
+        expected = SHAPES.get(name) if isinstance(part, list | np.ndarray) else None
+        if expected is None:
+            check_shapes(part)
+        elif np.shape(part) != expected:
+            raise ValueError(f"Expected {name} of {expected}, found {np.shape(part)}")
 
 
 class TrackState(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,10 +64,6 @@ class TrackState(msgspec.Struct, frozen=True, kw_only=True):
     velocity: NDArray[np.float64] | None = None
     waited_s: float = 0.0
     filtered: Filtered | None = None
-
-    @property
-    def kind(self) -> Literal["pose", "detection"]:
-        return "pose" if self.pose is not None else "detection"
 
     def track(self) -> Track:
         """
@@ -117,7 +143,7 @@ def recall(memory: Memory[Any], data: Mapping[str, Any]) -> None:
     """Put back what ``remember`` took.
 
     Raises:
-        msgspec.ValidationError: it is of another kind.
+        ValueError: it is of another kind.
     """
     shape: Any = dict[int, memory.make]  # type: ignore[name-defined]
     memory.states = msgspec.convert(data, shape, strict=False, dec_hook=rebuilt)

@@ -36,7 +36,7 @@ def results(recording: Recording, other: RuleSettings | None = None) -> Iterator
     analysis = Analysis(rules.whole(), header.finds_poses, header.periods_s)
     try:
         analysis.resume(header.checkpoint, _changed(header.settings, rules))
-    except msgspec.ValidationError as error:
+    except ValueError as error:
         raise RecordingError(
             f"the recording is of edgecam {header.edgecam}, whose rules remembered other things: "
             f"{error}; replay it with that version"

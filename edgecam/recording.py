@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from edgecam.checkpoint import Checkpoint, plain, rebuilt
+from edgecam.checkpoint import Checkpoint, check_shapes, plain, rebuilt
 from edgecam.insight import Event
 from edgecam.settings import Settings
 from edgecam.settings_scene import (
@@ -91,11 +91,6 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     waiting: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
     jpeg: bytes | None = None
-
-    def __post_init__(self) -> None:
-        for pose in (pose for part in self.found.values() for pose in part.poses):
-            if pose.xy.shape != (17, 2) or pose.scores.shape != (17,):
-                raise ValueError(f"Expected 17 keypoints, found arrays of {pose.xy.shape}")
 
     @property
     def time_s(self) -> float:
@@ -177,7 +172,9 @@ def _header(line: bytes) -> Header:
         raise ValueError("other JSON")
     if about.get("schema") != SCHEMA:
         raise ValueError(f"schema {about.get('schema')}, of edgecam {about.get('edgecam')}")
-    return msgspec.json.decode(line, type=Header, dec_hook=rebuilt)
+    header = msgspec.json.decode(line, type=Header, dec_hook=rebuilt)
+    check_shapes(header)
+    return header
 
 
 def read(path: Path) -> Recording:
@@ -190,7 +187,9 @@ def read(path: Path) -> Recording:
         lines = _lines(path)
         header = _header(next(lines, b"null"))
         decoder = msgspec.json.Decoder(FrameRecord, dec_hook=rebuilt)
-        return Recording(header, tuple(map(decoder.decode, lines)))
+        frames = tuple(map(decoder.decode, lines))
+        check_shapes(frames)
+        return Recording(header, frames)
     except OSError as error:
         reason = error.strerror or str(error)
     except (ValueError, EOFError, zlib.error) as error:

@@ -18,7 +18,7 @@ from programs import CLIP, edgecam, error_line
 from skeletons import person, waving
 
 from edgecam.analysis import Analysis
-from edgecam.checkpoint import Checkpoint, plain, rebuilt
+from edgecam.checkpoint import Checkpoint, check_shapes, plain, rebuilt
 from edgecam.playback import results
 from edgecam.recorder import MAX_SPAN_S, Recorder
 from edgecam.recording import SUFFIX, read
@@ -332,6 +332,12 @@ def test_what_is_no_recording_is_refused_in_one_line(
         path.write_bytes(made[damage])
     line = error_line(edgecam("replay", path))
     assert "recording" in line
+
+
+@pytest.mark.parametrize("damage", [{"box": [1.0]}, {"sure": [True] * 16}, {"velocity": [[1.0]]}])
+def test_arrays_of_another_shape_are_refused(damage: dict[str, list[object]]) -> None:
+    with pytest.raises(ValueError, match=f"Expected {next(iter(damage))} of"):
+        check_shapes({"tracks": [{"filtered": damage}]})
 
 
 def test_a_recording_takes_no_model(flown: Path) -> None:
