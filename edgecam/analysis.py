@@ -18,7 +18,7 @@ from edgecam.events import Rules
 from edgecam.events.body import posture
 from edgecam.insight import Insight
 from edgecam.messages import PERSON
-from edgecam.rate import RateLimit
+from edgecam.rate import CameraLimits
 from edgecam.scene import Scene, Subject
 from edgecam.settings import Settings
 from edgecam.settings_scene import MaskSettings
@@ -80,7 +80,7 @@ class Analysis:
         self.finds_poses = finds_poses
         self._masks = Masks(settings.mask)
         self._rules = Rules(settings.events, settings.zone, settings.line)
-        self._limits: dict[str | None, RateLimit] = {}
+        self._limits = CameraLimits(settings.output.result_max_hz)
         self._ids = Numbers(1)
         self._trackers: dict[tuple[str, type], Tracker] = {}
         self._smoothers: dict[Track, OneEuro] = {}
@@ -94,7 +94,7 @@ class Analysis:
     def __call__(self, result: Result) -> Result:
         frame, looked = result.frame, result.by_model
         parts = {m: self._masks.without_hidden(p, frame) for m, p in looked.items()}
-        held = self._limit(frame.camera).holds(frame.time_s)
+        held = self._limits.of(frame.camera).holds(frame.time_s)
         # Pictures of a folder without a rate are no film: nothing moves from one to the next. Of
         # a camera that several workers share each sees a few.
         no_film = frame.media_time_s is None and frame.file is not None
@@ -154,11 +154,6 @@ class Analysis:
         for name, kept in self._rules.memories.items():
             if name in checkpoint.memories and name not in forgotten:
                 recall(kept, checkpoint.memories[name])
-
-    def _limit(self, camera: str | None) -> RateLimit:
-        if camera not in self._limits:
-            self._limits[camera] = RateLimit(self._output.result_max_hz)
-        return self._limits[camera]
 
     def _pass_time(self, result: Result) -> None:
         """Let the tracks of models grow older that should have looked at this frame and did not."""

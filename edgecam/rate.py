@@ -28,3 +28,22 @@ class RateLimit:
         self._last_s = now_s
         self._next_s = max(self._next_s + self._interval_s, now_s + 0.5 * self._interval_s)
         return False
+
+
+# Whoever may publish pictures may make cameras up; more than this are not remembered.
+MAX_CAMERAS = 4096
+
+
+class CameraLimits:
+    """A limit of its own for each camera; None is the only one of a source."""
+
+    def __init__(self, max_hz: float | None) -> None:
+        self._max_hz = max_hz
+        self._limits: dict[str | None, RateLimit] = {}
+
+    def of(self, camera: str | None) -> RateLimit:
+        if camera not in self._limits:
+            if len(self._limits) >= MAX_CAMERAS:
+                del self._limits[next(iter(self._limits))]
+            self._limits[camera] = RateLimit(self._max_hz)
+        return self._limits[camera]

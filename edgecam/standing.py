@@ -10,6 +10,8 @@ from edgecam.types import Decoded, Result
 GAPS = 2.5
 # And so long where there were no two yet.
 FIRST_GAP_S = 1.0
+# Of so many cameras and models, together; a viewer that sees more of them sees none for long.
+MAX_PARTS = 256
 
 
 @dataclass(slots=True)
@@ -28,6 +30,8 @@ class Standing:
     def __call__(self, result: Result) -> Result:
         """The result, and what each other model found a moment ago of the same camera."""
         now_s, camera = result.frame.time_s, result.frame.camera
+        if len(self._last) >= MAX_PARTS:
+            self._last.clear()
         for model, part in result.by_model.items():
             last = self._last.get((camera, model))
             gap_s = FIRST_GAP_S if last is None else max(0.0, now_s - last.at_s)

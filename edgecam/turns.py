@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from edgecam.faultlog import FaultLog
-from edgecam.rate import RateLimit
+from edgecam.rate import CameraLimits, RateLimit
 from edgecam.types import EdgecamError, Frame
 
 RETRY_MIN_S = 1.0
@@ -37,18 +37,15 @@ class Rated(Protocol):
 @dataclass(slots=True)
 class _Turn:
     name: str
-    rate_hz: float | None
     # Of each camera, where a source serves several.
-    limits: dict[str | None, RateLimit] = field(default_factory=dict)
+    limits: CameraLimits
     failures: int = 0
     reason: str | None = None
     failed_at_s: float = 0.0
     wait_s: float = 0.0
 
     def limit(self, frame: Frame) -> RateLimit:
-        if frame.camera not in self.limits:
-            self.limits[frame.camera] = RateLimit(self.rate_hz)
-        return self.limits[frame.camera]
+        return self.limits.of(frame.camera)
 
     def waits(self, now_s: float) -> bool:
         # Several cameras' clocks are a little apart; one that jumps back is a recording's, again
@@ -61,7 +58,7 @@ class Turns:
 
     def __init__(self, models: Sequence[Rated], live: bool) -> None:
         self._live = live
-        self._turns = [_Turn(model.name, model.rate_hz) for model in models]
+        self._turns = [_Turn(model.name, CameraLimits(model.rate_hz)) for model in models]
         self._faults = FaultLog(log)
         self._lock = threading.Lock()
 

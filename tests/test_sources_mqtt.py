@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from edgecam.mqtt.address import parse_url
 from edgecam.mqtt.login import login
 from edgecam.mqtt.publisher import PicturePublisher
 from edgecam.opencv import cv2
+from edgecam.rate import MAX_CAMERAS, CameraLimits
 from edgecam.settings import MqttSettings, SourceSettings
 from edgecam.sources import open_source
 from edgecam.sources.held import MAX_IN_WORK, Held, Picture
@@ -264,6 +267,60 @@ def test_an_absent_broker_is_named_or_waited_for() -> None:
 def test_a_broker_of_mqtt_3_is_named() -> None:
     with EmbeddedBroker() as broker, pytest.raises(EdgecamError, match="MQTT 5"):
         open_source(SourceSettings(url=f"{broker.url}/a/+", open_timeout_s=1.0))
+
+
+def test_a_broker_that_talks_nonsense_is_left_and_tried_again() -> None:
+    """A well-formed CONNACK and SUBACK, then a PUBLISH whose properties end too soon."""
+    server = socket.create_server(("127.0.0.1", 0))
+    served: list[int] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = server.accept()
+            except OSError:
+                return
+            with client:
+                if not client.recv(4096).startswith(b"\x10"):
+                    continue
+                client.sendall(b"\x20\x03\x00\x00\x00")
+                number = client.recv(4096)[2:4]
+                client.sendall(b"\x90\x04" + number + b"\x00\x01")
+                client.sendall(b"\x32\x08\x00\x01a\x00\x01\x7f\x26\x00")
+                served.append(1)
+                time.sleep(0.3)
+
+    threading.Thread(target=serve, daemon=True).start()
+    port = server.getsockname()[1]
+    source = open_source(SourceSettings(url=f"mqtt://127.0.0.1:{port}/a/+", backoff_min_s=0.2))
+    assert wait_until(lambda: len(served) >= 2, 10)
+    assert source.status().state == "offline"
+    source.close()
+    server.close()
+
+
+def test_a_message_that_cannot_be_taken_is_let_go(
+    mosquitto: Mosquitto, camera: Callable[[str], Camera], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than may be held: the window stays open."""
+    reader = Reader(f"{mosquitto.url}/cams/+", hold_frames=5)
+    one = camera("cams/one")
+    with monkeypatch.context() as broken:
+        broken.setattr("edgecam.sources.mqtt.slug", lambda _: 1 / 0)
+        for _ in range(12):
+            one.send()
+        assert wait_until(lambda: reader.source.status().faults.get("internal_errors") == 12)
+    one.send()
+    reader.wait(1)
+    reader.close()
+
+
+def test_made_up_cameras_do_not_fill_the_memory() -> None:
+    limits = CameraLimits(1.0)
+    for number in range(3 * MAX_CAMERAS):
+        limits.of(f"camera{number}").holds(0.0)
+    assert len(limits._limits) == MAX_CAMERAS
+    assert limits.of(f"camera{number}").holds(0.1)
 
 
 def test_the_login_is_that_of_the_mqtt_settings(

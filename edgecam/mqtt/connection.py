@@ -244,18 +244,15 @@ class PictureConnection(Connection):
         properties.MaximumPacketSize = self._max_packet_bytes
         return properties
 
-    def _subscribe_answered(
-        self, _client: Any, _data: Any, _mid: int, codes: Any, _more: Any
-    ) -> None:
+    def _subscribe_answered(self, *answer: Any) -> None:
         self.subscribed = True
-        for code in codes:
+        for code in answer[3]:
             if code.is_failure:
                 text = f"{self._address}: subscription refused: {code.getName().lower()}"
                 self.fault = self.fault or Fault("login", text)
 
-    def _disconnected(
-        self, _client: Any, _data: Any, flags: Any, code: Any, _properties: Any
-    ) -> None:
+    def _disconnected(self, *answer: Any) -> None:
+        flags, code = answer[2:4]
         if flags.is_disconnect_packet_from_server:
             self._lost(f"connection closed by the broker: {code.getName().lower()}")
 
@@ -266,9 +263,14 @@ class PictureConnection(Connection):
 
     def _received(self, _client: Any, _data: Any, message: MQTTMessage) -> None:
         number = message.mid if message.qos else 0
-        properties = dict(getattr(message.properties, "UserProperty", ()))
-        delivered = Delivered(message.topic, bytes(message.payload), number, properties)
-        self._on_delivered(delivered)
+        try:
+            properties = dict(getattr(message.properties, "UserProperty", ()))
+            payload = bytes(message.payload)
+            self._on_delivered(Delivered(message.topic, payload, number, properties))
+        except Exception:
+            # Nobody else will, and the window would be one smaller for ever.
+            self.acknowledge(number)
+            raise
 
     def subscribe(self, topic_filter: str) -> None:
         options = SubscribeOptions(qos=1, retainHandling=_NO_RETAINED)

@@ -105,6 +105,12 @@ class MqttSource(SupervisedSource):
             while not self._closed.is_set() and connection.fault is None:
                 self._acknowledge(connection)
                 self._step(connection, STEP_S)
+        except StreamError:
+            raise
+        except Exception as error:
+            # What a broken broker sends may break paho; the next connection is another one.
+            log.exception("%s: unexpected error, connecting again", self.description)
+            raise StreamError("internal", f"internal error: {error!r}") from None
         finally:
             connection.finish()
         if connection.fault is not None:
