@@ -181,8 +181,7 @@ class Connection:
         return info.mid
 
     def subscribe(self, topic_filter: str) -> None:
-        code, _ = self._client.subscribe(topic_filter, qos=1)
-        if code:
+        if self._client.subscribe(topic_filter, qos=1)[0]:
             self._lost_to_broker()
 
     def give_up(self, fault: Fault) -> None:
@@ -274,8 +273,7 @@ class PictureConnection(Connection):
 
     def subscribe(self, topic_filter: str) -> None:
         options = SubscribeOptions(qos=1, retainHandling=_NO_RETAINED)
-        code, _ = self._client.subscribe(topic_filter, options=options)
-        if code:
+        if self._client.subscribe(topic_filter, options=options)[0]:
             self._lost_to_broker()
 
     def acknowledge(self, number: int) -> None:
