@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise, product
 
 import numpy as np
@@ -26,7 +27,8 @@ Array = NDArray[np.float64]
 
 # Cells begin where a cell of a PoseNet's output of this stride does.
 CELL_STEP_PX = 16
-MAX_ROWS = MAX_COLUMNS = 6
+# So many people at most are followed: a hundred, as [decode] max_poses.
+MAX_SIDE = 10
 # Smaller surroundings show too little of what is around a person.
 MIN_SIDE_PX = 48.0
 # Overlap of the box of somebody with the surroundings of one who is followed.
@@ -118,17 +120,17 @@ class Crop:
         ]
 
     def tiles(self) -> list[Tile]:
-        """Where to look for each in the next frame, in as few and as large cells as hold all."""
-        layouts = [
-            (rows, columns)
-            for rows, columns in product(range(1, MAX_ROWS + 1), range(1, MAX_COLUMNS + 1))
-            if len(self._people) <= rows * columns < len(self._people) + max(rows, columns)
-        ]
-        planned = (self._tiles(cells(*layout, *self._size)) for layout in layouts)
-        return max(planned, key=scale_of, default=[])
-
-    def _tiles(self, into: Sequence[Rectangle]) -> list[Tile]:
+        """Where to look for each in the next frame, in the cells that show them largest."""
+        if not self._people:
+            return []
+        widest, highest = np.max([person.size for person in self._people], axis=0).tolist()
+        width_px, height_px = self._size
+        rows, columns = max(
+            _layouts(len(self._people)),
+            key=lambda each: min(height_px / each[0] / highest, width_px / each[1] / widest),
+        )
         found = []
+        into = cells(rows, columns, width_px, height_px)
         for person, cell in zip(self._people, into, strict=False):
             part = self._part(person, cell.width_px / cell.height_px)
             found.append(Tile(part, cell, tile(part, cell)))
@@ -139,46 +141,56 @@ class Crop:
 
         Also whether that is in doubt: somebody was not found, or is much less sure than before.
         """
-        places = [_place(pose, tiles) for pose in poses]
-        found: list[Pose] = []
-        people: list[_Person] = []
-        for number, (person, shown) in enumerate(zip(self._people, tiles, strict=True)):
-            own = tuple(
-                _inside(pose, shown.cell) if len(tiles) > 1 else pose
-                for pose, place in zip(poses, places, strict=True)
-                if place == number
-            )
-            candidates = to_source(Decoded(poses=own), shown.fit, *self._frame_px).poses
-            pose = self._choose(person, candidates)
-            if pose is None or (found and pose_oks([pose], found).max() > TWICE):
-                continue
-            found.append(pose)
-            people.append(self._moved(person, pose))
-        doubt = len(people) < len(self._people) or any(
-            pose.score < self._min_score <= before.score
-            for pose, before in zip(found, (p.pose for p in self._people), strict=True)
-            if before is not None
+        places = _places(poses, tiles)
+        inside = [(pose, place) for pose, place in zip(poses, places, strict=True) if place >= 0]
+        candidates = [self._mapped(pose, tiles[place], len(tiles)) for pose, place in inside]
+        own = np.array([place for _, place in inside], int)
+        chosen = self._choices(candidates, own)
+        found = [candidates[choice] for choice in chosen if choice is not None]
+        twice = _again(found)
+        everybody = [
+            p for p, choice in zip(self._people, chosen, strict=True) if choice is not None
+        ]
+        pairs = [
+            (person, pose)
+            for person, pose, again in zip(everybody, found, twice, strict=True)
+            if not again
+        ]
+        doubt = len(pairs) < len(self._people) or any(
+            person.pose is not None and pose.score < self._min_score <= person.pose.score
+            for person, pose in pairs
         )
-        self._people = people
+        found = [pose for _, pose in pairs]
+        boxes = boxes_of(found)
+        self._people = [
+            self._moved(person, pose, box) for (person, pose), box in zip(pairs, boxes, strict=True)
+        ]
         return found, doubt
 
-    def _choose(self, person: _Person, candidates: Sequence[Pose]) -> Pose | None:
-        """The candidate that is most like whom is expected, or None."""
-        if not candidates:
-            return None
-        if person.pose is None:
-            return max(candidates, key=lambda pose: pose.score)
-        expected = replace(person.pose, xy=person.pose.xy + person.velocity)
-        similar = pose_oks(candidates, [expected])[:, 0]
-        best = int(similar.argmax())
-        return candidates[best] if similar[best] > SAME else None
+    def _mapped(self, pose: Pose, shown: Tile, number: int) -> Pose:
+        pose = _inside(pose, shown.cell) if number > 1 else pose
+        return to_source(Decoded(poses=(pose,)), shown.fit, *self._frame_px).poses[0]
+
+    def _choices(self, candidates: Sequence[Pose], own: NDArray[np.int_]) -> list[int | None]:
+        """For each who is followed the candidate in their tile that is most like them, or None."""
+        known = [(n, p.pose, p.velocity) for n, p in enumerate(self._people) if p.pose is not None]
+        expected = [replace(pose, xy=pose.xy + velocity) for _, pose, velocity in known]
+        similar = dict(zip((n for n, _, _ in known), pose_oks(candidates, expected).T, strict=True))
+        scores = np.array([pose.score for pose in candidates])
+        chosen: list[int | None] = []
+        for number in range(len(self._people)):
+            # Of whom only a box is known, the surest one.
+            like = np.where(own == number, similar.get(number, scores), 0.0)
+            best = int(like.argmax()) if len(like) else -1
+            chosen.append(best if best >= 0 and like[best] > SAME else None)
+        return chosen
 
     def _person(self, pose: Pose | None, box: Array) -> _Person:
         size = np.maximum((box[2:] - box[:2]) * self._grow, MIN_SIDE_PX)
         return _Person(pose, (box[:2] + box[2:]) / 2.0, size, np.zeros(2))
 
-    def _moved(self, person: _Person, pose: Pose) -> _Person:
-        moved = self._person(pose, boxes_of([pose])[0])
+    def _moved(self, person: _Person, pose: Pose, box: Array) -> _Person:
+        moved = self._person(pose, box)
         # Wider at once, narrower slowly: an arm that is missed for a frame is not cut off.
         moved.size = np.maximum(moved.size, (moved.size + person.size) / 2.0)
         if person.pose is not None:
@@ -216,15 +228,32 @@ def _with_boxes(poses: Sequence[Pose]) -> list[tuple[Pose, Array]]:
     return list(zip(poses, boxes_of(poses), strict=True))
 
 
-def _place(pose: Pose, tiles: Sequence[Tile]) -> int | None:
-    """Which tile a pose lies in, in pixels of the small input."""
-    box = boxes_of([pose])[0]
-    x, y = (box[:2] + box[2:]) / 2.0
-    for number, each in enumerate(tiles):
-        cell = each.cell
-        if 0 <= x - cell.left_px < cell.width_px and 0 <= y - cell.top_px < cell.height_px:
-            return number
-    return None
+def _places(poses: Sequence[Pose], tiles: Sequence[Tile]) -> list[int]:
+    """Which tile each pose lies in, in pixels of the small input; -1 is none."""
+    if not poses or not tiles:
+        return [-1] * len(poses)
+    boxes = boxes_of(poses)
+    centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2.0
+    low = np.array([(each.cell.left_px, each.cell.top_px) for each in tiles])
+    high = low + np.array([(each.cell.width_px, each.cell.height_px) for each in tiles])
+    within = ((centres >= low) & (centres < high)).all(axis=2)
+    return [int(row.argmax()) if row.any() else -1 for row in within]
+
+
+def _again(found: Sequence[Pose]) -> list[bool]:
+    """Whether each is somebody who was found before in the same frame."""
+    similar = np.tril(pose_oks(found, found), -1)
+    return [bool(row.max(initial=0.0) > TWICE) for row in similar]
+
+
+@cache
+def _layouts(number: int) -> tuple[tuple[int, int], ...]:
+    """Rows and columns that hold so many, without a row or column too many."""
+    return tuple(
+        (rows, columns)
+        for rows, columns in product(range(1, MAX_SIDE + 1), range(1, MAX_SIDE + 1))
+        if rows * columns >= number > max((rows - 1) * columns, rows * (columns - 1))
+    )
 
 
 def _inside(pose: Pose, cell: Rectangle) -> Pose:

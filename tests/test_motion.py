@@ -1,0 +1,253 @@
+"""The motion gate: quiet where nothing moves, and nobody who comes in goes unseen."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from brokers import Mosquitto, Subscriber, wait_until
+from programs import CLIP, start
+
+from edgecam.analysis import Analysis
+from edgecam.configuration import load
+from edgecam.motion import Motion, MotionGate
+from edgecam.opencv import cv2
+from edgecam.run import run
+from edgecam.settings import Settings
+from edgecam.settings_scene import MotionSettings, TrackingSettings
+from edgecam.tracking import pose_oks
+from edgecam.types import Decoded, Frame, Image, Pose, Result
+
+RANDOM = np.random.default_rng(3)
+CLIP_HZ = 10
+# From the frame in which somebody is there until a look: none, for they move as they come.
+LATENCY_S = 0.3
+
+
+def clip_images() -> list[Image]:
+    capture, found = cv2.VideoCapture(str(CLIP)), []
+    while (read := capture.read())[0]:
+        found.append(np.asarray(read[1], np.uint8))
+    return found
+
+
+def nobody(images: list[Image]) -> Image:
+    """The scene of a clip without those who walk through it."""
+    return np.median(images[::5], axis=0).astype(np.uint8)
+
+
+def noisy(image: Image, deviation: float) -> Image:
+    noise = RANDOM.normal(0.0, deviation, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def write_film(path: Path, images: Iterator[Image], rate_hz: float) -> None:
+    film = None
+    for image in images:
+        if film is None:
+            code = cv2.VideoWriter.fourcc(*"MJPG")
+            film = cv2.VideoWriter(str(path), code, rate_hz, image.shape[1::-1])
+        film.write(image)
+    assert film is not None
+    film.release()
+
+
+@pytest.fixture(scope="module")
+def empty() -> Image:
+    return nobody(clip_images())
+
+
+@pytest.mark.parametrize("deviation", [0.0, 2.0, 8.0, 20.0])
+def test_noise_is_no_movement(deviation: float, empty: Image) -> None:
+    motion = Motion(0.001, 6.0)
+    assert motion.seen(noisy(empty, deviation), 0.0)
+    seen = [motion.seen(noisy(empty, deviation), n / CLIP_HZ) for n in range(1, 30)]
+    assert not any(seen)
+
+
+def test_a_lamp_that_dims_is_no_movement_and_somebody_small_is(empty: Image) -> None:
+    motion = Motion(0.001, 6.0)
+    motion.seen(empty, 0.0)
+    for n in range(1, 30):
+        dimmed = np.clip(empty * (1.0 - 0.01 * n) + 0.5, 0, 255).astype(np.uint8)
+        assert not motion.seen(noisy(dimmed, 3.0), n / CLIP_HZ)
+    somebody = noisy(dimmed, 3.0)
+    somebody[300:350, 400:420] = 40
+    assert motion.seen(somebody, 3.0)
+
+
+def frame(image: Image, time_s: float) -> Frame:
+    return Frame(image, round(time_s * CLIP_HZ), time_s, time_s, media_time_s=time_s)
+
+
+def test_the_gate_holds_looks_now_and_then_and_sooner_where_somebody_is(empty: Image) -> None:
+    small = np.ascontiguousarray(empty[::4, ::4])
+    gate = MotionGate(MotionSettings(hold_s=1.0, occupied_look_s=0.5, empty_look_s=2.0))
+
+    def looks(begin: int, end: int, number: int) -> list[int]:
+        found = []
+        for n in range(begin, end):
+            if gate.opens(frame(small, n / 10)):
+                gate.found(number)
+                found.append(n)
+        return found
+
+    assert looks(0, 11, 0) == list(range(11))
+    assert looks(11, 60, 0) == [30, 50]
+    # Somebody is seen by the next look, and looked at for a while to be certain; then less often.
+    assert looks(60, 81, 1) == list(range(70, 81))
+    assert looks(81, 100, 1) == [85, 90, 95]
+    # The film begins again.
+    assert looks(0, 5, 1) == list(range(5))
+
+
+class Looked:
+    """A sink that keeps every result."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+
+    def publish(self, result: Result) -> None:
+        self.results.append(result)
+
+    def counters(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        return
+
+
+def entries(results: list[Result]) -> dict[int, tuple[float, Pose]]:
+    """By track: when it was first told, and where it was then."""
+    found: dict[int, tuple[float, Pose]] = {}
+    for result in results:
+        for pose in result.poses:
+            if pose.track is not None:
+                found.setdefault(pose.track, (result.frame.time_s, pose))
+    return found
+
+
+def replayed(film: Path, is_gated: bool) -> tuple[list[Result], dict[str, int]]:
+    flags = {
+        "model.path": ["posenet"],
+        "source.url": str(film),
+        "motion.enabled": is_gated,
+        "inference.probe": False,
+    }
+    looked = Looked()
+    last = run(load(None, {}, flags), threading.Event(), extra_sinks=[looked])
+    return looked.results, dict(last.counters)
+
+
+def test_nobody_who_comes_into_a_still_scene_goes_unseen(tmp_path: Path) -> None:
+    """An empty scene, then a strip of the clip in which people come from both sides, empty again.
+
+    Everybody whom the run without a gate tracks is tracked with it, at the same place.
+    """
+    images = clip_images()
+    still = nobody(images)
+    strips = []
+    for image in images[:60]:
+        shown = still.copy()
+        shown[:, 420:660] = image[:, 420:660]
+        strips.append(shown)
+    film = tmp_path / "entry.avi"
+    frames = [still] * 50 + strips + [still] * 40
+    write_film(film, (noisy(image, 2.0) for image in frames), CLIP_HZ)
+    whole, _ = replayed(film, is_gated=False)
+    gated, counts = replayed(film, is_gated=True)
+    assert len(gated) == len(whole) == len(frames)
+    assert counts["motion_skips"] > 15
+    assert counts["motion_looks"] + counts["motion_skips"] == len(frames)
+    came = entries(whole)
+    assert len(came) >= 3
+    by_time = {round(result.frame.time_s, 3): result for result in gated}
+    for first_s, pose in came.values():
+        times = [first_s + n / CLIP_HZ for n in range(round(LATENCY_S * CLIP_HZ) + 1)]
+        seen = [p for t in times if round(t, 3) in by_time for p in by_time[round(t, 3)].poses]
+        assert seen, f"nobody seen at {first_s}"
+        assert pose_oks(seen, [pose]).max() > 0.5, f"missed at {first_s}"
+    # Who is told to have left has left in the other run too.
+    left = [
+        [e.event_type for r in run if r.insight for e in r.insight.events] for run in (whole, gated)
+    ]
+    assert left[0].count("left") == left[1].count("left")
+
+
+def test_who_stands_still_stays_and_what_is_told_of_them_too() -> None:
+    """Skipped frames neither age a track nor confirm one, and repeat what was found."""
+    from skeletons import person
+
+    analysis = Analysis(Settings(tracking=TrackingSettings(max_age_s=1.0)), finds_poses=True)
+    image = np.zeros((480, 640, 3), np.uint8)
+
+    def shown(time_s: float, poses: tuple[Pose, ...] | None) -> Result:
+        if poses is None:
+            waiting = frozenset(("m",))
+            return analysis(Result(frame(image, time_s), {}, repeated=True, waiting=waiting))
+        return analysis(Result(frame(image, time_s), {"m": Decoded(poses=poses)}))
+
+    for n in range(3):
+        last = shown(n / 10, (person(),))
+    track = last.poses[0].track
+    told: list[str] = []
+    for n in range(3, 600):
+        last = shown(n / 10, None)
+        assert last.repeated
+        assert last.poses[0].track == track
+        assert last.insight is not None
+        assert dict(last.insight.counts) == {"person": 1}
+        told += [event.event_type for event in last.insight.events]
+    assert "left" not in told
+    # A look that misses them once does not end it; a second without them does.
+    shown(60.0, ())
+    assert shown(60.1, (person(),)).poses[0].track == track
+    for n in range(602, 620):
+        last = shown(n / 10, ())
+        assert last.insight is not None
+        told += [event.event_type for event in last.insight.events]
+    assert told.count("left") == 1
+
+
+def cpu_s(pid: int) -> float:
+    """Processor seconds of a process, all its threads, children not."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux' /proc")
+def test_a_still_scene_costs_under_a_twentieth_of_a_core(
+    tmp_path: Path, empty: Image, mosquitto: Mosquitto, subscriber: Subscriber
+) -> None:
+    """640x480 at 10 frames a second, the whole cascade, results and telemetry over MQTT."""
+    film, config = tmp_path / "still.avi", tmp_path / "cascade.toml"
+    image = cv2.resize(empty, (640, 480))
+    noise = [noisy(image, 2.0) for _ in range(20)]
+    # Long enough that it does not begin again: that is something new to look at.
+    write_film(film, (noise[n % 20] for n in range(600)), 10.0)
+    config.write_text(
+        '[motion]\nenabled = true\n[crop]\nenabled = true\nlook = "detector"\n', "utf-8"
+    )
+    process = start(
+        *("-m", "ssdlite", "-m", "posenet", "--config", config, "-b", mosquitto.url),
+        *("-s", film, "--realtime", "-n", "still"),
+    )
+    try:
+
+        def results() -> int:
+            return sum(message.topic == "edgecam/still/result" for message in subscriber.messages)
+
+        assert wait_until(lambda: results() > 40, 60.0)
+        began_s, spent_s, before = time.monotonic(), cpu_s(process.pid), results()
+        time.sleep(8.0)
+        wall_s, used_s = time.monotonic() - began_s, cpu_s(process.pid) - spent_s
+        assert results() - before >= 0.9 * 10 * wall_s
+        assert used_s / wall_s < 0.05
+    finally:
+        process.terminate()
+        process.wait(20)
