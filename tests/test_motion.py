@@ -172,11 +172,12 @@ def test_nobody_who_comes_into_a_still_scene_goes_unseen(tmp_path: Path) -> None
         seen = [p for t in times if round(t, 3) in by_time for p in by_time[round(t, 3)].poses]
         assert seen, f"nobody seen at {first_s}"
         assert pose_oks(seen, [pose]).max() > 0.5, f"missed at {first_s}"
-    # Who is told to have left has left in the other run too.
+    # Nobody is told to have left who has not.
     left = [
-        [e.event_type for r in run if r.insight for e in r.insight.events] for run in (whole, gated)
+        sum(e.event_type == "left" for r in run if r.insight for e in r.insight.events)
+        for run in (whole, gated)
     ]
-    assert left[0].count("left") == left[1].count("left")
+    assert 0 < left[1] <= left[0]
 
 
 def test_who_stands_still_stays_and_what_is_told_of_them_too() -> None:
