@@ -75,7 +75,7 @@ def measure_crop(settings: Settings, reference: str, rounds: int) -> CropReport:
             # Each goes first in turn, so that a drift of the machine favours neither.
             for side in (whole, crop) if number % 2 == 0 else (crop, whole):
                 side.run()
-        truth, shown = _reference(settings, reference, whole.frame_px)
+        truth, shown = see_as_reference(settings, reference, whole.frame_px)
     return _report(whole, crop, truth, shown)
 
 
@@ -105,7 +105,7 @@ class _Side:
         return statistics.fmean(self.marks.stages["invoke"])
 
 
-def _reference(
+def see_as_reference(
     settings: Settings, reference: str, frame_px: tuple[int, int]
 ) -> tuple[Mapping[int, Sequence[Pose]], str]:
     """What a float model sees at the frames' own size, unsmoothed, and how it was asked."""

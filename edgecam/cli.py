@@ -42,6 +42,7 @@ COMMANDS: dict[str, str] = {
     "schema": "Print the JSON schema of the messages.",
     "teach": "Teach a network new classes, from folders or a camera.",
     "top": "Watch every camera on a broker, in the terminal.",
+    "tune": "Find the fastest settings for this board that still see enough.",
     "train": "Train a network of edgecam's own.",
 }
 

@@ -42,7 +42,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "pipeline convert evaluate follow installation staged lanes relay analysis",
         "report announce removal session service run replay reference event_page "
         "playback fleet fleet_link fleet_screen "
-        "message_page watch watch_table library doctor bench bench_crop teach zoo",
+        "message_page watch watch_table library doctor bench bench_crop tune teach zoo",
         "cli commands manual __main__ probe_child",
     )
 )
