@@ -137,29 +137,33 @@ def _variants(
 ) -> Iterator[Variant]:
     """All that this board can run, the fewest pixels first; the rest goes to ``left_out``."""
     threads = sorted({1, default_threads()})
-    runnable = [
-        (model, delegate)
-        for model in models
+    delegates = [
+        delegate
         for delegate in DELEGATES
-        if _runs(settings.inference, model, delegate, left_out)
+        if _loads(settings.inference, models[0], delegate, left_out)
     ]
+    for model in models[1:]:
+        _loads(settings.inference, model, "cpu", left_out)
     small = _pixels(settings.crop.input_size)
     for size in sorted(dict.fromkeys(sizes), key=_pixels):
         crops = (False, True) if _pixels(size) >= _CROP_GAIN * small else (False,)
-        for (model, delegate), count, crop in itertools.product(runnable, threads, crops):
+        for (model, delegate), count, crop in itertools.product(
+            itertools.product(models, delegates), threads, crops
+        ):
             # Only the processor's threads are ours to choose.
             if delegate == "cpu" or count == threads[-1]:
                 yield Variant(model, size, delegate, count, crop)
 
 
-def _runs(inference: InferenceSettings, model: str, delegate: str, left_out: list[str]) -> bool:
+def _loads(inference: InferenceSettings, model: str, delegate: str, left_out: list[str]) -> bool:
     wanted = replace(inference, delegate=delegate, delegate_required=delegate != "cpu")
     try:
         found = Model(ModelSettings(path=model), wanted)
     except EdgecamError as error:
         if delegate == "cpu":
             raise
-        left_out.append(f"{model} on {delegate}: {str(error).splitlines()[0]}")
+        reason = str(error).partition("; ")[0]
+        left_out.append(f"{delegate}: {reason}")
         return False
     if not found.decoder.family.startswith("posenet"):
         raise EdgecamError(

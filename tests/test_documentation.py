@@ -111,6 +111,12 @@ RUNS: dict[str, Run] = {
         makes="root/etc/systemd/system/edgecam@front.service",
     ),
     f"{SERVICE} uninstall front": Run("removed", swaps=(("$", " --root root"),)),
+    "edgecam tune --write front.toml": Run(
+        "chosen", swaps=(("$", " --size 257x257 --budget-s 1"),), makes="front.toml"
+    ),
+    "edgecam tune --keep 0.97 --source clip.mp4": Run(
+        "chosen", swaps=(("$", " --size 257x257 --budget-s 1"),)
+    ),
     "edgecam status": Run("front: healthy", beside=FRONT),
     "edgecam status NAME": Run("front: healthy", beside=FRONT),
     "edgecam discovery": Run("homeassistant/", swaps=IN_SETTINGS),

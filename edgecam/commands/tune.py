@@ -76,9 +76,10 @@ def command(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from edgecam import bundled, log
-    from edgecam.configuration import load
+    from edgecam.configuration import load, parse
     from edgecam.tune import SIZES, tune
 
+    wanted = [parse("model.input_size", size, "--size") for size in sizes]
     document = _document(write) if write is not None else None
     flags = {"source.url": source or str(bundled.clip())}
     settings = load(config, os.environ, flags, {"source.url": "--source"})
@@ -93,7 +94,7 @@ def command(
             settings,
             tried or _MODELS,
             reference,
-            sizes=sizes or SIZES,
+            sizes=wanted or SIZES,
             keep=keep,
             budget_s=budget_s,
             progress=lambda name, share: bar.update(task, description=name, completed=share),

@@ -98,7 +98,7 @@ def check_folder(path: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is there completely or not at all.
+    """Write a file that is there completely or not at all; one that was there keeps its mode.
 
     Raises:
         ConvertError: the folder is missing or not writable, or the disk is full.
@@ -111,7 +111,7 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-            os.fchmod(stream.fileno(), 0o644)
+            os.fchmod(stream.fileno(), path.stat().st_mode & 0o777 if path.exists() else 0o644)
         os.replace(name, path)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
