@@ -518,6 +518,13 @@ def test_the_recipe_for_a_camera_without_edgecam(mosquitto: Mosquitto, tmp_path:
         reader.close()
 
 
+def test_the_frames_command_says_why_nothing_was_published() -> None:
+    url = f"mqtt://127.0.0.1:{free_port()}"
+    done = edgecam("frames", "-s", CLIP, "-b", url, "--rate-hz", "20", "--max-frames", "2")
+    assert f"no picture was published: {url}: connection refused" in error_line(done)
+    assert "--broker" in error_line(edgecam("frames", "-s", CLIP))
+
+
 def test_the_frames_command_is_a_thin_camera(mosquitto: Mosquitto) -> None:
     reader = Reader(f"{mosquitto.url}/edgecam/+/frame")
     size = ("--rate-hz", "20", "--width", "320", "--max-frames", "4")

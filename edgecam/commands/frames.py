@@ -12,7 +12,7 @@ import click
 
 from edgecam.configuration import load
 from edgecam.options import CONFIG_OPTION, FLAG_NAMES, given
-from edgecam.types import SettingsError
+from edgecam.types import SettingsError, SinkError
 
 if TYPE_CHECKING:
     from edgecam.mqtt.publisher import PicturePublisher
@@ -79,8 +79,10 @@ def command(
     finally:
         source.close()
         publisher.stop()
-    counts = publisher.counters()
-    click.echo(f"{counts.get('published', 0)} pictures published", err=True)
+    published = publisher.counters().get("published", 0)
+    if not published and publisher.reason is not None:
+        raise SinkError(f"no picture was published: {publisher.reason}")
+    click.echo(f"{published} pictures published", err=True)
 
 
 def _publish(

@@ -49,6 +49,8 @@ class PicturePublisher(threading.Thread):
         """``period_s``: about how far apart pictures are; a broker keeps none for longer."""
         super().__init__(name="pictures", daemon=True)
         self.connected = threading.Event()
+        # Why there is no connection.
+        self.reason: str | None = f"{address}: connecting"
         self._address, self._login, self._context = address, login, context
         self._topic = topic
         self._expiry_s = math.ceil(max(EXPIRY_S, 2.0 * period_s))
@@ -101,7 +103,8 @@ class PicturePublisher(threading.Thread):
             if fault is None:
                 return
             self._count("connection_faults")
-            self._faults.fault("mqtt", redact(fault.reason))
+            self.reason = redact(fault.reason)
+            self._faults.fault("mqtt", self.reason)
             wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)
             self._stopping.wait(wait_s if fault.kind == "network" else BACKOFF_PERSON_S)
             failures += 1
@@ -134,6 +137,7 @@ class PicturePublisher(threading.Thread):
     def _serve(self, connection: PictureConnection) -> None:
         self._count("connects")
         self._faults.recovered("mqtt", f"{self._address}: connected")
+        self.reason = None
         self.connected.set()
         in_flight: set[int] = set()
         while connection.fault is None and not (self._stopping.is_set() and not in_flight):
