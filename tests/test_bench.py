@@ -9,7 +9,7 @@ import pytest
 from brokers import Mosquitto
 from programs import CLIP, ROOT, edgecam, error_line
 
-from edgecam.bench import measure, score_tracks
+from edgecam.bench import Marks, measure, score_tracks
 from edgecam.settings import (
     InferenceSettings,
     ModelSettings,
@@ -53,6 +53,18 @@ def test_efficiency_has_not_dropped(threads: int, mosquitto: Mosquitto) -> None:
         if found[-1] >= floor:
             break
     assert max(found) >= floor, f"{found} all below {floor:.3f}"
+
+
+@pytest.mark.parametrize("together", [1, 3, 7, 8])
+def test_results_that_come_a_few_at_a_time_cost_what_they_take(together: int) -> None:
+    marks = Marks()
+    for number in range(100):
+        done = (number // together + 1) * together
+        marks.wall_s.append(0.010 * done)
+        marks.cpu_s.append(0.015 * done)
+    wall_ms, cpu_ms = marks.cost_ms()
+    assert wall_ms == pytest.approx(10.0, rel=0.01)
+    assert cpu_ms == pytest.approx(15.0, rel=0.01)
 
 
 def test_bench_reports_stages_rates_and_memory() -> None:

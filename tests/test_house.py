@@ -272,3 +272,15 @@ def loaded_by(code: str) -> set[str]:
 
 def test_start_up_is_light() -> None:
     assert not loaded_by("import edgecam.cli") & set(HEAVY)
+
+
+def test_a_model_is_loaded_without_openssl() -> None:
+    """It would be 3.4 MB of memory, and time, for the sum of a small file."""
+    code = (
+        "from edgecam import run\n"
+        "from edgecam.model import Model\n"
+        "from edgecam.settings import InferenceSettings, ModelSettings\n"
+        "Model(ModelSettings(path='posenet-int8'), InferenceSettings(probe=False))\n"
+    )
+    others = loaded_by("import cv2\nfrom edgecam import runtime\nruntime.find()")
+    assert not (loaded_by(code) - others) & {"_hashlib", "_ssl"}
