@@ -205,6 +205,12 @@ class Model:
         return self.interpreter.delegate
 
     @property
+    def is_badly_placed(self) -> bool:
+        """Whether a float model would be faster with this board's runtime."""
+        on_cpu = self.delegate.active in ("xnnpack", "cpu")
+        return on_cpu and runtime.find().is_slow_in_integers and self.file.computes_in_integers
+
+    @property
     def finds_poses(self) -> bool:
         return self.decoder.family.startswith(POSE_FAMILIES)
 

@@ -67,6 +67,15 @@ class ModelFile:
         return EDGETPU_OP in self.operator_codes
 
     @property
+    def computes_in_integers(self) -> bool:
+        """Whether its convolutions take int8 or uint8, as a fully quantised model's do."""
+        return any(
+            self.main.tensors[op.inputs[0]].type in ("INT8", "UINT8")
+            for op in self.main.ops
+            if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D")
+        )
+
+    @property
     def sha256(self) -> str:
         return sha256(self.data)
 

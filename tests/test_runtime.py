@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import CLIP, edgecam
 
 from edgecam import bundled, runtime
 
@@ -124,3 +126,17 @@ class TestTfliteRuntimeBesideNumpy2:
         )
         assert done.stdout.startswith("ai-edge-litert ")
         assert "tflite-runtime 2.14.0 needs NumPy below 2" in done.stdout
+
+
+def test_a_model_that_this_runtime_runs_badly_is_named_at_start(tmp_path: Path) -> None:
+    """Of the bundled PoseNets the int8 one, where tflite-runtime runs it on x86-64."""
+    said = {}
+    for model in ("posenet", "posenet-fp16"):
+        done = edgecam(
+            *("--model", model, "--source", CLIP, "--max-frames", "1"),
+            *("--input-size", "129x129", "--jsonl", tmp_path / "lines"),
+        )
+        assert done.returncode == 0, done.stderr
+        said[model] = "take a float one such as posenet-fp16" in done.stderr
+    slow = runtime.find().name == "tflite-runtime" and platform.machine() == "x86_64"
+    assert said == {"posenet": slow, "posenet-fp16": False}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +32,7 @@ def runtimes(settings: Settings) -> Iterator[Finding]:
     if fault is not None:
         text = f"{text}: does not run a model that is as it should be ({fault})"
         yield fail("runtime", text, REINSTALL.format(name=found.name))
-    elif found.name == "tflite-runtime" and platform.machine() == "x86_64":
+    elif found.is_slow_in_integers:
         remedy = "pip uninstall tflite-runtime, unless you want it for comparison"
         yield warn("runtime", f"{text}: runs quantised models 10 to 27 times slower", remedy)
     else:
