@@ -126,7 +126,10 @@ def test_on_photographs_it_is_no_worse_than_canny(model: Model) -> None:
     ours, plain = summary(hits(finder(model), truths)), summary(hits(canny, truths))
     assert ours.good == 1.0
     assert ours.good >= plain.good
-    assert ours.corner_error < 0.01
+    # Corners were read off by eye, to about 0.3 % of the diagonal: less than a sixth of that is
+    # no difference.
+    assert ours.corner_error < plain.corner_error + 0.0005
+    assert ours.overlap > plain.overlap - 0.002
 
 
 def test_it_sees_no_page_on_most_tables(model: Model) -> None:
