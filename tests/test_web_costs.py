@@ -11,7 +11,7 @@ SHARE = 0.05
 
 
 def test_a_viewer_takes_less_than_a_twentieth_of_the_processor(tmp_path: Path) -> None:
-    cost = web_costs.viewer(tmp_path, web_costs.IDLE, turns=3, turn_s=1.5)
+    cost = web_costs.viewer(tmp_path, web_costs.IDLE, turns=2, turn_s=1.5)
     assert cost.pictures_hz > 4.0, cost
     assert 0.0 < cost.share < SHARE, cost
 

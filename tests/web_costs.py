@@ -312,5 +312,5 @@ def attack(folder: Path, board: Board, turns: int) -> Cost:
                 client.close()
             return turn
 
-        cost = take_turns(turns, lambda: run.count(EVICTED_S), attacked)
+        cost = take_turns(turns, lambda: run.count(EVICTED_S / 2), attacked)
         return replace(cost, grown_mb=max(grown), cut_after_s=max(cut_after))
