@@ -194,6 +194,10 @@ RUNS: dict[str, Run] = {
     "edgecam models pull posenet_resnet50": Run(
         needs=lambda box: box.published("posenet_resnet50").__enter__(), long=True
     ),
+    "edgecam tune": Run("--keep", swaps=HELP),
+    "edgecam bench posenet --crop -s CLIP --reference MODEL": Run(
+        swaps=(("CLIP", "clip.mp4"), ("MODEL", "posenet-fp16")), long=True
+    ),
     "edgecam bench posenet": Run("posenet", long=True),
     "edgecam bench MODEL...": Run("ssdlite", swaps=((r"MODEL\.\.\.", "ssdlite"),), long=True),
     # In a clone of this repository, with what pip installs there.
@@ -283,6 +287,12 @@ ELSEWHERE: dict[str, str] = {
     "scripts/test-arm64": "downloads a system of 300 MB; docs/arm64.md is what it wrote",
     "edgecam train classifier pictures/ --network v2 --alpha 0.35 -o gestures.tflite": TENSORFLOW,
     "edgecam train sizes": TENSORFLOW,
+    "scripts/convert-vgg-hed -o hed_vgg16.tflite": TENSORFLOW,
+    "edgecam scan letter.jpg -m hed_vgg16.tflite -o letter.png": (
+        "wants the file that is converted before it; the other scans are run"
+    ),
+    "scripts/score-documents --model documents --model hed_vgg16.tflite "
+    "--photographs tests/data/documents": "docs/documents.md has what it printed",
     "edgecam train documents --keep work/ -o documents.keras": TENSORFLOW,
     "edgecam convert documents.keras -o documents.tflite": TENSORFLOW,
     "edgecam quantize documents.tflite --mode int8 --calibrate pages/ -o documents_int8.tflite": (
