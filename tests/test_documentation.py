@@ -198,6 +198,7 @@ RUNS: dict[str, Run] = {
     "edgecam bench posenet --crop -s CLIP --reference MODEL": Run(
         swaps=(("CLIP", "clip.mp4"), ("MODEL", "posenet-fp16")), long=True
     ),
+    "edgecam bench posenet --decoder coral": Run("drawn boxes of 8 people", long=True),
     "edgecam bench posenet": Run("posenet", long=True),
     "edgecam bench MODEL...": Run("ssdlite", swaps=((r"MODEL\.\.\.", "ssdlite"),), long=True),
     # In a clone of this repository, with what pip installs there.
