@@ -46,7 +46,8 @@ def test_efficiency_has_not_dropped(threads: int, mosquitto: Mosquitto) -> None:
         mqtt=MqttSettings(url=mosquitto.url),
         max_frames=FRAMES,
     )
-    floor = recorded(threads) * (1.0 - ALLOWED_DROP)
+    # Above 1 it was the bare loop that somebody disturbed.
+    floor = min(recorded(threads), 1.0) * (1.0 - ALLOWED_DROP)
     found = []
     for _ in range(ROUNDS_AT_MOST):
         found.append(measure(settings, rounds=1).best_efficiency)
