@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import gestures
@@ -23,6 +24,7 @@ from tests.servers import Server
 BUNDLED = ROOT / "models"
 VECTORS = ROOT / "tests" / "data" / "posenet"
 PHOTOGRAPHS = ROOT / "tests" / "data" / "documents"
+POSENET = BUNDLED / "posenet_mobilenet_v1_075_fp16.tflite"
 MODELS = {
     "posenet.tflite": "posenet_mobilenet_v1_075_fp16.tflite",
     "float.tflite": "posenet_mobilenet_v1_075_fp16.tflite",
@@ -43,6 +45,7 @@ class Sandbox:
         self.camera_url = f"http://127.0.0.1:{self.camera.port}/stream"
         self.heard = Subscriber(self.broker.port).ready()
         self.variables: dict[str, str] = {}
+        self._open = ExitStack()
         for name in ("home", "bin", "root"):
             (folder / name).mkdir()
         program = folder / "bin" / "edgecam"
@@ -154,7 +157,7 @@ class Sandbox:
 
     def tensorflow_js(self) -> None:
         """``model.json``: a bundled PoseNet as the web has it."""
-        made = self.run("edgecam convert posenet.tflite --to tfjs -o web && cp web/* .")
+        made = self.run(f"rm -rf web && edgecam convert {POSENET} --to tfjs -o web && cp web/* .")
         assert made.returncode == 0, made.stderr
 
     def coral(self) -> bool:
@@ -177,7 +180,7 @@ class Sandbox:
         assert kept, made.stderr
         shutil.copy(kept[0], target)
 
-    def published(self, name: str) -> FileServer:
+    def published(self, name: str) -> None:
         """A publisher of its own for a model that can be pulled; the program is a copy then."""
         self.tensorflow_js()
         copy = self.folder / "copy"
@@ -188,12 +191,12 @@ class Sandbox:
         (url,) = re.findall(r'^url = "(.*)"$', text, re.MULTILINE)
         path = "/" + url.rpartition("/")[2]
         shards = {f"/{file.name}": file.read_bytes() for file in (self.folder / "web").iterdir()}
-        server = FileServer({**shards, path: shards["/model.json"]})
+        server = self._open.enter_context(FileServer({**shards, path: shards["/model.json"]}))
         manifest.write_text(text.replace(url, server.url + path))
         self.variables["PYTHONPATH"] = str(copy)
-        return server
 
     def close(self) -> None:
+        self._open.close()
         self.heard.close()
         self.broker.kill()
         self.camera.__exit__()

@@ -69,8 +69,9 @@ def annotated(box: Sandbox) -> None:
     if not box.coral():
         pytest.skip("needs the shared test data")
     mini = SHARED / "coco-mini"
-    (box.folder / "DIR").symlink_to(next(p for p in mini.iterdir() if p.is_dir()))
-    (found,) = mini.glob("*person_keypoints*.json")
+    if not (box.folder / "DIR").exists():
+        (box.folder / "DIR").symlink_to(mini / "images")
+    (found,) = mini.glob("annotations/*person_keypoints*.json")
     shutil.copy(found, box.folder / "person_keypoints_val2017.json")
 
 
@@ -180,7 +181,7 @@ RUNS: dict[str, Run] = {
     "edgecam convert model.json --quantize int8-mixed --calibrate clip.mp4 -o small.tflite": Run(
         needs=Sandbox.tensorflow_js, makes="small.tflite", long=True
     ),
-    "edgecam quantize float.tflite --mode int8 --calibrate pictures/ -o small.tflite": Run(
+    "edgecam quantize float.tflite --mode int8-mixed --calibrate pictures/ -o small.tflite": Run(
         needs=Sandbox.pictures, makes="small.tflite", long=True
     ),
     "edgecam eval -m posenet -m ssd.tflite --images DIR "
@@ -192,7 +193,7 @@ RUNS: dict[str, Run] = {
         long=True,
     ),
     "edgecam models pull posenet_resnet50": Run(
-        needs=lambda box: box.published("posenet_resnet50").__enter__(), long=True
+        needs=lambda box: box.published("posenet_resnet50"), long=True
     ),
     "edgecam tune": Run("--keep", swaps=HELP),
     "edgecam bench posenet --crop -s CLIP --reference MODEL": Run(
