@@ -46,7 +46,7 @@ MODELS = (
     ("posenet-int8", "257x257"),
     ("ssdlite_mobilenet_v2_pedestrian_int8", None),
 )
-PIECES = ("parts", "start", "live", "runs", "many")
+PIECES = ("parts", "start", "live", "runs", "crops", "many")
 OF_TRACKS = ("boxes found", "identity switches", "fragments", "ids on nobody")
 BARE_SCRIPT = """
 import sys, cv2
@@ -213,6 +213,21 @@ def many(table: Table) -> None:
         table.add(f"fleet, {who} memory", found[f"{who}_rss_mb"], "MB", who)
 
 
+def crops(table: Table, rounds: int) -> None:
+    """Looking at the people alone against looking at the whole frame."""
+    for threads in (1, 2):
+        command = [sys.executable, "-m", "edgecam", "bench", "posenet-int8", "--crop", "--json"]
+        command += ["--threads", str(threads), "--rounds", str(rounds)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+        found = json.loads(done.stdout)
+        about = {"model": found["model"], "input": found["crop_input"], "threads": threads}
+        whole = {**about, "input": found["whole_input"]}
+        table.add("crop speed-up", found["speedup"], "of whole frames", **about)
+        table.add("crop invoke speed-up", found["invoke_speedup"], "of whole frames", **about)
+        table.add("mean OKS", found["crop_oks"], "0..1", "people alone", **about)
+        table.add("mean OKS", found["whole_oks"], "0..1", "whole frame", **whole)
+
+
 def sequential(name: str, size: str | None, threads: int, rounds: int) -> float:
     """Read, resize, invoke, decode and write a line, one after the other, as most scripts do."""
     model = Model(ModelSettings(path=name, input_size=size), InferenceSettings(threads=threads))
@@ -301,6 +316,8 @@ def main() -> None:
         start_up(table, given.rounds)
     if "runs" in measured:
         whole_runs(table, models, given.rounds)
+    if "crops" in measured:
+        crops(table, given.rounds)
     if "many" in measured:
         many(table)
     # Last, for it takes much memory, and a child begins with its parent's peak on its account.
