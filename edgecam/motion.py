@@ -79,6 +79,7 @@ class MotionGate:
         self._settings = settings
         self._motion = Motion(settings.min_area, settings.min_contrast)
         self._number = 0
+        self._known: set[int] = set()
         self._open_until_s = -math.inf
         self._last_look_s = -math.inf
         self._last_s = -math.inf
@@ -92,6 +93,7 @@ class MotionGate:
         self._last_s = now_s
         if self._motion.seen(frame.image, now_s):
             self._open_until_s = now_s + self._settings.hold_s
+            self._known.clear()
         settings = self._settings
         every_s = settings.occupied_look_s if self._number else settings.empty_look_s
         if now_s > self._open_until_s and now_s < self._last_look_s + every_s:
@@ -102,8 +104,10 @@ class MotionGate:
     def found(self, number: int) -> None:
         """How many people and things the look at the last frame found.
 
-        Another number than before is a change too: it is looked at until that is certain.
+        A number that was not yet found in the picture as it is now is a change too: it is looked
+        at until that is certain. What a model sees in one look and not in the next is none.
         """
-        if number != self._number:
+        if number not in self._known:
+            self._known.add(number)
             self._open_until_s = max(self._open_until_s, self._last_s + self._settings.hold_s)
         self._number = number

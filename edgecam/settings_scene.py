@@ -34,7 +34,7 @@ class MotionSettings(Section, frozen=True):
     )
     occupied_look_s: Annotated[
         Seconds, Meta(description="between two looks at a still picture of somebody")
-    ] = 0.5
+    ] = 1.0
     empty_look_s: Annotated[
         Seconds, Meta(description="between two looks at a still picture of nobody")
     ] = 2.0
