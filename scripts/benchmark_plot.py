@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 760, 330, 60, 14, 12, 46
+WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 800, 370, 60, 14, 12, 46
 COLOURS = {"edgecam": "#1f77b4", "sequential loop": "#bbbbbb"}
 
 
