@@ -104,7 +104,7 @@ RUNS: dict[str, Run] = {
     "edgecam doctor --config /etc/edgecam/front.toml": Run("passes on what is published"),
     "edgecam doctor --json": Run('"failed": false'),
     "mosquitto_sub -v -t 'edgecam/#'": Run(
-        "edgecam/camera/availability", swaps=(("$", " -p {port} -C 1 -W 10"),)
+        "edgecam/camera/", swaps=(("$", " -p {port} -C 1 -W 10"),)
     ),
     f"{SERVICE} install front --model posenet --source picamera --broker mqtt://homeassistant": Run(
         "systemctl enable --now edgecam@front",
@@ -289,6 +289,7 @@ ELSEWHERE: dict[str, str] = {
     "scripts/test-arm64": "downloads a system of 300 MB; docs/arm64.md is what it wrote",
     "edgecam train classifier pictures/ --network v2 --alpha 0.35 -o gestures.tflite": TENSORFLOW,
     "edgecam train sizes": TENSORFLOW,
+    "scripts/build-models documents": TENSORFLOW,
     "scripts/convert-vgg-hed -o hed_vgg16.tflite": TENSORFLOW,
     "edgecam scan letter.jpg -m hed_vgg16.tflite -o letter.png": (
         "wants the file that is converted before it; the other scans are run"
