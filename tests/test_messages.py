@@ -119,6 +119,19 @@ def test_two_people_stay_under_2_kb(size: tuple[int, int]) -> None:
     assert len(data) <= 2048
 
 
+def test_two_people_whom_two_models_see_stay_under_2500_bytes() -> None:
+    """After a year: large numbers, and each item names its model."""
+    poses = tuple(replace(pose, track=123_456) for pose in people(2))
+    boxes = tuple(replace(person(1800.14), track=123_457 + i) for i in range(2))
+    names = ("posenet_mobilenet_v1_075_int8", "ssdlite_mobilenet_v2_pedestrian_int8")
+    parts = dict(zip(names, (Decoded(poses=poses), Decoded(detections=boxes)), strict=True))
+    late = frame(sequence=315_360_000)
+    data = result_payload(Result(late, parts), "front_door", "a1b2c3d4", 100.2)
+    assert 2048 < len(data) <= 2500
+    alone = Result(late, {names[0]: Decoded(poses=poses)})
+    assert len(result_payload(alone, "front_door", "a1b2c3d4", 100.2)) <= 2048
+
+
 def test_encoding_five_people_costs_little_beside_the_interpreter() -> None:
     """Ratio in one run: packing 255 numbers one by one in plain Python is the yardstick."""
     result = Result(frame(), {"posenet": Decoded(poses=people(5))})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from skeletons import person
 
 from edgecam.event_page import events_page
+from edgecam.insight import EventType
 from edgecam.opencv import cv2
 from edgecam.scene import Scene, Subject
 from edgecam.settings import Settings
@@ -71,3 +74,15 @@ def test_the_example_of_the_page_is_a_configuration() -> None:
     example = events_page().partition("```toml\n")[2].partition("```")[0]
     settings = msgspec.convert(tomllib.loads(example), Settings)
     assert [len(part) for part in (settings.zone, settings.mask, settings.line)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("event_type", get_args(EventType))
+def test_every_event_type_is_documented_with_its_geometry_and_its_source(event_type: str) -> None:
+    sections = re.split(r"^## ", events_page(), flags=re.MULTILINE)[1:]
+    # Its section is the one whose first sentence begins with the names of its events.
+    leads = [text.partition("\n\n")[2].split("\n\n")[0].split("\n")[0] for text in sections]
+    (section,) = (
+        text for text, lead in zip(sections, leads, strict=True) if f"`{event_type}`" in lead
+    )
+    assert "Geometry: " in section or "Geometry and source: [body](#body)" in section
+    assert "Source:" in section or "source: [body](#body)" in section

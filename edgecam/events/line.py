@@ -4,7 +4,9 @@ Geometry: the signed distance of the point from the line. Only a point further a
 ``line.margin`` is on a side, so that one that rests on the line crosses nothing; it has crossed
 if the way between its last two sides meets the line between its ends. ``direction`` is
 ``left_to_right`` or ``right_to_left`` as seen by one who looks from ``start`` to ``end`` in the
-picture. ``wrist`` means each wrist that is sure, on its own.
+picture. ``wrist`` means each wrist that is sure, on its own. Source: sides by the sign of a cross
+product, and two pieces that meet by four such signs, as in O'Rourke, "Computational Geometry in C"
+(2nd edition, 1998), section 1.5.
 """
 
 from __future__ import annotations
