@@ -3,8 +3,8 @@
 Geometry: a point of the subject, chosen by ``zone.inside``, lies in the polygon (even-odd rule).
 It has entered after ``zone.enter_s`` inside without a break and left after ``zone.leave_s``
 outside, so that a box that flickers at the edge enters once. A track that is given up has left
-where it was last seen. ``dwelling`` comes once a visit, after ``zone.dwell_s``. Source: the even-odd
-rule is Shimrat's, "Algorithm 112: position of point relative to polygon" (CACM 5(8), 1962).
+where it was last seen. ``dwelling`` comes once a visit, after ``zone.dwell_s``. Source: the
+even-odd rule is Shimrat's, "Algorithm 112: position of point relative to polygon" (CACM 1962).
 """
 
 from __future__ import annotations
