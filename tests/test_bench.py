@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,17 @@ MODEL = "posenet_mobilenet_v1_075_int8"
 ROUNDS_AT_MOST = 12
 ALLOWED_DROP = 0.10
 FRAMES = 60
+# Cores' worth of work of others, the broker's among it, that leaves a round undisturbed: one thread
+# and what works beside it need two cores to themselves.
+MAX_OTHERS = 0.1
+
+
+def machine_busy_s() -> float:
+    """Seconds that all cores together have worked since boot, for whomever."""
+    user, nice, system, _, _, irq, softirq, steal = map(
+        int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9]
+    )
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def recorded(threads: int) -> float:
@@ -48,12 +60,18 @@ def test_efficiency_has_not_dropped(threads: int, mosquitto: Mosquitto) -> None:
     )
     # Above 1 it was the bare loop that somebody disturbed.
     floor = min(recorded(threads), 1.0) * (1.0 - ALLOWED_DROP)
-    found = []
+    found, undisturbed = [], []
     for _ in range(ROUNDS_AT_MOST):
+        busy_s, own_s, began_s = machine_busy_s(), time.process_time(), time.monotonic()
         found.append(measure(settings, rounds=1).best_efficiency)
         if found[-1] >= floor:
-            break
-    assert max(found) >= floor, f"{found} all below {floor:.3f}"
+            return
+        others_s = machine_busy_s() - busy_s - (time.process_time() - own_s)
+        if others_s < MAX_OTHERS * (time.monotonic() - began_s):
+            undisturbed.append(found[-1])
+    if not undisturbed:
+        pytest.skip(f"others used the machine in every round; {found}, floor {floor:.3f}")
+    raise AssertionError(f"{undisturbed} of {found} undisturbed, all below {floor:.3f}")
 
 
 @pytest.mark.parametrize("together", [1, 3, 7, 8])
