@@ -82,7 +82,9 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except EdgecamError as error:
-            click.echo(f"edgecam: error: {error.line()}", err=True)
+            from edgecam.log import fault_line
+
+            click.echo(fault_line(error.line()), err=True)
             ctx.exit(1)
 
 

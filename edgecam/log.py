@@ -23,10 +23,29 @@ class _Formatter(logging.Formatter):
         return f"edgecam: {level}{text}"
 
 
+def _is_journal() -> bool:
+    """Whether standard error is the journal, and not what a child of a unit made of it.
+
+    Source: systemd.exec(5), ``$JOURNAL_STREAM``.
+    """
+    try:
+        stream = os.fstat(2)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"
+
+
+def fault_line(text: str) -> str:
+    """The last line of a run that a fault ends."""
+    if _is_journal():
+        return f"<{_PRIORITIES[logging.ERROR]}>{text}"
+    return f"edgecam: error: {text}"
+
+
 def set_up(verbose: bool) -> None:
     """Send edgecam's records to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("JOURNAL_STREAM" in os.environ))
+    handler.setFormatter(_Formatter(_is_journal()))
     logger = logging.getLogger("edgecam")
     logger.handlers = [handler]
     logger.propagate = False
