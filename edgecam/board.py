@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 THERMAL_ZONES = Path("/sys/class/thermal")
+# What vcgencmd speaks to the firmware through.
+VCIO = Path("/dev/vcio")
 PI_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 # Bits 0 to 3 of get_throttled: under-voltage, frequency capped, throttled, soft temperature limit.
 # Bits 16 to 19: the same has happened since the start.
@@ -56,7 +58,7 @@ def throttle_bits() -> int | None:
 
 
 def _vcgencmd_bits() -> int | None:
-    if not Path("/dev/vcio").exists():
+    if not VCIO.exists():
         return None
     import subprocess
 

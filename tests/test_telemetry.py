@@ -61,6 +61,29 @@ def test_a_board_without_sensors_says_none_and_one_with_them_the_hottest(tmp_pat
     assert board.temperature_c(tmp_path) == 63.25
 
 
+@pytest.mark.parametrize(
+    ("bits", "now"), [("0x0", False), ("0x50000", False), ("0x50005", True), ("0x80008", True)]
+)
+def test_a_raspberry_pi_says_whether_it_is_throttled_now(
+    bits: str, now: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bits 0 to 3 are now, 16 to 19 since the start; from the kernel, or from vcgencmd."""
+    kernels = tmp_path / "get_throttled"
+    monkeypatch.setattr(board, "PI_THROTTLED", kernels)
+    monkeypatch.setattr(board, "VCIO", tmp_path / "vcio")
+    program = tmp_path / "vcgencmd"
+    program.write_text(f'#!/bin/sh\n[ "$1" = get_throttled ] && echo throttled={bits}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert board.throttled() is None
+    (tmp_path / "vcio").touch()
+    assert board.throttled() is now
+    program.unlink()
+    assert board.throttled() is None
+    kernels.write_text(f"{bits.removeprefix('0x')}\n")
+    assert board.throttled() is now
+
+
 def test_resident_memory_is_this_processs_and_the_clock_is_known_or_none() -> None:
     rss_bytes = board.rss_bytes()
     assert rss_bytes is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -81,6 +82,34 @@ def test_camera_broker_and_its_name_absent_at_start_are_used_as_they_appear(
             subscriber.close()
         finally:
             daemon.close()
+
+
+def written_bytes(pid: int | str) -> int:
+    """What a process has given to a disk so far (proc(5), ``write_bytes``)."""
+    lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
+
+
+def test_a_running_daemon_writes_nothing_to_disk(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    before = written_bytes("self")
+    with (tmp_path / "control").open("wb") as control:
+        control.write(bytes(4096))
+        control.flush()
+        os.fsync(control.fileno())
+    if written_bytes("self") == before:
+        pytest.skip("the kernel does not count what is written below the test's folder")
+    folders = {key: str(tmp_path) for key in ("HOME", "EDGECAM_CACHE_DIR", "TMPDIR")}
+    events = ("--web", f"127.0.0.1:{free_port()}", "--broker", mosquitto.url)
+    daemon = Daemon(tmp_path, *MODEL, *LOOPED, *events, **folders)
+    try:
+        daemon.wait_ready()
+        time.sleep(3.0)
+        settled, lines = written_bytes(daemon.process.pid), daemon.log
+        time.sleep(12.0)
+        assert written_bytes(daemon.process.pid) == settled
+        assert daemon.log == lines
+    finally:
+        daemon.close()
 
 
 def test_a_stop_with_500_events_waiting_delivers_them_all(
