@@ -157,9 +157,7 @@ RUNS: dict[str, Run] = {
     "edgecam scan letter.jpg -o letter.pdf": Run(makes="letter.pdf"),
     "edgecam scan letter.jpg -o letter.png": Run(makes="letter.png"),
     # What is named twice there would be its own source.
-    "edgecam scan receipt.jpg -o receipt.jpg --ratio 1:3": Run(
-        swaps=(("-o receipt", "-o flat"),), makes="flat.jpg"
-    ),
+    "edgecam scan receipt.jpg -o flat.jpg --ratio 1:3": Run(makes="flat.jpg"),
     "edgecam --model documents --source 0 --show": Run(until=Sandbox.ready),
     "edgecam --model documents": Run(until=Sandbox.ready),
     "edgecam scan": Run("--ratio", swaps=HELP),

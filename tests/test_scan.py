@@ -140,6 +140,15 @@ def test_what_is_wrong_is_said(
     assert not list(tmp_path.iterdir())
 
 
+def test_the_photograph_itself_is_never_written_over(tmp_path: Path) -> None:
+    picture = tmp_path / "letter.png"
+    picture.write_bytes(b"the only one")
+    done = scan(picture, "-o", picture)
+    assert done.exit_code == 1
+    assert "give the page a name of its own" in done.output
+    assert picture.read_bytes() == b"the only one"
+
+
 def test_a_picture_that_is_none_is_said(tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")

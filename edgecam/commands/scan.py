@@ -65,6 +65,8 @@ def command(
         raise click.BadParameter(f"{output}: expected a name that ends in {', '.join(SUFFIXES)}")
     if not output.parent.is_dir():
         raise EdgecamError(f"cannot write {output}: there is no folder {output.parent}")
+    if output.exists() and Path(source).exists() and output.samefile(source):
+        raise EdgecamError(f"{output} is the picture itself; give the page a name of its own")
     shape = _ratio(ratio)
     frame, page = _find(source, model, score_threshold, wait_s, threads)
     if shape is None:

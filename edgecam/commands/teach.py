@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgecam.commands.training import tflite_name
+
 if TYPE_CHECKING:
     from edgecam.teach.capture import Plan
     from edgecam.teach.lesson import Lesson, Outcome
@@ -27,7 +29,14 @@ def _names(_ctx: click.Context, _param: click.Parameter, text: str | None) -> li
 @click.command("teach")
 @click.argument("where", metavar="DIR_OR_CAMERA")
 @click.option("--labels", callback=_names, help="As in wave,point,none.  [a folder's: all]")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The model.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    callback=tflite_name,
+    help="The model, NAME.tflite.",
+)
 @click.option(
     "--backbone", default=_DEFAULT_BACKBONE, show_default=True, help="File or bundled name."
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def load(
     for entry in truth.content["annotations"]:
         if not entry.get("iscrowd") and ("bbox" in entry or "keypoints" in entry):
             by_picture.setdefault(entry["image_id"], []).append(entry)
-    used = {entry["category_id"] for entries in by_picture.values() for entry in entries}
+    used = {entry.get("category_id") for entries in by_picture.values() for entry in entries}
     by_id = {number: name for name, number in truth.categories.items() if number in used}
     numbers = sorted(by_id)
     stager = Stager(*size, fit)
@@ -79,7 +80,14 @@ def load(
     for picture in truth.pictures:
         entries = by_picture.get(picture.id)
         if entries:
-            found.append(_example(picture.path, entries, numbers, stager))
+            try:
+                found.append(_example(picture.path, entries, numbers, stager))
+            except (KeyError, TypeError, ValueError) as error:
+                raise TrainError(
+                    f"{annotations}: expected COCO's annotations of image {picture.id}, with a "
+                    f"known category_id, bbox [x, y, width, height] and {COUNT} keypoints of three "
+                    f"numbers, found: {type(error).__name__} {error}"
+                ) from None
     if not found:
         raise TrainError(f"{annotations} annotates nothing in the pictures of {images}")
     passed_over = len(truth.pictures) - len(found)
@@ -94,6 +102,8 @@ def _example(
     boxes = [_box(entry["bbox"], fit) for entry in entries if "bbox" in entry]
     classes = [numbers.index(entry["category_id"]) for entry in entries if "bbox" in entry]
     people = [entry["keypoints"] for entry in entries if entry.get("num_keypoints")]
+    if any(len(given) != 3 * COUNT for given in people):
+        raise ValueError(f"keypoints of {[len(given) for given in people]} numbers")
     keypoints = np.array(people, np.float32).reshape(-1, COUNT, 3)
     keypoints[..., 0] = (keypoints[..., 0] + 0.5) * fit.scale_x + fit.left_px - 0.5
     keypoints[..., 1] = (keypoints[..., 1] + 0.5) * fit.scale_y + fit.top_px - 0.5
@@ -122,6 +132,8 @@ def staged(path: Path, stager: Stager) -> tuple[Image, Fit]:
 
 def _box(bbox: Sequence[float], fit: Fit) -> list[float]:
     """COCO's x, y, width, height in source pixels as y, x, y, x in those of the model input."""
-    x, y, width, height = bbox
+    x, y, width, height = map(float, bbox)
+    if not (math.isfinite(x + y) and 0 < width < math.inf and 0 < height < math.inf):
+        raise ValueError(f"a box of {bbox}")
     top, left = y * fit.scale_y + fit.top_px, x * fit.scale_x + fit.left_px
     return [top, left, top + height * fit.scale_y, left + width * fit.scale_x]

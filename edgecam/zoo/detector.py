@@ -97,13 +97,13 @@ def write(ssd: Ssd, stem: Path) -> list[Path]:
     """
     definition = _definition(ssd)
     made = {
-        stem.with_suffix(".pb"): definition.SerializeToString(deterministic=True),
-        stem.with_suffix(".tflite"): _converted(definition, ssd, stem.name, postprocess=True),
-        stem.with_name(f"{stem.name}_raw.tflite"): _converted(
+        export.beside(stem, ".pb"): definition.SerializeToString(deterministic=True),
+        export.beside(stem, ".tflite"): _converted(definition, ssd, stem.name, postprocess=True),
+        export.beside(stem, "_raw.tflite"): _converted(
             definition, ssd, stem.name, postprocess=False
         ),
         # For whoever converts the frozen graph at another size.
-        stem.with_name(f"{stem.name}_labels.txt"): _label_lines(ssd),
+        export.beside(stem, "_labels.txt"): _label_lines(ssd),
     }
     return export.write(ssd.model, stem, made)
 

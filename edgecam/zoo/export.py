@@ -77,13 +77,18 @@ def convert(definition: Any, name: str, options: Options) -> Converted:
     return from_graph(graphdef.parse(definition.SerializeToString(), name), name, options)
 
 
+def beside(stem: Path, suffix: str) -> Path:
+    """STEM with ``suffix`` after its whole name, which may have dots: slim_0.25 and .pb."""
+    return stem.with_name(stem.name + suffix)
+
+
 def write(model: Any, stem: Path, made: Mapping[Path, bytes]) -> list[Path]:
     """Write STEM.keras and the files in ``made``, each whole or not at all; return their paths.
 
     Raises:
         ConvertError: a file cannot be written.
     """
-    keras_file = stem.with_suffix(".keras")
+    keras_file = beside(stem, ".keras")
     with tempfile.TemporaryDirectory(prefix="edgecam-") as folder:
         saved = Path(folder) / "model.keras"
         model.save(str(saved))

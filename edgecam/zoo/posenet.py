@@ -78,7 +78,7 @@ def write(posenet: PoseNet, stem: Path) -> list[Path]:
     definition = export.freeze(posenet.model, posenet.size, OUTPUTS)
     options = Options(size=posenet.size, normalization=MINUS_ONE_TO_ONE)
     made = {
-        stem.with_suffix(".pb"): definition.SerializeToString(deterministic=True),
-        stem.with_suffix(".tflite"): export.convert(definition, stem.name, options).data,
+        export.beside(stem, ".pb"): definition.SerializeToString(deterministic=True),
+        export.beside(stem, ".tflite"): export.convert(definition, stem.name, options).data,
     }
     return export.write(posenet.model, stem, made)
