@@ -200,6 +200,14 @@ def test_the_token_opens_by_header_and_by_form(far: LivePage) -> None:
     assert far.ask("GET", "/", Cookie=cookie.partition(";")[0])[0] == 200
 
 
+def test_a_token_that_is_no_text_is_a_wrong_one() -> None:
+    guard = Guard(Address("0.0.0.0", 1), (), TOKEN)
+    for wrong in ("\udcff", "\ud800", "\xff", f"{TOKEN}\udcff"):
+        assert not guard.is_token(wrong)
+        assert not guard.may_enter(f"Bearer {wrong}", wrong)
+    assert guard.may_enter(BEARER, "\udcff")
+
+
 def test_it_is_reached_through_a_proxy_under_the_names_it_was_given(far: LivePage) -> None:
     form = {"Content_Type": "application/x-www-form-urlencoded"}
     for host in ("camera.example", f"camera.example:{far.port}", "door.example:8443"):

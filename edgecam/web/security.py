@@ -74,6 +74,11 @@ def _own_names(address: Address) -> set[str]:
     return {name, f"{name.partition('.')[0]}.local"}
 
 
+def _same(given: str, right: str) -> bool:
+    # A header's bytes that are no UTF-8 come as lone surrogates, which are refused by default.
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), right.encode())
+
+
 class Guard:
     """Decides about requests; knows nothing of what serves them.
 
@@ -127,7 +132,7 @@ class Guard:
         return origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
 
     def is_token(self, text: str) -> bool:
-        return self._token is not None and hmac.compare_digest(text.encode(), self._token.encode())
+        return self._token is not None and _same(text, self._token)
 
     def may_enter(self, authorization: str | None, cookie: str | None) -> bool:
         """Whether a request carries the token (``Bearer``) or the cookie that stands for it."""
@@ -136,4 +141,4 @@ class Guard:
         scheme, _, bearer = (authorization or "").partition(" ")
         if scheme.lower() == "bearer" and self.is_token(bearer.strip()):
             return True
-        return hmac.compare_digest((cookie or "").encode(), self.session.encode())
+        return _same(cookie or "", self.session)
