@@ -107,6 +107,7 @@ def routes() -> list[tuple[str, str]]:
 
 ROUTES = routes()
 BEARER = f"Bearer {TOKEN}"
+FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
@@ -115,7 +116,8 @@ def test_no_route_but_healthz_answers_without_the_token(
 ) -> None:
     wrong = ({}, {"Authorization": "Bearer wrong"}, {"Cookie": f"edgecam-{far.port}={TOKEN}"})
     for headers in wrong:
-        status, sent, _ = far.ask(method, path, Origin=far.url, X_Edgecam="1", **headers)
+        form = {"Content_Type": FORM, "Origin": far.url, "X_Edgecam": "1"}
+        status, sent, _ = far.ask(method, path, **form, **headers)
         assert status == (200 if path == "/healthz" else 401), headers
         assert "Set-Cookie" not in sent
 
@@ -186,7 +188,7 @@ def test_every_answer_carries_the_headers_that_protect_it(near: LivePage) -> Non
 
 def test_the_token_opens_by_header_and_by_form(far: LivePage) -> None:
     assert far.ask("GET", "/", Authorization=BEARER)[0] == 200
-    form = {"Origin": far.url, "Content_Type": "application/x-www-form-urlencoded"}
+    form = {"Origin": far.url, "Content_Type": FORM}
     began_s = time.monotonic()
     assert far.ask("POST", "/login", "token=guess", **form)[0] == 401
     assert time.monotonic() - began_s > 0.9
@@ -200,6 +202,72 @@ def test_the_token_opens_by_header_and_by_form(far: LivePage) -> None:
     assert far.ask("GET", "/", Cookie=cookie.partition(";")[0])[0] == 200
 
 
+MALFORMED = [
+    ("POST", "/login", 415, {"Content_Type": "multipart/form-data"}),
+    ("POST", "/login", 415, {"Content_Type": "multipart/form-data; boundary=x"}),
+    ("POST", "/login", 415, {"Content_Type": ""}),
+    ("POST", "/login", 401, {"Content_Type": f"{FORM}; charset=bogus"}),
+    ("POST", "/login", 400, {"Content_Type": FORM, "Content_Encoding": "gzip"}),
+    ("POST", "/login", 400, {"Content_Type": FORM, "Content_Encoding": "deflate"}),
+    ("GET", "/metrics", 401, {"Authorization": "Bearer \xff"}),
+    ("GET", "/metrics", 401, {"Cookie": "\xff=\xff"}),
+    ("POST", "/control", 400, {"Authorization": BEARER, "Content_Encoding": "gzip"}),
+    ("POST", "/zones", 400, {"Authorization": BEARER, "Content_Encoding": "gzip"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "expected", "headers"), MALFORMED)
+def test_a_malformed_request_is_refused_and_prints_nothing(
+    far: LivePage, method: str, path: str, expected: int, headers: dict[str, str]
+) -> None:
+    own = {"Origin": far.url, "X_Edgecam": "1"}
+    status, sent, text = far.ask(method, path, "token=%ff\0", **own, **headers)
+    assert status == expected, text
+    assert sent["X-Frame-Options"] == "DENY"
+    assert "script-src 'self'" in sent["Content-Security-Policy"]
+    assert "Traceback" not in far.daemon.log
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\0\xff\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"GET / HTTP/1.1\r\nA b\r\n\r\n"]
+)
+def test_what_is_no_http_prints_nothing(far: LivePage, raw: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", far.port), timeout=5) as connection:
+        connection.sendall(raw)
+        assert b" 400 " in connection.recv(4096).partition(b"\r\n")[0]
+    assert far.ask("GET", "/healthz")[0] == 200
+    assert "Traceback" not in far.daemon.log
+
+
+def test_a_fault_of_ours_is_logged_once_and_answered(caplog: pytest.LogCaptureFixture) -> None:
+    async def ask() -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+
+        def fail(control: str, value: str) -> None:
+            raise RuntimeError(control + value)
+
+        guard = Guard(Address("127.0.0.1", port), (), None)
+        app = Server(guard, Hub({}, None, lambda: None), fail)
+        stop = asyncio.Event()
+        serving = asyncio.create_task(app.run(listener, stop))
+        url = f"http://127.0.0.1:{port}"
+        own = {"Origin": url, "X-Edgecam": "1"}
+        async with aiohttp.ClientSession(headers=own) as session:
+            for _ in range(3):
+                async with session.post(f"{url}/control", json={"control": "pause"}) as answer:
+                    assert answer.status == 500
+                    assert answer.headers["X-Frame-Options"] == "DENY"
+        assert app.refused == 3
+        stop.set()
+        await serving
+
+    asyncio.run(ask())
+    assert [record.getMessage() for record in caplog.records] == [
+        "live page: a request failed: RuntimeError('pause')"
+    ]
+
+
 def test_a_token_that_is_no_text_is_a_wrong_one() -> None:
     guard = Guard(Address("0.0.0.0", 1), (), TOKEN)
     for wrong in ("\udcff", "\ud800", "\xff", f"{TOKEN}\udcff"):
@@ -209,7 +277,7 @@ def test_a_token_that_is_no_text_is_a_wrong_one() -> None:
 
 
 def test_it_is_reached_through_a_proxy_under_the_names_it_was_given(far: LivePage) -> None:
-    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    form = {"Content_Type": FORM}
     for host in ("camera.example", f"camera.example:{far.port}", "door.example:8443"):
         headers = {"Host": host, "Origin": f"https://{host}", **form}
         status, sent, _ = far.ask("POST", "/login", f"token={TOKEN}", **headers)

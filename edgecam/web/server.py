@@ -6,14 +6,17 @@ Nothing of a request names a file: the pages are read once, at start, into a fix
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import msgspec
-from aiohttp import web
+from aiohttp import http_exceptions, web
 
 from edgecam.configuration import parse_toml
+from edgecam.faultlog import FaultLog
 from edgecam.types import EdgecamError, SettingsError
 from edgecam.web.limits import Connections
 from edgecam.web.security import CONTROL_HEADER, HEADERS, Guard
@@ -42,6 +45,11 @@ _FILES: Mapping[str, tuple[str, str]] = {
 PLACES = ("zone", "mask", "line")
 _OPEN = frozenset({"/healthz"})
 
+log = logging.getLogger(__name__)
+# aiohttp answers what is no HTTP itself, and would log a traceback each time.
+_HTTP_LOG = logging.getLogger(f"{__name__}.http")
+_HTTP_LOG.setLevel(logging.CRITICAL + 1)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -62,6 +70,7 @@ class Server:
         self._files = {
             route: ((_PAGE / name).read_bytes(), kind) for route, (name, kind) in _FILES.items()
         }
+        self._faults = FaultLog(log)
         self.refused = 0
 
     @property
@@ -85,6 +94,7 @@ class Server:
         runner = web.AppRunner(
             self.application(),
             access_log=None,
+            logger=_HTTP_LOG,
             handle_signals=False,
             keepalive_timeout=KEEPALIVE_S,
         )
@@ -109,6 +119,11 @@ class Server:
             response = await self._refusal(request) or await handler(request)
         except web.HTTPException as error:
             response = web.Response(status=error.status, text=f"{error.reason}\n")
+        except (web.RequestPayloadError, http_exceptions.HttpProcessingError, UnicodeError):
+            response = self._refuse(400, "the request is malformed")
+        except Exception as error:  # noqa: BLE001 - logged; no request may print a traceback
+            self._faults.fault("request", f"live page: a request failed: {error!r:.200}")
+            response = self._refuse(500, "this request failed; see the log")
         if not response.prepared:
             response.headers.update(HEADERS)
         return response
@@ -149,10 +164,13 @@ class Server:
         return web.Response(body=body, content_type=kind, charset="utf-8")
 
     async def _log_in(self, request: web.Request) -> web.Response:
-        form = await request.post()
-        token = form.get("token")
+        # Not request.post(): nobody without the token gets at a parser of multipart or charsets.
+        if request.content_type != "application/x-www-form-urlencoded":
+            return self._refuse(415, "expected application/x-www-form-urlencoded")
+        form = parse_qs((await request.read()).decode("ascii", "replace"))
+        token = form.get("token", [""])[0]
         session = self._guard.session
-        if session is None or not isinstance(token, str) or not self._guard.is_token(token.strip()):
+        if session is None or not self._guard.is_token(token.strip()):
             await asyncio.sleep(REFUSAL_S)
             return self._refuse(401, "the token is missing or wrong")
         response = web.Response(status=303, headers={"Location": "/"})
