@@ -151,7 +151,7 @@ def parse_toml(text: bytes, origin: str) -> dict[str, Any]:
     """Settings in TOML, checked as those of the file ``origin`` are; raises SettingsError."""
     try:
         data = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or an endless number
         raise SettingsError(f"{origin}: expected TOML, found: {error}") from None
     for name in LISTS:
         if isinstance(data.get(name), dict):

@@ -192,7 +192,7 @@ def read(path: Path) -> Recording:
         return Recording(header, frames)
     except OSError as error:
         reason = error.strerror or str(error)
-    except (ValueError, EOFError, zlib.error) as error:
+    except (ValueError, EOFError, RecursionError, zlib.error) as error:
         # msgspec's errors are ValueErrors.
         reason = str(error)
     raise RecordingError(

@@ -100,3 +100,11 @@ def test_a_missing_file_is_one_line() -> None:
 
 def test_every_setting_has_a_description() -> None:
     assert [info.key for info in describe() if not info.description] == []
+
+
+def test_a_number_without_end_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("max_frames = " + "9" * 5000)
+    with pytest.raises(SettingsError, match="expected TOML") as found:
+        load(path, {}, {})
+    assert "\n" not in str(found.value)

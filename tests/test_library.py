@@ -141,6 +141,9 @@ def test_a_live_source_gives_its_newest_and_closes_at_once() -> None:
 def test_ctrl_c_is_the_callers(tmp_path: Path) -> None:
     """Ctrl-C reaches the program's own loop, and the process ends."""
     code = (
+        "import signal\n"
+        # Whoever runs the tests in the background has Ctrl-C ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import edgecam\n"
         f"for _ in edgecam.results({str(CLIP)!r}, 'posenet', settings={{'source.loop': True}}):\n"
         "    print('.', flush=True)\n"

@@ -311,7 +311,8 @@ def test_a_changed_recording_is_told(flown: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut", "flipped", "text", "empty", "schema", "keypoints", "missing", "version"]
+    "damage",
+    ["cut", "flipped", "text", "empty", "schema", "keypoints", "missing", "version", "deep"],
 )
 def test_what_is_no_recording_is_refused_in_one_line(
     flown: Path, tmp_path: Path, damage: str
@@ -326,12 +327,26 @@ def test_what_is_no_recording_is_refused_in_one_line(
         "empty": b"",
         "schema": gzip.compress(text.replace('"schema":1', '"schema":2').encode()),
         "keypoints": gzip.compress(text.replace('"xy":[[', '"xy":[[0.0,0.0],[').encode()),
+        "deep": gzip.compress(b"[" * 200_000),
         "version": gzip.compress(text.replace('"memories":{', '"memories":{"fall":3,').encode()),
     }
     if damage in made:
         path.write_bytes(made[damage])
     line = error_line(edgecam("replay", path))
     assert "recording" in line
+
+
+def test_no_recording_reaches_the_terminal_as_an_order_to_it(flown: Path, tmp_path: Path) -> None:
+    header, *rest = gzip.decompress(flown.read_bytes()).split(b"\n")
+    content = msgspec.json.decode(header)
+    content["name"] = "\x1b]0;told\x07\x1b[2J"
+    content["trigger"]["unix_s"] = 1e300
+    changed = tmp_path / f"changed{SUFFIX}"
+    changed.write_bytes(gzip.compress(b"\n".join([msgspec.json.encode(content), *rest])))
+    done = edgecam("replay", changed)
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stdout
+    assert "?]0;told" in done.stdout
 
 
 @pytest.mark.parametrize("damage", [{"box": [1.0]}, {"sure": [True] * 16}, {"velocity": [[1.0]]}])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import CLIP, edgecam, error_line
 
 from edgecam.sinks.jsonl import JsonLinesSink
 from edgecam.types import Decoded, Frame, Pose, Result, SinkError
@@ -120,3 +121,13 @@ def test_dash_is_standard_output_and_a_closed_pipe_is_one_error() -> None:
     assert "standard output: " in message
     assert "it has gone" in message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("mistake", [("--web", "8080"), ("--broker", "mqtt://127.0.0.1:99999")])
+def test_a_start_that_is_refused_leaves_the_file_as_it_was(
+    tmp_path: Path, mistake: tuple[str, str]
+) -> None:
+    path = tmp_path / "keep.jsonl"
+    path.write_text("of last week")
+    error_line(edgecam("--model", "posenet", "--source", CLIP, "--jsonl", path, *mistake))
+    assert path.read_text() == "of last week"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecam.completion import a_file
+from edgecam.fleet import printable
 from edgecam.options import FLAG_NAMES, given, model_options
 from edgecam.types import EdgecamError, SettingsError
 
@@ -74,17 +75,23 @@ def _about(event: Event, began_s: float) -> str:
     if event.zone is not None:
         parts.append(f"in {event.zone}")
     parts += [f"{name} {value}" for name, value in event.attributes.items()]
-    return ", ".join([" ".join(parts[:2]), *parts[2:], f"lasted {event.dwell_s:.2f} s"])
+    said = ", ".join([" ".join(parts[:2]), *parts[2:], f"lasted {event.dwell_s:.2f} s"])
+    return printable(said)
 
 
 def _introduce(recording: Recording) -> None:
     header, frames = recording.header, recording.frames
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(header.trigger.unix_s))
+    try:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(header.trigger.unix_s))
+    except (ValueError, OverflowError, OSError):
+        when = f"{header.trigger.unix_s} s"
     # The clock of a recording that was looped goes back in between.
     span_s = sum(max(0.0, b.time_s - a.time_s) for a, b in itertools.pairwise(frames))
     click.echo(
-        f"{header.name}, {header.trigger.event_type} at {when}: {len(frames)} frames of "
-        f"{span_s:.1f} s, edgecam {header.edgecam}"
+        printable(
+            f"{header.name}, {header.trigger.event_type} at {when}: {len(frames)} frames of "
+            f"{span_s:.1f} s, edgecam {header.edgecam}"
+        )
     )
 
 

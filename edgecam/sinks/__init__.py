@@ -69,6 +69,8 @@ OPENERS: Mapping[str, Callable[[Settings, str], OpenSink | None]] = {
     "window": _window,
     "web": _web,
 }
+# Opening these empties a file, so that comes when nothing else can be refused any more.
+_EMPTIED = ("events", "jsonl")
 # What each is made of: while that is the same, a reload keeps the open one.
 MADE_OF: Mapping[str, Callable[[Settings], Any]] = {
     "events": lambda settings: (settings.name, settings.output.events_jsonl),
@@ -92,10 +94,9 @@ def open_sinks(
     kept = kept or {}
     opened: dict[str, OpenSink] = {}
     try:
-        for name, opener in OPENERS.items():
-            if name in kept:
-                continue
-            sink = opener(settings, boot_id)
+        asked = [name for name in OPENERS if name not in kept]
+        for name in sorted(asked, key=_EMPTIED.__contains__):
+            sink = OPENERS[name](settings, boot_id)
             if sink is not None:
                 opened[name] = sink
     except BaseException:
@@ -104,4 +105,5 @@ def open_sinks(
         raise
     for sink in kept.values():
         sink.restart(boot_id)
-    return {**kept, **opened}
+    both = {**kept, **opened}
+    return {name: both[name] for name in OPENERS if name in both}
