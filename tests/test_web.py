@@ -327,6 +327,30 @@ def test_loopback_is_told_from_the_rest() -> None:
         assert not Address.parse(far).is_loopback
 
 
+@pytest.mark.parametrize(
+    ("listen", "named", "is_known"),
+    [
+        ("camera.lan:8080", "camera.lan:8080", True),
+        ("192.168.1.2:80", "192.168.1.2", True),
+        ("[fe80::2]:8080", "[fe80::2]:8080", True),
+        ("camera.lan:8080", "other.lan:8080", False),
+        ("0.0.0.0:8080", "0.0.0.0:8080", False),
+        ("[::]:8080", "[::]:8080", False),
+    ],
+)
+def test_the_name_that_it_listens_under_is_its_own(listen: str, named: str, is_known: bool) -> None:
+    address = Address.parse(listen)
+    assert Guard(address, (), TOKEN).knows_host(named, "10.0.0.7") is is_known
+    own = f"{socket.gethostname().lower()}:{address.port}"
+    assert address.url == f"http://{own if address.is_wildcard else listen}/"
+    assert Guard(address, (), TOKEN).knows_host(own, "10.0.0.7")
+
+
+def test_the_log_names_an_address_that_a_browser_can_use(far: LivePage, near: LivePage) -> None:
+    assert f"live page on http://{socket.gethostname().lower()}:{far.port}/ " in far.daemon.log
+    assert f"live page on http://127.0.0.1:{near.port}/\n" in near.daemon.log
+
+
 def test_results_are_those_of_the_json_lines(near: LivePage) -> None:
     got = asyncio.run(near.follow(12, pictures=False))
     results = [part["result"] for part in got if isinstance(part, dict) and "result" in part]

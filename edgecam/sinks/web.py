@@ -91,7 +91,7 @@ def open_page(settings: WebSettings, name: str, boot_id: str) -> Page:
     listener = _listen(address)
     bound = Address(address.host, listener.getsockname()[1])
     page = Page(settings, name, boot_id, Guard(bound, settings.hosts, token), listener)
-    log.info("live page on http://%s/%s", bound, "" if token is None else " (asks for the token)")
+    log.info("live page on %s%s", bound.url, "" if token is None else " (asks for the token)")
     return page
 
 

@@ -63,6 +63,20 @@ class Address:
         except ValueError:
             return self.host == "localhost"
 
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for all addresses of this machine, and names none."""
+        try:
+            return ipaddress.ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
+
+    @property
+    def url(self) -> str:
+        """What to type into a browser."""
+        own = Address(socket.gethostname().lower(), self.port) if self.is_wildcard else self
+        return f"http://{own}/"
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -71,7 +85,10 @@ def _own_names(address: Address) -> set[str]:
     if address.is_loopback:
         return {"127.0.0.1", "localhost", "[::1]"}
     name = socket.gethostname().lower()
-    return {name, f"{name.partition('.')[0]}.local"}
+    names = {name, f"{name.partition('.')[0]}.local"}
+    if not address.is_wildcard:
+        names.add(f"[{address.host}]" if ":" in address.host else address.host)
+    return names
 
 
 def _same(given: str, right: str) -> bool:
