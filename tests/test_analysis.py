@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 from brokers import Mosquitto, Subscriber, wait_until
+from keeping import Keep
 from programs import CLIP, edgecam
 from skeletons import person
 
@@ -252,19 +253,6 @@ def test_events_and_states_over_mqtt(sink: MqttSink, subscriber: Subscriber) -> 
 
 
 def test_a_library_reads_events_from_the_results() -> None:
-    class Keep:
-        def __init__(self) -> None:
-            self.results: list[Result] = []
-
-        def publish(self, result: Result) -> None:
-            self.results.append(result)
-
-        def counters(self) -> dict[str, int]:
-            return {}
-
-        def close(self) -> None:
-            return
-
     keep = Keep()
     flags = {"model.path": ["posenet"], "source.url": str(CLIP), "max_frames": 5}
     run(load(None, {}, flags), threading.Event(), extra_sinks=[keep])

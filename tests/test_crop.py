@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keeping import Keep
 from programs import CLIP, edgecam, error_line, shared
 from skeletons import person
 
@@ -19,7 +20,7 @@ from edgecam.opencv import cv2
 from edgecam.preprocess import Stager
 from edgecam.run import run
 from edgecam.settings import InferenceSettings, ModelSettings, Settings, SourceSettings
-from edgecam.types import Box, Pose, Result
+from edgecam.types import Box, Pose
 
 SIZE = (640, 480)
 # Where others use the machine too, a later round may be less disturbed.
@@ -169,22 +170,6 @@ def test_people_are_told_from_ghosts_in_the_likeness() -> None:
     assert likeness({0: (one,)}, {0: (one, person(x=5000))}).extra == 1
 
 
-class Shown:
-    """A sink that draws nothing and keeps everything."""
-
-    def __init__(self) -> None:
-        self.results: list[Result] = []
-
-    def publish(self, result: Result) -> None:
-        self.results.append(result)
-
-    def counters(self) -> dict[str, int]:
-        return {}
-
-    def close(self) -> None:
-        return
-
-
 def test_the_detector_leads_and_looks_only_when_it_must() -> None:
     flags = {
         "model.path": ["ssdlite", "posenet"],
@@ -193,7 +178,7 @@ def test_the_detector_leads_and_looks_only_when_it_must() -> None:
         "crop.look": "detector",
         "max_frames": 30,
     }
-    shown = Shown()
+    shown = Keep()
     last = run(load(None, {}, flags), threading.Event(), extra_sinks=[shown])
     looked = [len(result.by_model) for result in shown.results]
     assert looked[0] == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from brokers import Mosquitto, Subscriber, wait_until
+from keeping import Keep
 from programs import CLIP, start
 
 from edgecam.analysis import Analysis
@@ -109,22 +110,6 @@ def test_the_gate_holds_looks_now_and_then_and_sooner_where_somebody_is(empty: I
     assert looks(0, 5, 1) == list(range(5))
 
 
-class Looked:
-    """A sink that keeps every result."""
-
-    def __init__(self) -> None:
-        self.results: list[Result] = []
-
-    def publish(self, result: Result) -> None:
-        self.results.append(result)
-
-    def counters(self) -> dict[str, int]:
-        return {}
-
-    def close(self) -> None:
-        return
-
-
 def entries(results: list[Result]) -> dict[int, tuple[float, Pose]]:
     """By track: when it was first told, and where it was then."""
     found: dict[int, tuple[float, Pose]] = {}
@@ -142,7 +127,7 @@ def replayed(film: Path, is_gated: bool) -> tuple[list[Result], dict[str, int]]:
         "motion.enabled": is_gated,
         "inference.probe": False,
     }
-    looked = Looked()
+    looked = Keep()
     last = run(load(None, {}, flags), threading.Event(), extra_sinks=[looked])
     return looked.results, dict(last.counters)
 

@@ -1,0 +1,91 @@
+"""How old live frames are when they are inferred and published, for test and benchmark alike."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edgecam import board, bundled
+from edgecam.model import Model
+from edgecam.opencv import cv2
+from edgecam.pipeline import Inferred, Prepared
+from edgecam.staged import StagedPipeline
+from edgecam.telemetry import Meter
+from edgecam.types import DecodeOptions, Frame, Image, Result, SourceStatus, be_idle
+
+
+class Camera:
+    """The bundled clip's pictures at a camera's rate."""
+
+    live = True
+    description = "clip at a camera's rate"
+
+    def __init__(self, rate_hz: float) -> None:
+        capture = cv2.VideoCapture(str(bundled.clip()))
+        self._images: list[Image] = [capture.read()[1] for _ in range(20)]
+        self.period_s = 1.0 / rate_hz
+        self._closed = threading.Event()
+
+    def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
+        began_s = time.monotonic()
+        for sequence in range(1_000_000):
+            idle()
+            due_s = began_s + sequence * self.period_s
+            if self._closed.wait(max(0.0, due_s - time.monotonic())):
+                return
+            image = self._images[sequence % len(self._images)].copy()
+            yield Frame(image, sequence, time.monotonic(), time.time())
+
+    def status(self) -> SourceStatus:
+        return SourceStatus("online")
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+@dataclass(slots=True)
+class Ages:
+    """A sink that notes how old each frame is, and what its invoke took; milliseconds."""
+
+    published_ms: list[float] = field(default_factory=list)
+    invoke_ms: list[float] = field(default_factory=list)
+    rss_bytes: list[int] = field(default_factory=list)
+
+    def publish(self, result: Result) -> None:
+        self.published_ms.append((time.monotonic() - result.frame.captured_s) * 1e3)
+        self.invoke_ms += [times.invoke_ms for times in result.times.values()]
+        self.rss_bytes.append(board.rss_bytes() or 0)
+
+    def counters(self) -> Mapping[str, int]:
+        return {}
+
+    def close(self) -> None:
+        return
+
+
+class Watched(StagedPipeline):
+    """Notes how old a frame is when its inference begins."""
+
+    begun_ms: list[float]
+
+    def _infer_one(
+        self, prepared: Prepared, models: Sequence[Model], looks: Sequence[bool], stage: str
+    ) -> Inferred:
+        self.begun_ms.append((time.monotonic() - prepared.frame.captured_s) * 1e3)
+        return super()._infer_one(prepared, models, looks, stage)
+
+
+def run(model: Model, camera: Camera, frames: int) -> tuple[Watched, Ages]:
+    """The pipeline, with the age at the beginning of each inference, and what the sink noted."""
+    ages = Ages()
+    pipeline = Watched(
+        camera, [model], [ages], Meter(10.0, time.monotonic()), DecodeOptions, frames
+    )
+    pipeline.begun_ms = []
+    pipeline.start()
+    assert pipeline.wait(120.0)
+    pipeline.stop()
+    pipeline.join(5.0)
+    return pipeline, ages
