@@ -8,7 +8,7 @@ HybridBoosted multi-target tracker" (CVPR 2009) for fragments.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,17 +126,3 @@ def line(score: TrackScore) -> str:
         f"{score.switches} identity switches, {score.fragments} fragments, "
         f"{len(score.ids)} ids on people, {score.false} on nobody"
     )
-
-
-def table(scores: Iterable[tuple[str, TrackScore]]) -> str:
-    """A Markdown table, one row per run."""
-    rows = [
-        "| model | boxes found | people | ids on them | switches | fragments | on nobody |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    rows += [
-        f"| {name} | {s.found}/{s.boxes} | {s.people} | {len(s.ids)} | {s.switches} "
-        f"| {s.fragments} | {s.false} |"
-        for name, s in scores
-    ]
-    return "\n".join(rows)
