@@ -14,7 +14,6 @@ from edgecam.opencv import cv2
 from edgecam.quadrilateral import Corners
 from edgecam.types import EdgecamError, Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".pdf")
 _MAX_SIDE_PX = 8000
 _JPEG_QUALITY = 92
 # Focal lengths that cameras have, in units of the picture's longer side; a page seen almost
@@ -89,7 +88,7 @@ def _picture(page: Image, suffix: str) -> bytes:
     options = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     done, data = cv2.imencode(suffix, page, options)
     if not done:
-        raise EdgecamError(f"this OpenCV does not write {suffix}; use another of {SUFFIXES}")
+        raise EdgecamError(f"this OpenCV does not write {suffix}; take another suffix")
     return bytes(data)
 
 

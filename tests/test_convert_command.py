@@ -204,7 +204,7 @@ def test_a_damaged_model_json_is_refused_in_one_line(tmp_path: Path, damage: str
     source = posenet(tmp_path / "web")
     change, expected = DAMAGE[damage]
     edit(source, change)
-    assert re.search(expected, refused(source, tmp_path / "out"))
+    assert re.search(expected, refused(source, tmp_path / "out.tflite"))
 
 
 def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -257,34 +257,36 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     values = np.fromfile(shard, "<f4")
     values[5] = np.nan
     shard.write_bytes(values.tobytes())
-    assert "the weights 'Conv2d_0/weights' hold NaN" in refused(source, tmp_path / "out")
+    assert "the weights 'Conv2d_0/weights' hold NaN" in refused(source, tmp_path / "out.tflite")
 
 
 def test_a_cut_off_shard_is_refused_in_one_line(tmp_path: Path) -> None:
     source = posenet(tmp_path / "web")
     shard = next(source.parent.glob("*.bin"))
     shard.write_bytes(shard.read_bytes()[:-100])
-    assert "the download is cut off" in refused(source, tmp_path / "out")
+    assert "the download is cut off" in refused(source, tmp_path / "out.tflite")
 
 
 def test_a_missing_shard_is_refused_in_one_line(tmp_path: Path) -> None:
     source = posenet(tmp_path / "web")
     shard = next(source.parent.glob("*.bin"))
     shard.unlink()
-    assert f"cannot read the weight shard {shard}" in refused(source, tmp_path / "out")
+    assert f"cannot read the weight shard {shard}" in refused(source, tmp_path / "out.tflite")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff", b"{", b"[1, 2]", b"[" * 100_000])
 def test_what_is_no_graph_model_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     source = tmp_path / "model.json"
     source.write_bytes(content)
-    assert "model.json" in refused(source, tmp_path / "out")
+    assert "model.json" in refused(source, tmp_path / "out.tflite")
 
 
 def test_a_missing_source_an_unknown_kind_and_a_missing_folder(tmp_path: Path) -> None:
-    assert "no such file" in refused(tmp_path / "model.json", tmp_path / "a")
+    assert "no such file" in refused(tmp_path / "model.json", tmp_path / "a.tflite")
     (tmp_path / "model.onnx").write_bytes(b"")
-    assert "expected one of a folder, .h5" in refused(tmp_path / "model.onnx", tmp_path / "b")
+    assert "expected one of a folder, .h5" in refused(
+        tmp_path / "model.onnx", tmp_path / "b.tflite"
+    )
     result = convert(posenet(tmp_path / "web"), tmp_path / "gone" / "x.tflite")
     assert result.exit_code == 1
     assert "cannot write" in result.stderr
@@ -306,7 +308,7 @@ def test_corals_decoder_is_cut_off(tmp_path: Path) -> None:
     plain = read(tmp_path / "plain.tflite").main
     channels = sorted(plain.tensors[place].shape[3] for place in plain.outputs)
     assert channels == [17, 34, 64]
-    assert "nothing to cut off" in refused(tmp_path / "plain.tflite", tmp_path / "out")
+    assert "nothing to cut off" in refused(tmp_path / "plain.tflite", tmp_path / "out.tflite")
     assert "only Coral's decoder" in refused(source, tmp_path / "b", "--quantize", "fp16")
 
 

@@ -88,7 +88,7 @@ def test_bad_golden_files_and_places_are_told_before_anything_runs(tmp_path: Pat
     missing = error_line(edgecam("replay", CLIP, "--model", "posenet", "--expect", "no.jsonl"))
     assert "--expect no.jsonl" in missing
     folder = tmp_path / "none" / "g.jsonl"
-    assert "no such directory" in error_line(
+    assert "there is no folder" in error_line(
         edgecam("replay", CLIP, "--model", "posenet", "--write", folder)
     )
     clipless = tmp_path / "kept.jsonl"

@@ -145,7 +145,7 @@ def test_the_photograph_itself_is_never_written_over(tmp_path: Path) -> None:
     picture.write_bytes(b"the only one")
     done = scan(picture, "-o", picture)
     assert done.exit_code == 1
-    assert "give the page a name of its own" in done.output
+    assert "give --output a name of its own" in done.output
     assert picture.read_bytes() == b"the only one"
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from edgecam.options import OutputFile
+
 if TYPE_CHECKING:
     from edgecam.convert.conversion import Options
     from edgecam.convert.recipe import Mode
@@ -91,24 +93,20 @@ def command(
     edgecam convert posenet_..._quant_decoder.tflite -o plain.tflite
     edgecam convert posenet.tflite --to tfjs --weights uint8 -o web/
     """
+    from edgecam import whole_file
     from edgecam.commands.quantize import command_line
     from edgecam.convert import card
-    from edgecam.convert.conversion import Options, check_folder, convert, write_whole
+    from edgecam.convert.conversion import Options, convert
 
-    if weights is not None and to != "tfjs":
-        raise click.UsageError("--weights goes with --to tfjs")
-    if quantize != "none" and to == "tfjs":
-        raise click.UsageError("--quantize makes .tflite files; --to tfjs takes --weights")
-    if calibrate is not None and quantize in ("none", "fp16"):
-        raise click.UsageError("--calibrate goes with --quantize dynamic, int8 or int8-mixed")
-
+    _check_together(to, weights, quantize, calibrate)
     options = Options(
         parse_size(size), quantize == "fp16", _normalization(mean, std), postprocess, labels
     )
     if to == "tfjs":
         _write_tfjs(source, output, options, weights or "float32")
         return
-    check_folder(output)
+    OutputFile(".tflite")(output)
+    whole_file.check_other(output, source)
     converted = convert(source, options)
     data, notes = converted.data, [*converted.notes]
     if quantize == "fp16":
@@ -116,11 +114,20 @@ def command(
         notes += _halved(whole, data, output, max_loss, force)
     elif quantize != "none":
         data = _quantized(data, output, cast("Mode", quantize), calibrate, max_loss, force)
-    write_whole(output, data)
+    whole_file.write(output, data)
     note = card.write(output, source, command_line())
     for line in (*notes, *([note] if note else [])):
         click.echo(f"edgecam: {line}", err=True)
     click.echo(f"{output}: {len(data) / 1e6:.2f} MB", err=True)
+
+
+def _check_together(to: str, weights: str | None, quantize: str, calibrate: Path | None) -> None:
+    if weights is not None and to != "tfjs":
+        raise click.UsageError("--weights goes with --to tfjs")
+    if quantize != "none" and to == "tfjs":
+        raise click.UsageError("--quantize makes .tflite files; --to tfjs takes --weights")
+    if calibrate is not None and quantize in ("none", "fp16"):
+        raise click.UsageError("--calibrate goes with --quantize dynamic, int8 or int8-mixed")
 
 
 def _quantized(

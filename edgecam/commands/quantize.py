@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from edgecam.completion import a_model
-from edgecam.options import FLAG_NAMES
+from edgecam.options import FLAG_NAMES, OutputFile
 
 if TYPE_CHECKING:
     from edgecam.convert.agreement import Agreement
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Directory, glob or clip of pictures.  [default: the bundled clip]",
 )
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file.")
+@click.option("-o", "--output", required=True, type=OutputFile(".tflite"), help="The file.")
 @click.option("--input-size", help="HEIGHTxWIDTH at which a PoseNet is calibrated and compared.")
 @click.option("--fit", help="How a picture fills the input: auto, letterbox or stretch.")
 @click.option("--labels", help="Label file of a detector that carries none.")
@@ -73,13 +73,12 @@ def command(
     float model on the calibration pictures and refused if it lost more than --max-loss: of the
     similarity (OKS) of poses, of the boxes or of the labels.
     """
-    from edgecam import bundled
+    from edgecam import bundled, whole_file
     from edgecam.configuration import load
     from edgecam.convert import card
-    from edgecam.convert.conversion import check_folder, write_whole
     from edgecam.convert.shrink import check, shrink
 
-    check_folder(output)
+    whole_file.check_other(output, bundled.resolve(model))
     flags = {"model.input_size": input_size, "model.fit": fit, "model.labels": labels}
     given = {"model.path": [model], **{key: value for key, value in flags.items() if value}}
     settings = load(None, {}, given, FLAG_NAMES).model[0]
@@ -90,7 +89,7 @@ def command(
         show(found)
     if not force:
         check(found, mode, max_loss, str(output))
-    write_whole(output, data)
+    whole_file.write(output, data)
     note = card.write(output, bundled.resolve(model), command_line())
     if note is not None:
         click.echo(f"edgecam: {note}", err=True)

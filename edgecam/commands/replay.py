@@ -7,14 +7,17 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecam import whole_file
 from edgecam.completion import a_file
 from edgecam.fleet import printable
-from edgecam.options import FLAG_NAMES, given, model_options
+from edgecam.options import FLAG_NAMES, OutputFile, given, model_options
 from edgecam.types import EdgecamError, SettingsError
 
 if TYPE_CHECKING:
@@ -163,7 +166,7 @@ def _refuse_options(ctx: click.Context) -> None:
 @click.command("replay")
 @click.argument("clip", shell_complete=a_file)
 @model_options
-@click.option("--write", type=click.Path(path_type=Path), help="Write the results here.")
+@click.option("--write", type=OutputFile(), help="Write the results here.")
 @click.option("--expect", type=click.Path(path_type=Path), help="Compare the results with these.")
 @click.option(
     "--tolerance-px",
@@ -212,13 +215,7 @@ def command(
             "--zones and --pictures are for the flight recorder's files, NAME.recording.gz"
         )
     golden = _read_golden(expect) if expect is not None else []
-    beside = write.parent if write is not None else None
-    if beside is not None and not beside.is_dir():
-        raise SettingsError(f"--write {write}: no such directory: {beside}")
-    handle, name = tempfile.mkstemp(".jsonl", ".edgecam-", beside)
-    os.close(handle)
-    lines = Path(name)
-    try:
+    with whole_file.replacing(write) if write is not None else _passing() as lines:
         if recorded:
             _play(Path(clip), zones, lines)
         else:
@@ -227,10 +224,12 @@ def command(
             _unpack_pictures(read(Path(clip)).frames, pictures)
         if expect is not None:
             _check(golden, expect, lines, tolerance_px)
-        if write is not None:
-            lines.chmod(0o644)
-            lines.replace(write)
-        elif expect is None and not recorded:
+        if write is None and expect is None and not recorded:
             sys.stdout.buffer.write(lines.read_bytes())
-    finally:
-        lines.unlink(missing_ok=True)
+
+
+@contextmanager
+def _passing() -> Iterator[Path]:
+    """A file for results that nobody wants to keep."""
+    with tempfile.TemporaryDirectory(prefix="edgecam-") as folder:
+        yield Path(folder) / "results.jsonl"

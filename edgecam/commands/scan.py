@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edgecam.options import OutputFile
 from edgecam.types import EdgecamError
 
 if TYPE_CHECKING:
@@ -25,7 +24,11 @@ _STEADY_OVERLAP = 0.97
 @click.command("scan")
 @click.argument("source")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help=".png, .jpg or .pdf."
+    "-o",
+    "--output",
+    required=True,
+    type=OutputFile(".png", ".jpg", ".jpeg", ".pdf"),
+    help=".png, .jpg or .pdf.",
 )
 @click.option("-m", "--model", default="documents", show_default=True, help="File or bundled name.")
 @click.option("--ratio", help="WIDTH:HEIGHT of the page, such as 210:297.  [default: estimated]")
@@ -58,21 +61,17 @@ def command(
     edgecam scan receipt.jpg -o receipt.png
     edgecam scan 0 -o letter.pdf --ratio 210:297
     """
-    from edgecam.page_scan import SUFFIXES, aspect_ratio, encoded, flattened
+    from edgecam import whole_file
+    from edgecam.page_scan import aspect_ratio, encoded, flattened
 
     suffix = output.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise click.BadParameter(f"{output}: expected a name that ends in {', '.join(SUFFIXES)}")
-    if not output.parent.is_dir():
-        raise EdgecamError(f"cannot write {output}: there is no folder {output.parent}")
-    if output.exists() and Path(source).exists() and output.samefile(source):
-        raise EdgecamError(f"{output} is the picture itself; give the page a name of its own")
+    whole_file.check_other(output, source)
     shape = _ratio(ratio)
     frame, page = _find(source, model, score_threshold, wait_s, threads)
     if shape is None:
         shape = aspect_ratio(page.corners, frame.width_px, frame.height_px)
     flat = flattened(frame.image, page.corners, shape)
-    _write(output, encoded(flat, suffix))
+    whole_file.write(output, encoded(flat, suffix))
     height, width = flat.shape[:2]
     click.echo(
         f"{output}: {width}x{height}, width : height {shape:.3f}, score {page.score:.2f}", err=True
@@ -144,25 +143,3 @@ def _first_page(
         if time.monotonic() > deadline_s:
             break
     return None
-
-
-def _write(output: Path, data: bytes) -> None:
-    """Write the file whole or not at all.
-
-    Raises:
-        EdgecamError: the disk is full, or the folder not ours.
-    """
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
-    except OSError as error:
-        raise EdgecamError(f"cannot write {output}: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            os.fchmod(stream.fileno(), 0o644)
-        os.replace(name, output)
-    except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise EdgecamError(f"cannot write {output}: {error.strerror}") from None
-        raise

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecam.commands.training import tflite_name
+from edgecam.options import OutputFile
 
 if TYPE_CHECKING:
     from edgecam.teach.capture import Plan
@@ -33,8 +33,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, text: str | None) -> li
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
-    callback=tflite_name,
+    type=OutputFile(".tflite"),
     help="The model, NAME.tflite.",
 )
 @click.option(
@@ -78,11 +77,10 @@ def command(
     edgecam teach 0 --labels wave,point,none -o gestures.tflite
     edgecam --model gestures.tflite --show
     """
-    from edgecam import bundled, log
+    from edgecam import bundled, log, whole_file
     from edgecam.commands.convert import parse_size
     from edgecam.commands.quantize import command_line
     from edgecam.convert import card
-    from edgecam.convert.conversion import check_folder, write_whole
     from edgecam.settings import InferenceSettings
     from edgecam.teach.backbone import find
     from edgecam.teach.capture import Plan
@@ -90,8 +88,8 @@ def command(
     from edgecam.tflite_file import read
 
     log.set_up(verbose=False)
-    check_folder(output)
     origin = bundled.resolve(backbone)
+    whole_file.check_other(output, origin)
     taught = find(read(origin))
     default = _DEFAULT_SIZE if backbone == _DEFAULT_BACKBONE else None
     inference = InferenceSettings(delegate="cpu", threads=threads, probe=False)
@@ -105,7 +103,7 @@ def command(
         started_s = time.perf_counter()
     outcome = found.learn(where)
     made = found.model(outcome, f"taught to tell {', '.join(found.labels)}")
-    write_whole(output, made)
+    whole_file.write(output, made)
     note = card.write(output, origin, command_line())
     if note is not None:
         click.echo(f"edgecam: {note}", err=True)

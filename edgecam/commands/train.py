@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
+from edgecam import whole_file
 from edgecam.commands import train_networks
+from edgecam.options import OutputFile
 from edgecam.types import EdgecamError
 
 
@@ -28,9 +30,7 @@ for _command in (
 
 
 @command.command("documents")
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The .keras file."
-)
+@click.option("-o", "--output", required=True, type=OutputFile(".keras"), help="NAME.keras.")
 @click.option(
     "--minutes",
     type=click.FloatRange(0.01),
@@ -64,10 +64,6 @@ def documents(
     edgecam train pages --count 100 pages/
     edgecam convert documents.keras --quantize int8 --calibrate pages/ -o documents.tflite
     """
-    if output.suffix != ".keras":
-        raise click.BadParameter(f"{output}: expected a name that ends in .keras")
-    if not output.parent.is_dir():
-        raise EdgecamError(f"cannot write {output}: there is no folder {output.parent}")
     _need_keras()
     with tempfile.TemporaryDirectory(prefix="edgecam-") as scratch:
         from edgecam.zoo.documents.training import make
@@ -80,12 +76,9 @@ def documents(
             threads=threads,
             say=lambda line: click.echo(line, err=True),
         )
-        partial = output.with_name(f".{output.stem}.part.keras")
-        try:
-            made.save(partial)
-            partial.replace(output)
-        finally:
-            partial.unlink(missing_ok=True)
+        saved = Path(scratch) / "model.keras"
+        made.save(saved)
+        whole_file.write(output, saved.read_bytes())
 
 
 @command.command("pages")

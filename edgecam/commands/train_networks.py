@@ -75,12 +75,10 @@ def classifier(
     edgecam train classifier pictures/ --network v2 --alpha 0.35 -o gestures.tflite
     """
     from edgecam import bundled
-    from edgecam.convert.conversion import check_folder
     from edgecam.teach import pictures
     from edgecam.teach.lesson import held_out
     from edgecam.zoo import classes, export
 
-    check_folder(output)
     names = [name.strip() for name in labels.split(",")] if labels else None
     files = pictures.folders(folder_of(directory), names)
     height_width = size_of(size)
@@ -134,10 +132,8 @@ def pose(
     \b
     edgecam train pose --images DIR --annotations person_keypoints.json -o posenet.tflite
     """
-    from edgecam.convert.conversion import check_folder
     from edgecam.zoo import coco, posenet
 
-    check_folder(output)
     height_width = size_of(size)
     fit = "letterbox" if min(height_width) >= _LETTERBOX_FROM_PX else "stretch"
     built = posenet.build(network, alpha, height_width, int(stride))
@@ -181,12 +177,10 @@ def ssd(
     edgecam train ssd --alpha 0.25 ... --test-images T --test-annotations t.json --compare a.tflite
     """
     from edgecam import bundled
-    from edgecam.convert.conversion import check_folder
     from edgecam.evaluate import coco as truth
     from edgecam.tflite_file import load
     from edgecam.zoo import coco, detector
 
-    check_folder(output)
     if (test_images is None) != (test_annotations is None):
         raise click.UsageError("--test-images and --test-annotations go together")
     if compare and test_images is None:

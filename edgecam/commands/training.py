@@ -9,19 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgecam.commands.convert import parse_size
+from edgecam.options import OutputFile
 
 if TYPE_CHECKING:
     from edgecam.zoo.training import Course, Progress, Tell
 
 PATH = click.Path(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def tflite_name(_ctx: click.Context, _param: click.Parameter, given: Path) -> Path:
-    """The model's own file, beside which others are written under its name."""
-    if given.suffix != ".tflite":
-        raise click.BadParameter(f"expected a name that ends in .tflite, found {given}")
-    return given
 
 
 def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -38,7 +32,7 @@ def course_options(steps: int, rate: float | None) -> Callable[[F], F]:
     positive = click.FloatRange(0.0, min_open=True)
     return _options(
         click.option(
-            "-o", "--output", type=PATH, callback=tflite_name, required=True, help="NAME.tflite."
+            "-o", "--output", type=OutputFile(".tflite"), required=True, help="NAME.tflite."
         ),
         click.option("--steps", type=click.IntRange(1), default=steps, show_default=True),
         click.option("--batch", type=click.IntRange(1), default=16, show_default=True),

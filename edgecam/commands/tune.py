@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecam.completion import a_model
-from edgecam.options import CONFIG_OPTION
+from edgecam.options import CONFIG_OPTION, OutputFile
 from edgecam.types import SettingsError
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ _MODELS = ("posenet", "posenet-fp16")
     show_default=True,
     help="Begin no further measurement after so many seconds.",
 )
-@click.option(
-    "--write", type=click.Path(path_type=Path), help="Write the chosen lines into this TOML file."
-)
+@click.option("--write", type=OutputFile(), help="Write the chosen lines into this TOML file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the measurements as JSON.")
 def command(
     tried: tuple[str, ...],
@@ -159,9 +157,7 @@ def _document(path: Path) -> TOMLDocument:
     import tomlkit
 
     from edgecam.configuration import read_toml
-    from edgecam.convert.conversion import check_folder
 
-    check_folder(path)
     if not path.exists():
         return tomlkit.document()
     models = read_toml(path).get("model", [])
@@ -195,10 +191,10 @@ def _write(path: Path, document: TOMLDocument, chosen: Point) -> None:
     """
     import tomlkit
 
+    from edgecam import whole_file
     from edgecam.configuration import parse_toml
-    from edgecam.convert.conversion import write_whole
 
     _put(document, chosen)
     data = tomlkit.dumps(document).encode()
     parse_toml(data, str(path))
-    write_whole(path, data)
+    whole_file.write(path, data)

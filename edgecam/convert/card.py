@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgecam import bundled, tflite_metadata
-from edgecam.convert.conversion import write_whole
+from edgecam import bundled, tflite_metadata, whole_file
 from edgecam.tflite_file import read
 from edgecam.types import ModelError
 
@@ -40,7 +39,7 @@ def write(model: Path, source: Path, command: str) -> str | None:
             bundled.read_card(path)
         except ModelError:
             return f"{path} is no card and stays as it is; {model.name} has none"
-    write_whole(path, table("model", _fields(model, source, command)).encode())
+    whole_file.write(path, table("model", _fields(model, source, command)).encode())
     return None
 
 

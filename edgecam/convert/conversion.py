@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,38 +81,3 @@ def float_model(source: Path, options: Options) -> Converted:
         return Converted(source.read_bytes())
     except OSError as error:
         raise ConvertError(f"cannot read {source}: {error.strerror or error}") from None
-
-
-def check_folder(path: Path) -> None:
-    """Refuse a file to write whose folder is missing, before there is work to lose.
-
-    Raises:
-        ConvertError: it is.
-    """
-    if not path.parent.is_dir():
-        raise ConvertError(f"cannot write {path}: there is no folder {path.parent}; make it first")
-    if path.is_dir():
-        raise ConvertError(f"cannot write {path}: it is a folder; name a file")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is there completely or not at all; one that was there keeps its mode.
-
-    Raises:
-        ConvertError: the folder is missing or not writable, or the disk is full.
-    """
-    check_folder(path)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise ConvertError(f"cannot write {path}: {error.strerror or error}") from None
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            os.fchmod(stream.fileno(), path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        os.replace(name, path)
-    except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise ConvertError(f"cannot write {path}: {error.strerror or error}") from None
-        raise

@@ -12,9 +12,9 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
-from edgecam import labels
+from edgecam import labels, whole_file
 from edgecam.convert import card
-from edgecam.convert.conversion import Options, convert, write_whole
+from edgecam.convert.conversion import Options, convert
 from edgecam.convert.download import fetch
 from edgecam.convert.graph import ConvertError
 from edgecam.convert.published import Conversion, Published
@@ -53,9 +53,9 @@ def pull(model: Published, folder: Path, progress: Progress) -> Path:
     read(data, source.name)
     target = folder / f"{model.name}.tflite"
     if label_file is not None and model.convert is None:
-        write_whole(folder / f"{model.name}_labels.txt", label_file.read_bytes())
-    write_whole(target, data)
-    write_whole(target.with_suffix(".toml"), _card(model, data, files).encode())
+        whole_file.write(folder / f"{model.name}_labels.txt", label_file.read_bytes())
+    whole_file.write(target, data)
+    whole_file.write(target.with_suffix(".toml"), _card(model, data, files).encode())
     for path in cache.iterdir():
         path.unlink()
     cache.rmdir()
@@ -105,7 +105,9 @@ def _fetch(url: str, cache: Path, pins: Path, progress: Progress, expected: str 
             "changed the file or somebody stands between: nothing was installed"
         )
     if wanted is None:
-        write_whole(pins, msgspec.json.format(msgspec.json.encode({**known, url: digest})) + b"\n")
+        whole_file.write(
+            pins, msgspec.json.format(msgspec.json.encode({**known, url: digest})) + b"\n"
+        )
     return digest
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgecam import whole_file
 from edgecam.convert import graphdef
-from edgecam.convert.conversion import Converted, Options, write_whole
+from edgecam.convert.conversion import Converted, Options
 from edgecam.convert.from_tensorflow import frozen
 from edgecam.convert.from_tfjs import from_graph
 from edgecam.convert.ssd import RAW_SCALES
@@ -94,5 +95,5 @@ def write(model: Any, stem: Path, made: Mapping[Path, bytes]) -> list[Path]:
         model.save(str(saved))
         files = {keras_file: saved.read_bytes(), **made}
     for path, data in files.items():
-        write_whole(path, data)
+        whole_file.write(path, data)
     return list(files)
