@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edgecam import bundled
 from edgecam.cli import cli
-from edgecam.tflite_file import read
+from edgecam.tflite_file import ModelFile, read
 
 keras = pytest.importorskip("keras", reason="the extra [tensorflow] is not installed")
 
@@ -50,7 +51,8 @@ def test_exported_it_has_no_batch_norm_left(network: keras.Model, tmp_path: Path
     output = tmp_path / "hed.tflite"
     done = CliRunner().invoke(cli, ["convert", str(tmp_path / "hed.keras"), "-o", str(output)])
     assert done.exit_code == 0, done.output
-    ops = [op.name for op in read(output.read_bytes(), "hed").main.ops]
+    made = read(output.read_bytes(), "hed")
+    ops = [op.name for op in made.main.ops]
     assert set(ops) == {
         "CONV_2D",
         "DEPTHWISE_CONV_2D",
@@ -61,6 +63,16 @@ def test_exported_it_has_no_batch_norm_left(network: keras.Model, tmp_path: Path
     }
     # Only the shortcuts and the way back up add: 7 inverted residuals and 4 scales.
     assert ops.count("ADD") == 11
+    # What ships was made of this network.
+    assert kernels(made) == kernels(read(bundled.resolve("documents").read_bytes(), "documents"))
+
+
+def kernels(file: ModelFile) -> list[tuple[str, tuple[int, ...]]]:
+    return sorted(
+        (op.name, file.main.tensors[op.inputs[1]].shape)
+        for op in file.main.ops
+        if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D")
+    )
 
 
 @pytest.mark.long

@@ -129,6 +129,24 @@ def test_a_posenet_has_cells_as_large_as_asked(stride: int) -> None:
     assert found == {name: (*cells, depth) for name, depth in depths}
 
 
+@pytest.mark.parametrize("network", [mobilenet_v1, mobilenet_v2])
+def test_a_hed_has_a_side_output_at_each_scale(network: Any) -> None:
+    """Also on the networks as published, whose scales end at strides of 2 to 32."""
+    backbone = network.build(0.25, (64, 96))
+    assert [tuple(end.shape[1:3]) for end in backbone.scales] == [
+        (64 // stride, 96 // stride) for stride in (2, 4, 8, 16, 32)
+    ]
+    model = heads.hed(backbone, (8, 8, 16, 16, 24))
+    assert [tuple(output.shape) for output in model.outputs] == [(None, 32, 48, 1)] * 6
+    found = model(export_probe((64, 96)), training=False)
+    # What is fused is a weighted sum of the sides and nothing else.
+    weights_, bias = model.get_layer("fuse").get_weights()
+    sides = np.concatenate([np.asarray(side) for side in found[1:]], axis=-1)
+    np.testing.assert_allclose(found[0], sides @ weights_[0, 0] + bias, atol=1e-5)
+    with pytest.raises(ValueError, match="shorter"):
+        heads.hed(backbone, (8, 8, 16, 16))
+
+
 def test_an_ssd_is_written_with_and_without_postprocessing(tmp_path: Path) -> None:
     built = detector.build(0.25, (96, 96), ("disc", "square"))
     unsettled(built.model)

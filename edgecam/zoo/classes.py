@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from edgecam.zoo.coco import TrainError, staged
 from edgecam.zoo.training import Batches, Course, Tell, relit, shuffled
 
 SCORES = "scores"
-_BUILDERS = {"v1": mobilenet_v1.build, "v2": mobilenet_v2.build}
+_BUILDERS: Mapping[str, Callable[..., Any]] = {"v1": mobilenet_v1.build, "v2": mobilenet_v2.build}
 _CLASS = "class"
 _HEAD_RATE = 1e-2
 

@@ -1,7 +1,8 @@
-"""What stands on a backbone: classes, poses or boxes."""
+"""What stands on a backbone: classes, poses, boxes or edges."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from edgecam.convert.posenet import OUTPUTS
 from edgecam.keypoints import EDGES, NAMES
+from edgecam.zoo.layers import Layers
 from edgecam.zoo.mobilenet_v1 import Backbone
 
 ENCODINGS, SCORES = "box_encodings", "class_scores"
@@ -124,3 +126,46 @@ def _predictor(backbone: Backbone, tensor: Any, width: int, name: str, lite: boo
         bias_initializer=keras.initializers.Constant(bias),
         name=name,
     )(found)
+
+
+# Gives a tensor that many times as high and wide, under that name.
+Enlarge = Callable[[Layers, Any, int, str], Any]
+
+
+def bilinear(layers: Layers, tensor: Any, factor: int, name: str) -> Any:
+    """Enlarge without weights; faster than a transposed convolution (``Enlarge``)."""
+    return layers.keras.layers.UpSampling2D(factor, interpolation="bilinear", name=name)(tensor)
+
+
+def hed(backbone: Backbone, widths: Sequence[int], enlarge: Enlarge = bilinear) -> Any:
+    """Return a Keras model of edges: the fused ones, then each scale's, the finest first.
+
+    Each output is float32[N, H, W, 1], logits, of the size of the finest scale. ``widths`` are
+    the channels on the way back up at each of ``backbone.scales``.
+
+    Source: Xie and Tu, "Holistically-nested edge detection" (2015): a side output at each scale,
+    all trained on the edges, and their fusion; here each scale is also given what the coarser one
+    knows.
+    """
+    layers, keras = backbone.layers, backbone.layers.keras
+    sides: list[Any] = []
+    above = None
+    for level, (tensor, width) in reversed([*enumerate(zip(backbone.scales, widths, strict=True))]):
+        name = f"scale_{level + 1}"
+        found = layers.convolution(tensor, width, 1, 1, f"{name}_lateral", f"{name}_lateral_BN")
+        if above is not None:
+            above = layers.convolution(above, width, 1, 1, f"{name}_above", f"{name}_above_BN")
+            above = enlarge(layers, above, 2, f"{name}_above_enlarged")
+            found = keras.layers.Add(name=f"{name}_add")([found, above])
+        found = layers.relu6(found, f"{name}_relu")
+        found = layers.depthwise(found, 1, 1, f"{name}_depthwise", f"{name}_depthwise_BN")
+        found = layers.relu6(found, f"{name}_depthwise_relu")
+        found = layers.convolution(found, width, 1, 1, f"{name}_project", f"{name}_project_BN")
+        above = layers.relu6(found, f"{name}_project_relu")
+        side = keras.layers.Conv2D(1, 1, name=f"{name}_edges")(above)
+        if level:
+            side = enlarge(layers, side, 1 << level, f"{name}_edges_enlarged")
+        sides.insert(0, side)
+    joined = keras.layers.Concatenate(name="scales")(sides)
+    fused = keras.layers.Conv2D(1, 1, name="fuse")(joined)
+    return keras.Model(backbone.image, [fused, *sides], name="hed")

@@ -7,7 +7,7 @@ from typing import Any
 from edgecam.convert.tensorflow_load import open_tensorflow
 
 # Both papers' code: slim/nets/mobilenet_v1.py (0.999 for inference's averages), Keras' own.
-_BN_MOMENTUM, _BN_EPSILON = 0.99, 1e-3
+BN_MOMENTUM, _BN_EPSILON = 0.99, 1e-3
 
 
 def open_keras() -> Any:
@@ -23,12 +23,13 @@ class Layers:
     """Adds layers to a tensor under the names that Keras' own MobileNets have.
 
     ``normalised``: batch normalisation behind each convolution, which has no bias then. Without,
-    it has one: the form that a network has once its normalisation is folded.
+    it has one: the form that a network has once its normalisation is folded. ``momentum`` is that
+    of its averages.
     """
 
-    def __init__(self, normalised: bool = True) -> None:
+    def __init__(self, normalised: bool = True, momentum: float = BN_MOMENTUM) -> None:
         self.keras = open_keras()
-        self._normalised = normalised
+        self._normalised, self._momentum = normalised, momentum
 
     def image(self, size: tuple[int, int] | tuple[None, None]) -> Any:
         """Return the input, float32[N, H, W, 3] in -1..1; (None, None) leaves its sides open."""
@@ -54,7 +55,7 @@ class Layers:
         if not self._normalised:
             return tensor
         return self.keras.layers.BatchNormalization(
-            momentum=_BN_MOMENTUM, epsilon=_BN_EPSILON, name=name
+            momentum=self._momentum, epsilon=_BN_EPSILON, name=name
         )(tensor)
 
     def relu6(self, tensor: Any, name: str) -> Any:

@@ -20,13 +20,20 @@ _SHORT = (*_LAYERS[:11], *_LAYERS[9:11])
 class Backbone:
     """``maps``: feature maps by the name of the layer that makes them; ``features`` the last one.
 
-    ``layers`` adds further ones in the same manner.
+    ``ends`` are what its blocks end in, in order. ``layers`` adds further ones in the same manner.
     """
 
     image: Any
     features: Any
     maps: dict[str, Any]
+    ends: tuple[Any, ...]
     layers: Layers
+
+    @property
+    def scales(self) -> tuple[Any, ...]:
+        """The last end of each size, the finest first; of a backbone of a fixed size."""
+        last = {tuple(end.shape[1:3]): end for end in self.ends}
+        return tuple(last.values())
 
 
 def build(
@@ -60,4 +67,4 @@ def build(
         found = layers.convolution(found, int(filters * alpha), 1, 1, name, f"{name}_bn")
         found = layers.relu6(found, f"{name}_relu")
         maps[f"{name}_relu"] = found
-    return Backbone(image, found, maps, layers)
+    return Backbone(image, found, maps, tuple(maps.values()), layers)

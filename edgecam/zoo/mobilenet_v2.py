@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
-from edgecam.zoo.layers import Layers, Strides
+from edgecam.zoo.layers import BN_MOMENTUM, Layers, Strides
 from edgecam.zoo.mobilenet_v1 import Backbone
 
-# Expansion, filters, repeats and first stride of the inverted residual blocks.
-_BLOCKS: Final = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``first``: filters of the first convolution. ``blocks``: expansion, filters, repeats and
+    first stride of the inverted residuals. ``last``: filters of the last convolution, if any.
+    """
+
+    first: int
+    blocks: tuple[tuple[int, int, int, int], ...]
+    last: int | None
+
+
+PUBLISHED: Final = Plan(
+    32,
+    (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ),
+    1280,
 )
-_FIRST, _LAST = 32, 1280
 _DIVISOR = 8
 
 
@@ -36,31 +51,39 @@ def build(
     *,
     output_stride: int = 32,
     normalised: bool = True,
+    plan: Plan = PUBLISHED,
+    momentum: float = BN_MOMENTUM,
 ) -> Backbone:
-    """Return the network up to ``out_relu``; what is asked is as for V1.
+    """Return the network up to ``out_relu``, or its last block; what is asked is as for V1.
 
-    The last layer is never thinner than at ``alpha`` 1 (section 4 of the paper).
+    At ``alpha`` 1 its widths are those of the plan. The last layer is never thinner than that
+    (section 4 of the paper). ``momentum`` is that of batch normalisation.
 
     Raises:
         ConvertError: TensorFlow is not installed.
     """
-    layers, strides = Layers(normalised), Strides(output_stride)
+
+    def width(filters: int) -> int:
+        return filters if alpha == 1.0 else channels(filters * alpha)
+
+    layers, strides = Layers(normalised, momentum), Strides(output_stride)
     image = layers.image(size)
-    found = layers.convolution(image, channels(_FIRST * alpha), 3, 2, "Conv1", "bn_Conv1")
+    found = layers.convolution(image, width(plan.first), 3, 2, "Conv1", "bn_Conv1")
     found = layers.relu6(found, "Conv1_relu")
     maps: dict[str, Any] = {}
-    number = 0
-    for expansion, filters, repeats, first_stride in _BLOCKS:
+    ends: list[Any] = []
+    for expansion, filters, repeats, first_stride in plan.blocks:
         for repeat in range(repeats):
             stride, rate = strides.next(first_stride if repeat == 0 else 1)
-            width = channels(filters * alpha)
-            found = _block(layers, found, number, expansion, width, stride, rate, maps)
-            number += 1
-    last = channels(_LAST * alpha) if alpha > 1.0 else _LAST
-    found = layers.convolution(found, last, 1, 1, "Conv_1", "Conv_1_bn")
-    found = layers.relu6(found, "out_relu")
-    maps["out_relu"] = found
-    return Backbone(image, found, maps, layers)
+            found = _block(layers, found, len(ends), expansion, width(filters), stride, rate, maps)
+            ends.append(found)
+    if plan.last is not None:
+        last = max(plan.last, width(plan.last))
+        found = layers.convolution(found, last, 1, 1, "Conv_1", "Conv_1_bn")
+        found = layers.relu6(found, "out_relu")
+        maps["out_relu"] = found
+        ends.append(found)
+    return Backbone(image, found, maps, tuple(ends), layers)
 
 
 def _block(
