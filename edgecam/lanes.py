@@ -4,9 +4,7 @@ Handing a picture from thread to thread costs a wake-up and its place in the cor
 step. Here a worker reads the next frames, prepares, infers and decodes them by itself, on an
 interpreter of its own. Only reading, and publishing in order, are done by one worker at a time.
 
-It takes a few frames at a time, and does each step for all of them: an invoke leaves nothing of
-what ran before it in the core's cache, and steps that find their own code and data there again
-take half as long.
+It takes a batch of frames at a time, and does each step for all of them.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
+from edgecam.batches import frames_of_a_batch
 from edgecam.model import Model
 from edgecam.pipeline import BEAT_S, Pipeline
 from edgecam.slots import InOrder
@@ -24,10 +23,6 @@ from edgecam.types import Frame, Image, Result
 
 # Batches under way beyond the one that each worker works on: one that waits to be published.
 WAITING_BATCHES = 1
-# What a batch may hold: nobody should wait long for a result, nor a board run out of memory.
-MAX_FRAMES_OF_A_BATCH = 8
-MAX_BATCH_MS = 60.0
-MAX_BATCH_BYTES = 8_000_000
 
 # A frame, and which models look at it.
 Look = tuple[Frame, Sequence[bool]]
@@ -93,7 +88,7 @@ class LanesPipeline(Pipeline):
             if self._done.is_set():
                 break
             inferred.append(self._infer_one(one, models, looks, name))
-            self._batch_frames = _batch_frames(frame, sum(inferred[-1].invoke_ms))
+            self._batch_frames = frames_of_a_batch(frame, sum(inferred[-1].invoke_ms))
         return [self._decode_one(one) for one in inferred]
 
     def _next(self, name: str) -> tuple[int, list[Look]] | None:
@@ -152,9 +147,3 @@ class LanesPipeline(Pipeline):
             # What reads a file closes it when its iterator ends, also before the last frame.
             self._frames = None
         self._done.set()
-
-
-def _batch_frames(frame: Frame, invoke_ms: float) -> int:
-    """How many such frames make a batch."""
-    limits = (MAX_BATCH_MS / max(invoke_ms, 0.1), MAX_BATCH_BYTES / frame.image.nbytes)
-    return max(1, min(MAX_FRAMES_OF_A_BATCH, *map(int, limits)))

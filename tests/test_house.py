@@ -27,8 +27,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "__init__ types errors whole_file document stage_times insight section settings "
         "settings_access settings_recorder "
         "settings_scene keypoints configuration credentials",
-        "slots digest flatbuffer tflite_schema board log notify opencv faultlog broker rate "
-        "keyboard standing",
+        "slots batches digest flatbuffer tflite_schema board log notify opencv faultlog broker "
+        "rate keyboard standing",
         "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",
         "options completion wire_recorder "
         "geometry wire messages event_messages labels anchors coco bundled tracking smoothing "
