@@ -78,6 +78,13 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Of the command's own arguments as well: no path, address or number holds a NUL byte."""
+        strange = next((text for text in args if "\0" in text), None)
+        if strange is not None:
+            raise click.UsageError(f"expected text, found a NUL byte in {strange!r:.80}", ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import msgspec
 
 from edgecam.credentials import redact
+from edgecam.refusals import check_texts, nearest, plain, refusal
 from edgecam.section import Section
 from edgecam.settings import ModelSettings, Settings
 from edgecam.settings_scene import LineSettings, MaskSettings, ZoneSettings
@@ -86,49 +87,12 @@ def describe() -> tuple[SettingInfo, ...]:
     return tuple(found)
 
 
-def nearest(key: str, known: Mapping[str, Any] | tuple[str, ...] | list[str]) -> str:
-    """`` (did you mean 'x'?)`` for the known key nearest to ``key``, or nothing."""
-    import difflib
-
-    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _plain(message: str) -> str:
-    return message.replace("`", "").replace("str matching regex", "text matching")
-
-
-def _found(data: Any, path: list[str]) -> str:
-    for part in path:
-        if isinstance(data, Mapping) and part in data:
-            data = data[part]
-        elif isinstance(data, list) and part.isdigit() and int(part) < len(data):
-            data = data[int(part)]
-        else:
-            return ""
-    return f", found {redact(repr(data))}"
-
-
-def _refusal(error: msgspec.ValidationError, data: Mapping[str, Any], origin: str) -> SettingsError:
-    """msgspec's words and path as one line with the key, the expectation and the nearest key."""
-    message, _, path = str(error).partition(" - at `$")
-    path = path.rstrip("`").lstrip(".").replace("[...]", ".0")
-    parts = [p for p in re.sub(r"\[(\d+)\]", r".\1", path).split(".") if p]
-    unknown = re.search(r"unknown field `([^`]*)`", message)
-    section = ".".join(p for p in parts if not p.isdigit())
-    if unknown is None:
-        return SettingsError(f"{origin}: {section}: {_plain(message)}{_found(data, parts)}")
-    key = f"{section}.{unknown[1]}" if section else unknown[1]
-    known = [info.key for info in describe()]
-    known += sorted({k.split(".")[0] for k in known if "." in k})
-    return SettingsError(f"{origin}: unknown key {key!r}{nearest(key, known)}")
-
-
 def _checked(data: Mapping[str, Any], origin: str) -> Settings:
+    check_texts(data, origin)
     try:
         return msgspec.convert(data, Settings)
     except msgspec.ValidationError as error:
-        raise _refusal(error, data, origin) from None
+        raise refusal(error, data, origin, [info.key for info in describe()]) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -137,6 +101,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         SettingsError: the file cannot be read, is no TOML, or holds an unknown or bad value.
     """
+    check_texts(str(path), "--config")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -181,7 +146,7 @@ def _single(key: str, value: Any, infos: Mapping[str, SettingInfo], origin: str)
     try:
         return msgspec.to_builtins(msgspec.convert(value, infos[key].type, strict=False))
     except msgspec.ValidationError as error:
-        message = _plain(str(error).partition(" - at `$")[0])
+        message = plain(str(error).partition(" - at `$")[0])
         raise SettingsError(f"{origin}: {key}: {message}, found {redact(repr(value))}") from None
 
 
@@ -286,7 +251,7 @@ def load(
         parts = [model_of(text) for text in models]
         data["model"], own = [{"path": path} for path, _ in parts], [more for _, more in parts]
     _apply(data, layer, origins)
-    _apply(data, flags, {key: names.get(key, key) for key in flags})
+    _apply(data, flags, {key: names.get(key, "settings") for key in flags})
     if models:
         flag = names.get("model.path", "model.path")
         _apply_own(data, own, flag if _models_of(flags) else origins["model.path"])

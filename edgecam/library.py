@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from edgecam.analysis import Analysis
-from edgecam.configuration import describe, load, nearest
+from edgecam.configuration import describe, load
 from edgecam.pipeline import Pipeline
+from edgecam.refusals import nearest
 from edgecam.session import CLOSE_S, load_models, pipeline_for
 from edgecam.settings import Settings
 from edgecam.slots import Finished, Latest, Queue, Slot
@@ -35,23 +36,78 @@ LOOK_S = 0.1
 logging.getLogger("edgecam").addHandler(logging.NullHandler())
 
 
+def _named(value: Any, what: str, expected: str) -> str:
+    """A name or path as text.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    name = fspath(value) if isinstance(value, str | PathLike) else value
+    if not isinstance(name, str):
+        raise SettingsError(f"{what}: expected {expected}, found {value!r:.80}")
+    return name
+
+
+def _models(model: Any) -> list[str]:
+    expected = "a model's name or path, such as 'posenet', or a list of them"
+    several = model if isinstance(model, Sequence) and not isinstance(model, str) else [model]
+    if isinstance(model, bytes) or not several:
+        raise SettingsError(f"model: expected {expected}, found {model!r:.80}")
+    return [_named(each, "model", expected) for each in several]
+
+
+def _given(settings: Any) -> dict[str, Any]:
+    """Single settings as plain values.
+
+    Raises:
+        SettingsError: it is no mapping of known keys.
+    """
+    if not isinstance(settings, Mapping):
+        example = "{'decode.score_threshold': 0.3}"
+        raise SettingsError(
+            f"settings: expected keys and values as in {example}, found {settings!r:.80}"
+        )
+    known = {info.key: info for info in describe()}
+    for key in settings:
+        if key not in known:
+            raise SettingsError(f"settings: unknown key {key!r}{nearest(str(key), known)}")
+        if known[key].in_file_alone:
+            raise SettingsError(
+                f"settings: expected {key} in a file given as config, found it here"
+            )
+    return {key: _plain(value) for key, value in settings.items()}
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and paths as what a settings file could say."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return fspath(value) if isinstance(value, PathLike) else value
+
+
 def _settings(
     model: Models | None,
     source: str | int | PathLike[str] | None,
     config: str | PathLike[str] | None,
     settings: Mapping[str, Any] | None,
 ) -> Settings:
-    flags = dict(settings or {})
-    known = [info.key for info in describe()]
-    unknown = next((key for key in flags if key not in known), None)
-    if unknown is not None:
-        raise SettingsError(f"settings: unknown key {unknown!r}{nearest(unknown, known)}")
+    flags = {} if settings is None else _given(settings)
+    if model is None and "model.path" in flags:
+        model = flags["model.path"]
     if model is not None:
-        several = [model] if isinstance(model, str | PathLike) else model
-        flags["model.path"] = [fspath(each) for each in several]
+        flags["model.path"] = _models(model)
     if source is not None:
-        flags["source.url"] = str(source) if isinstance(source, int) else fspath(source)
-    return load(None if config is None else Path(config), {}, flags)
+        is_index = isinstance(source, int) and not isinstance(source, bool)
+        expected = "a camera's number, a path or a URL"
+        flags["source.url"] = str(source) if is_index else _named(source, "source", expected)
+    file = None if config is None else Path(_named(config, "config", "the path of a TOML file"))
+    loaded = load(file, {}, flags)
+    if not loaded.model:
+        raise SettingsError(
+            "no model given: expected model='posenet', another bundled name or the path of a "
+            ".tflite file, or a config that names one"
+        )
+    return loaded
 
 
 class _HandOver:
@@ -187,6 +243,11 @@ class Finder:
         """
         if image is None:
             raise SourceError("expected a picture, found None; does cv2.imread find the file?")
+        if not isinstance(image, np.ndarray):
+            raise SourceError(
+                f"expected a picture uint8[H, W, 3] in BGR, found {image!r:.60}; "
+                "cv2.imread gives one"
+            )
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise SourceError(
                 f"expected a picture uint8[H, W, 3] in BGR, found {image.dtype}"

@@ -1,8 +1,11 @@
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from edgecam.configuration import describe, load
+from edgecam.cli import cli
+from edgecam.configuration import SettingInfo, describe, load
 from edgecam.options import FLAG_NAMES
 from edgecam.types import SettingsError
 
@@ -108,3 +111,30 @@ def test_a_number_without_end_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="expected TOML") as found:
         load(path, {}, {})
     assert "\n" not in str(found.value)
+
+
+def texts() -> list[SettingInfo]:
+    """The settings that take a path, an address or a name."""
+    kinds = ("[str", "str |", "Optional[str")
+    return [i for i in describe() if any(k in str(i.type) for k in kinds) and not i.in_file_alone]
+
+
+@pytest.mark.parametrize("info", texts(), ids=lambda info: info.key)
+def test_no_text_of_a_setting_holds_a_nul_byte(tmp_path: Path, info: SettingInfo) -> None:
+    section, _, leaf = info.key.rpartition(".")
+    value = json.dumps(["a\0b"] if isinstance(info.default, tuple) else "a\0b")
+    config = tmp_path / "nul.toml"
+    config.write_text(f"[{section}]\n{leaf} = {value}" if section else f"{leaf} = {value}")
+    with pytest.raises(SettingsError, match=rf"nul.toml: {info.key}: .*a NUL byte in 'a\\x00b'"):
+        load(config, {}, {})
+    if "pattern" not in str(info.type):
+        given = {"model.path": ["m"], info.key: ["a\0b"] if leaf == "path" else "a\0b"}
+        with pytest.raises(SettingsError, match=rf"{info.key}: .*a NUL byte in 'a\\x00b'"):
+            load(None, {}, given)
+
+
+def test_no_argument_holds_a_nul_byte() -> None:
+    for arguments in (["--config", "a\0b"], ["inspect", "a\0b"], ["replay", "a", "--write", "\0"]):
+        done = CliRunner().invoke(cli, arguments)
+        assert done.exit_code == 2
+        assert "found a NUL byte in" in done.output

@@ -26,7 +26,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     for row in (
         "__init__ types errors whole_file document stage_times insight section settings "
         "settings_access settings_recorder "
-        "settings_scene keypoints configuration credentials",
+        "settings_scene keypoints configuration refusals credentials",
         "slots batches digest flatbuffer tflite_schema board log notify opencv faultlog broker "
         "rate keyboard standing",
         "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",

@@ -170,6 +170,31 @@ def test_ctrl_c_is_the_callers(tmp_path: Path) -> None:
         ({"source": CLIP}, "no model given"),
         ({"source": CLIP, "model": "posenet", "settings": {"decode.nonsense": 1}}, "nonsense"),
         ({"source": CLIP, "model": "posenet", "config": "missing.toml"}, "missing.toml"),
+        ({"source": CLIP, "model": []}, "model: expected a model's name or path"),
+        ({"source": CLIP, "model": 5}, "such as 'posenet', or a list of them, found 5"),
+        ({"source": CLIP, "model": ["posenet", None]}, "found None"),
+        ({"source": CLIP, "model": b"posenet"}, "found b'posenet'"),
+        ({"source": CLIP, "model": "pose\0net"}, "model.path: expected text, found a NUL byte"),
+        (
+            {"source": 1.5, "model": "posenet"},
+            "source: expected a camera's number, a path or a URL",
+        ),
+        ({"source": True, "model": "posenet"}, "found True"),
+        ({"source": [CLIP], "model": "posenet"}, "source: expected"),
+        ({"source": "a\0b", "model": "posenet"}, "source.url: expected text, found a NUL byte"),
+        ({"source": "rtsp://a\0b/", "model": "posenet"}, "source.url: expected text"),
+        ({"source": "a\ud800", "model": "posenet"}, "found half a character"),
+        ({"source": CLIP, "config": 5}, "config: expected the path of a TOML file, found 5"),
+        ({"source": CLIP, "config": "a\0b"}, "--config: expected text, found a NUL byte"),
+        ({"source": CLIP, "settings": 5}, "settings: expected keys and values"),
+        ({"source": CLIP, "settings": "decode"}, "settings: expected keys and values"),
+        ({"source": CLIP, "settings": {1: 2}}, "unknown key 1"),
+        ({"source": CLIP, "settings": {"model.path": 5}}, "model: expected"),
+        ({"source": CLIP, "settings": {"zone.name": "a"}}, "expected zone.name in a file"),
+        (
+            {"source": CLIP, "settings": {"decode.score_threshold": "x"}},
+            "settings: decode.score_threshold: Expected float, got str, found 'x'",
+        ),
     ],
 )
 def test_faults_are_one_line_of_one_kind(arguments: dict[str, object], said: str) -> None:
@@ -177,6 +202,14 @@ def test_faults_are_one_line_of_one_kind(arguments: dict[str, object], said: str
         package.results(**arguments)  # type: ignore[arg-type]
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_and_paths_are_settings_too(tmp_path: Path) -> None:
+    picture = tmp_path / "one.png"
+    cv2.imwrite(str(picture), np.zeros((48, 64, 3), np.uint8))
+    given = {"decode.score_threshold": np.float32(0.5), "max_frames": np.int64(1)}
+    wanted = {**given, "output.jsonl": tmp_path / "lines"}
+    assert len(list(package.results(picture, "posenet", settings=wanted))) == 1
 
 
 def test_single_pictures(tmp_path: Path) -> None:
@@ -189,6 +222,9 @@ def test_single_pictures(tmp_path: Path) -> None:
     assert not find(np.zeros((48, 64, 3), np.uint8)).poses
     with pytest.raises(package.EdgecamError, match="does cv2"):
         find(cv2.imread("missing.jpg"))
+    for nothing in (5, "street.jpg", [[1]]):
+        with pytest.raises(package.EdgecamError, match=r"expected a picture .*, found"):
+            find(nothing)  # type: ignore[arg-type]
     with pytest.raises(package.EdgecamError, match=r"found float64\[48, 64\]"):
         find(np.zeros((48, 64)))
     picture = tmp_path / "one.png"
