@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,9 +33,15 @@ class Report:
 
 
 def examine(
-    config: Path | None = None, prefix: tuple[str, ...] = (), cwd: Path = ROOT, **variables: str
+    *checks: str,
+    config: Path | None = None,
+    prefix: tuple[str, ...] = (),
+    cwd: Path = ROOT,
+    options: tuple[str, ...] = (),
+    **variables: str,
 ) -> Report:
-    arguments = ["--config", str(config)] if config else []
+    """Every check, or those named."""
+    arguments = [*checks, *options, *(["--config", str(config)] if config else [])]
     done = subprocess.run(
         [*prefix, *DOCTOR, "--json", *arguments],
         cwd=cwd,
@@ -53,6 +60,17 @@ def toml(folder: Path, text: str) -> Path:
     return path
 
 
+def compiled(folder: Path, name: str, text: str) -> Path:
+    """A library of C source, for LD_PRELOAD."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler (Debian: apt install gcc)")
+    source, made = folder / f"{name}.c", folder / f"{name}.so"
+    source.write_text(text)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", made, source], check=True)
+    return made
+
+
 def in_own_mounts(script: str) -> tuple[str, ...]:
     """A prefix that runs a command after ``script`` changed mounts that only it sees."""
     prefix = ("unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh")
@@ -63,3 +81,22 @@ def in_own_mounts(script: str) -> tuple[str, ...]:
     if tried.returncode:
         pytest.skip(f"mounts cannot be changed here: {tried.stderr.strip()}")
     return prefix
+
+
+def in_own_devices(folder: Path, script: str) -> tuple[str, ...]:
+    """A prefix that runs a command with a /dev of its own, in which ``script`` made more.
+
+    Root is held to the files' modes there, as everybody else is.
+    """
+    if shutil.which("setpriv") is None:
+        pytest.skip("no setpriv (Debian: apt install util-linux)")
+    devices = folder / "dev"
+    devices.mkdir()
+    shared = "null zero full random urandom tty"
+    made = (
+        f"mount -t tmpfs tmpfs {devices} && cd {devices} && for name in {shared};"
+        " do touch $name && mount --bind /dev/$name $name; done && mkdir shm"
+        f" && ln -s /proc/self/fd fd && {script} && cd {ROOT} && mount --rbind {devices} /dev"
+    )
+    bound = "--bounding-set=-dac_override,-dac_read_search"
+    return (*in_own_mounts(made), "setpriv", bound)

@@ -44,7 +44,7 @@ def test_what_the_settings_name_is_tried(
     broker = make_mosquitto()
     broker.start()
     text = f'[source]\nurl = "{bundled.clip()}"\n[mqtt]\nurl = "{broker.url}"\n'
-    report = examine(toml(tmp_path, text))
+    report = examine("source", "broker", config=toml(tmp_path, text))
     assert report.code == 0, report.findings
     assert "a picture of 768x576" in report.only("source", "ok")[0]
     assert "answers and takes the login" in report.of("broker", "ok")[0]["text"]
@@ -61,7 +61,9 @@ def test_four_faults_in_the_settings_are_four_lines(tmp_path: Path) -> None:
         [mqtt]
         url = "mqtt://127.0.0.1:{free_port()}"
     """
-    report = examine(toml(tmp_path, text))
+    named = ("model", "source", "delegate", "broker")
+    report = examine(*named, config=toml(tmp_path, text))
+    assert {finding["check"] for finding in report.findings} == set(named)
     assert report.code == 1
     model, remedy = report.only("model", "fail")
     assert "missing.tflite" in model
@@ -105,7 +107,7 @@ def test_a_delegate_says_how_many_nodes_it_took(
 
 
 def test_settings_that_cannot_be_read_do_not_end_the_examination(tmp_path: Path) -> None:
-    report = examine(toml(tmp_path, "[sauce]\nurl = 1\n"))
+    report = examine("runtime", config=toml(tmp_path, "[sauce]\nurl = 1\n"))
     assert report.code == 1
     assert "did you mean 'source'" in report.only("settings", "fail")[0]
     assert report.of("runtime", "ok") or report.of("runtime", "warn")
@@ -124,7 +126,7 @@ def test_a_damaged_model_is_told_from_its_card(copy: Path) -> None:
     data = bytearray(model.read_bytes())
     data[len(data) // 2] ^= 0xFF
     model.write_bytes(data)
-    report = examine(cwd=copy)
+    report = examine("model", cwd=copy)
     text, remedy = report.only("model", "fail")
     assert f"{model} does not match its card" in text
     assert "install it again" in remedy
@@ -133,7 +135,7 @@ def test_a_damaged_model_is_told_from_its_card(copy: Path) -> None:
 
 def test_an_installation_without_models(copy: Path) -> None:
     shutil.rmtree(copy / "models")
-    text, remedy = examine(cwd=copy).only("model", "fail")
+    text, remedy = examine("model", cwd=copy).only("model", "fail")
     assert "no bundled models" in text
     assert remedy == "install edgecam again"
 
@@ -143,7 +145,7 @@ def test_opencv_is_not_installed(tmp_path: Path) -> None:
         if not part.name.startswith(("cv2", "opencv", "__pycache__")):
             (tmp_path / part.name).symlink_to(part)
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "edgecam", "doctor", "--json"],
+        [sys.executable, "-S", "-m", "edgecam", "doctor", "opencv", "--json"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
         capture_output=True,
@@ -157,7 +159,7 @@ def test_opencv_is_not_installed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="this environment has NumPy 1")
 def test_a_tflite_runtime_that_cannot_work_here(tflite_runtime: Path) -> None:
-    report = examine(PYTHONPATH=str(tflite_runtime))
+    report = examine("runtime", PYTHONPATH=str(tflite_runtime))
     text, remedy = report.only("runtime", "warn")
     assert "tflite-runtime 2.14.0 needs NumPy below 2" in text
     assert "pip install 'numpy<2' 'opencv-python<4.12'" in remedy
@@ -167,7 +169,7 @@ def test_a_tflite_runtime_that_cannot_work_here(tflite_runtime: Path) -> None:
 def test_in_words_each_remedy_follows_its_line(tmp_path: Path) -> None:
     config = toml(tmp_path, '[source]\nurl = "/dev/video97"\n')
     done = subprocess.run(
-        [*DOCTOR, "--config", str(config)], capture_output=True, text=True, check=False
+        [*DOCTOR, "source", "--config", str(config)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     lines = done.stdout.splitlines()

@@ -21,9 +21,10 @@ from tests.servers import Server
 Make = Callable[..., Mosquitto]
 
 
-def broker_of(folder: Path, url: str, *lines: str) -> list[Finding]:
-    """What the check of the broker says, in this process: the others take seconds."""
-    text = "\n".join(("[mqtt]", f'url = "{url}"', *lines))
+def broker_of(folder: Path, url: str, *lines: str, birth: bool = False) -> list[Finding]:
+    """What the check of the broker says; a ``birth`` that is not there is waited for."""
+    home = ("[homeassistant]", f"enabled = {str(birth).lower()}")
+    text = "\n".join(("[mqtt]", f'url = "{url}"', *lines, *home))
     return list(network.broker(load(toml(folder, text), {}, {})))
 
 
@@ -167,12 +168,13 @@ def test_the_birth_of_home_assistant(
 ) -> None:
     if payload is not None:
         publish(mosquitto, "homeassistant/status", payload)
-    (line,) = [f for f in broker_of(tmp_path, mosquitto.url) if f.check == "home assistant"]
+    heard = broker_of(tmp_path, mosquitto.url, birth=True)
+    (line,) = [f for f in heard if f.check == "home assistant"]
     assert line.level == level
     assert said in line.text
     if payload is None:
         assert "homeassistant.enabled = false" in (line.remedy or "")
-    silent = broker_of(tmp_path, mosquitto.url, "[homeassistant]", "enabled = false")
+    silent = broker_of(tmp_path, mosquitto.url)
     assert not [f for f in silent if f.check == "home assistant"]
 
 
@@ -217,7 +219,7 @@ def test_a_mute_rtsp_server_through_the_whole_program(tmp_path: Path, mosquitto:
         mute.tell("mute")
         config = toml(tmp_path, f'[source]\nurl = "rtsp://127.0.0.1:{mute.port}/stream"\n')
         began_s = time.monotonic()
-        report = examine(config)
+        report = examine("source", config=config)
     text, remedy = report.only("source", "fail")
     assert f"127.0.0.1:{mute.port}" in text
     assert remedy == vision.REMEDIES["silent"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,22 +11,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from doctors import DOCTOR, Report, examine, in_own_mounts, toml
+from doctors import DOCTOR, Report, compiled, examine, in_own_devices, in_own_mounts, toml
 from programs import ROOT
 
-from edgecam.doctor import usb
+from edgecam.doctor import units, usb
+from edgecam.types import EdgecamError
 
 SITE = Path(np.__file__).parent.parent
 
 
-def compiled(folder: Path, name: str, text: str) -> Path:
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler (Debian: apt install gcc)")
-    source, made = folder / f"{name}.c", folder / f"{name}.so"
-    source.write_text(text)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", made, source], check=True)
-    return made
+def program(folder: Path, name: str, script: str) -> str:
+    """A PATH in which ``script`` stands before everything else of that name."""
+    place = folder / "bin"
+    place.mkdir()
+    (place / name).write_text(f"#!/bin/sh\n{script}\n")
+    (place / name).chmod(0o755)
+    return f"{place}{os.pathsep}{os.environ['PATH']}"
+
+
+def running() -> list[list[str]]:
+    """The words of every command that runs on this machine."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found.append((folder / "cmdline").read_text().split("\0")[:-1])
+    return found
 
 
 def usb_device(folder: Path, name: str, ids: str, speed: str = "480") -> Path:
@@ -64,18 +74,25 @@ def test_faults_of_a_board_are_told_one_by_one(tmp_path: Path) -> None:
     firmware = tmp_path / "platform" / "soc" / "soc:firmware"
     firmware.mkdir(parents=True)
     (firmware / "get_throttled").write_text("50005\n")
-    small, readonly = tmp_path / "small", tmp_path / "readonly"
-    small.mkdir()
-    readonly.mkdir()
+    small, scarce, readonly = (tmp_path / name for name in ("small", "scarce", "readonly"))
+    for place in (small, scarce, readonly):
+        place.mkdir()
     prefix = in_own_mounts(
         f"mount --bind /dev/null {libgl} && mount --bind {tmp_path}/bus /sys/bus"
         f" && mount --bind {tmp_path}/thermal /sys/class/thermal"
         f" && mount --bind {tmp_path}/platform /sys/devices/platform"
-        f" && mount -t tmpfs -o size=2m tmpfs {small} && mount -t tmpfs -o ro tmpfs {readonly}"
+        f" && mount -t tmpfs -o size=2m tmpfs {small} && mount -t tmpfs -o size=200m tmpfs {scarce}"
+        f" && mount -t tmpfs -o ro tmpfs {readonly}"
     )
     lines = f'jsonl = "{small}/out.jsonl"\nevents_jsonl = "{readonly}/events.jsonl"'
     recorder = f'[recorder]\nenabled = true\ndirectory = "{readonly}"\n'
-    report = examine(toml(tmp_path, f"[output]\n{lines}\n{recorder}"), prefix=prefix)
+    config = toml(tmp_path, f"[output]\n{lines}\n{recorder}")
+    report = examine(
+        *("opencv", "usb", "edge-tpu", "power", "disk"),
+        config=config,
+        prefix=prefix,
+        EDGECAM_CACHE_DIR=str(scarce),
+    )
     assert report.code == 1
     text, remedy = report.only("opencv", "fail")
     assert "libGL.so.1" in text
@@ -100,6 +117,9 @@ def test_faults_of_a_board_are_told_one_by_one(tmp_path: Path) -> None:
     assert "heat sink" in remedy
     faults = {f["text"]: f["remedy"] for f in report.of("disk", "fail")}
     assert faults[f"2 MB free in {small} (output.jsonl)"] == f"make room in {small}"
+    text, remedy = report.only("disk", "warn")
+    assert text == f"209 MB free in {scarce} (what is remembered between starts)"
+    assert remedy == f"make room in {scarce}"
     writers = "output.events_jsonl, recorder"
     assert "mount it writable" in faults[f"{readonly} ({writers}): read-only file system"]
 
@@ -115,7 +135,7 @@ def test_what_a_board_had_since_its_start_is_a_warning(tmp_path: Path) -> None:
         f" /sys/class/thermal && mount -t tmpfs -o size=64k tmpfs /mnt && ! cp /dev/zero /mnt/fill"
     )
     config = toml(tmp_path, '[output]\njsonl = "/mnt/out.jsonl"\n')
-    report = examine(config, prefix=prefix)
+    report = examine("power", "disk", config=config, prefix=prefix)
     text, remedy = report.only("power", "warn")
     assert text == "since its start the board had: soft temperature limit"
     assert "heat sink" in remedy
@@ -130,7 +150,7 @@ CLOCK = "int adjtimex(void *timex) { ((int *)timex)[10] = %d; return %d; }\n"
 @pytest.mark.parametrize(("status", "state", "level"), [(0x40, 5, "warn"), (0x2001, 0, "ok")])
 def test_a_clock_that_nobody_keeps(tmp_path: Path, status: int, state: int, level: str) -> None:
     library = compiled(tmp_path, "clock", CLOCK % (status, state))
-    report = examine(LD_PRELOAD=str(library))
+    report = examine("clock", LD_PRELOAD=str(library))
     text, remedy = report.only("clock", level)
     if level == "warn":
         assert "kept by no time service" in text
@@ -141,7 +161,9 @@ def test_a_clock_that_begins_in_the_past() -> None:
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     if not found:
         pytest.skip("libfaketime is not installed (Debian: apt install libfaketime)")
-    report = examine(LD_PRELOAD=str(found[0]), FAKETIME="@2001-01-01 00:00:00", NO_FAKE_STAT="1")
+    report = examine(
+        "clock", LD_PRELOAD=str(found[0]), FAKETIME="@2001-01-01 00:00:00", NO_FAKE_STAT="1"
+    )
     text, remedy = report.only("clock", "fail")
     assert text.startswith("says 2001-01-01, but edgecam is here since 20")
     assert "time server" in remedy
@@ -161,10 +183,17 @@ class TestUnits:
         assert done.returncode == 0, done.stderr
         return root / "etc/systemd/system" / f"edgecam@{name}.service"
 
-    def seen(self, root: Path, config: Path | None = None) -> Report:
+    def seen(
+        self,
+        root: Path,
+        config: Path | None = None,
+        options: tuple[str, ...] = (),
+        **variables: str,
+    ) -> Report:
         units = root / "etc/systemd/system"
         units.mkdir(parents=True, exist_ok=True)
-        return examine(config, in_own_mounts(f"mount --bind {units} /etc/systemd/system"))
+        prefix = in_own_mounts(f"mount --bind {units} /etc/systemd/system")
+        return examine("unit", config=config, prefix=prefix, options=options, **variables)
 
     def test_none_is_installed(self, tmp_path: Path) -> None:
         text, remedy = self.seen(tmp_path).only("unit", "warn")
@@ -185,6 +214,49 @@ class TestUnits:
         wants.mkdir()
         (wants / unit.name).symlink_to("/etc/systemd/system/edgecam@front.service")
         assert not self.seen(tmp_path, config).of("unit", "warn")
+
+    def test_masked_and_emptied(self, tmp_path: Path) -> None:
+        masked, emptied = self.install(tmp_path, "masked"), self.install(tmp_path, "emptied")
+        masked.unlink()
+        masked.symlink_to("/dev/null")
+        emptied.write_text("")
+        said = {f["text"]: f["remedy"] for f in self.seen(tmp_path).of("unit")}
+        told = "/etc/systemd/system/edgecam@{}.service: masked, this camera does not start"
+        unmask = "sudo systemctl unmask edgecam@masked.service"
+        again = "sudo edgecam service uninstall, then install, makes it anew"
+        assert said == {told.format("masked"): unmask, told.format("emptied"): again}
+
+    def test_a_systemd_that_is_too_old_to_score_a_file(self, tmp_path: Path) -> None:
+        """As Debian 11 has it, which knows no --offline; all else is this machine's."""
+        self.install(tmp_path, "front")
+        real = shutil.which("systemd-analyze")
+        old = f"""case "$*" in
+            *--offline*) echo "systemd-analyze: unrecognized option '--offline=true'" >&2; exit 1;;
+        esac
+        exec {real} "$@"
+        """
+        report = self.seen(tmp_path, PATH=program(tmp_path, "systemd-analyze", old))
+        (text, remedy), *_ = [(f["text"], f["remedy"]) for f in report.of("unit", "warn")]
+        assert "edgecam@front.service: its security score cannot be told" in text
+        assert "systemd 250 or later" in text
+        assert remedy.endswith("systemctl cat edgecam@front.service")
+        assert report.code == 0
+
+    def test_a_systemd_that_does_not_answer(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the check has started ends with it."""
+        unit = self.install(tmp_path, "front")
+        place = program(tmp_path, "systemd-analyze", "exec sleep 97.3")
+        report = self.seen(tmp_path, options=("--timeout-s", "1"), PATH=place)
+        text, remedy = report.only("unit", "fail")
+        assert text == "the check does not end within 1 s"
+        assert remedy == "look into the system's log: journalctl -b"
+        assert not [command for command in running() if command == ["sleep", "97.3"]]
+        monkeypatch.setenv("PATH", place)
+        monkeypatch.setattr(units, "ANSWER_S", 0.2)
+        with pytest.raises(EdgecamError, match=r"systemd-analyze does not answer within 0\.2 s"):
+            units.exposure(unit)
 
     def test_weakened_and_broken(self, tmp_path: Path) -> None:
         weak, broken = self.install(tmp_path, "weak"), self.install(tmp_path, "broken")
@@ -222,7 +294,7 @@ def doctored(folder: Path, package: str, **replaced: str | None) -> Path:
 class TestBrokenRuntimes:
     def test_a_library_of_it_is_cut_off(self, tmp_path: Path) -> None:
         place = doctored(tmp_path, "ai_edge_litert", _pywrap_litert_interpreter_wrapper=None)
-        report = examine(PYTHONPATH=str(place))
+        report = examine("runtime", PYTHONPATH=str(place))
         text, remedy = report.only("runtime", "fail")
         assert "is installed but cannot be imported" in text
         assert "reinstall it" in remedy
@@ -232,7 +304,9 @@ class TestBrokenRuntimes:
         """It imports, and its own words come when an interpreter is constructed."""
         words = "\nclass Interpreter:\n    def __init__(self, **_):\n        "
         words += "raise ValueError('numpy.core.multiarray failed to import')\n"
-        report = examine(PYTHONPATH=str(doctored(tmp_path, "ai_edge_litert", interpreter=words)))
+        report = examine(
+            "runtime", PYTHONPATH=str(doctored(tmp_path, "ai_edge_litert", interpreter=words))
+        )
         text, remedy = report.only("runtime", "fail")
         assert "numpy.core.multiarray failed to import" in text
         assert "does not run a model that is as it should be" in text
@@ -246,12 +320,59 @@ class TestBrokenRuntimes:
         trap = compiled(tmp_path, "trap", text + " { raise(SIGILL); }\n")
         target.unlink()
         shutil.copy(trap, target)
-        report = examine(PYTHONPATH=str(place))
+        report = examine("runtime", "disk", PYTHONPATH=str(place))
         text, remedy = report.only("runtime", "fail")
         assert text == "kills Python: SIGILL"
         assert "built for this processor" in remedy
         assert report.of("disk", "ok")
         assert report.code == 1
+
+
+HANG = """
+#include <unistd.h>
+__attribute__((constructor)) static void load(void) { for (;;) pause(); }
+"""
+
+
+def test_a_check_that_hangs_is_ended_and_told(tmp_path: Path) -> None:
+    """A delegate that never returns from being loaded, as with a device that does not wake."""
+    library = compiled(tmp_path, "hang", HANG)
+    config = toml(tmp_path, f'inference.delegate = "{library}"\n')
+    report = examine("delegate", "disk", config=config, options=("--timeout-s", "1"))
+    text, remedy = report.only("delegate", "fail")
+    assert text == "the check does not end within 1 s"
+    assert remedy == "set inference.delegate to auto, or mend the delegate"
+    assert report.of("disk", "ok")
+    assert report.code == 1
+
+
+def test_a_python_that_is_not_supported() -> None:
+    """No other Python is at hand: this one says of itself that it is one."""
+    code = """
+import sys
+from edgecam.__main__ import main
+import edgecam.commands.doctor
+sys.version_info = (3, 10, 9, "final", 0)
+sys.argv = ["edgecam", "doctor", "python", "--json"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    report = Report(done)
+    assert report.only("python", "warn")[1].startswith("use Python 3.11 to 3.13")
+    assert report.code == 0
+
+
+def test_a_folder_that_this_user_may_not_write(tmp_path: Path) -> None:
+    place = tmp_path / "theirs"
+    place.mkdir(mode=0o555)
+    prefix = in_own_devices(tmp_path, "true")
+    report = examine("disk", prefix=prefix, EDGECAM_CACHE_DIR=str(place))
+    text, remedy = report.only("disk", "fail")
+    assert text == f"{place} (what is remembered between starts): permission denied"
+    assert remedy == f"let this user write there: sudo chown $USER {place}"
+    assert report.code == 1
 
 
 def test_numpy_is_broken(tmp_path: Path) -> None:

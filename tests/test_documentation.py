@@ -102,6 +102,7 @@ RUNS: dict[str, Run] = {
     FRONT: Run(until=heard("edgecam/front/result")),
     "edgecam doctor": Run("constructs and invokes"),
     "edgecam doctor --config /etc/edgecam/front.toml": Run("passes on what is published"),
+    "edgecam doctor camera disk": Run("MB free in"),
     "edgecam doctor --json": Run('"failed": false'),
     "mosquitto_sub -v -t 'edgecam/#'": Run(
         "edgecam/camera/", swaps=(("$", " -p {port} -C 1 -W 10"),)

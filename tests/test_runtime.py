@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from doctors import examine
 from programs import CLIP, edgecam
 
 from edgecam import bundled, runtime
@@ -140,3 +141,14 @@ def test_a_model_that_this_runtime_runs_badly_is_named_at_start(tmp_path: Path) 
         said[model] = "take a float one such as posenet-fp16" in done.stderr
     slow = runtime.find().name == "tflite-runtime" and platform.machine() == "x86_64"
     assert said == {"posenet": slow, "posenet-fp16": False}
+
+
+def test_the_doctor_tells_of_a_runtime_that_is_slow_here() -> None:
+    report = examine("runtime")
+    if runtime.find().name == "tflite-runtime" and platform.machine() == "x86_64":
+        text, remedy = report.only("runtime", "warn")
+        assert "runs quantised models 10 to 27 times slower" in text
+        assert remedy.startswith("pip uninstall tflite-runtime")
+    else:
+        assert report.only("runtime", "ok")[0].endswith("constructs and invokes")
+    assert report.code == 0

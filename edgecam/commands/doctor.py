@@ -10,7 +10,8 @@ import msgspec
 
 from edgecam import __version__
 from edgecam.configuration import load
-from edgecam.doctor import examine
+from edgecam.doctor import CHECKS, examine
+from edgecam.doctor.apart import TIMEOUT_S
 from edgecam.doctor.finding import Finding, fail
 from edgecam.options import FLAG_NAMES
 from edgecam.settings import Settings
@@ -31,20 +32,41 @@ def _summary(findings: list[Finding]) -> str:
     return f"{count['ok']} ok, {count['warn']} warnings, {count['fail']} failures"
 
 
-@click.command("doctor")
+# By the name that a shell takes for one word.
+_NAMES = {name.replace(" ", "-"): name for name, *_ in CHECKS}
+
+_ABOUT = f"""Say what works on this board, what does not, and what to do.
+
+Makes every check, or those named: {", ".join(_NAMES)}. Exits 1 if something failed; a warning
+alone is no failure.
+"""
+
+
+@click.command("doctor", help=_ABOUT)
+@click.argument("checks", nargs=-1, type=click.Choice(list(_NAMES)), metavar="[CHECK]...")
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
     envvar="EDGECAM_CONFIG",
     help="Settings file (TOML): its source, models, delegate and broker are tried too.",
 )
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(min=1.0),
+    default=TIMEOUT_S,
+    show_default=True,
+    help="How long one check may take before it is ended and told as failed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
-def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
-    """Say what works on this board, what does not, and what to do.
-
-    Exits 1 if something failed; a warning alone is no failure.
-    """
+def command(
+    ctx: click.Context,
+    checks: tuple[str, ...],
+    config: Path | None,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """Print each finding as soon as it is there."""
     findings: list[Finding] = []
     try:
         settings = load(config, os.environ, {}, FLAG_NAMES)
@@ -53,7 +75,8 @@ def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
         findings.append(fail("settings", str(error), "mend the settings and run doctor again"))
         if not as_json:
             _show(findings[0])
-    for finding in examine(settings):
+    only = [_NAMES[check] for check in checks]
+    for finding in examine(settings, only, timeout_s):
         findings.append(finding)
         if not as_json:
             _show(finding)

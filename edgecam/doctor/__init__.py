@@ -5,10 +5,10 @@ A new check is one function and one line in ``CHECKS``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from edgecam.doctor import disk, inference, network, system, units, usb, vision
-from edgecam.doctor.apart import apart
+from edgecam.doctor.apart import TIMEOUT_S, apart
 from edgecam.doctor.finding import Check, Finding
 from edgecam.settings import Settings
 
@@ -39,7 +39,10 @@ CHECKS: tuple[tuple[str, Check, str], ...] = (
 )
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Make every check in turn; a fault, a crash or a hang ends its own check only."""
+def examine(
+    settings: Settings, only: Collection[str] = (), timeout_s: float = TIMEOUT_S
+) -> Iterator[Finding]:
+    """Make every check in turn, or ``only`` some; a fault, a crash or a hang ends its own alone."""
     for name, check, remedy in CHECKS:
-        yield from apart(name, check, remedy, settings)
+        if not only or name in only:
+            yield from apart(name, check, remedy, settings, timeout_s)

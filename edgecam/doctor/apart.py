@@ -32,6 +32,7 @@ def _findings(name: str, check: Check, settings: Settings) -> Iterator[Finding]:
 
 def _child(name: str, check: Check, settings: Settings, write: int) -> None:
     """The child's whole life."""
+    os.setpgid(0, 0)
     code = 1
     try:
         for finding in _findings(name, check, settings):
@@ -59,8 +60,14 @@ def _lines(read: int, until_s: float) -> Iterator[bytes]:
         yield from lines
 
 
+def _end(child: int) -> None:
+    """Of the child, and of whatever it has started."""
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
 def apart(
-    name: str, check: Check, remedy: str, settings: Settings, timeout_s: float = TIMEOUT_S
+    name: str, check: Check, remedy: str, settings: Settings, timeout_s: float
 ) -> Iterator[Finding]:
     """The findings of ``check``; one that crashes or hangs is itself a finding with ``remedy``."""
     read, write = os.pipe()
@@ -68,15 +75,18 @@ def apart(
     if child == 0:
         os.close(read)
         _child(name, check, settings, write)
+    os.setpgid(child, child)
     os.close(write)
     try:
         for line in _lines(read, time.monotonic() + timeout_s):
             yield msgspec.json.decode(line, type=Finding)
     except TimeoutError:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        yield fail(name, f"the check does not end within {timeout_s:.0f} s", remedy)
+        _end(child)
+        yield fail(name, f"the check does not end within {timeout_s:g} s", remedy)
         return
+    except BaseException:
+        _end(child)
+        raise
     finally:
         os.close(read)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -87,6 +87,12 @@ def _try(path: Path, settings: Settings) -> str:
     if card is not None:
         bundled.verify(card, data)
     if read(data, str(path)).needs_edgetpu:
+        library, fault = load_fault("edgetpu")
+        if fault is not None:
+            raise ModelError(
+                f"{path.name}: compiled for the Edge TPU, but {library} does not load ({fault}); "
+                "attach one and install libedgetpu1-std, or take the file for the CPU"
+            )
         return f"{path.name}: for the Edge TPU, which runs it alone"
     started_s = time.monotonic()
     report = _probe(path, "cpu", settings.inference.threads or 1)

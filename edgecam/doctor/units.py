@@ -10,17 +10,31 @@ from pathlib import Path
 
 from edgecam.doctor.finding import Finding, fail, ok, warn
 from edgecam.settings import Settings
+from edgecam.types import EdgecamError
 
 DIRECTORIES = tuple(
     map(Path, ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"))
 )
 # systemd-analyze security: 0 exposes nothing, 10 everything. What is shipped has no more.
 EXPOSURE_LIMIT = 2.0
+ANSWER_S = 10.0
 
 
 def _run(*command: str) -> tuple[int, str]:
-    """Exit code, and what it says on both streams."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    """Exit code, and what it says on both streams.
+
+    Raises:
+        EdgecamError: it does not answer, as where systemd itself is stuck.
+    """
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=ANSWER_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise EdgecamError(
+            f"{command[0]} does not answer within {ANSWER_S:g} s; "
+            "look into the system's log: journalctl -b"
+        ) from None
     return done.returncode, done.stdout + done.stderr
 
 
@@ -43,6 +57,12 @@ def installed() -> list[Path]:
 
 def _examine(unit: Path) -> Iterator[Finding]:
     again = "sudo edgecam service uninstall, then install, makes it anew"
+    if unit.exists() and not unit.stat().st_size:
+        # To systemd an empty unit and a link to /dev/null are the same.
+        linked = unit.is_symlink()
+        text = f"{unit}: masked, this camera does not start"
+        yield warn("unit", text, f"sudo systemctl unmask {unit.name}" if linked else again)
+        return
     code, said = _run("systemd-analyze", "--no-pager", "verify", "--man=no", str(unit))
     lines = [line for line in said.splitlines() if unit.stem in line]
     if code or lines:
@@ -50,7 +70,8 @@ def _examine(unit: Path) -> Iterator[Finding]:
         yield fail("unit", f"{unit}: systemd does not accept it: {what}", again)
     score = exposure(unit)
     if score is None:
-        yield warn("unit", f"{unit}: its security score cannot be told", again)
+        text = f"{unit}: its security score cannot be told, which needs systemd 250 or later"
+        yield warn("unit", text, f"see for yourself what confines it: systemctl cat {unit.name}")
     elif score > EXPOSURE_LIMIT:
         text = f"{unit}: exposes {score} of 10; as edgecam ships it, {EXPOSURE_LIMIT}"
         yield warn("unit", text, f"remove what weakens it: systemctl cat {unit.name}; or {again}")

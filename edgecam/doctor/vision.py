@@ -34,7 +34,16 @@ REMEDIES = {
     "closed": "restart the camera, and close other programs that look at it",
     "rejected": "mend the path in source.url: the camera's manual names its streams",
     "garbage": "restart the camera, or take another of its streams",
+    "occupied": "close the program that uses it, or plug it in again",
 }
+# Where the camera is a broker.
+OVER_MQTT = {
+    "unauthorised": "mend mqtt.username and mqtt.password_file, or the broker's list of users",
+    "rejected": "mend mqtt.ca_file and the port in source.url: 1883 with mqtt, 8883 with mqtts",
+    "refused": "start the broker (systemctl start mosquitto), or mend source.url",
+    "silent": "start what publishes the pictures (edgecam frames), or mend the topic in source.url",
+}
+ON_RIBBON = "check the ribbon cable: rpicam-hello --list-cameras must show the camera"
 # linux/videodev2.h: VIDIOC_QUERYCAP and the fields of struct v4l2_capability.
 _QUERYCAP = 0x80685600
 _CAPABILITY = struct.Struct("16s32s32sIII12x")
@@ -144,19 +153,23 @@ def first_frame(settings: SourceSettings, mqtt: MqttSettings) -> Frame:
     return frame
 
 
-def _try(
-    check: str,
-    name: str,
-    settings: SourceSettings,
-    remedy: str,
-    mqtt: MqttSettings,
-) -> Finding:
+def _remedy(url: str, kind: str | None) -> str:
+    """What helps against a fault of the source ``url``."""
+    if url.startswith("picamera") and kind is not None:
+        return ON_RIBBON
+    table = REMEDIES | OVER_MQTT if url.startswith("mqtt") else REMEDIES
+    return table.get(kind or "", "mend source.url in the settings, or what it names")
+
+
+def _try(check: str, name: str, settings: SourceSettings, mqtt: MqttSettings) -> Finding:
     started_s = time.monotonic()
     try:
         frame = first_frame(settings, mqtt)
     except (SourceError, SettingsError) as error:
-        known = REMEDIES.get(error.kind or "", remedy) if check == "source" else remedy
-        return fail(check, str(error), known)
+        text, _, told = str(error).rpartition("; ")
+        if error.kind is None and text:
+            return fail(check, text, told)
+        return fail(check, str(error), _remedy(settings.url, error.kind))
     took_s = time.monotonic() - started_s
     size = f"{frame.width_px}x{frame.height_px}"
     return ok(check, f"{name}: a picture of {size} after {took_s:.1f} s")
@@ -170,18 +183,15 @@ def cameras(settings: Settings) -> Iterator[Finding]:
         try:
             card = _query(device)
         except PermissionError:
-            remedy = "sudo usermod -aG video $USER, then log in again"
-            yield fail("camera", f"{device}: no permission", remedy)
+            yield fail("camera", f"{device}: no permission", REMEDIES["forbidden"])
             found += 1
             continue
         if card is not None:
             found += 1
             url = str(names.get(device, device))
-            remedy = "close the program that uses it, or plug it in again"
-            yield _try("camera", f"{card}, {url}", SourceSettings(url=url), remedy, settings.mqtt)
+            yield _try("camera", f"{card}, {url}", SourceSettings(url=url), settings.mqtt)
     if find_spec("picamera2") is not None:
-        remedy = "check the ribbon cable: rpicam-hello --list-cameras must show the camera"
-        yield _try("camera", "picamera", SourceSettings(url="picamera"), remedy, settings.mqtt)
+        yield _try("camera", "picamera", SourceSettings(url="picamera"), settings.mqtt)
     elif not found:
         pi = BOARD_MODEL.exists() and "Raspberry Pi" in BOARD_MODEL.read_text("utf-8")
         remedy = _PI_WITHOUT_PICAMERA2 if pi else "plug one in, or use --source rtsp://..., a file"
@@ -191,5 +201,4 @@ def cameras(settings: Settings) -> Iterator[Finding]:
 def source(settings: Settings) -> Iterator[Finding]:
     """The source that the settings name, if they name one."""
     if settings.source != SourceSettings():
-        remedy = "mend source.url in the settings, or what it names"
-        yield _try("source", "as the settings say", settings.source, remedy, settings.mqtt)
+        yield _try("source", "as the settings say", settings.source, settings.mqtt)

@@ -51,8 +51,9 @@ class CameraEndpoint:
         device = os.path.realpath(self._path)
         capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
         if not capture.isOpened():
+            which = "" if device == self._path else f"{device} "
             raise StreamError(
-                "rejected", f"{device} does not open as a camera, or another program has it"
+                "occupied", f"{which}does not open as a camera, or another program has it"
             )
         self._request(capture)
         return CameraCapture(capture, device)
