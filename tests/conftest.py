@@ -15,6 +15,9 @@ from brokers import Mosquitto, Subscriber
 from confinement import Confinement
 from programs import ROOT
 
+from edgecam.settings import MqttSettings
+from edgecam.sinks.mqtt import MqttSink
+
 CONFINEMENT = pytest.StashKey[Confinement]()
 
 
@@ -68,6 +71,15 @@ def mosquitto(make_mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
     broker = make_mosquitto()
     broker.start()
     return broker
+
+
+@pytest.fixture
+def sink(mosquitto: Mosquitto) -> Iterator[MqttSink]:
+    """A camera called front, connected to ``mosquitto``."""
+    opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t", {})
+    assert opened.wait_connected(5)
+    yield opened
+    opened.close(0.5)
 
 
 @pytest.fixture

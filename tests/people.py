@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import annotated
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -53,38 +53,31 @@ def _draw(
 def write(folder: Path, count: int, seed: int) -> Path:
     """Write ``count`` pictures below ``folder``/images; return the annotations' path."""
     rng = np.random.default_rng(seed)
-    (folder / "images").mkdir(parents=True)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number in range(count):
-        image, people = picture(rng)
-        name = f"{number:05}.jpg"
-        cv2.imwrite(str(folder / "images" / name), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        images.append({"id": number, "file_name": name, "width": SIDE_PX, "height": SIDE_PX})
-        for points in people:
-            low, high = points.min(axis=0), points.max(axis=0)
-            inside = ((points >= 0) & (points < SIDE_PX)).all(axis=1)
-            rows = [
-                [*point, 2] if seen else [0, 0, 0]
-                for point, seen in zip(points.tolist(), inside, strict=True)
-            ]
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": 1,
-                    "keypoints": [value for row in rows for value in row],
-                    "num_keypoints": int(inside.sum()),
-                    "bbox": [*low.tolist(), *(high - low).tolist()],
-                    "area": float(np.prod(high - low)) * 0.6,
-                    "iscrowd": 0,
-                }
-            )
     category = {"id": 1, "name": "person", "keypoints": list(NAMES), "skeleton": []}
-    content = {"images": images, "annotations": annotations, "categories": [category]}
-    path = folder / "person_keypoints.json"
-    path.write_text(json.dumps(content))
-    return path
+    drawn = (_annotated(*picture(rng)) for _ in range(count))
+    return annotated.write(folder / "person_keypoints.json", drawn, [category])
+
+
+def _annotated(
+    image: NDArray[np.uint8], people: list[NDArray[np.float64]]
+) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
+    return image, [_person(points) for points in people]
+
+
+def _person(points: NDArray[np.float64]) -> dict[str, Any]:
+    low, high = points.min(axis=0), points.max(axis=0)
+    inside = ((points >= 0) & (points < SIDE_PX)).all(axis=1)
+    rows = [
+        [*point, 2] if seen else [0, 0, 0]
+        for point, seen in zip(points.tolist(), inside, strict=True)
+    ]
+    return {
+        "category_id": 1,
+        "keypoints": [value for row in rows for value in row],
+        "num_keypoints": int(inside.sum()),
+        "bbox": [*low.tolist(), *(high - low).tolist()],
+        "area": float(np.prod(high - low)) * 0.6,
+    }
 
 
 if __name__ == "__main__":

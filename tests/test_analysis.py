@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-from brokers import Mosquitto, Subscriber, wait_until
+from brokers import Subscriber, wait_until
 from keeping import Keep
 from programs import CLIP, edgecam
 from skeletons import person
@@ -22,7 +21,7 @@ from edgecam.configuration import load
 from edgecam.messages import result_payload
 from edgecam.rate import RateLimit
 from edgecam.run import run
-from edgecam.settings import MqttSettings, OutputSettings, Settings
+from edgecam.settings import OutputSettings, Settings
 from edgecam.settings_scene import MaskSettings, TrackingSettings, ZoneSettings
 from edgecam.sinks.mqtt import MqttSink
 from edgecam.types import Box, Decoded, Detection, Frame, Pose, Result, SettingsError
@@ -200,14 +199,6 @@ def test_bad_zones_are_refused_in_one_line(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(SettingsError, match=words):
             load(path, {}, {})
-
-
-@pytest.fixture
-def sink(mosquitto: Mosquitto) -> Iterator[MqttSink]:
-    opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t", {})
-    assert opened.wait_connected(5)
-    yield opened
-    opened.close(0.5)
 
 
 def zones(*names: str) -> tuple[ZoneSettings, ...]:

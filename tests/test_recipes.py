@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from programs import ROOT
 
 from edgecam.messages import Topics
 from edgecam.mqtt.connection import matches
-from edgecam.settings import MqttSettings
 from edgecam.sinks.mqtt import MqttSink
 
 PAGE = (ROOT / "docs" / "recipes.md").read_text("utf-8")
@@ -40,14 +38,6 @@ def recipe(language: str) -> str:
     blocks = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     assert len(blocks) == 1, f"{len(blocks)} blocks of {language}"
     return str(blocks[0])
-
-
-@pytest.fixture
-def sink(mosquitto: Mosquitto) -> Iterator[MqttSink]:
-    opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t", {})
-    assert opened.wait_connected(5)
-    yield opened
-    opened.close(0.5)
 
 
 def tell(sink: MqttSink, *events: dict[str, Any]) -> None:

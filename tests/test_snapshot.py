@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from programs import edgecam
 
 from edgecam import keypoints
-from edgecam.settings import MqttSettings, SnapshotSettings
+from edgecam.settings import SnapshotSettings
 from edgecam.sinks.mqtt import MqttSink
 from edgecam.snapshot import Snapshots, picture
 from edgecam.types import Box, Decoded, Detection, Frame, Pose, Result
@@ -39,14 +38,6 @@ def result(image: NDArray[np.uint8] | None = None, *, empty: bool = False) -> Re
 
 def noise(seed: int) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-
-
-@pytest.fixture
-def sink(mosquitto: Mosquitto) -> Iterator[MqttSink]:
-    opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t", {})
-    assert opened.wait_connected(5)
-    yield opened
-    opened.close(0.5)
 
 
 def over_the_wire(sink: MqttSink, subscriber: Subscriber, mode: str, shown: Result) -> bytes:

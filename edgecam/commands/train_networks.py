@@ -11,13 +11,15 @@ import click
 
 from edgecam.commands.training import (
     PATH,
+    AnnotatedOptions,
+    CourseOptions,
+    NetworkOptions,
     annotated_options,
     course_of,
     course_options,
     folder_of,
     network_options,
     report,
-    size_of,
 )
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 # From this shorter side on a PoseNet finds more in letterboxed pictures; below, in stretched ones.
 _LETTERBOX_FROM_PX = 353
+_RATE, _FINE_TUNING_RATE, _SSD_RATE = 1e-3, 1e-4, 2e-3
 _CHECK_EVERY = 8  # reports, of which there are forty
 
 
@@ -56,13 +59,8 @@ def classifier(
     network: str,
     fine_tune: str | None,
     frozen_steps: int,
-    alpha: float,
-    size: str,
-    output: Path,
-    steps: int,
-    batch: int,
-    rate: float | None,
-    seed: int,
+    shape: NetworkOptions,
+    course: CourseOptions,
 ) -> None:
     """Train a classifier on DIRECTORY, a folder for each label.
 
@@ -81,21 +79,22 @@ def classifier(
 
     names = [name.strip() for name in labels.split(",")] if labels else None
     files = pictures.folders(folder_of(directory), names)
-    height_width = size_of(size)
+    size = shape.height_width
     begin = bundled.resolve(fine_tune) if fine_tune else None
-    model, kept = classes.build(network, alpha, height_width, len(files), begin)
+    model, kept = classes.build(network, shape.alpha, size, len(files), begin)
     if begin is not None:
         click.echo(f"edgecam: {kept} layers begin with the weights of {begin.name}", err=True)
-    data = classes.load(list(files.values()), height_width, held_out)
+    data = classes.load(list(files.values()), size, held_out)
     # What is there already is soon forgotten at the rate at which nothing becomes something.
-    course, tell = course_of(steps, batch, rate or (1e-3 if begin is None else 1e-4), seed)
-    classes.train(model, data, course, tell, frozen_steps if begin is not None else 0)
+    plan, tell = course_of(course, _RATE if begin is None else _FINE_TUNING_RATE)
+    classes.train(model, data, plan, tell, frozen_steps if begin is not None else 0)
     found = classes.confusion(model, data)
-    made = classes.to_tflite(model, height_width, tuple(files), f"MobileNet {network} {alpha:g}")
+    made = classes.to_tflite(model, size, tuple(files), f"MobileNet {network} {shape.alpha:g}")
     from edgecam.commands.teach import show_confusion
 
     show_confusion(tuple(files), found.tolist())
-    report(export.write(model, output.with_suffix(""), {output: made}), begin or directory)
+    stem = course.output.with_suffix("")
+    report(export.write(model, stem, {course.output: made}), begin or directory)
 
 
 @click.command("pose")
@@ -111,21 +110,13 @@ def classifier(
 )
 @annotated_options()
 @network_options(0.5, "161x161")
-@course_options(steps=2000, rate=1e-3)
+@course_options(steps=2000, rate=_RATE)
 def pose(
     network: str,
     stride: str,
-    images: Path,
-    annotations: Path,
-    max_images: int | None,
-    weights: Path | None,
-    alpha: float,
-    size: str,
-    output: Path,
-    steps: int,
-    batch: int,
-    rate: float,
-    seed: int,
+    data: AnnotatedOptions,
+    shape: NetworkOptions,
+    course: CourseOptions,
 ) -> None:
     """Train a PoseNet on annotated keypoints: person_keypoints_*.json.
 
@@ -134,35 +125,27 @@ def pose(
     """
     from edgecam.zoo import coco, posenet
 
-    height_width = size_of(size)
-    fit = "letterbox" if min(height_width) >= _LETTERBOX_FROM_PX else "stretch"
-    built = posenet.build(network, alpha, height_width, int(stride))
-    examples = coco.load(annotations, images, height_width, fit, max_images)
-    if weights is not None:
-        click.echo(f"edgecam: {posenet.keep(built, weights)}", err=True)
-    posenet.train(built, examples, *course_of(steps, batch, rate, seed))
-    report(posenet.write(built, output.with_suffix("")), annotations)
+    size = shape.height_width
+    fit = "letterbox" if min(size) >= _LETTERBOX_FROM_PX else "stretch"
+    built = posenet.build(network, shape.alpha, size, int(stride))
+    examples = coco.load(data.annotations, data.images, size, fit, data.max_images)
+    if data.weights is not None:
+        click.echo(f"edgecam: {posenet.keep(built, data.weights)}", err=True)
+    posenet.train(built, examples, *course_of(course, _RATE))
+    report(posenet.write(built, course.output.with_suffix("")), data.annotations)
 
 
 @click.command("ssd")
 @annotated_options()
 @network_options(1.0, "160x160")
-@course_options(steps=2000, rate=2e-3)
+@course_options(steps=2000, rate=_SSD_RATE)
 @click.option("--test-images", type=PATH, help="Folder of pictures to score it on.")
 @click.option("--test-annotations", type=PATH, help="COCO's JSON of those.")
 @click.option("--compare", multiple=True, help="Another model to score beside it.")
 def ssd(
-    images: Path,
-    annotations: Path,
-    max_images: int | None,
-    weights: Path | None,
-    alpha: float,
-    size: str,
-    output: Path,
-    steps: int,
-    batch: int,
-    rate: float,
-    seed: int,
+    data: AnnotatedOptions,
+    shape: NetworkOptions,
+    course: CourseOptions,
     test_images: Path | None,
     test_annotations: Path | None,
     compare: tuple[str, ...],
@@ -185,27 +168,27 @@ def ssd(
         raise click.UsageError("--test-images and --test-annotations go together")
     if compare and test_images is None:
         raise click.UsageError("--compare goes with --test-images and --test-annotations")
-    height_width = size_of(size)
     # What is wanted at the end is looked at before the work.
     for name in compare:
         load(bundled.resolve(name))
     if test_images is not None and test_annotations is not None:
         truth.load(test_annotations, test_images)
-    examples = coco.load(annotations, images, height_width, "stretch", max_images)
-    built = detector.build(alpha, height_width, examples.labels)
-    if weights is not None:
-        click.echo(f"edgecam: {detector.keep(built, weights)}", err=True)
-    course, tell = course_of(steps, batch, rate, seed)
+    size = shape.height_width
+    examples = coco.load(data.annotations, data.images, size, "stretch", data.max_images)
+    built = detector.build(shape.alpha, size, examples.labels)
+    if data.weights is not None:
+        click.echo(f"edgecam: {detector.keep(built, data.weights)}", err=True)
+    plan, tell = course_of(course, _SSD_RATE)
     check = None
     if test_images is not None and test_annotations is not None:
         check = partial(_check, built, test_annotations, test_images)
-    detector.train(built, examples, course, tell, check, course.every * _CHECK_EVERY)
-    report(detector.write(built, output.with_suffix("")), annotations)
+    detector.train(built, examples, plan, tell, check, plan.every * _CHECK_EVERY)
+    report(detector.write(built, course.output.with_suffix("")), data.annotations)
     if test_images is not None and test_annotations is not None:
         from edgecam.commands.eval import score
 
-        raw = str(output.with_name(f"{output.stem}_raw.tflite"))
-        score((str(output), raw, *compare), test_annotations, test_images)
+        raw = str(course.output.with_name(f"{course.output.stem}_raw.tflite"))
+        score((str(course.output), raw, *compare), test_annotations, test_images)
 
 
 def _check(built: Ssd, annotations: Path, images: Path, step: int) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -18,19 +20,63 @@ PATH = click.Path(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
+@dataclass(frozen=True, slots=True)
+class CourseOptions:
+    """How long and how a network is trained; ``rate`` None leaves it to the command."""
+
+    output: Path
+    steps: int
+    batch: int
+    rate: float | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """``alpha``: the width of all layers. ``size``: (height, width) of the input."""
+
+    alpha: float
+    size: str
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        found = parse_size(self.size)
+        assert found is not None  # only for no text at all
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedOptions:
+    """Pictures with COCO's annotations, and a .keras file to begin with."""
+
+    images: Path
+    annotations: Path
+    max_images: int | None
+    weights: Path | None
+
+
+def _gathered(name: str, kind: type, *options: Callable[[F], F]) -> Callable[[F], F]:
+    """Add options, and hand their values to the command as one argument ``name``."""
+
     def add(function: F) -> F:
+        @wraps(function)
+        def command(**given: Any) -> Any:
+            mine = {field.name: given.pop(field.name) for field in fields(kind)}
+            return function(**{name: kind(**mine)}, **given)
+
+        wrapped: Any = command
         for option in reversed(options):
-            function = option(function)
-        return function
+            wrapped = option(wrapped)
+        return cast("F", wrapped)
 
     return add
 
 
 def course_options(steps: int, rate: float | None) -> Callable[[F], F]:
-    """The options of every training, with defaults of its own; None leaves one to the command."""
-    positive = click.FloatRange(0.0, min_open=True)
-    return _options(
+    """The options of every training as ``course``, with defaults of the command's own."""
+    return _gathered(
+        "course",
+        CourseOptions,
         click.option(
             "-o", "--output", type=OutputFile(".tflite"), required=True, help="NAME.tflite."
         ),
@@ -38,7 +84,7 @@ def course_options(steps: int, rate: float | None) -> Callable[[F], F]:
         click.option("--batch", type=click.IntRange(1), default=16, show_default=True),
         click.option(
             "--rate",
-            type=positive,
+            type=click.FloatRange(0.0, min_open=True),
             default=rate,
             show_default=rate is not None,
             help="Highest learning rate.",
@@ -48,8 +94,11 @@ def course_options(steps: int, rate: float | None) -> Callable[[F], F]:
 
 
 def network_options(alpha: float, size: str) -> Callable[[F], F]:
+    """The options of every network as ``shape``."""
     widths = click.FloatRange(0.1, 2.0)
-    return _options(
+    return _gathered(
+        "shape",
+        NetworkOptions,
         click.option(
             "--alpha", type=widths, default=alpha, show_default=True, help="Width of all layers."
         ),
@@ -58,7 +107,10 @@ def network_options(alpha: float, size: str) -> Callable[[F], F]:
 
 
 def annotated_options() -> Callable[[F], F]:
-    return _options(
+    """The options of what is trained on COCO's annotations as ``data``."""
+    return _gathered(
+        "data",
+        AnnotatedOptions,
         click.option("--images", type=PATH, required=True, help="Folder of the pictures."),
         click.option("--annotations", type=PATH, required=True, help="COCO's JSON of them."),
         click.option("--max-images", type=click.IntRange(1), help="Use only the first ones."),
@@ -74,16 +126,12 @@ def folder_of(directory: Path) -> Path:
     return directory
 
 
-def size_of(text: str) -> tuple[int, int]:
-    found = parse_size(text)
-    assert found is not None  # only for no text at all
-    return found
-
-
-def course_of(steps: int, batch: int, rate: float, seed: int) -> tuple[Course, Tell]:
+def course_of(asked: CourseOptions, rate: float) -> tuple[Course, Tell]:
+    """The course as it is taken, at ``rate`` where none was asked for, and what tells of it."""
     from edgecam.zoo.training import Course
 
-    return Course(steps, batch, rate, seed, every=max(1, steps // 40)), _tell
+    every = max(1, asked.steps // 40)
+    return Course(asked.steps, asked.batch, asked.rate or rate, asked.seed, every), _tell
 
 
 def _tell(progress: Progress) -> None:

@@ -149,13 +149,20 @@ CASES = {
 }
 
 
-def refused(
+@pytest.mark.parametrize(
+    "watch_s", [2.0, pytest.param(60.0, id="twice a minute at most", marks=pytest.mark.long)]
+)
+@pytest.mark.parametrize("case", CASES)
+def test_a_bad_broker_is_refused_with_its_reason_and_no_credential_leaves(
     case: str,
     watch_s: float,
-    parts: tuple[Authority, Path, Any, Any, Any],
+    authority: Authority,
+    tmp_path: Path,
+    make_mosquitto: Callable[..., Mosquitto],
+    wiretap: Callable[..., Wiretap],
+    open_sink: Callable[..., MqttSink],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    authority, tmp_path, make_mosquitto, wiretap, open_sink = parts
     caplog.set_level(logging.DEBUG)
     tap = wiretap(faulty_broker(case, authority, tmp_path, make_mosquitto))
     began_s = time.monotonic()
@@ -171,33 +178,6 @@ def refused(
     assert CANARY.encode() not in tap.sent
     assert CANARY not in caplog.text
     assert len(lines) <= 2
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_a_bad_broker_is_refused_with_its_reason_and_no_credential_leaves(
-    case: str,
-    authority: Authority,
-    tmp_path: Path,
-    make_mosquitto: Callable[..., Mosquitto],
-    wiretap: Callable[..., Wiretap],
-    open_sink: Callable[..., MqttSink],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    refused(case, 2.0, (authority, tmp_path, make_mosquitto, wiretap, open_sink), caplog)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("case", CASES)
-def test_a_bad_broker_is_tried_twice_a_minute_at_most(
-    case: str,
-    authority: Authority,
-    tmp_path: Path,
-    make_mosquitto: Callable[..., Mosquitto],
-    wiretap: Callable[..., Wiretap],
-    open_sink: Callable[..., MqttSink],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    refused(case, 60.0, (authority, tmp_path, make_mosquitto, wiretap, open_sink), caplog)
 
 
 def test_a_client_certificate_and_a_password_are_accepted(
