@@ -55,7 +55,9 @@ def _options(ctx: click.Context) -> Iterator[str]:
 
 def _placeholder(argument: click.Argument) -> str:
     """As click shows it, whose versions differ in this."""
-    name = argument.metavar or (argument.name or "").upper()
+    if argument.metavar is not None:
+        return argument.metavar
+    name = (argument.name or "").upper()
     if isinstance(argument.type, click.Choice):
         name = "|".join(map(str, argument.type.choices))
     shown = name if argument.required else f"[{name}]"

@@ -98,6 +98,8 @@ def test_man_finds_the_installed_pages(prefix: Path) -> None:
         assert f"edgecam {name}" in text
     for flag in FLAG_NAMES.values():
         assert flag in text
+    assert "edgecam doctor [OPTIONS] [CHECK]..." in text
+    assert "edgecam bench [OPTIONS] MODEL...\n" in text
     settings = rendered(prefix, "edgecam.toml")
     told = {line.split()[0] for line in settings.splitlines() if line.strip()}
     assert {info.key for info in describe()} <= told
@@ -149,6 +151,7 @@ CASES = (
     ("edgecam --model posenet-i", "edgecam --model posenet-int8"),
     ("edgecam --fit let", "edgecam --fit letterbox"),
     ("edgecam disc", "edgecam discovery"),
+    ("edgecam doctor cam", "edgecam doctor camera"),
     ("edgecam replay --tol", "edgecam replay --tolerance-px"),
     ("edgecam inspect ssdl", "edgecam inspect ssdlite"),
     ("edgecam models pull posenet_r", "edgecam models pull posenet_resnet50"),
