@@ -9,13 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from normalisation import in_tflite
 
 from edgecam import bundled
 from edgecam.document import Document
 from edgecam.evaluate.pages import Hit, by_canny, rate, summary
 from edgecam.model import Model
 from edgecam.settings import InferenceSettings, ModelSettings
-from edgecam.tflite_file import ModelFile, read
+from edgecam.tflite_file import read
 from edgecam.types import DecodeOptions, Frame, Image
 from edgecam.zoo.documents.scene import render
 
@@ -24,7 +25,6 @@ MAX_BYTES = 400_000
 # As in scripts/score-documents: no training has seen them.
 FIRST_SEED = 3_000_000
 SIZES = ((640, 480), (480, 640), (1280, 720), (720, 720))
-CHANNELWISE = ("MUL", "SUB", "DIV", "ADD")
 
 Truth = tuple[Image, np.ndarray]
 
@@ -66,27 +66,6 @@ def hits(find: Callable[[Image], Document | None], truths: list[Truth]) -> list[
     return found
 
 
-def leftovers(file: ModelFile) -> list[str]:
-    """What computes with one constant for each channel beside a convolution: a batch norm.
-
-    A model file keeps constants in buffers; a batch norm that was not folded multiplies by one
-    and adds another, of as many numbers as there are channels.
-    """
-
-    def is_constant(index: int) -> bool:
-        maker = file.producer(index)
-        if maker is not None and maker.name == "DEQUANTIZE":
-            return is_constant(maker.inputs[0])
-        return file.main.tensors[index].is_constant
-
-    return [
-        op.name
-        for op in file.main.ops
-        if op.name in CHANNELWISE
-        and any(is_constant(i) and np.prod(file.main.tensors[i].shape) > 1 for i in op.inputs)
-    ]
-
-
 def test_it_is_small_and_its_card_says_how_it_was_made(model: Model) -> None:
     assert model.decoder.family == "documents"
     assert model.interpreter.inputs[0].shape == (1, 256, 256, 3)
@@ -99,7 +78,7 @@ def test_it_is_small_and_its_card_says_how_it_was_made(model: Model) -> None:
 @pytest.mark.parametrize("name", [card.name for card in bundled.cards()])
 def test_no_batch_norm_is_left_in_what_ships(name: str) -> None:
     path = bundled.resolve(name)
-    assert leftovers(read(path.read_bytes(), name)) == []
+    assert in_tflite(read(path.read_bytes(), name)) == []
 
 
 def test_it_finds_pages_that_it_was_not_trained_on(model: Model) -> None:

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from normalisation import in_graph, in_tflite
 
 from edgecam import anchors, bundled, runtime
-from edgecam.convert.conversion import Options
+from edgecam.cli import cli
+from edgecam.convert import fold, graphdef
 from edgecam.convert.graph import ConvertError
 from edgecam.convert.posenet import OUTPUTS
-from edgecam.tflite_file import SSD_POSTPROCESS_OP, ModelFile, read
+from edgecam.convert.tensorflow_load import open_tensorflow
+from edgecam.tflite_file import SSD_POSTPROCESS_OP, read
 
 if not importlib.util.find_spec("tensorflow"):
     pytest.skip("builds networks with TensorFlow's Keras", allow_module_level=True)
 
-from edgecam.zoo import classes, detector, export, heads, mobilenet_v1, mobilenet_v2, weights
+from edgecam.zoo import (
+    classes,
+    detector,
+    export,
+    heads,
+    mobilenet_v1,
+    mobilenet_v2,
+    posenet,
+    weights,
+)
 
 WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 
@@ -99,25 +114,81 @@ def invoked(data: bytes, picture: np.ndarray) -> dict[str, np.ndarray]:
     return {detail["name"]: interpreter.get_tensor(detail["index"]) for detail in details}
 
 
-def arithmetic(file: ModelFile) -> list[str]:
-    """What batch normalisation would be, were it not folded."""
-    return [op.name for op in file.main.ops if op.name in ("MUL", "SUB", "DIV", "RSQRT")]
+def same(found: dict[str, np.ndarray], expected: Any) -> None:
+    for name, values in found.items():
+        scale = float(np.abs(expected[name]).max())
+        np.testing.assert_allclose(values, expected[name], atol=1e-3 * scale)
 
 
-def test_batch_normalisation_is_folded_into_v1() -> None:
+def test_conversion_folds_batch_normalisation(tmp_path: Path) -> None:
+    """Of a Keras file, which has it; what is folded computes the same."""
     model = unsettled(heads.posenet(mobilenet_v1.build(0.5, (97, 97), output_stride=16)))
-    definition = export.freeze(model, (97, 97), OUTPUTS)
-    kinds = [node.op for node in definition.node]
-    assert kinds.count("FusedBatchNormV3") + kinds.count("Rsqrt") == 27
-    data = export.convert(definition, "pose", Options(size=(97, 97))).data
-    file = read(data)
+    model.save(str(tmp_path / "pose.keras"))
+    output = str(tmp_path / "pose.tflite")
+    arguments = ["convert", str(tmp_path / "pose.keras"), "--size", "97x97", "-o", output]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    file = read(Path(output))
     # 27 layers and the four heads, nothing else.
     assert [op.name in WEIGHTED for op in file.main.ops] == [True] * 31
     picture = export_probe((97, 97))
+    same(invoked(file.data, picture), model(picture, training=False))
+
+
+NETWORKS: dict[str, Callable[[], Any]] = {
+    "pose v1": lambda: posenet.build("v1", 0.25, (97, 97), 16),
+    "pose v1, dilated": lambda: posenet.build("v1", 0.25, (97, 97), 8),
+    "pose v2, dilated": lambda: posenet.build("v2", 0.25, (97, 97), 8),
+    "ssdlite": lambda: detector.build(0.25, (96, 96), ("disc", "square")),
+    "ssd": lambda: detector.build(0.25, (96, 96), ("disc", "square"), lite=False),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_nothing_that_training_writes_has_batch_normalisation(name: str, tmp_path: Path) -> None:
+    built = NETWORKS[name]()
+    unsettled(built.model)
+    writer = posenet if name.startswith("pose") else detector
+    files = {path.name: path for path in writer.write(built, tmp_path / "made")}
+    models = {"made.tflite", "made_raw.tflite"} & set(files)
+    assert len(models) == (1 if name.startswith("pose") else 2)
+    for model in models:
+        assert in_tflite(read(files[model])) == [], model
+    frozen = graphdef.read(files["made.pb"])
+    assert in_graph(frozen) == []
+    kernels = [node.op for node in frozen.nodes if node.op in fold.CONVOLUTIONS]
+    assert [node.op for node in frozen.nodes].count("BiasAdd") == len(kernels) > 30
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_a_folded_network_computes_the_same(stride: int) -> None:
+    """In TensorFlow, out of the frozen graph itself."""
+    built = posenet.build("v2", 0.25, (97, 97), stride)
+    model = unsettled(built.model)
+    picture = export_probe((97, 97))
     expected = model(picture, training=False)
-    for name, values in invoked(data, picture).items():
-        scale = float(np.abs(expected[name]).max())
-        np.testing.assert_allclose(values, expected[name], atol=1e-3 * scale)
+    before = [values.copy() for values in model.get_weights()]
+    definition = export.freeze(model, (97, 97), OUTPUTS)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    tensorflow = open_tensorflow()
+    with tensorflow.Graph().as_default() as graph:
+        tensorflow.import_graph_def(definition, name="")
+        with tensorflow.compat.v1.Session(graph=graph) as session:
+            names = [f"{name}:0" for name in OUTPUTS]
+            found = session.run(names, {"image:0": picture})
+    same(dict(zip(OUTPUTS, found, strict=True)), expected)
+
+
+@pytest.mark.parametrize("network", ["v1", "v2"])
+def test_a_classifier_is_written_without_batch_normalisation(network: str) -> None:
+    model, _ = classes.build(network, 0.25, (96, 96), 3, None)
+    unsettled(model)
+    data = classes.to_tflite(model, (96, 96), ("a", "b", "c"), network)
+    assert in_tflite(read(data)) == []
+    picture = export_probe((96, 96))
+    (found,) = invoked(data, picture).values()
+    np.testing.assert_allclose(found, model(picture, training=False), atol=1e-4)
 
 
 @pytest.mark.parametrize("stride", [8, 16])
@@ -152,7 +223,6 @@ def test_an_ssd_is_written_with_and_without_postprocessing(tmp_path: Path) -> No
     unsettled(built.model)
     detector.write(built, tmp_path / "slim")
     whole, raw = (read(tmp_path / f"slim{end}.tflite") for end in ("", "_raw"))
-    assert not arithmetic(whole)
     assert whole.main.ops[-1].name == SSD_POSTPROCESS_OP
     assert SSD_POSTPROCESS_OP not in raw.operator_codes
     found = anchors.of(raw)
@@ -189,6 +259,26 @@ def test_a_slim_ssd_is_as_much_smaller_as_published() -> None:
     assert frozen_bytes(0.25, 1) == pytest.approx(2.2e6, rel=0.05)
 
 
+def spelled_out(listed: str) -> list[str]:
+    """a_1..3+5_b as a_1_b, a_2_b, a_3_b and a_5_b."""
+    names = []
+    for text in listed.split(", "):
+        start, numbers, end = re.fullmatch(r"(.*?)(?:(?<=_)([\d.+]+)(?=_|$)(.*))?", text).groups()
+        for run in numbers.split("+") if numbers else ():
+            first, _, last = run.partition("..")
+            names += [f"{start}{n}{end}" for n in range(int(first), int(last or first) + 1)]
+        if not numbers:
+            names.append(start)
+    return names
+
+
+def test_kept_layers_are_all_named() -> None:
+    names = ["Conv1", "a_1_b", "a_2_b", "a_3_b", "a_5_b", "a_7_b", "a_8_b", "c_4", "c_4_1"]
+    text = weights.listed(names)
+    assert text == "Conv1, a_1..3+5+7..8_b, c_4, c_4_1"
+    assert spelled_out(text) == names
+
+
 def test_weights_are_kept_where_they_fit(tmp_path: Path) -> None:
     wide = detector.build(0.5, (96, 96), ("disc", "square"))
     wide.model.save(str(tmp_path / "wide.keras"))
@@ -204,7 +294,13 @@ def test_weights_are_kept_where_they_fit(tmp_path: Path) -> None:
             strict=True,
         )
         assert all(np.array_equal(one, other) for one, other in pairs)
-    assert "6 of another shape (classes_0, classes_1" in str(kept)
+    count = len(kept.kept)
+    first, second = str(kept).splitlines()
+    start = f"kept the weights of {count} of {count + 6} layers: "
+    assert first.startswith(f"{start}Conv1, bn_Conv1, expanded_conv_depthwise, ")
+    assert "block_1..16_expand_BN" in first
+    assert sorted(spelled_out(first.removeprefix(start))) == sorted(kept.kept)
+    assert second == "6 of another shape: classes_0..5"
     slim = detector.build(0.25, (96, 96), ("disc", "square"))
     assert "Conv1" in weights.keep_fitting(slim.model, tmp_path / "wide.keras").differing
     with pytest.raises(ConvertError, match="no layer that fits"):

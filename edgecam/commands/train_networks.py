@@ -136,6 +136,13 @@ def pose(
 
 
 @click.command("ssd")
+@click.option(
+    "--heads",
+    type=click.Choice(["ssdlite", "ssd"]),
+    default="ssdlite",
+    show_default=True,
+    help="ssdlite: separable convolutions, smaller.",
+)
 @annotated_options()
 @network_options(1.0, "160x160")
 @course_options(steps=2000, rate=_SSD_RATE)
@@ -143,6 +150,7 @@ def pose(
 @click.option("--test-annotations", type=PATH, help="COCO's JSON of those.")
 @click.option("--compare", multiple=True, help="Another model to score beside it.")
 def ssd(
+    heads: str,
     data: AnnotatedOptions,
     shape: NetworkOptions,
     course: CourseOptions,
@@ -150,7 +158,7 @@ def ssd(
     test_annotations: Path | None,
     compare: tuple[str, ...],
 ) -> None:
-    """Train an SSDLite MobileNet V2 of any width on annotated boxes: instances_*.json.
+    """Train an SSDLite or SSD MobileNet V2 of any width on annotated boxes: instances_*.json.
 
     Beside NAME.tflite it writes NAME_raw.tflite without post-processing, the frozen graph NAME.pb
     and NAME.keras to go on from.
@@ -175,7 +183,7 @@ def ssd(
         truth.load(test_annotations, test_images)
     size = shape.height_width
     examples = coco.load(data.annotations, data.images, size, "stretch", data.max_images)
-    built = detector.build(shape.alpha, size, examples.labels)
+    built = detector.build(shape.alpha, size, examples.labels, lite=heads == "ssdlite")
     if data.weights is not None:
         click.echo(f"edgecam: {detector.keep(built, data.weights)}", err=True)
     plan, tell = course_of(course, _SSD_RATE)

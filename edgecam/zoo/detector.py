@@ -20,7 +20,7 @@ _CALIBRATION = 10  # batches that batch normalisation's averages are taken over 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ssd:
-    """An SSDLite MobileNet V2 of ``alpha`` for pictures of ``size`` (height, width).
+    """An SSD or SSDLite MobileNet V2 of ``alpha`` for pictures of ``size`` (height, width).
 
     ``anchors``: float32[A, 4], see ``edgecam.anchors``.
     """
@@ -32,13 +32,13 @@ class Ssd:
     anchors: Floats
 
 
-def build(alpha: float, size: tuple[int, int], labels: Sequence[str]) -> Ssd:
-    """Return an untrained one.
+def build(alpha: float, size: tuple[int, int], labels: Sequence[str], *, lite: bool = True) -> Ssd:
+    """Return an untrained one; ``lite`` has separable convolutions in its heads.
 
     Raises:
         ConvertError: TensorFlow is not installed.
     """
-    made = heads.ssd(mobilenet_v2.build(alpha, size), alpha, len(labels))
+    made = heads.ssd(mobilenet_v2.build(alpha, size), alpha, len(labels), lite=lite)
     return Ssd(alpha, size, tuple(labels), made.model, anchors.grid(made.sides))
 
 

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgecam import whole_file
 from edgecam.convert import graphdef
 from edgecam.convert.conversion import Converted, Options
 from edgecam.convert.from_tensorflow import frozen
 from edgecam.convert.from_tfjs import from_graph
+from edgecam.convert.graph import ConvertError
 from edgecam.convert.ssd import RAW_SCALES
 from edgecam.convert.ssd_graph import POSTPROCESS
 from edgecam.convert.tensorflow_load import open_tensorflow, silence
@@ -23,10 +26,13 @@ _NMS_IOU, _NMS_SCORE = 0.6, 1e-8  # as the Object Detection API's configurations
 def freeze(model: Any, size: tuple[int, int], names: Sequence[str]) -> Any:
     """Return the GraphDef of a model for one picture of ``size``, its outputs called ``names``.
 
+    Its batch normalisation is folded.
+
     Raises:
         ConvertError: TensorFlow cannot freeze it.
     """
     tensorflow = open_tensorflow()
+    model = folded(model)
 
     def traced(picture: Any) -> list[Any]:
         found = model(picture, training=False)
@@ -45,6 +51,54 @@ def freeze(model: Any, size: tuple[int, int], names: Sequence[str]) -> Any:
     del definition.node[:]
     definition.node.extend(kept)
     return definition
+
+
+def folded(model: Any) -> Any:
+    """Return an equal Keras model whose convolutions have taken in the normalisation behind them.
+
+    Raises:
+        ConvertError: a normalisation follows something else.
+    """
+    keras = open_tensorflow().keras
+    before = {id(layer.output): layer for layer in model.layers}
+    taken = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            source = before[id(layer.input)]
+            if not isinstance(source, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+                raise ConvertError(f"{layer.name} follows {source.name}: expected a convolution")
+            taken[source.name] = layer
+
+    # Keras' own Identity does not take the mask that a normalisation is called with.
+    passed = type("Passed", (keras.layers.Layer,), {"call": lambda _, tensor, **_mask: tensor})
+
+    def without(layer: Any) -> Any:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            return passed(name=layer.name)
+        biased = {"use_bias": True} if layer.name in taken else {}
+        return type(layer).from_config({**layer.get_config(), **biased})
+
+    found = keras.models.clone_model(model, clone_function=without)
+    for layer in model.layers:
+        if layer.name in taken:
+            found.get_layer(layer.name).set_weights(_joined(layer, taken[layer.name]))
+        elif layer not in taken.values():
+            found.get_layer(layer.name).set_weights(layer.get_weights())
+    return found
+
+
+def _joined(convolution: Any, norm: Any) -> tuple[Floats, Floats]:
+    """The kernel and the bias of a convolution and its normalisation as one."""
+    kernel, *bias = (values.astype(np.float64) for values in convolution.get_weights())
+    gamma, beta, mean, variance = (values.astype(np.float64) for values in norm.get_weights())
+    factor = gamma / np.sqrt(variance + norm.epsilon)
+    offset = beta + (sum(bias) - mean) * factor
+    by_output = factor.reshape(kernel.shape[2:]) if _is_depthwise(convolution) else factor
+    return (kernel * by_output).astype(np.float32), offset.astype(np.float32)
+
+
+def _is_depthwise(layer: Any) -> bool:
+    return isinstance(layer, open_tensorflow().keras.layers.DepthwiseConv2D)
 
 
 def with_postprocess(definition: Any, names: tuple[str, str], anchors: Floats, classes: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from edgecam.convert.graph import ConvertError
 from edgecam.convert.tensorflow_load import first_line, open_tensorflow, silence
 from edgecam.tflite_file import load
 
+_NUMBER = re.compile(r"(?<=_)\d+(?=_|$)")  # in a layer's name
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
@@ -27,12 +29,35 @@ class Kept:
 
     def __str__(self) -> str:
         found = len(self.kept) + len(self.differing) + len(self.missing)
-        parts = [f"kept the weights of {len(self.kept)} of {found} layers"]
+        lines = [f"kept the weights of {len(self.kept)} of {found} layers: {listed(self.kept)}"]
         for names, what in ((self.differing, "of another shape"), (self.missing, "not there")):
             if names:
-                shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-                parts.append(f"{len(names)} {what} ({shown})")
-        return "; ".join(parts)
+                lines.append(f"{len(names)} {what}: {listed(names)}")
+        return "\n".join(lines)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return every name in short: block_1_expand and block_2_expand are block_1..2_expand."""
+    numbers: dict[tuple[str, str], list[int]] = {}
+    for name in names:
+        number = _NUMBER.search(name)
+        if number is None:
+            numbers[name, ""] = []
+        else:
+            place = (name[: number.start()], name[number.end() :])
+            numbers.setdefault(place, []).append(int(number[0]))
+    return ", ".join(start + _runs(found) + end for (start, end), found in numbers.items())
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """1, 2, 3, 7 as 1..3+7."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return "+".join(str(r[0]) if len(r) == 1 else f"{r[0]}..{r[-1]}" for r in runs)
 
 
 def keep_fitting(model: Any, path: Path) -> Kept:
