@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecam.types import SettingsError
+from edgecam.types import EdgecamError, PageError, SettingsError
 
 CREDENTIAL_NAME = "mqtt-password"
 MAX_PASSWORD_BYTES = 65_535  # the length field of an MQTT string (MQTT 3.1.1, 1.5.3)
@@ -74,30 +74,32 @@ def read_token(file: str) -> Password:
     """The live page's token in ``file``.
 
     Raises:
-        SettingsError: the file is missing, unreadable, empty, or not one line of UTF-8.
+        PageError: the file is missing, unreadable, empty, or not one line of UTF-8.
     """
-    return _read(Path(file).expanduser(), "the page's token", "web.token_file")
+    return _read(Path(file).expanduser(), "the page's token", "web.token_file", PageError)
 
 
-def _read(path: Path, what: str, setting: str) -> Password:
+def _read(
+    path: Path, what: str, setting: str, refusal: type[EdgecamError] = SettingsError
+) -> Password:
     try:
         with path.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
             data = stream.read(MAX_PASSWORD_BYTES + 2)
     except OSError as error:
-        raise SettingsError(
+        raise refusal(
             f"{path}: expected a file with {what}, found: {error.strerror}; mend {setting}"
         ) from None
-    return Password(_one_line(data, path, what), path, _exposure(path, mode, what))
+    return Password(_one_line(data, path, what, refusal), path, _exposure(path, mode, what))
 
 
-def _one_line(data: bytes, path: Path, what: str) -> str:
+def _one_line(data: bytes, path: Path, what: str, refusal: type[EdgecamError]) -> str:
     try:
         secret = data.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         secret = ""
     if not secret or "\n" in secret or "\0" in secret or len(data) > MAX_PASSWORD_BYTES:
-        raise SettingsError(
+        raise refusal(
             f"{path}: expected one line of UTF-8 text ({what}), "
             f"found {len(data)} bytes that are none; write it alone into the file"
         )

@@ -55,3 +55,9 @@ class SinkError(EdgecamError):
     """A sink cannot be opened or written."""
 
     section = "Messages"
+
+
+class PageError(SinkError):
+    """The live page cannot be served as it was asked for."""
+
+    section = "Live page"

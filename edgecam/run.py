@@ -15,6 +15,7 @@ from edgecam.report import caption
 from edgecam.service import Service
 from edgecam.session import Session, load_models
 from edgecam.settings import MqttSettings, Settings
+from edgecam.sinks import check_sinks
 from edgecam.types import Sink
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def run(
     if not with_broker:
         settings = msgspec.structs.replace(settings, mqtt=MqttSettings())
     service = service or Service()
+    check_sinks(settings)
     session = Session(settings, load_models(settings), stop, extra_sinks)
     service.opened()
     try:

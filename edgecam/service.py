@@ -23,6 +23,7 @@ from edgecam.notify import Notifier
 from edgecam.pipeline import Heartbeats
 from edgecam.session import load_models
 from edgecam.settings import Settings
+from edgecam.sinks import check_sinks
 from edgecam.status import Status, StatusServer, serve
 from edgecam.types import EdgecamError
 from edgecam.wire import Telemetry
@@ -132,6 +133,7 @@ class Reload(threading.Thread):
     def run(self) -> None:
         try:
             settings = self._load()
+            check_sinks(settings)
             self.outcome = settings, load_models(settings)
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, which judges it
             self.outcome = error

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,9 @@ from programs import ROOT
 
 from edgecam.settings import MqttSettings
 from edgecam.sinks.mqtt import MqttSink
+
+if TYPE_CHECKING:
+    from pages import LivePage
 
 CONFINEMENT = pytest.StashKey[Confinement]()
 
@@ -88,6 +92,35 @@ def subscriber(mosquitto: Mosquitto) -> Iterator[Subscriber]:
     everything = Subscriber(mosquitto.port).ready()
     yield everything
     everything.close()
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePage]:
+    """A live page beyond loopback."""
+    from pages import far_page
+
+    with far_page(tmp_path_factory.mktemp("far")) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subscriber]:
+    """All that is published on the broker of the page that is near."""
+    broker = Mosquitto(tmp_path_factory.mktemp("broker"))
+    broker.start()
+    reader = Subscriber(broker.port).ready()
+    yield reader
+    reader.close()
+    broker.kill()
+
+
+@pytest.fixture(scope="module")
+def near(tmp_path_factory: pytest.TempPathFactory, everything: Subscriber) -> Iterator[LivePage]:
+    """A live page on loopback."""
+    from pages import near_page
+
+    with near_page(tmp_path_factory.mktemp("near"), everything.port) as page:
+        yield page
 
 
 @pytest.fixture(scope="session")

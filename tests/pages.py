@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,24 @@ import aiohttp
 from daemons import LOOPED, MODEL, Daemon
 
 TOKEN = "correct-horse-battery-staple"
+BEARER = f"Bearer {TOKEN}"
+FORM = "application/x-www-form-urlencoded"
+CORNERS = [[0.3, 0.35], [0.98, 0.35], [0.98, 0.75], [0.55, 0.8]]
+SCENE = f"""
+[[zone]]
+name = "path"
+polygon = {CORNERS}
+inside = "ankle"
+
+[[mask]]
+name = "van"
+polygon = [[0.85, 0.1], [1.0, 0.1], [1.0, 0.3]]
+
+[[line]]
+name = "door"
+start = [0.62, 0.3]
+end = [0.95, 0.75]
+"""
 
 
 class LivePage:
@@ -29,10 +48,16 @@ class LivePage:
         self.url = f"http://{self.host}"
 
     def ask(
-        self, method: str, path: str, body: str | None = None, **headers: str
+        self,
+        method: str,
+        path: str,
+        body: str | None = None,
+        come_from: str = "127.0.0.1",
+        **headers: str,
     ) -> tuple[int, http.client.HTTPMessage, str]:
         """Status, headers and body; header names are written with ``_``."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        own = (come_from, 0)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, 10, source_address=own)
         try:
             named = {key.replace("_", "-"): value for key, value in headers.items()}
             connection.putrequest(method, path, skip_host="Host" in named)
@@ -86,3 +111,35 @@ def live_page(
         yield LivePage(daemon)
     finally:
         daemon.close()
+
+
+@contextmanager
+def far_page(folder: Path) -> Iterator[LivePage]:
+    """Bound beyond loopback, with a token; no picture leaves it."""
+    token = folder / "token"
+    token.write_text(f"{TOKEN}\n")
+    token.chmod(0o600)
+    given = {
+        "EDGECAM_WEB_TOKEN_FILE": str(token),
+        "EDGECAM_WEB_PICTURES": "false",
+        "EDGECAM_WEB_HOSTS": "camera.example,Door.example:8443,tls.example:443",
+    }
+    # Both kinds of addresses, where the system has both.
+    listen = "[::]:0" if socket.has_dualstack_ipv6() else "0.0.0.0:0"
+    with live_page(folder, listen=listen, **given) as page:
+        yield page
+
+
+@contextmanager
+def near_page(folder: Path, broker_port: int) -> Iterator[LivePage]:
+    """Bound to loopback, with zones, a broker and results in a file."""
+    (folder / "scene.toml").write_text(SCENE)
+    arguments = ("--jsonl", folder / "lines", "--config", folder / "scene.toml")
+    given = {
+        "EDGECAM_WEB_CONTROLS": "pause,decode.score_threshold,snapshot",
+        "EDGECAM_SNAPSHOT_MODE": "skeleton",
+        "EDGECAM_SNAPSHOT_WHEN": "asked",
+        "EDGECAM_MQTT_URL": f"mqtt://127.0.0.1:{broker_port}",
+    }
+    with live_page(folder, *arguments, **given) as page:
+        yield page

@@ -49,6 +49,10 @@ def test_the_table_of_contents_leads_to_headings() -> None:
         (("convert", "missing.json", "-o", "x.tflite"), "Convert, quantise, evaluate"),
         (("service", "uninstall", "nobody", "--root", "missing"), "As a service"),
         (("replay", "missing.recording.gz"), "Flight recorder"),
+        (("--model", "posenet", "--web", "8080"), "Live page"),
+        (("--model", "posenet", "--web", "0.0.0.0:8080"), "Live page"),
+        (("top",), "All cameras at a glance"),
+        (("top", "--once", "--broker", "mqtt://127.0.0.1:1"), "All cameras at a glance"),
         (("decode", "missing.npz"), "When something is wrong"),
     ],
 )

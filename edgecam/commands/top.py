@@ -17,12 +17,18 @@ from edgecam.fleet import Fleet
 from edgecam.fleet_link import FleetLink
 from edgecam.options import CONFIG_OPTION, FLAG_NAMES, given
 from edgecam.settings import MqttSettings
-from edgecam.types import EdgecamError, SettingsError
+from edgecam.types import EdgecamError
 
 REFRESH_S = 0.5
 # What a broker retains comes in one go behind the subscription.
 QUIET_S, MAX_WAIT_S = 0.5, 5.0
 NOTHING = 3
+
+
+class TopError(EdgecamError):
+    """There is nothing to watch, or nowhere to draw it."""
+
+    section = "All cameras at a glance"
 
 
 def _once(fleet: Fleet, link: FleetLink, as_json: bool) -> int:
@@ -33,7 +39,7 @@ def _once(fleet: Fleet, link: FleetLink, as_json: bool) -> int:
     while time.monotonic() < until_s and time.monotonic() < link.last_message_s + QUIET_S:
         time.sleep(0.05)
     if link.fault is not None:
-        raise EdgecamError(link.fault)
+        raise TopError(link.fault)
     rows = fleet.rows(time.monotonic())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
@@ -99,17 +105,20 @@ def command(
 
     settings = load(config, os.environ, given(ctx), FLAG_NAMES).mqtt
     if settings.url is None:
-        raise SettingsError("no broker given: use --broker mqtt://HOST or --config FILE")
+        raise TopError("no broker given: use --broker mqtt://HOST or --config FILE")
     once = once or as_json
     if not once and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise SettingsError("edgecam top draws on a terminal; for a pipe or a file use --once")
+        raise TopError("edgecam top draws on a terminal; for a pipe or a file use --once")
     # Also where whoever starts us ignores Ctrl-C, as a shell does for what runs in its background.
     # SIGTERM ends it in the same way: the terminal is put back.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.default_int_handler)
     log.set_up(verbose=False)
     fleet = Fleet()
-    link = FleetLink(settings, fleet)
+    try:
+        link = FleetLink(settings, fleet)
+    except EdgecamError as error:
+        raise TopError(str(error), error.kind) from None
     # What is said at every new login would be written over the screen.
     logging.getLogger("edgecam").setLevel(logging.ERROR)
     try:

@@ -81,6 +81,18 @@ MADE_OF: Mapping[str, Callable[[Settings], Any]] = {
 }
 
 
+def check_sinks(settings: Settings) -> None:
+    """Refuse at once what would be refused once models and source are open.
+
+    Raises:
+        PageError: there can be no such page.
+    """
+    if settings.web.listen is not None:
+        from edgecam.sinks.web import check
+
+        check(settings.web)
+
+
 def open_sinks(
     settings: Settings, boot_id: str, kept: Mapping[str, OpenSink] | None = None
 ) -> dict[str, OpenSink]:

@@ -7,7 +7,6 @@ the server's threads.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 import threading
@@ -18,7 +17,6 @@ from typing import Any
 import msgspec
 
 from edgecam.board import clock_synced
-from edgecam.credentials import read_token
 from edgecam.event_messages import event_fields, event_payload
 from edgecam.insight import Event
 from edgecam.messages import result_line
@@ -28,14 +26,15 @@ from edgecam.settings_access import WebSettings
 from edgecam.settings_scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.snapshot import jpeg, shown_size
 from edgecam.standing import Standing
-from edgecam.types import Result, SettingsError, SinkError
-from edgecam.web.security import Address, Guard
+from edgecam.types import PageError, Result, SettingsError
+from edgecam.web.entrance import Entrance
+from edgecam.web.security import Guard
 from edgecam.wire import Telemetry
 
 try:
     import aiohttp  # noqa: F401 - said in one line here rather than deep in the room
 except ImportError:
-    raise SinkError(
+    raise PageError(
         "--web needs aiohttp, which is not installed; run: pip install 'edgecam[web]'"
     ) from None
 
@@ -46,21 +45,8 @@ from edgecam.web.stream import Hub
 
 REPORT_INTERVAL_S = 2.0
 CLOSE_S = 2.0
-BACKLOG = 64
 
 log = logging.getLogger(__name__)
-
-
-def _listen(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        raise SinkError(
-            f"--web: expected to listen on {address}, found: {error.strerror or error}; "
-            + ("give another port" if taken else "give an address of this machine")
-        ) from None
 
 
 def _given(section: Section) -> dict[str, Any]:
@@ -72,26 +58,27 @@ def _given(section: Section) -> dict[str, Any]:
     }
 
 
+def check(settings: WebSettings) -> None:
+    """
+    Raises:
+        PageError: no page could be served like this, whoever listens where.
+    """
+    Entrance.of(settings)
+
+
 def open_page(settings: WebSettings, name: str, boot_id: str) -> Page:
     """
     Raises:
-        SettingsError: the address or the token does not do.
-        SinkError: nothing can listen there.
+        PageError: the address or the token will not do, or nothing can listen there.
     """
-    assert settings.listen is not None
-    address = Address.parse(settings.listen)
-    token = None
-    if settings.token_file is not None:
-        password = read_token(settings.token_file)
-        token = password.secret
-        if password.warning is not None:
-            log.warning("%s", password.warning)
-    # Before anything listens: refused is refused.
-    Guard(address, settings.hosts, token)
-    listener = _listen(address)
-    bound = Address(address.host, listener.getsockname()[1])
-    page = Page(settings, name, boot_id, Guard(bound, settings.hosts, token), listener)
-    log.info("live page on %s%s", bound.url, "" if token is None else " (asks for the token)")
+    entrance = Entrance.of(settings)
+    if entrance.warning is not None:
+        log.warning("%s", entrance.warning)
+    listener = entrance.listen()
+    guard = entrance.guard(listener.getsockname()[1])
+    page = Page(settings, name, boot_id, guard, listener)
+    asks = "" if entrance.token is None else " (asks for the token)"
+    log.info("live page on %s%s", guard.address.url, asks)
     return page
 
 

@@ -1,4 +1,4 @@
-"""How many connections there may be, and how long one may take: against slow and stalled clients.
+"""How many connections there may be, how long one may take, and how often one may guess.
 
 aiohttp waits for a request's header without end; here every connection that is no viewer has a
 deadline, and one that never sent a whole request makes way for a new one.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 
 MAX_CONNECTIONS = 64
@@ -16,6 +17,31 @@ DEADLINE_S = 7.0
 SWEEP_S = 1.0
 # A viewer that reads nothing costs this much of the kernel's memory, not megabytes.
 SEND_BUFFER_BYTES = 65_536
+# A wrong token is answered so late, and meanwhile one address may try so many more: whoever does
+# not wait for the answer gains nothing.
+REFUSAL_S = 1.0
+MAX_GUESSES = 4
+
+
+class Guesses:
+    """Tokens that were wrong, by where they came from; used on the server's loop alone."""
+
+    def __init__(self) -> None:
+        self._late: Counter[str] = Counter()
+
+    def are_too_many(self, address: str) -> bool:
+        """Whether nothing more from there is looked at for now, right or wrong."""
+        return self._late[address] >= MAX_GUESSES
+
+    async def wrong(self, address: str) -> None:
+        """Make whoever guessed wait; nobody else."""
+        self._late[address] += 1
+        try:
+            await asyncio.sleep(REFUSAL_S)
+        finally:
+            self._late[address] -= 1
+            # Nothing is kept of those who are gone.
+            self._late += Counter()
 
 
 class Limited(asyncio.Protocol):

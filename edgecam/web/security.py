@@ -15,7 +15,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edgecam.types import SettingsError
+from edgecam.types import PageError
 
 # A form or an image of another site cannot send a header of its own.
 CONTROL_HEADER = "X-Edgecam"
@@ -31,8 +31,24 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
+    # Not which versions of what.
+    "Server": "edgecam",
 }
-_LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>\d{1,5})")
+_HOST = r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*))"
+_LISTEN = re.compile(rf"{_HOST}:(?P<port>[0-9]{{1,5}})")
+_NAME = re.compile(rf"{_HOST}(?::(?P<port>[1-9][0-9]{{0,4}}))?")
+# Browsers leave these out.
+_USUAL_PORTS = ("80", "443")
+
+
+def _bare(match: re.Match[str]) -> str | None:
+    """The host as browsers write it, without brackets; None if it is no address."""
+    if match["host"] is not None:
+        return match["host"].lower()
+    try:
+        return str(ipaddress.IPv6Address(match["six"]))
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +62,15 @@ class Address:
     def parse(cls, text: str) -> Address:
         """
         Raises:
-            SettingsError: ``text`` is not HOST:PORT.
+            PageError: ``text`` is not HOST:PORT.
         """
         match = _LISTEN.fullmatch(text)
-        if match is None or int(match["port"]) > 65535:
-            raise SettingsError(
+        host = None if match is None else _bare(match)
+        if match is None or host is None or int(match["port"]) > 65535:
+            raise PageError(
                 f"--web: expected HOST:PORT such as 127.0.0.1:8080 or [::1]:8080, found {text!r}"
             )
-        return cls((match["six"] or match["host"]).lower(), int(match["port"]))
+        return cls(host, int(match["port"]))
 
     @property
     def is_loopback(self) -> bool:
@@ -78,17 +95,53 @@ class Address:
         return f"http://{own}/"
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{_bracketed(self.host)}:{self.port}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def further_name(text: str) -> str:
+    """A name or NAME:PORT of ``web.hosts`` as the header ``Host`` has it.
+
+    Raises:
+        PageError: no browser would ever send it.
+    """
+    match = _NAME.fullmatch(text)
+    bare = None if match is None else _bare(match)
+    if match is None or bare is None or int(match["port"] or 0) > 65535:
+        raise PageError(
+            "web.hosts: expected names as browsers send them, NAME or NAME:PORT such as "
+            f"camera.example or camera.example:8443, found {text!r:.80}"
+        )
+    port = match["port"]
+    return _bracketed(bare) + ("" if port is None or port in _USUAL_PORTS else f":{port}")
+
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 def _own_names(address: Address) -> set[str]:
     if address.is_loopback:
-        return {"127.0.0.1", "localhost", "[::1]"}
+        return set(LOOPBACK_NAMES)
     name = socket.gethostname().lower()
     names = {name, f"{name.partition('.')[0]}.local"}
     if not address.is_wildcard:
-        names.add(f"[{address.host}]" if ":" in address.host else address.host)
+        names.add(_bracketed(address.host))
     return names
+
+
+def _reached(local_address: str) -> set[str]:
+    """What a browser may call the address of ours that it reached."""
+    try:
+        address = ipaddress.ip_address(local_address.partition("%")[0])
+    except ValueError:
+        return set()
+    # A socket for both kinds shows IPv4 like this.
+    address = getattr(address, "ipv4_mapped", None) or address
+    names = {_bracketed(str(address))}
+    return names | LOOPBACK_NAMES if address.is_loopback else names
 
 
 def _same(given: str, right: str) -> bool:
@@ -104,22 +157,23 @@ class Guard:
     address is this machine's alone.
 
     Raises:
-        SettingsError: the address is reached from elsewhere and there is no token, or a weak one.
+        PageError: the address is reached from elsewhere and there is no token, or a weak one; or
+            one of ``hosts`` is no name.
     """
 
     def __init__(self, address: Address, hosts: Iterable[str], token: str | None) -> None:
         if token is None and not address.is_loopback:
-            raise SettingsError(
+            raise PageError(
                 f"--web {address} is reached from other machines and needs a token, found none; "
                 "write 16 or more random characters into a file and name it: web.token_file"
             )
         if token is not None and len(token) < MIN_TOKEN_LENGTH:
-            raise SettingsError(
+            raise PageError(
                 f"web.token_file: expected {MIN_TOKEN_LENGTH} or more characters, "
                 f"found {len(token)}; try: openssl rand -hex 16"
             )
-        self._port = address.port
-        further = {name.lower() for name in hosts}
+        self.address = address
+        further = {further_name(name) for name in hosts}
         self._names = _own_names(address) | further
         self._exact = further
         # Cookies know no ports: several pages of one machine must not overwrite each other's.
@@ -136,10 +190,9 @@ class Guard:
         """Whether the header ``Host`` is a name of ours or the very address that was reached."""
         if host is None:
             return False
-        bare = f"[{local_address}]" if ":" in local_address else local_address
-        names = self._names | {bare}
-        allowed = {f"{name}:{self._port}" for name in names} | self._exact
-        if self._port == 80:
+        names = self._names | _reached(local_address)
+        allowed = {f"{name}:{self.address.port}" for name in names} | self._exact
+        if self.address.port == 80:
             allowed |= names
         return host.lower() in allowed
 
@@ -151,11 +204,12 @@ class Guard:
     def is_token(self, text: str) -> bool:
         return self._token is not None and _same(text, self._token)
 
-    def may_enter(self, authorization: str | None, cookie: str | None) -> bool:
-        """Whether a request carries the token (``Bearer``) or the cookie that stands for it."""
-        if self.session is None:
-            return True
-        scheme, _, bearer = (authorization or "").partition(" ")
-        if scheme.lower() == "bearer" and self.is_token(bearer.strip()):
-            return True
-        return _same(cookie or "", self.session)
+    def is_session(self, cookie: str | None) -> bool:
+        """Whether a request needs no token, or has the cookie that stands for it."""
+        return self.session is None or _same(cookie or "", self.session)
+
+
+def bearer(authorization: str | None) -> str | None:
+    """The token in the header ``Authorization``, None if it holds none."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

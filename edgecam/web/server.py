@@ -18,16 +18,14 @@ from aiohttp import http_exceptions, web
 from edgecam.configuration import parse_toml
 from edgecam.faultlog import FaultLog
 from edgecam.types import EdgecamError, SettingsError
-from edgecam.web.limits import Connections
-from edgecam.web.security import CONTROL_HEADER, HEADERS, Guard
+from edgecam.web.limits import Connections, Guesses
+from edgecam.web.security import CONTROL_HEADER, HEADERS, Guard, bearer
 from edgecam.web.stream import HEARTBEAT_S, MAX_MESSAGE_BYTES, MAX_VIEWERS, Hub
 
 # A hundred corners in every one of a dozen zones.
 MAX_BODY_BYTES = 32_768
 # Less than limits.DEADLINE_S: who asks now and then is let go, not cut off.
 KEEPALIVE_S = 5.0
-# After a wrong token, so that guessing takes for ever.
-REFUSAL_S = 1.0
 COOKIE_S = 30 * 86400
 
 _PAGE = Path(__file__).parent / "page"
@@ -46,7 +44,8 @@ PLACES = ("zone", "mask", "line")
 _OPEN = frozenset({"/healthz"})
 
 log = logging.getLogger(__name__)
-# aiohttp answers what is no HTTP itself, and would log a traceback each time.
+# aiohttp answers what is no HTTP itself, in plain text and past every hook of its own, so without
+# HEADERS; and it would log a traceback each time.
 _HTTP_LOG = logging.getLogger(f"{__name__}.http")
 _HTTP_LOG.setLevel(logging.CRITICAL + 1)
 
@@ -65,7 +64,7 @@ class Server:
 
     def __init__(self, guard: Guard, hub: Hub, control: Callable[[str, str], None]) -> None:
         self._guard, self._hub, self._control = guard, hub, control
-        self._connections = Connections()
+        self._connections, self._guesses = Connections(), Guesses()
         self._login = (_PAGE / "login.html").read_bytes()
         self._files = {
             route: ((_PAGE / name).read_bytes(), kind) for route, (name, kind) in _FILES.items()
@@ -143,13 +142,25 @@ class Server:
             return self._refuse(403, "Origin is missing")
         if request.path in _OPEN or (request.path == "/login" and request.method == "POST"):
             return None
-        cookie = request.cookies.get(self._guard.cookie)
-        if not self._guard.may_enter(request.headers.get("Authorization"), cookie):
-            if request.path == "/" and request.method == "GET":
-                self.refused += 1
-                return web.Response(status=401, body=self._login, content_type="text/html")
-            return self._refuse(401, "the token is missing or wrong")
-        return None
+        if self._guard.is_session(request.cookies.get(self._guard.cookie)):
+            return None
+        token = bearer(request.headers.get("Authorization"))
+        if token:
+            return await self._guess(request, token)
+        if request.path == "/" and request.method == "GET":
+            self.refused += 1
+            return web.Response(status=401, body=self._login, content_type="text/html")
+        return self._refuse(401, "the token is missing or wrong")
+
+    async def _guess(self, request: web.Request, token: str) -> web.Response | None:
+        """Why this token opens nothing; None if it is the right one."""
+        address = request.remote or ""
+        if self._guesses.are_too_many(address):
+            return self._refuse(429, "too many wrong tokens; wait a second")
+        if self._guard.is_token(token):
+            return None
+        await self._guesses.wrong(address)
+        return self._refuse(401, "the token is missing or wrong")
 
     def _refuse(self, status: int, why: str) -> web.Response:
         self.refused += 1
@@ -168,11 +179,12 @@ class Server:
         if request.content_type != "application/x-www-form-urlencoded":
             return self._refuse(415, "expected application/x-www-form-urlencoded")
         form = parse_qs((await request.read()).decode("ascii", "replace"))
-        token = form.get("token", [""])[0]
-        session = self._guard.session
-        if session is None or not self._guard.is_token(token.strip()):
-            await asyncio.sleep(REFUSAL_S)
+        token, session = form.get("token", [""])[0].strip(), self._guard.session
+        if not token or session is None:
             return self._refuse(401, "the token is missing or wrong")
+        refusal = await self._guess(request, token)
+        if refusal is not None:
+            return refusal
         response = web.Response(status=303, headers={"Location": "/"})
         response.set_cookie(
             self._guard.cookie,
