@@ -25,7 +25,7 @@ def test_slow_and_stalled_clients_are_cut_off_and_cost_little(tmp_path: Path) ->
 
 @pytest.mark.long
 def test_inference_keeps_its_rate_on_a_busy_board(tmp_path: Path) -> None:
-    """Of a machine that does nothing besides: the limit is wider than what is promised, 0.95."""
-    cost = web_costs.viewer(tmp_path, web_costs.BUSY, turns=12, turn_s=2.0)
+    """Turns with and without a viewer alternate: what else this machine does meets both."""
+    cost = web_costs.viewer(tmp_path, web_costs.BUSY, turns=20, turn_s=2.0)
     assert cost.pictures_hz > 8.0, cost
-    assert cost.ratio > 0.9, cost
+    assert cost.ratio >= 0.95, cost

@@ -7,7 +7,6 @@ told exactly: what it is of all cores is what inference loses at most.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -15,7 +14,6 @@ import socket
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,14 +23,13 @@ from pathlib import Path
 from daemons import Daemon
 from pages import LivePage
 from programs import CLIP
+from viewers import PICTURES_ON, Watcher, handshake
 
 # After the turn changed, before counting begins.
 SETTLE_S = 0.5
 LOOK_EVERY_S = 0.25
 SLOW, STALLED = 200, 50
 EVICTED_S = 10.0
-PICTURES_ON = bytes([0x81, 0x80 | 11, 0, 0, 0, 0]) + b"pictures on"
-NEXT = bytes([0x81, 0x80 | 4, 0, 0, 0, 0]) + b"next"
 CAMERA = Path(__file__).parent / "servers" / "clip_camera.py"
 
 
@@ -169,62 +166,13 @@ def take_turns(turns: int, without: Callable[[], Turn], with_it: Callable[[], Tu
     )
 
 
-def handshake(page: LivePage) -> bytes:
-    lines = (
-        "GET /stream HTTP/1.1",
-        f"Host: {page.host}",
-        f"Origin: {page.url}",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    )
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
-
-
-class Watcher:
-    """A viewer with pictures that does no more than it has to: it would run elsewhere."""
-
-    def __init__(self, page: LivePage) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", page.port))
-        self._socket.sendall(handshake(page))
-        self._file = self._socket.makefile("rb")
-        while self._file.readline() != b"\r\n":
-            pass
-        self._socket.sendall(PICTURES_ON)
-        self.pictures = 0
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def __enter__(self) -> Watcher:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _read(self) -> None:
-        greeted = False
-        while head := self._file.read(2):
-            size = head[1]
-            if size > 125:
-                size = int.from_bytes(self._file.read(2 if size == 126 else 8), "big")
-            self._file.read(size)
-            kind = head[0] & 0xF
-            self.pictures += kind == 2
-            if kind == 1 and greeted:
-                # It may be closed from here or from there by now.
-                with contextlib.suppress(OSError):
-                    self._socket.sendall(NEXT)
-            greeted = greeted or kind == 1
-
-
 def viewer(folder: Path, board: Board, turns: int, turn_s: float) -> Cost:
     """One viewer against none."""
     seen: list[float] = []
     with watched(folder, board) as (run, page):
 
         def watching() -> Turn:
-            with Watcher(page) as watcher:
+            with Watcher(page.port) as watcher:
                 time.sleep(SETTLE_S)
                 before = watcher.pictures
                 turn = run.count(turn_s)
@@ -291,13 +239,13 @@ def attack(folder: Path, board: Board, turns: int) -> Cost:
     grown, cut_after = [0.0], [0.0]
     with watched(folder, board) as (run, page):
         # What a first viewer makes the process load is no cost of the attack.
-        with Watcher(page):
+        with Watcher(page.port):
             time.sleep(2)
 
         def attacked() -> Turn:
             before_mb, began_s = resident_mb(page), time.monotonic()
             slow = connect(page, SLOW, b"GET / HTTP/1.1\r\nHost: ")
-            stalled = connect(page, STALLED, handshake(page) + PICTURES_ON)
+            stalled = connect(page, STALLED, handshake(page.port) + PICTURES_ON)
             opened_s, cut_s = time.monotonic(), float("inf")
 
             def look() -> None:
