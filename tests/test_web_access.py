@@ -154,6 +154,10 @@ def test_the_token_opens_by_header_and_by_form(far: LivePage) -> None:
     began_s = time.monotonic()
     assert far.ask("POST", "/login", "token=guess", **form)[0] == 401
     assert time.monotonic() - began_s > 0.9
+    status, sent, text = far.ask("GET", "/login")
+    assert (status, 'name="token"' in text) == (401, True)
+    # The one style that stands in a page, by its digest.
+    assert "style-src 'sha256-" in sent["Content-Security-Policy"]
     status, sent, _ = far.ask("POST", "/login", f"token={TOKEN}", **form)
     assert status == 303
     cookie = sent["Set-Cookie"]

@@ -27,7 +27,7 @@ from web_costs import Camera
 from edgecam.configuration import parse_toml
 from edgecam.opencv import cv2
 
-DESKTOP, PHONE = (1280, 900), (390, 844)
+DESKTOP, PHONE, SIDEWAYS = (1280, 900), (390, 844), (844, 390)
 KEYPOINT_BGR = (0, 212, 255)
 ZONE_BGR, LINE_BGR = (216, 79, 255), (255, 216, 79)
 # A disc of 3 px: its centre is within half a pixel of where the result says.
@@ -457,6 +457,51 @@ def test_on_a_phone_nothing_is_cut_off(page: LivePage, desktop: Any, dark: bool)
     assert back == ("rgb(16, 19, 23)" if dark else "rgb(246, 247, 249)")
 
 
+def test_the_whole_picture_fits_a_phone_held_sideways(desktop: Any) -> None:
+    become(desktop, *SIDEWAYS)
+    time.sleep(0.3)
+    shown = element(desktop, "picture").rect
+    assert shown["height"] <= 0.8 * SIDEWAYS[1] + 1
+    assert shown["width"] / shown["height"] == pytest.approx(4 / 3, rel=0.01)
+    # A click is where it looks.
+    element(desktop, "zone-new").click()
+    click_at(desktop, TRIANGLE)
+    element(desktop, "shape-done").click()
+    assert np.allclose(toml(desktop)["zone"][-1]["polygon"], TRIANGLE, atol=0.01)
+    element(desktop, "shapes-reset").click()
+
+
+def test_the_toml_is_copied_and_said_so(desktop: Any) -> None:
+    element(desktop, "toml-copy").click()
+    assert wait_until(lambda: texts(desktop, "toml-check") == "Copied.", 5)
+    # Where there is no clipboard, as over plain HTTP from elsewhere.
+    desktop.execute_script(
+        "Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true});"
+        "document.getElementById('toml-check').textContent = ''"
+    )
+    element(desktop, "toml-copy").click()
+    assert wait_until(lambda: texts(desktop, "toml-check") == "Copied.", 5)
+    desktop.execute_script("delete navigator.clipboard")
+
+
+def test_numbers_that_always_change_are_not_read_out(desktop: Any) -> None:
+    live = "[aria-live], [role=status], [role=alert], [role=log], output"
+    talking = desktop.execute_script(
+        f"return [...document.querySelectorAll('{live}')].map((item) => item.id)"
+    )
+    assert set(talking) == {
+        *("state", "answer", "announcement", "toml-check", "drawing-what", "threshold-value"),
+    }
+    said = desktop.execute_async_script(
+        "const [done] = [arguments[0]], said = [];"
+        "const output = document.getElementById('threshold-value');"
+        "new MutationObserver(() => said.push(output.textContent))"
+        ".observe(output, {childList: true});"
+        "setTimeout(() => done(said), 2500)"
+    )
+    assert said == []
+
+
 def test_the_tab_key_reaches_everything_and_leaves_again(desktop: Any) -> None:
     desktop.execute_script("document.activeElement.blur(); scrollTo(0, 0)")
     reached: list[str] = []
@@ -523,6 +568,13 @@ def test_the_token_is_asked_for_once(driver: Any, tmp_path: Path) -> None:
     token.write_text(TOKEN)
     with live_page(tmp_path, listen="0.0.0.0:0", EDGECAM_WEB_TOKEN_FILE=str(token)) as far:
         driver.get(far.url)
+        field = driver.find_element("name", "token")
+        # Its own style is let through: as wide as the column, with a finger's height.
+        assert field.size["height"] >= 44
+        field.send_keys("not the token")
+        field.submit()
+        assert wait_until(lambda: "the token is missing or wrong" in driver.page_source, 10)
+        driver.get(f"{far.url}/login")
         field = driver.find_element("name", "token")
         field.send_keys(TOKEN)
         field.submit()

@@ -6,8 +6,10 @@ Nothing of a request names a file: the pages are read once, at start, into a fix
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import socket
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -33,6 +35,7 @@ _FILES: Mapping[str, tuple[str, str]] = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
+    "/ask.js": ("ask.js", "text/javascript"),
     "/events.js": ("events.js", "text/javascript"),
     "/picture.js": ("picture.js", "text/javascript"),
     "/plots.js": ("plots.js", "text/javascript"),
@@ -59,13 +62,33 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: str = ""
 
 
+class LoginPage:
+    """Asks for the token; its style stands in it, for no other route answers whoever has none."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        style = text.partition("<style>")[2].partition("</style>")[0]
+        digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        policy = HEADERS["Content-Security-Policy"]
+        self._policy = policy.replace("style-src 'self'", f"style-src 'sha256-{digest}'")
+
+    def answer(self, why: str, status: int = 401) -> web.Response:
+        """The page; ``why`` says, in words of our own, what was wrong with the last token."""
+        return web.Response(
+            status=status,
+            text=self._text.replace('role="alert">', f'role="alert">{why.strip()}'),
+            content_type="text/html",
+            headers={"Content-Security-Policy": self._policy},
+        )
+
+
 class Server:
     """Serves ``hub`` on an open socket; ``control`` carries out a command or raises."""
 
     def __init__(self, guard: Guard, hub: Hub, control: Callable[[str, str], None]) -> None:
         self._guard, self._hub, self._control = guard, hub, control
         self._connections, self._guesses = Connections(), Guesses()
-        self._login = (_PAGE / "login.html").read_bytes()
+        self._login = LoginPage((_PAGE / "login.html").read_text("utf-8"))
         self._files = {
             route: ((_PAGE / name).read_bytes(), kind) for route, (name, kind) in _FILES.items()
         }
@@ -84,6 +107,7 @@ class Server:
         app.router.add_post("/control", self._command)
         app.router.add_post("/zones", self._check_zones)
         app.router.add_post("/login", self._log_in)
+        app.router.add_get("/login", self._to_page)
         for route in self._files:
             app.router.add_get(route, self._file)
         return app
@@ -124,7 +148,8 @@ class Server:
             self._faults.fault("request", f"live page: a request failed: {error!r:.200}")
             response = self._refuse(500, "this request failed; see the log")
         if not response.prepared:
-            response.headers.update(HEADERS)
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
         return response
 
     async def _refusal(self, request: web.Request) -> web.Response | None:
@@ -147,9 +172,9 @@ class Server:
         token = bearer(request.headers.get("Authorization"))
         if token:
             return await self._guess(request, token)
-        if request.path == "/" and request.method == "GET":
+        if request.path in ("/", "/login") and request.method == "GET":
             self.refused += 1
-            return web.Response(status=401, body=self._login, content_type="text/html")
+            return self._login.answer("")
         return self._refuse(401, "the token is missing or wrong")
 
     async def _guess(self, request: web.Request, token: str) -> web.Response | None:
@@ -184,7 +209,7 @@ class Server:
             return self._refuse(401, "the token is missing or wrong")
         refusal = await self._guess(request, token)
         if refusal is not None:
-            return refusal
+            return self._login.answer(refusal.text or "", refusal.status)
         response = web.Response(status=303, headers={"Location": "/"})
         response.set_cookie(
             self._guard.cookie,
@@ -196,6 +221,10 @@ class Server:
             secure=request.headers["Origin"].startswith("https:"),
         )
         return response
+
+    async def _to_page(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(status=303, headers={"Location": "/"})
 
     async def _command(self, request: web.Request) -> web.Response:
         if request.headers.get(CONTROL_HEADER) != "1":

@@ -1,4 +1,5 @@
 // Follows the stream: every bundle is answered with "next", so that a slow page skips results.
+import { ask } from "/ask.js";
 import { Events } from "/events.js";
 import { Picture } from "/picture.js";
 import { Plot } from "/plots.js";
@@ -103,7 +104,8 @@ function report(message) {
 
 function setThreshold(value) {
   by("threshold").value = value;
-  by("threshold-value").textContent = value.toFixed(2);
+  // Whatever is written there is read out, even if it is the same.
+  if (by("threshold-value").textContent !== value.toFixed(2)) by("threshold-value").textContent = value.toFixed(2);
 }
 
 function greet(message) {
@@ -171,12 +173,7 @@ async function retry() {
 }
 
 async function control(name, value) {
-  const answer = await fetch("/control", {
-    method: "POST",
-    headers: { "X-Edgecam": "1", "Content-Type": "application/json" },
-    body: JSON.stringify({ control: name, value }),
-  });
-  by("answer").textContent = answer.ok ? "" : await answer.text();
+  by("answer").textContent = (await ask("/control", JSON.stringify({ control: name, value }))).why;
 }
 
 by("pictures").addEventListener("change", sendWish);

@@ -24,6 +24,7 @@ export class Picture {
     if (this.canvas.width !== wanted || this.canvas.height !== height) {
       this.canvas.width = wanted;
       this.canvas.height = height;
+      this.canvas.style.setProperty("--aspect", wanted / height);
     }
     this.scale = wanted / frame.width;
   }
@@ -55,7 +56,7 @@ export class Picture {
       result.detections.forEach((found, index) => this.box(found, found.track ?? index, found.label));
       result.poses.forEach((pose, index) => this.pose(pose, pose.track ?? index));
       (result.classes ?? []).forEach((found, index) =>
-        this.text(`${found.label} ${found.score.toFixed(2)}`, 8, 20 + 18 * index));
+        this.text(`${found.label} ${found.score.toFixed(2)}`, 8, (20 + 18 * index) * this.enlarged));
       canvas.dataset.sequence = result.sequence;
     }
   }

@@ -28,17 +28,22 @@ export class Plot {
     const known = points.filter(([, value]) => value !== null);
     const last = points.length ? points[points.length - 1][1] : null;
     this.output.textContent = last === null ? "–" : last.toFixed(this.digits);
-    if (!known.length) return;
     const context = canvas.getContext("2d");
     const style = getComputedStyle(canvas);
+    context.strokeStyle = style.getPropertyValue("--edge");
+    context.lineWidth = ratio;
+    context.strokeRect(0, 0, canvas.width, canvas.height);
+    context.font = `${11 * ratio}px system-ui, sans-serif`;
+    context.fillStyle = style.getPropertyValue("--soft");
+    if (!known.length) {
+      context.fillText("not known here", 4 * ratio, 13 * ratio);
+      return;
+    }
     const top = Math.max(...known.map(([, value]) => value)) * 1.1 || 1;
     const end = points[points.length - 1][0];
     const x = (time) => canvas.width * (1 - (end - time) / SPAN_S);
     const y = (value) => canvas.height - 1 - (canvas.height - 2) * (value / top);
-    context.strokeStyle = style.getPropertyValue("--edge");
-    context.lineWidth = ratio;
-    context.strokeRect(0, 0, canvas.width, canvas.height);
-    context.strokeStyle = context.fillStyle = style.getPropertyValue("--line");
+    context.strokeStyle = style.getPropertyValue("--line");
     context.lineWidth = 2 * ratio;
     context.beginPath();
     let drawing = false;
@@ -51,8 +56,6 @@ export class Plot {
       }
     }
     context.stroke();
-    context.font = `${11 * ratio}px system-ui, sans-serif`;
-    context.fillStyle = style.getPropertyValue("--soft");
     context.fillText(top < 10 ? top.toPrecision(2) : Math.round(top), 4 * ratio, 13 * ratio);
   }
 }

@@ -1,5 +1,7 @@
 // Zones, masks and lines over the picture, and the editor that writes their TOML. Corners are
 // fractions of the frame.
+import { ask } from "/ask.js";
+
 const STEP = 0.01;
 const CHECK_AFTER_MS = 300;
 const KINDS = ["zone", "line", "mask"];
@@ -137,7 +139,9 @@ export class Zones {
     parts.bar.hidden = !open;
     parts.done.disabled = !this.complete();
     parts.undo.disabled = !open?.points.length;
-    parts.what.textContent = open ? `${open.name}: ${open.points.length} corners` : "";
+    const corners = open?.points.length === 1 ? "1 corner" : `${open?.points.length} corners`;
+    const cross = this.cross.map((where) => `${Math.round(where * 100)} %`).join(", ");
+    parts.what.textContent = open ? `${open.name}: ${corners}; cross at ${cross}` : "";
     this.picture.redraw();
   }
 
@@ -156,15 +160,23 @@ export class Zones {
       this.parts.check.textContent = this.configured.length ? "This is what runs now." : "";
       return;
     }
-    const answer = await fetch("/zones", { method: "POST", headers: { "X-Edgecam": "1" }, body: text });
-    const words = answer.ok ? "This will do: copy it into the configuration file." : await answer.text();
+    const answer = await ask("/zones", text);
+    const words = answer.ok ? "This will do: copy it into the configuration file." : answer.why;
     if (text === this.parts.text.value) this.parts.check.textContent = words;
   }
 
   async copy() {
-    this.parts.text.select();
-    // Only a page of this machine or over TLS may write to the clipboard; the text is selected.
-    if (navigator.clipboard) await navigator.clipboard.writeText(this.parts.text.value);
+    const { text, check } = this.parts;
+    text.select();
+    let done = false;
+    try {
+      // Only a page of this machine or over TLS has a clipboard; the old way goes everywhere.
+      if (navigator.clipboard) await navigator.clipboard.writeText(text.value);
+      done = Boolean(navigator.clipboard) || document.execCommand("copy");
+    } catch {
+      done = document.execCommand("copy");
+    }
+    check.textContent = done ? "Copied." : "It is selected: copy it with Ctrl+C.";
   }
 
   draw(context, canvas) {
