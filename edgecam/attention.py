@@ -6,90 +6,23 @@ look at their surroundings alone. Each is optional; without any, every model see
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from edgecam.crop import Crop, Tile, scale_of
+from edgecam.look import Found, Look, Sight, Steps
 from edgecam.messages import PERSON
-from edgecam.model import Model, Staged
+from edgecam.model import Model
 from edgecam.motion import MotionGate
 from edgecam.settings import Settings
 from edgecam.settings_scene import CropSettings
-from edgecam.stage_times import StageTimes
-from edgecam.types import Decoded, DecodeOptions, Frame, Result, SettingsError, Tensor
+from edgecam.types import Decoded, DecodeOptions, Frame, Result, SettingsError
 
 
 def attends(settings: Settings) -> bool:
     """Whether what a frame has shown decides how the next one is looked at."""
     return settings.motion.enabled or settings.crop.enabled
-
-
-# Runs a model on a picture made for it, the model being the n-th; None where it failed.
-Invoke = Callable[[int, Model, Staged, Frame], Sequence[Tensor] | None]
-Found = tuple[Decoded, StageTimes]
-
-
-@dataclass(slots=True)
-class Sight:
-    """What each model that looked at a frame found, in source-frame pixels, and what that took."""
-
-    found: dict[str, Decoded] = field(default_factory=dict)
-    times: dict[str, StageTimes] = field(default_factory=dict)
-
-    def add(self, model: str, part: Found | None) -> None:
-        """Nothing is added of a model that failed."""
-        if part is not None:
-            self.found[model], self.times[model] = part
-
-
-class Look:
-    """One model at one size, with the buffer that its pictures are made in."""
-
-    def __init__(self, place: int, model: Model) -> None:
-        self.place, self.model = place, model
-        self._buffer = model.buffer()
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    def whole(self, frame: Frame, options: DecodeOptions, invoke: Invoke) -> Found | None:
-        """What is in a frame, in source-frame pixels; None where the model failed."""
-        started_s = time.perf_counter()
-        staged = self.model.stage(frame, self._buffer)
-        staged_s = time.perf_counter()
-        tensors = invoke(self.place, self.model, staged, frame)
-        invoked_s = time.perf_counter()
-        if tensors is None:
-            return None
-        found = self.model.decode(tensors, staged, frame, options)
-        return found, _times(started_s, staged_s, invoked_s)
-
-    def tiles(
-        self, frame: Frame, tiles: Sequence[Tile], options: DecodeOptions, invoke: Invoke
-    ) -> Found | None:
-        """What is in parts of a frame put side by side, in pixels of the model input."""
-        started_s = time.perf_counter()
-        self._buffer[:] = 0
-        for each in tiles:
-            self.model.stager.stage_tile(frame.image, each.part, each.fit, self._buffer)
-        staged_s = time.perf_counter()
-        tensors = invoke(self.place, self.model, Staged(self._buffer, tiles[0].fit), frame)
-        invoked_s = time.perf_counter()
-        if tensors is None:
-            return None
-        found = self.model.decoder(self.model.dequantised(tensors), options)
-        return found, _times(started_s, staged_s, invoked_s)
-
-
-def _times(started_s: float, staged_s: float, invoked_s: float) -> StageTimes:
-    return StageTimes(
-        (staged_s - started_s) * 1e3,
-        (invoked_s - staged_s) * 1e3,
-        (time.perf_counter() - invoked_s) * 1e3,
-    )
 
 
 class CroppedPose:
@@ -109,36 +42,40 @@ class CroppedPose:
         self._crop = Crop(*size, settings.grow, settings.min_score)
         self._since_look = 0
         self._doubt = True
+        # Looks by tiles that wait for their answer.
+        self._under_way = 0
         self.counts = Counter(dict.fromkeys(("crop_frames", "crop_whole_looks"), 0))
 
     def forget(self) -> None:
         """What comes next has nothing to do with what was."""
         self._crop.found((), (0, 0))
 
-    def look(self, frame: Frame, options: DecodeOptions, invoke: Invoke) -> Sight:
+    def look(self, frame: Frame, options: DecodeOptions) -> Steps[Sight]:
         """Look at a frame: at parts of it, or at all of it."""
         is_due = self._doubt or self._since_look >= self._settings.look_every
         tiles = [] if is_due or not self._crop.people else self._worthwhile(frame)
         self._since_look += 1
         sight = Sight()
         if tiles:
-            sight.add(self._whole.name, self._at(tiles, frame, options, invoke))
             self.counts["crop_frames"] += 1
+            sight.add(self._whole.name, (yield from self._at(tiles, frame, options)))
             return sight
         self.counts["crop_whole_looks"] += 1
-        self._since_look, self._doubt = 1, False
+        self._since_look = 1
         if self._detector is not None:
-            self._detected(self._detector, sight, frame, options, invoke)
-            return sight
-        part = self._whole.whole(frame, options, invoke)
-        if part is not None:
-            self._crop.found(part[0].poses, (frame.width_px, frame.height_px))
-        sight.add(self._whole.name, part)
+            yield from self._detected(self._detector, sight, frame, options)
+        else:
+            part = yield from self._whole.whole(frame, options)
+            if part is not None:
+                self._crop.found(part[0].poses, (frame.width_px, frame.height_px))
+            sight.add(self._whole.name, part)
+        # Also of the frame before, where that was still under way.
+        self._doubt = False
         return sight
 
     def _worthwhile(self, frame: Frame) -> list[Tile]:
         """Where to look, or nothing where a whole look sees them as large."""
-        tiles = self._crop.tiles()
+        tiles = self._crop.tiles(1 + self._under_way)
         if self._detector is not None:
             return tiles
         whole = self._whole.model.stager.fit(frame.width_px, frame.height_px)
@@ -146,11 +83,13 @@ class CroppedPose:
         return tiles if is_large else []
 
     def _at(
-        self, tiles: Sequence[Tile], frame: Frame, options: DecodeOptions, invoke: Invoke
-    ) -> Found | None:
+        self, tiles: Sequence[Tile], frame: Frame, options: DecodeOptions
+    ) -> Steps[Found | None]:
         # Somebody may stand in the tile of another.
         both = replace(options, max_poses=2 * max(len(tiles), options.max_poses))
-        part = self._small.tiles(frame, tiles, both, invoke)
+        self._under_way += 1
+        part = yield from self._small.tiles(frame, tiles, both)
+        self._under_way -= 1
         if part is None:
             self._doubt = True
             return None
@@ -158,9 +97,9 @@ class CroppedPose:
         return Decoded(poses=tuple(poses)), part[1]
 
     def _detected(
-        self, look: Look, sight: Sight, frame: Frame, options: DecodeOptions, invoke: Invoke
-    ) -> None:
-        part = look.whole(frame, options, invoke)
+        self, look: Look, sight: Sight, frame: Frame, options: DecodeOptions
+    ) -> Steps[None]:
+        part = yield from look.whole(frame, options)
         sight.add(look.name, part)
         if part is None:
             return
@@ -170,13 +109,12 @@ class CroppedPose:
         if not tiles:
             sight.found[self._whole.name] = Decoded()
             return
-        sight.add(self._whole.name, self._at(tiles, frame, options, invoke))
         # A box without a pose is the detector's mistake more often than the pose model's.
-        self._doubt = False
+        sight.add(self._whole.name, (yield from self._at(tiles, frame, options)))
 
 
 class Attention:
-    """Looks at each frame in order, on one thread.
+    """Looks at each frame in order, in steps that all run on one thread.
 
     Raises:
         SettingsError: the settings ask for a model that is not there.
@@ -196,9 +134,15 @@ class Attention:
             self._cropped = CroppedPose(settings.crop, self._pose, self._detector)
         self._counts = Counter(dict.fromkeys(("motion_looks", "motion_skips"), 0))
 
-    def look(
-        self, frame: Frame, may: Sequence[bool], options: DecodeOptions, invoke: Invoke
-    ) -> Result:
+    @property
+    def can_begin_next(self) -> bool:
+        """Whether the next frame may be begun before what is in this one is known.
+
+        The motion gate and a detector decide by it; several models would come out of turn.
+        """
+        return self._gate is None and self._detector is None and len(self._looks) == 1
+
+    def look(self, frame: Frame, may: Sequence[bool], options: DecodeOptions) -> Steps[Result]:
         """What the models find in a frame; ``repeated`` where none of them looked.
 
         ``may`` says which of them may look at it.
@@ -218,11 +162,11 @@ class Attention:
             if each is self._detector or not may[each.place]:
                 continue
             if each is self._pose and self._cropped is not None:
-                more = self._cropped.look(frame, options, invoke)
+                more = yield from self._cropped.look(frame, options)
                 sight.found.update(more.found)
                 sight.times.update(more.times)
             else:
-                sight.add(each.name, each.whole(frame, options, invoke))
+                sight.add(each.name, (yield from each.whole(frame, options)))
         result = Result(frame, sight.found, sight.times, waiting=self._waiting(sight))
         if self._gate is not None:
             self._gate.found(len(result.poses) + len(result.detections))

@@ -1,4 +1,4 @@
-"""Frames that are looked at one after another, since each says where to look in the next.
+"""Frames that are looked at one after another, since each says how to look at the next.
 
 Reading ahead and publishing behind run beside it, each on its own thread.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgecam.attention import Attention
+from edgecam.look import walk
 from edgecam.slots import Finished, Latest, Queue, Slot
 from edgecam.staged import StagedPipeline
 from edgecam.types import Frame, Result
@@ -54,7 +55,7 @@ class AttentivePipeline(StagedPipeline):
                 self._release(frame)
                 continue
             looked_s = time.monotonic()
-            result = self._attention.look(frame, may, self._options(), self._invoke)
+            result = walk(self._attention.look(frame, may, self._options()), self._invoke)
             if not result.repeated:
                 # What costs nothing need not be waited for on a hot board.
                 began_s = looked_s

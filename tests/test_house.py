@@ -38,7 +38,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "turns interpreter decoders homeassistant telemetry snapshot health status governor web "
         "checkpoint recording",
         "model probe inspection sources sinks remote",
-        "recorder recordings lookback attention attentive "
+        "recorder recordings lookback look attention attentive ahead "
         "pipeline convert evaluate follow installation staged lanes relay analysis",
         "report announce removal session service run replay reference event_page "
         "playback fleet fleet_link fleet_screen "
