@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import click
 
-from edgecam import whole_file
 from edgecam.completion import a_file, a_model, one_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -43,24 +42,6 @@ FLAGS: dict[str, str] = {
     "nms_radius": "decode.nms_radius_px",
 }
 FLAG_NAMES = {setting: "--" + option.replace("_", "-") for option, setting in FLAGS.items()}
-
-
-class OutputFile(click.Path):
-    """A file to write, whose name ends in one of ``suffixes``; refused before any work."""
-
-    def __init__(self, *suffixes: str) -> None:
-        super().__init__(path_type=Path)
-        self._suffixes = suffixes
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = Path(value)
-        if self._suffixes and path.suffix.lower() not in self._suffixes:
-            expected = " or ".join(self._suffixes)
-            self.fail(f"expected a name that ends in {expected}, found {path}", param, ctx)
-        if ctx is None or not ctx.resilient_parsing:
-            whole_file.check(path)
-        return path
-
 
 CONFIG_OPTION = click.option(
     "--config",

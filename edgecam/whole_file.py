@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgecam.errors import EdgecamError
 
-_MODE = 0o644
+_MODE, _PREFIX = 0o644, ".edgecam-"
 
 
 class OutputError(EdgecamError):
@@ -24,6 +24,23 @@ def check(path: Path) -> None:
         OutputError: its folder is missing or not writable, or it is a folder or a device.
     """
     _beside(path).unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder if there is none, and refuse one into which nothing can be written.
+
+    Raises:
+        OutputError: it is one, or no folder.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"cannot write into {folder}: it is a file; name a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=folder)
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror or error}") from None
+    os.close(handle)
+    Path(name).unlink()
 
 
 def check_other(path: Path, source: str | Path) -> None:
@@ -84,7 +101,7 @@ def _beside(path: Path) -> Path:
         # A device that was replaced by a file would be missed.
         if target.exists() and not target.is_file():
             raise OutputError(f"cannot write {path}: it is no regular file; name another")
-        handle, name = tempfile.mkstemp(target.suffix, ".edgecam-", target.parent)
+        handle, name = tempfile.mkstemp(target.suffix, _PREFIX, target.parent)
     os.close(handle)
     return Path(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from edgecam import bundled
 from edgecam.cli import cli
 from edgecam.tflite_file import ModelFile, read
+from edgecam.zoo.coco import TrainError
 
 keras = pytest.importorskip("keras", reason="the extra [tensorflow] is not installed")
 
@@ -95,3 +97,52 @@ def test_the_command_refuses_before_it_renders(tmp_path: Path) -> None:
     assert "there is no folder" in done.output
     done = CliRunner().invoke(cli, ["train", "documents", "-o", str(tmp_path / "documents.h5")])
     assert done.exit_code == 2
+
+
+def go_on(folder: Path) -> None:
+    """A batch of pages and no time, with what lies in ``folder``."""
+    from edgecam.zoo.documents.training import BATCH, render_set, train
+
+    pairs = render_set(folder, 0, BATCH, 1, print)
+    train(pairs, pairs, 1e-9, folder / "hed.weights.h5", lambda _progress: None)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a training keeps to go on from."""
+    folder = tmp_path_factory.mktemp("begun")
+    go_on(folder)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"hed.weights.h5", "edges-0-16.npy", "images-0-16.npy"}
+    return folder
+
+
+@pytest.mark.parametrize("name", ["hed.weights.h5", "edges-0-16.npy", "images-0-16.npy"])
+@pytest.mark.parametrize("content", [b"", b"no such thing", None])
+def test_what_is_damaged_of_an_earlier_run_is_named_in_a_line(
+    begun: Path, tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    shutil.copytree(begun, tmp_path / "kept")
+    path = tmp_path / "kept" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content is None else content)
+    with pytest.raises(TrainError, match=f"{path}: expected .*; remove it") as caught:
+        go_on(tmp_path / "kept")
+    assert "\n" not in str(caught.value)
+
+
+def test_pages_that_do_not_fit_on_the_disk_are_not_begun(tmp_path: Path) -> None:
+    from edgecam.zoo.documents.training import render_set
+
+    with pytest.raises(TrainError, match="give fewer --scenes"):
+        render_set(tmp_path, 0, 1 << 40, 1, print)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_to_keep_is_tried_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "x", Path("/proc/kept")):
+        command = ["train", "documents", "--keep", str(folder), "-o", str(tmp_path / "y.keras")]
+        done = CliRunner().invoke(cli, command)
+        assert done.exit_code == 1
+        assert done.stderr.startswith(f"edgecam: error: cannot write into {folder}: ")
+        assert done.stderr.count("\n") == 1

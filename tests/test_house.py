@@ -30,7 +30,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "slots batches digest flatbuffer tflite_schema board log notify opencv faultlog broker "
         "rate keyboard standing",
         "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",
-        "options completion wire_recorder "
+        "options option_types completion wire_recorder "
         "geometry wire messages event_messages labels anchors coco bundled tracking smoothing "
         "scene zones crop motion quadrilateral steady_page page_scan "
         "page_edges",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from edgecam.options import OutputFile
+from edgecam.option_types import Number, OutputFile, Size, SizeRange
 
 if TYPE_CHECKING:
     from edgecam.convert.conversion import Options
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File, or folder."
 )
-@click.option("--size", help="HEIGHTxWIDTH of the input.  [PoseNet: 257x257, SSD: the graph's]")
+@click.option(
+    "--size", type=SizeRange(), help="Of the input.  [PoseNet: 257x257, SSD: the graph's]"
+)
 @click.option(
     "--quantize",
     type=click.Choice(["none", "fp16", "dynamic", "int8", "int8-mixed"]),
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-loss",
-    type=click.FloatRange(0.0, 1.0),
+    type=Number(0.0, 1.0),
     default=0.1,
     show_default=True,
     help="Largest share of its findings that quantising may lose.",
@@ -66,7 +68,7 @@ if TYPE_CHECKING:
 def command(
     source: Path,
     output: Path,
-    size: str | None,
+    size: Size | None,
     quantize: str,
     calibrate: Path | None,
     max_loss: float,
@@ -99,9 +101,7 @@ def command(
     from edgecam.convert.conversion import Options, convert
 
     _check_together(to, weights, quantize, calibrate)
-    options = Options(
-        parse_size(size), quantize == "fp16", _normalization(mean, std), postprocess, labels
-    )
+    options = Options(size, quantize == "fp16", _normalization(mean, std), postprocess, labels)
     if to == "tfjs":
         _write_tfjs(source, output, options, weights or "float32")
         return
@@ -180,22 +180,6 @@ def _write_tfjs(source: Path, output: Path, options: Options, weights: str) -> N
     for note in converted.notes:
         click.echo(f"edgecam: {note}", err=True)
     click.echo(f"{output}: {size_bytes / 1e6:.2f} MB of weights", err=True)
-
-
-# Four times the longer side of 1080p: past it a float picture alone takes 700 MB.
-_MAX_SIDE = 7680
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """HEIGHTxWIDTH as (height, width); None stays None."""
-    if text is None:
-        return None
-    height, cross, width = text.partition("x")
-    if not (cross and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise click.BadParameter(f"{text!r}: expected HEIGHTxWIDTH, as in 353x481")
-    if len(max(height, width, key=len)) > 6 or max(int(height), int(width)) > _MAX_SIDE:
-        raise click.BadParameter(f"{text!r}: expected sides of at most {_MAX_SIDE} pixels")
-    return int(height), int(width)
 
 
 def _normalization(mean: str | None, std: str | None) -> Normalization | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgecam.decoders import posenet_coral, posenet_tfjs
 from edgecam.decoders.posenet import STRIDES, stride_of
 from edgecam.keypoints import COUNT, EDGES
+from edgecam.option_types import Number
 from edgecam.types import EdgecamError, Pose
 
 Array = NDArray[Any]
@@ -42,10 +43,8 @@ _QUANTISED = re.compile(r"(coral_(\d+)_(\d+)_(full|comp))_heatmaps_u8")
     help="Input pixels from cell to cell.",
 )
 @click.option("--max-poses", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--score-threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True)
-@click.option(
-    "--nms-radius", type=click.FloatRange(0), default=20.0, show_default=True, help="Input pixels."
-)
+@click.option("--score-threshold", type=Number(0, 1), default=0.5, show_default=True)
+@click.option("--nms-radius", type=Number(0), default=20.0, show_default=True, help="Input pixels.")
 @click.option("--single", is_flag=True, help="One pose: each keypoint's best cell.")
 @click.option("--tensors", "name", metavar="SET", help="Which set, where the file holds several.")
 def command(

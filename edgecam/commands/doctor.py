@@ -13,6 +13,7 @@ from edgecam.configuration import load
 from edgecam.doctor import CHECKS, examine
 from edgecam.doctor.apart import TIMEOUT_S
 from edgecam.doctor.finding import Finding, fail
+from edgecam.option_types import Number
 from edgecam.options import FLAG_NAMES
 from edgecam.settings import Settings
 from edgecam.types import SettingsError
@@ -52,7 +53,7 @@ alone is no failure.
 )
 @click.option(
     "--timeout-s",
-    type=click.FloatRange(min=1.0),
+    type=Number(min=1.0),
     default=TIMEOUT_S,
     show_default=True,
     help="How long one check may take before it is ended and told as failed.",

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgecam.option_types import Number
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
     from rich.table import Table
@@ -64,9 +66,7 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...])
 )
 @click.option("--labels", help="Label file for detectors that carry none.")
 @click.option("--max-images", type=click.IntRange(1), help="Use only the first ones.")
-@click.option(
-    "--score-threshold", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="0..1."
-)
+@click.option("--score-threshold", type=Number(0, 1), default=0.05, show_default=True, help="0..1.")
 @click.option("--delegate", default="auto", show_default=True, help="As for edgecam itself.")
 @click.option("--threads", type=click.IntRange(1, 64), help="Inference threads.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")

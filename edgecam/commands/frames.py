@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecam.configuration import load
+from edgecam.option_types import Number
 from edgecam.options import CONFIG_OPTION, FLAG_NAMES, given
 from edgecam.types import SettingsError, SinkError
 
@@ -35,7 +36,7 @@ REPORT_EVERY_S = 60.0
 @click.option("--password-file", help="File with the broker's password.")
 @click.option("--max-frames", help="Stop after this many frames.")
 @click.option("--topic", help="Where to publish.  [default: edgecam/NAME/frame]")
-@click.option("--rate-hz", type=click.FloatRange(0.01, 60), default=5.0, show_default=True)
+@click.option("--rate-hz", type=Number(0.01, 60), default=5.0, show_default=True)
 @click.option("--width", type=click.IntRange(16, 16384), default=640, show_default=True)
 @click.option("--quality", type=click.IntRange(1, 100), default=80, show_default=True)
 @click.pass_context

@@ -14,7 +14,8 @@ import click
 from click.core import ParameterSource
 
 from edgecam.completion import a_model
-from edgecam.options import FLAG_NAMES, OutputFile
+from edgecam.option_types import Number, OutputFile
+from edgecam.options import FLAG_NAMES
 
 if TYPE_CHECKING:
     from edgecam.convert.agreement import Agreement
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 @click.option("--pictures", type=click.IntRange(1), default=50, show_default=True, help="At least.")
 @click.option(
     "--max-loss",
-    type=click.FloatRange(0.0, 1.0),
+    type=Number(0.0, 1.0),
     default=0.1,
     show_default=True,
     help="Largest share of the float model's findings that may be lost.",

@@ -17,7 +17,8 @@ import click
 from edgecam import whole_file
 from edgecam.completion import a_file
 from edgecam.fleet import printable
-from edgecam.options import FLAG_NAMES, OutputFile, given, model_options
+from edgecam.option_types import Number, OutputFile
+from edgecam.options import FLAG_NAMES, given, model_options
 from edgecam.types import EdgecamError, SettingsError
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def _refuse_options(ctx: click.Context) -> None:
 @click.option("--expect", type=click.Path(path_type=Path), help="Compare the results with these.")
 @click.option(
     "--tolerance-px",
-    type=click.FloatRange(0.0),
+    type=Number(0.0),
     default=0.0,
     help="Accept positions this far apart.  [default: 0, bit for bit]",
 )

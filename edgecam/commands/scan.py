@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecam.options import OutputFile
+from edgecam.option_types import Number, OutputFile
 from edgecam.types import EdgecamError
 
 if TYPE_CHECKING:
@@ -32,12 +32,10 @@ _STEADY_OVERLAP = 0.97
 )
 @click.option("-m", "--model", default="documents", show_default=True, help="File or bundled name.")
 @click.option("--ratio", help="WIDTH:HEIGHT of the page, such as 210:297.  [default: estimated]")
-@click.option(
-    "--score-threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="0..1."
-)
+@click.option("--score-threshold", type=Number(0, 1), default=0.5, show_default=True, help="0..1.")
 @click.option(
     "--wait-s",
-    type=click.FloatRange(0.0),
+    type=Number(0.0, 86400.0),
     default=30.0,
     show_default=True,
     help="How long a camera may take to see a page that lies still.",

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecam.options import OutputFile
+from edgecam.option_types import Number, OutputFile, Size, SizeRange
 
 if TYPE_CHECKING:
     from edgecam.teach.capture import Plan
     from edgecam.teach.lesson import Lesson, Outcome
 
-_DEFAULT_BACKBONE, _DEFAULT_SIZE = "posenet", "257x257"
+_DEFAULT_BACKBONE, _DEFAULT_SIZE = "posenet", Size(257, 257)
 _GUESSING = 1.5  # so many times the accuracy of chance is no knowledge
 
 
@@ -39,15 +39,21 @@ def _names(_ctx: click.Context, _param: click.Parameter, text: str | None) -> li
 @click.option(
     "--backbone", default=_DEFAULT_BACKBONE, show_default=True, help="File or bundled name."
 )
-@click.option("--input-size", help="HEIGHTxWIDTH.  [257x257, another backbone's own]")
 @click.option(
-    "--pictures", type=click.IntRange(1), default=100, show_default=True, help="Camera: a label."
+    "--input-size", type=SizeRange(32, 2049), help="[default: 257x257, another backbone's own]"
 )
 @click.option(
-    "--rate-hz", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Camera."
+    "--pictures",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="Camera: a label.",
 )
 @click.option(
-    "--countdown-s", type=click.FloatRange(0.0), default=3.0, show_default=True, help="Camera."
+    "--rate-hz", type=Number(0.1, 1000.0), default=10.0, show_default=True, help="Camera."
+)
+@click.option(
+    "--countdown-s", type=Number(0.0, 3600.0), default=3.0, show_default=True, help="Camera."
 )
 @click.option("--keep", type=click.Path(path_type=Path), help="Camera: folder for its pictures.")
 @click.option("--threads", type=click.IntRange(1, 64), help="Inference threads.")
@@ -57,7 +63,7 @@ def command(
     labels: list[str] | None,
     output: Path,
     backbone: str,
-    input_size: str | None,
+    input_size: Size | None,
     pictures: int,
     rate_hz: float,
     countdown_s: float,
@@ -78,7 +84,6 @@ def command(
     edgecam --model gestures.tflite --show
     """
     from edgecam import bundled, log, whole_file
-    from edgecam.commands.convert import parse_size
     from edgecam.commands.quantize import command_line
     from edgecam.convert import card
     from edgecam.settings import InferenceSettings
@@ -93,7 +98,7 @@ def command(
     taught = find(read(origin))
     default = _DEFAULT_SIZE if backbone == _DEFAULT_BACKBONE else None
     inference = InferenceSettings(delegate="cpu", threads=threads, probe=False)
-    lesson = partial(Lesson, taught, parse_size(input_size or default), inference)
+    lesson = partial(Lesson, taught, input_size or default, inference)
     started_s = time.perf_counter()
     if Path(where).is_dir():
         found = _of_folders(Path(where), labels, lesson)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import tempfile
 from pathlib import Path
 
@@ -11,8 +9,7 @@ import click
 
 from edgecam import whole_file
 from edgecam.commands import train_networks
-from edgecam.options import OutputFile
-from edgecam.types import EdgecamError
+from edgecam.option_types import Number, OutputFile, Size, SizeRange
 
 
 @click.group("train")
@@ -33,25 +30,27 @@ for _command in (
 @click.option("-o", "--output", required=True, type=OutputFile(".keras"), help="NAME.keras.")
 @click.option(
     "--minutes",
-    type=click.FloatRange(0.01),
+    type=Number(0.01, 43200.0),
     default=60.0,
     show_default=True,
     help="Wall time of training, without rendering.",
 )
 @click.option(
     "--scenes",
-    type=click.IntRange(64),
+    type=click.IntRange(64, 200_000),
     default=8000,
     show_default=True,
     help="Pages to render; 230 KB of disk each.",
 )
-@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="To render.")
 @click.option(
-    "--threads", type=click.IntRange(1), default=2, show_default=True, help="To train with."
+    "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="To render."
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="To train with."
 )
 @click.option(
     "--keep",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Folder for the rendered pages and the weights so far; a second run goes on from there.",
 )
 def documents(
@@ -64,7 +63,11 @@ def documents(
     edgecam train pages --count 100 pages/
     edgecam convert documents.keras --quantize int8 --calibrate pages/ -o documents.tflite
     """
-    _need_keras()
+    from edgecam.convert.tensorflow_load import open_tensorflow
+
+    open_tensorflow()
+    if keep is not None:
+        whole_file.check_folder(keep)
     with tempfile.TemporaryDirectory(prefix="edgecam-") as scratch:
         from edgecam.zoo.documents.training import make
 
@@ -82,38 +85,23 @@ def documents(
 
 
 @command.command("pages")
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--count", type=click.IntRange(1), default=100, show_default=True)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--count", type=click.IntRange(1, 100_000), default=100, show_default=True)
 @click.option(
     "--first-seed",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1_000_000_000),
     default=2_000_000,
     show_default=True,
     help="Each page has the next one; training uses 0 to --scenes and 900000 to 900095.",
 )
-@click.option("--size", default="480x640", show_default=True, help="HEIGHTxWIDTH, in pixels.")
-def pages(folder: Path, count: int, first_seed: int, size: str) -> None:
+@click.option(
+    "--size", type=SizeRange(64, 2048), default="480x640", show_default=True, help="In pixels."
+)
+def pages(folder: Path, count: int, first_seed: int, size: Size) -> None:
     """Render photographs of pages into FOLDER, and their corners into FOLDER/corners.json.
 
     They calibrate and score the document edge network; no TensorFlow is needed.
     """
-    height, _, width = size.partition("x")
-    if not (height.isdecimal() and width.isdecimal() and int(height) >= 64 <= int(width)):
-        raise click.BadParameter(f"{size!r}: expected HEIGHTxWIDTH of at least 64x64")
     from edgecam.zoo.documents.files import write
 
-    write(folder, range(first_seed, first_seed + count), int(width), int(height))
-
-
-def _need_keras() -> None:
-    """Refuse before minutes of rendering.
-
-    Raises:
-        EdgecamError: Keras or TensorFlow is not installed.
-    """
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    if not (importlib.util.find_spec("keras") and importlib.util.find_spec("tensorflow")):
-        raise EdgecamError(
-            "training needs TensorFlow (1.6 GB, on a desktop); "
-            "run: pip install 'edgecam[tensorflow]'"
-        )
+    write(folder, range(first_seed, first_seed + count), size.width, size.height)

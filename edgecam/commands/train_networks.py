@@ -46,7 +46,7 @@ _CHECK_EVERY = 8  # reports, of which there are forty
 )
 @click.option(
     "--frozen-steps",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1_000_000),
     default=100,
     show_default=True,
     help="--fine-tune: first steps, with these layers frozen.",
@@ -79,7 +79,7 @@ def classifier(
 
     names = [name.strip() for name in labels.split(",")] if labels else None
     files = pictures.folders(folder_of(directory), names)
-    size = shape.height_width
+    size = shape.size
     begin = bundled.resolve(fine_tune) if fine_tune else None
     model, kept = classes.build(network, shape.alpha, size, len(files), begin)
     if begin is not None:
@@ -125,7 +125,7 @@ def pose(
     """
     from edgecam.zoo import coco, posenet
 
-    size = shape.height_width
+    size = shape.size
     fit = "letterbox" if min(size) >= _LETTERBOX_FROM_PX else "stretch"
     built = posenet.build(network, shape.alpha, size, int(stride))
     examples = coco.load(data.annotations, data.images, size, fit, data.max_images)
@@ -181,7 +181,7 @@ def ssd(
         load(bundled.resolve(name))
     if test_images is not None and test_annotations is not None:
         truth.load(test_annotations, test_images)
-    size = shape.height_width
+    size = shape.size
     examples = coco.load(data.annotations, data.images, size, "stretch", data.max_images)
     built = detector.build(shape.alpha, size, examples.labels, lite=heads == "ssdlite")
     if data.weights is not None:

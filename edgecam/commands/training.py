@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from edgecam.commands.convert import parse_size
-from edgecam.options import OutputFile
+from edgecam.option_types import Number, OutputFile, Size, SizeRange
 
 if TYPE_CHECKING:
     from edgecam.zoo.training import Course, Progress, Tell
 
 PATH = click.Path(path_type=Path)
+_SIDES = SizeRange(32, 1025)  # beyond it a batch fills any memory
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -33,16 +33,10 @@ class CourseOptions:
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """``alpha``: the width of all layers. ``size``: (height, width) of the input."""
+    """``alpha``: the width of all layers. ``size`` is that of the input."""
 
     alpha: float
-    size: str
-
-    @property
-    def height_width(self) -> tuple[int, int]:
-        found = parse_size(self.size)
-        assert found is not None  # only for no text at all
-        return found
+    size: Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +74,31 @@ def course_options(steps: int, rate: float | None) -> Callable[[F], F]:
         click.option(
             "-o", "--output", type=OutputFile(".tflite"), required=True, help="NAME.tflite."
         ),
-        click.option("--steps", type=click.IntRange(1), default=steps, show_default=True),
-        click.option("--batch", type=click.IntRange(1), default=16, show_default=True),
+        click.option(
+            "--steps", type=click.IntRange(1, 10_000_000), default=steps, show_default=True
+        ),
+        click.option("--batch", type=click.IntRange(1, 1024), default=16, show_default=True),
         click.option(
             "--rate",
-            type=click.FloatRange(0.0, min_open=True),
+            type=Number(0.0, 1.0, min_open=True),
             default=rate,
             show_default=rate is not None,
             help="Highest learning rate.",
         ),
-        click.option("--seed", type=int, default=0, show_default=True),
+        click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True),
     )
 
 
 def network_options(alpha: float, size: str) -> Callable[[F], F]:
     """The options of every network as ``shape``."""
-    widths = click.FloatRange(0.1, 2.0)
+    widths = Number(0.1, 2.0)
     return _gathered(
         "shape",
         NetworkOptions,
         click.option(
             "--alpha", type=widths, default=alpha, show_default=True, help="Width of all layers."
         ),
-        click.option("--size", default=size, show_default=True, help="HEIGHTxWIDTH."),
+        click.option("--size", type=_SIDES, default=size, show_default=True, help="Of the input."),
     )
 
 
@@ -113,7 +109,9 @@ def annotated_options() -> Callable[[F], F]:
         AnnotatedOptions,
         click.option("--images", type=PATH, required=True, help="Folder of the pictures."),
         click.option("--annotations", type=PATH, required=True, help="COCO's JSON of them."),
-        click.option("--max-images", type=click.IntRange(1), help="Use only the first ones."),
+        click.option(
+            "--max-images", type=click.IntRange(1, 1_000_000), help="Use only the first ones."
+        ),
         click.option("--weights", type=PATH, help="A .keras file to begin with, where it fits."),
     )
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecam.completion import a_model
-from edgecam.options import CONFIG_OPTION, OutputFile
+from edgecam.option_types import Number, OutputFile
+from edgecam.options import CONFIG_OPTION
 from edgecam.types import SettingsError
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ _MODELS = ("posenet", "posenet-fp16")
 )
 @click.option(
     "--keep",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.9,
     show_default=True,
     help="Choose the fastest that has this share of the best OKS.",
 )
 @click.option(
     "--budget-s",
-    type=click.FloatRange(1),
+    type=Number(1, 86400),
     default=90.0,
     show_default=True,
     help="Begin no further measurement after so many seconds.",

@@ -46,7 +46,8 @@ def open_tensorflow() -> Any:
     # It writes pages about devices it does not find; what matters comes as exceptions.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     try:
-        return importlib.import_module("tensorflow")
+        with silence():
+            return importlib.import_module("tensorflow")
     except ImportError as error:
         raise ConvertError(
             "Keras files, SavedModels, checkpoints and training need TensorFlow (1.6 GB, on a "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +16,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from edgecam import whole_file
 from edgecam.opencv import cv2
+from edgecam.zoo.coco import TrainError
 from edgecam.zoo.documents.scene import render
 from edgecam.zoo.hed import INPUT_SIZE, OUTPUT_SIZE, exported, hed
 
@@ -43,22 +48,61 @@ def scene_pair(seed: int) -> tuple[Images, Images]:
 def render_set(
     folder: Path, first_seed: int, count: int, workers: int, say: Callable[[str], None]
 ) -> tuple[Images, Images]:
-    """Render ``count`` pairs once into ``folder``, or read those that lie there already."""
+    """Render ``count`` pairs once into ``folder``, or read those that lie there already.
+
+    Raises:
+        TrainError: they do not fit on the disk, or those there are damaged.
+        OutputError: the folder cannot be written.
+    """
     images_file = folder / f"images-{first_seed}-{count}.npy"
     edges_file = folder / f"edges-{first_seed}-{count}.npy"
     if not edges_file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        images = np.empty((count, INPUT_SIZE, INPUT_SIZE, 3), np.uint8)
-        edges = np.empty((count, OUTPUT_SIZE, OUTPUT_SIZE), np.uint8)
-        with ProcessPoolExecutor(workers) as pool:
-            pairs = pool.map(scene_pair, range(first_seed, first_seed + count), chunksize=16)
-            for place, (image, mask) in enumerate(pairs):
-                images[place], edges[place] = image, mask
-                if place % 500 == 499:
-                    say(f"rendered {place + 1} of {count}")
-        np.save(images_file, images)
-        np.save(edges_file, edges)
-    return np.load(images_file, mmap_mode="r"), np.load(edges_file, mmap_mode="r")
+        _refuse_small_disk(folder, count)
+        numbers = range(first_seed, first_seed + count)
+        with (
+            whole_file.replacing(images_file) as images_part,
+            whole_file.replacing(edges_file) as edges_part,
+        ):
+            images = _array(images_part, (count, INPUT_SIZE, INPUT_SIZE, 3))
+            edges = _array(edges_part, (count, OUTPUT_SIZE, OUTPUT_SIZE))
+            # Ctrl-C reaches all processes of a terminal, and one says enough.
+            pool = ProcessPoolExecutor(
+                workers, None, signal.signal, (signal.SIGINT, signal.SIG_IGN)
+            )
+            try:
+                for place, pair in enumerate(pool.map(scene_pair, numbers, chunksize=16)):
+                    images[place], edges[place] = pair
+                    if place % 500 == 499:
+                        say(f"rendered {place + 1} of {count}")
+            finally:
+                pool.shutdown(cancel_futures=True)
+    return _read(images_file), _read(edges_file)
+
+
+def _refuse_small_disk(folder: Path, count: int) -> None:
+    """A disk that fills up under a memory map ends the process without a word."""
+    needed = count * (INPUT_SIZE**2 * 3 + OUTPUT_SIZE**2)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise TrainError(
+            f"{count} rendered pages take {needed / 1e6:.0f} MB, and {folder} has "
+            f"{free / 1e6:.0f} MB left: give fewer --scenes, or --keep a folder with more room"
+        )
+
+
+def _array(path: Path, shape: tuple[int, ...]) -> Images:
+    """An array in a file, so that it need not fit into memory."""
+    return np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+
+
+def _read(path: Path) -> Images:
+    try:
+        return np.asarray(np.load(path, mmap_mode="r"))
+    except (OSError, EOFError, ValueError) as error:
+        raise TrainError(
+            f"{path}: expected rendered pages of an earlier run, found: {error}; remove it, or "
+            "--keep another folder"
+        ) from None
 
 
 def _varied(rng: np.random.Generator, image: Images, edges: Images) -> tuple[Images, Images]:
@@ -128,10 +172,14 @@ def train(
 
     The weights are written to ``checkpoint`` about every two minutes, and are read from it first
     where it exists.
+
+    Raises:
+        TrainError: it is damaged, or another network's.
+        OutputError: it cannot be written.
     """
     network = hed()
     if checkpoint.exists():
-        network.load_weights(checkpoint)
+        _load(network, checkpoint)
     optimizer = keras.optimizers.AdamW(_PEAK_RATE, weight_decay=1e-4)
 
     @tf.function  # type: ignore[untyped-decorator]
@@ -155,11 +203,28 @@ def train(
         optimizer.learning_rate.assign(max(rate, 1e-6))
         if now - reported > 120 or done >= 1.0:
             reported = now
-            network.save_weights(checkpoint)
+            _save(network, checkpoint)
             report(Progress(done, count, held_out_loss(network, held_out)))
         if done >= 1.0:
             break
     return network
+
+
+def _load(network: keras.Model, checkpoint: Path) -> None:
+    try:
+        network.load_weights(checkpoint)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise TrainError(
+            f"{checkpoint}: expected the weights of an earlier run, found: "
+            f"{' '.join(str(error).split())[:200]}; remove it, or --keep another folder"
+        ) from None
+
+
+def _save(network: keras.Model, checkpoint: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="edgecam-") as folder:
+        saved = Path(folder) / checkpoint.name
+        network.save_weights(saved)
+        whole_file.write(checkpoint, saved.read_bytes())
 
 
 def held_out_loss(network: keras.Model, pairs: tuple[Images, Images]) -> float:
