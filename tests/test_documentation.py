@@ -230,6 +230,7 @@ RUNS: dict[str, Run] = {
 SCRIPT = (
     "tests/test_termux.py::test_the_runit_service_runs_reloads_and_stops_with_nothing_of_systemd"
 )
+SCANNED = "tests/test_documents_training.py::test_the_command_makes_a_network_that_scan_uses"
 FINE_TUNED = "tests/test_zoo_training.py::test_a_classifier_is_fine_tuned"
 BY_OTHERS: dict[str, str] = {
     "scripts/termux-install phone posenet http://127.0.0.1:8080/video mqtt://192.168.1.2": SCRIPT,
@@ -252,6 +253,18 @@ BY_OTHERS: dict[str, str] = {
     ),
     "edgecam train pose --images DIR --annotations person_keypoints.json -o posenet.tflite": (
         "tests/test_zoo_training.py::test_a_posenet_learns"
+    ),
+    "edgecam train sizes": "tests/test_zoo_commands.py::test_sizes_are_those_of_the_three_heads",
+    "edgecam train documents --keep work/ -o documents.keras": SCANNED,
+    "edgecam convert documents.keras -o documents.tflite": SCANNED,
+    "scripts/compare-upsampling": (
+        "tests/test_documents_training.py::"
+        "test_bilinear_upsampling_is_faster_than_transposed_convolutions"
+    ),
+    "edgecam --model posenet --model documents:rate_hz=5 --model letters.tflite:rate_hz=2 "
+    "--source 0 --show": (
+        "tests/test_three_models.py::"
+        "test_each_model_looks_at_its_own_rate_and_finds_what_is_its_own"
     ),
     "edgecam train pages --count 100 pages/": (
         "tests/test_documents_render.py::test_pages_are_written_with_their_corners"
@@ -283,11 +296,12 @@ ELSEWHERE: dict[str, str] = {
     "scripts/bench": "takes minutes of a quiet machine; benchmarks.csv is what it wrote",
     "scripts/bench-many": "makes .venv; tests/test_many.py runs what it then runs",
     "scripts/make-teach-picture": "docs/taught.jpg is what it drew",
+    "scripts/make-together-picture": "docs/together.jpg is what it drew",
+    "scripts/make-train-picture slim.tflite": "docs/trained.jpg is what it drew",
     "scripts/test-long": "runs this file",
     "scripts/test --confined -m 'not long'": "runs this file",
     "scripts/test-arm64": "downloads a system of 300 MB; docs/arm64.md is what it wrote",
     "edgecam train classifier pictures/ --network v2 --alpha 0.35 -o gestures.tflite": TENSORFLOW,
-    "edgecam train sizes": TENSORFLOW,
     "scripts/build-models documents": TENSORFLOW,
     "scripts/convert-vgg-hed -o hed_vgg16.tflite": TENSORFLOW,
     "edgecam scan letter.jpg -m hed_vgg16.tflite -o letter.png": (
@@ -295,8 +309,6 @@ ELSEWHERE: dict[str, str] = {
     ),
     "scripts/score-documents --model documents --model hed_vgg16.tflite "
     "--photographs tests/data/documents": "docs/documents.md has what it printed",
-    "edgecam train documents --keep work/ -o documents.keras": TENSORFLOW,
-    "edgecam convert documents.keras -o documents.tflite": TENSORFLOW,
     "edgecam quantize documents.tflite --mode int8 --calibrate pages/ -o documents_int8.tflite": (
         "wants the file that is trained before it; the other quantize is run"
     ),

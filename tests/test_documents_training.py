@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -14,6 +19,7 @@ from edgecam.cli import cli
 from edgecam.tflite_file import ModelFile, read
 from edgecam.zoo.coco import TrainError
 
+ROOT = Path(__file__).parent.parent
 keras = pytest.importorskip("keras", reason="the extra [tensorflow] is not installed")
 
 
@@ -88,6 +94,36 @@ def test_training_teaches_it(tmp_path: Path) -> None:
     # In that time a machine that others use comes half as far: 0.84 was seen.
     assert seen[-1].loss < 0.75 * held_out_loss(hed(), pairs)
     assert (tmp_path / "hed.weights.h5").is_file()
+
+
+@pytest.mark.long
+def test_the_command_makes_a_network_that_scan_uses(tmp_path: Path) -> None:
+    """Two minutes on 64 pages: enough for a sheet on a dark table."""
+    made, model = tmp_path / "documents.keras", tmp_path / "documents.tflite"
+    short = ["--minutes", "2", "--scenes", "64", "--keep", str(tmp_path / "work")]
+    done = CliRunner().invoke(cli, ["train", "documents", *short, "-o", str(made)])
+    assert done.exit_code == 0, done.output
+    assert re.search(r"100\.0%: \d+ steps of 16, held-out loss", done.output)
+    done = CliRunner().invoke(cli, ["convert", str(made), "-o", str(model)])
+    assert done.exit_code == 0, done.output
+    page, flat = ROOT / "tests" / "data" / "documents" / "printout.jpg", tmp_path / "flat.png"
+    found = ["scan", str(page), "-m", str(model), "--score-threshold", "0.2", "-o", str(flat)]
+    done = CliRunner().invoke(cli, found)
+    assert done.exit_code == 0, done.output
+    height, width = cv2.imread(str(flat)).shape[:2]
+    assert width / height == pytest.approx(0.72, abs=0.06)
+
+
+@pytest.mark.long
+def test_bilinear_upsampling_is_faster_than_transposed_convolutions() -> None:
+    pytest.importorskip("litert_quantizer", reason="the extra [quantize] is not installed")
+    command = [sys.executable, "scripts/compare-upsampling", "--rounds", "60", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    rows = {(row["upsampling"], row["form"]): row for row in json.loads(done.stdout)}
+    for form in ("float32", "int8"):
+        ratio = rows["transposed", form]["cpu_ms"] / rows["bilinear", form]["cpu_ms"]
+        # 1.5 on an x86-64; in turns, and of processor time, so that others disturb little.
+        assert ratio > 1.15, form
 
 
 def test_the_command_refuses_before_it_renders(tmp_path: Path) -> None:
