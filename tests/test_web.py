@@ -71,7 +71,7 @@ def metrics(page: LivePage) -> dict[str, float]:
 def test_nothing_is_encoded_unless_a_viewer_wants_pictures(near: LivePage) -> None:
     asyncio.run(near.follow(6, pictures=True))
     before = metrics(near)
-    asyncio.run(near.follow(20, pictures=False))
+    asyncio.run(near.follow(8, pictures=False))
     after = metrics(near)
     assert after["edgecam_web_jpegs_total"] == before["edgecam_web_jpegs_total"] > 0
 
@@ -122,7 +122,7 @@ def test_a_slow_viewer_is_skipped_ahead(near: LivePage) -> None:
 def test_the_events_are_those_that_are_published(near: LivePage, everything: Subscriber) -> None:
     topic = "edgecam/camera/event"
     everything.wait_for(topic, 8, timeout_s=20)
-    got = asyncio.run(near.follow(60, pictures=False))
+    got = asyncio.run(near.follow(30, pictures=False))
     shown = bundles(got, "hello")[0]["events"]
     before = len(shown)
     shown += [event for part in bundles(got, "events") for event in part]
@@ -235,7 +235,7 @@ def test_the_page_and_its_controls_outlive_a_reload(tmp_path: Path) -> None:
         config.write_text(text.format(2) + SCENE.replace("door", "gate"))
         page.daemon.send(signal.SIGHUP)
         # A viewer stays, and is told what is new.
-        got = asyncio.run(page.follow(60, pictures=False))
+        got = asyncio.run(page.follow(30, pictures=False))
         names = [scene["line"][0]["name"] for scene in bundles(got, "scene")]
         assert names == ["door", "gate"]
         assert wait_until(lambda: len(page.daemon.supervisor.of("READY=1")) == 2, 20)

@@ -126,10 +126,9 @@ def test_a_name_is_known_as_a_browser_sends_it(name: str, sent: str) -> None:
     assert not guard.knows_host(f"x{sent}", "127.0.0.1")
 
 
-@pytest.mark.parametrize("value", ["8080", "127.0.0.1", "0.0.0.0:0"])
-def test_a_bad_value_fails_before_anything_is_opened(value: str) -> None:
+def test_a_bad_value_fails_before_anything_is_opened() -> None:
     """Neither the model nor the source is there: they would be missed first."""
-    done = edgecam("--model", "missing.tflite", "--source", "missing.mp4", "--web", value)
+    done = edgecam("--model", "missing.tflite", "--source", "missing.mp4", "--web", "8080")
     assert error_line(done).startswith("edgecam: error: --web")
     assert error_line(done).endswith("(see README: Live page)")
 

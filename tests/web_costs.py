@@ -166,24 +166,23 @@ def take_turns(turns: int, without: Callable[[], Turn], with_it: Callable[[], Tu
     )
 
 
-def viewer(folder: Path, board: Board, turns: int, turn_s: float) -> Cost:
+def viewer(run: Run, page: LivePage, turns: int, turn_s: float) -> Cost:
     """One viewer against none."""
     seen: list[float] = []
-    with watched(folder, board) as (run, page):
 
-        def watching() -> Turn:
-            with Watcher(page.port) as watcher:
-                time.sleep(SETTLE_S)
-                before = watcher.pictures
-                turn = run.count(turn_s)
-                seen.append((watcher.pictures - before) / turn_s)
-                return turn
-
-        def alone() -> Turn:
+    def watching() -> Turn:
+        with Watcher(page.port) as watcher:
             time.sleep(SETTLE_S)
-            return run.count(turn_s)
+            before = watcher.pictures
+            turn = run.count(turn_s)
+            seen.append((watcher.pictures - before) / turn_s)
+            return turn
 
-        cost = take_turns(turns, alone, watching)
+    def alone() -> Turn:
+        time.sleep(SETTLE_S)
+        return run.count(turn_s)
+
+    cost = take_turns(turns, alone, watching)
     return replace(cost, pictures_hz=statistics.median(seen))
 
 
@@ -234,31 +233,30 @@ def connect(page: LivePage, number: int, words: bytes) -> list[socket.socket]:
     return clients
 
 
-def attack(folder: Path, board: Board, turns: int) -> Cost:
-    """Slow and stalled clients against none; a turn is as long as they may live."""
+def attack(run: Run, page: LivePage, turns: int, turn_s: float) -> Cost:
+    """Slow and stalled clients against none; a turn with them is as long as they may live."""
     grown, cut_after = [0.0], [0.0]
-    with watched(folder, board) as (run, page):
-        # What a first viewer makes the process load is no cost of the attack.
-        with Watcher(page.port):
-            time.sleep(2)
+    # What a first viewer makes the process load is no cost of the attack.
+    with Watcher(page.port):
+        time.sleep(1)
 
-        def attacked() -> Turn:
-            before_mb, began_s = resident_mb(page), time.monotonic()
-            slow = connect(page, SLOW, b"GET / HTTP/1.1\r\nHost: ")
-            stalled = connect(page, STALLED, handshake(page.port) + PICTURES_ON)
-            opened_s, cut_s = time.monotonic(), float("inf")
+    def attacked() -> Turn:
+        before_mb, began_s = resident_mb(page), time.monotonic()
+        slow = connect(page, SLOW, b"GET / HTTP/1.1\r\nHost: ")
+        stalled = connect(page, STALLED, handshake(page.port) + PICTURES_ON)
+        opened_s, cut_s = time.monotonic(), float("inf")
 
-            def look() -> None:
-                nonlocal cut_s
-                if all(map(is_cut, slow + stalled)):
-                    cut_s = min(cut_s, time.monotonic() - opened_s)
+        def look() -> None:
+            nonlocal cut_s
+            if all(map(is_cut, slow + stalled)):
+                cut_s = min(cut_s, time.monotonic() - opened_s)
 
-            turn = run.count(EVICTED_S - (opened_s - began_s), look)
-            grown.append(resident_mb(page) - before_mb)
-            cut_after.append(cut_s)
-            for client in slow + stalled:
-                client.close()
-            return turn
+        turn = run.count(EVICTED_S - (opened_s - began_s), look)
+        grown.append(resident_mb(page) - before_mb)
+        cut_after.append(cut_s)
+        for client in slow + stalled:
+            client.close()
+        return turn
 
-        cost = take_turns(turns, lambda: run.count(EVICTED_S / 2), attacked)
-        return replace(cost, grown_mb=max(grown), cut_after_s=max(cut_after))
+    cost = take_turns(turns, lambda: run.count(turn_s), attacked)
+    return replace(cost, grown_mb=max(grown), cut_after_s=max(cut_after))
