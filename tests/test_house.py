@@ -39,7 +39,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "checkpoint recording",
         "model probe inspection sources sinks remote",
         "recorder recordings lookback look attention attentive ahead "
-        "pipeline convert evaluate follow installation staged lanes relay analysis",
+        "pipeline convert evaluate follow installation staged lanes relay analysis labelled",
         "report announce removal session service run replay reference event_page "
         "playback fleet fleet_link fleet_screen "
         "message_page watch watch_table library doctor bench bench_crop tune teach zoo",

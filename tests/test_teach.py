@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgecam import bundled, runtime
+from edgecam import bundled, labelled, runtime
 from edgecam.cli import cli
 from edgecam.convert.graph import ConvertError
+from edgecam.labelled import TeachError, held_out
 from edgecam.sources.jpeg import decode_image
 from edgecam.teach import graft, softmax
 from edgecam.teach.backbone import find
 from edgecam.teach.graft import Head
-from edgecam.teach.lesson import held_out
 from edgecam.tflite_file import read
 from edgecam.tflite_metadata import metadata, normalization
 
@@ -262,6 +262,52 @@ def test_a_damaged_picture_is_named_and_passed_over(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "'wave' has 9 readable pictures" in result.stderr
     assert not list(tmp_path.glob("y.*"))
+
+
+def test_many_damaged_pictures_are_counted_and_the_first_ones_named(tmp_path: Path) -> None:
+    gestures.write(tmp_path / "all", 12, seed=5)
+    for number in range(40):
+        (tmp_path / "all" / "wave" / f"damaged-{number:02}.jpg").write_bytes(b"\xff\xd8\xff")
+    result = teach(tmp_path / "all", "-o", tmp_path / "x.tflite", *SMALL, "--json")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("passed over") == 11
+    assert "40 pictures passed over in all" in result.stderr
+    outcome = json.loads(result.stdout)
+    assert (outcome["pictures"], outcome["unreadable"]) == (36, 40)
+
+
+def test_folders_of_other_programs_are_no_labels(tmp_path: Path) -> None:
+    gestures.write(tmp_path, 10, seed=5)
+    for name in (".git", ".cache", "__pycache__", "__MACOSX", "@eaDir"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "wave" / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "wave" / "notes.txt").write_text("none")
+    found = labelled.folders(tmp_path, None)
+    assert {label: len(files) for label, files in found.items()} == {
+        "none": 10,
+        "point": 10,
+        "wave": 10,
+    }
+
+
+@pytest.mark.parametrize("label", ["..", ".git", "a/b", "a\nb", " a", "", "x" * 101, "__x", "@x"])
+def test_a_label_is_a_plain_name(label: str) -> None:
+    with pytest.raises(TeachError, match="is no plain name") as caught:
+        labelled.check_labels(["wave", label])
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("where", ["picturs", "picturs/", "./picturs", "/nowhere/picturs"])
+@pytest.mark.parametrize("labels", [(), ("--labels", "wave,none")])
+def test_a_folder_misspelt_is_no_camera(
+    where: str, labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    line = refused(where, *labels, "-o", tmp_path / "x.tflite")
+    assert f"{where}: there is no such folder" in line
+    for camera in ("a camera index", "rtsp://", "http://", "picamera"):
+        assert camera in line
 
 
 def test_pictures_that_tell_nothing_are_called_so(tmp_path: Path) -> None:

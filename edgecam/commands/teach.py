@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,8 +85,6 @@ def command(
     edgecam --model gestures.tflite --show
     """
     from edgecam import bundled, log, whole_file
-    from edgecam.commands.quantize import command_line
-    from edgecam.convert import card
     from edgecam.settings import InferenceSettings
     from edgecam.teach.backbone import find
     from edgecam.teach.capture import Plan
@@ -93,6 +92,7 @@ def command(
     from edgecam.tflite_file import read
 
     log.set_up(verbose=False)
+    is_folder = _is_folder(where)
     origin = bundled.resolve(backbone)
     whole_file.check_other(output, origin)
     taught = find(read(origin))
@@ -100,41 +100,65 @@ def command(
     inference = InferenceSettings(delegate="cpu", threads=threads, probe=False)
     lesson = partial(Lesson, taught, input_size or default, inference)
     started_s = time.perf_counter()
-    if Path(where).is_dir():
-        found = _of_folders(Path(where), labels, lesson)
+    unreadable = 0
+    if is_folder:
+        found, unreadable = _of_folders(Path(where), labels, lesson)
     else:
-        plan = Plan(pictures, rate_hz, countdown_s)
-        found = _of_camera(where, labels, plan, keep, lesson)
+        found = _of_camera(where, labels, Plan(pictures, rate_hz, countdown_s), keep, lesson)
         started_s = time.perf_counter()
     outcome = found.learn(where)
     made = found.model(outcome, f"taught to tell {', '.join(found.labels)}")
-    whole_file.write(output, made)
-    note = card.write(output, origin, command_line())
-    if note is not None:
-        click.echo(f"edgecam: {note}", err=True)
+    notes = [*_write(output, made, origin), *_doubts(outcome)]
     took_s = time.perf_counter() - started_s
-    show = _print_json if as_json else _show
-    show(found.labels, outcome, taught.maps[outcome.layer].name)
+    layer = taught.maps[outcome.layer].name
+    if as_json:
+        _print_json(found.labels, outcome, layer, unreadable, notes)
+    else:
+        _show(found.labels, outcome, layer)
+    for line in notes:
+        click.echo(f"edgecam: {line}", err=True)
     click.echo(f"{output}: {len(made) / 1e6:.2f} MB, taught in {took_s:.1f} s", err=True)
+
+
+def _is_folder(where: str) -> bool:
+    """Whether it is a folder and not a camera, a clip or a glob.
+
+    Raises:
+        TeachError: it is nothing that is there.
+    """
+    from edgecam.labelled import TeachError
+    from edgecam.settings import SourceSettings
+    from edgecam.sources import KINDS, images, is_recording
+
+    if is_recording(SourceSettings(url=where)) and not (
+        where.startswith("file:") or os.path.exists(where) or images.is_pattern(where)
+    ):
+        raise TeachError(
+            f"{where}: there is no such folder; expected one with a folder of pictures for each "
+            f"label, or {KINDS}"
+        )
+    return os.path.isdir(where)
 
 
 def _of_folders(
     directory: Path, labels: list[str] | None, lesson: Callable[[Sequence[str]], Lesson]
-) -> Lesson:
+) -> tuple[Lesson, int]:
     from rich.console import Console
     from rich.progress import track
 
-    from edgecam.teach import pictures
+    from edgecam import labelled
 
-    files = pictures.folders(directory, labels)
+    files = labelled.folders(directory, labels)
     found = lesson(tuple(files))
     every = [(number, path) for number, paths in enumerate(files.values()) for path in paths]
     console = Console(stderr=True)
     quiet = not console.is_terminal
+    reader = labelled.Reader()
     for number, path in track(every, "looking", console=console, transient=True, disable=quiet):
-        for frame in pictures.frames([path]):
+        if (frame := reader.read(path)) is not None:
             found.look(number, frame)
-    return found
+    reader.close()
+    return found, reader.unreadable
 
 
 def _of_camera(
@@ -144,10 +168,10 @@ def _of_camera(
     keep: Path | None,
     lesson: Callable[[Sequence[str]], Lesson],
 ) -> Lesson:
+    from edgecam.labelled import check_count, check_labels
     from edgecam.settings import SourceSettings
     from edgecam.sources import open_source
     from edgecam.teach.capture import Album, capture
-    from edgecam.teach.pictures import check_count, check_labels
 
     if labels is None:
         raise click.UsageError("a camera needs --labels, as in --labels wave,point,none")
@@ -174,15 +198,35 @@ def _say(text: str, lasting: bool) -> None:
         click.echo(text, err=True)
 
 
-def _print_json(labels: Sequence[str], outcome: Outcome, layer: str) -> None:
+def _write(output: Path, data: bytes, origin: Path) -> list[str]:
+    """Write the model and its card; return what is to be said about them."""
+    from edgecam import whole_file
+    from edgecam.commands.quantize import command_line
+    from edgecam.convert import card
+
+    whole_file.write(output, data)
+    note = card.write(output, origin, command_line())
+    return [note] if note is not None else []
+
+
+def _doubts(outcome: Outcome) -> Iterator[str]:
+    if outcome.accuracy * len(outcome.confusion) < _GUESSING:
+        yield ("that is hardly better than guessing; take more pictures, or a larger --input-size")
+
+
+def _print_json(
+    labels: Sequence[str], outcome: Outcome, layer: str, unreadable: int, notes: Sequence[str]
+) -> None:
     fields = {
         "labels": list(labels),
         "pictures": outcome.pictures,
+        "unreadable": unreadable,
         "held_out": outcome.held_out,
         "accuracy": outcome.accuracy,
         "confusion": outcome.confusion.tolist(),
         "layer": layer,
         "strength": outcome.strength,
+        "warnings": list(notes),
     }
     click.echo(json.dumps(fields, indent=2))
 
@@ -192,12 +236,6 @@ def _show(labels: Sequence[str], outcome: Outcome, layer: str) -> None:
     click.echo(
         f"the model is fitted to all {outcome.pictures} pictures, on the averages of {layer}"
     )
-    if outcome.accuracy * len(labels) < _GUESSING:
-        click.echo(
-            "edgecam: that is hardly better than guessing; take more pictures, or a larger "
-            "--input-size",
-            err=True,
-        )
 
 
 def show_confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> None:

@@ -72,19 +72,17 @@ def classifier(
     edgecam train classifier pictures/ --fine-tune -o gestures.tflite
     edgecam train classifier pictures/ --network v2 --alpha 0.35 -o gestures.tflite
     """
-    from edgecam import bundled
-    from edgecam.teach import pictures
-    from edgecam.teach.lesson import held_out
+    from edgecam import bundled, labelled
     from edgecam.zoo import classes, export
 
     names = [name.strip() for name in labels.split(",")] if labels else None
-    files = pictures.folders(folder_of(directory), names)
+    files = labelled.folders(folder_of(directory), names)
     size = shape.size
     begin = bundled.resolve(fine_tune) if fine_tune else None
     model, kept = classes.build(network, shape.alpha, size, len(files), begin)
     if begin is not None:
         click.echo(f"edgecam: {kept} layers begin with the weights of {begin.name}", err=True)
-    data = classes.load(list(files.values()), size, held_out)
+    data = classes.load(files, size)
     # What is there already is soon forgotten at the rate at which nothing becomes something.
     plan, tell = course_of(course, _RATE if begin is None else _FINE_TUNING_RATE)
     classes.train(model, data, plan, tell, frozen_steps if begin is not None else 0)

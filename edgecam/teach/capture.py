@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecam.labelled import TeachError
 from edgecam.opencv import cv2
-from edgecam.teach.pictures import TeachError
 from edgecam.types import Frame, Source
 
 # A line for the person, and whether it is to stay when the next one comes.

@@ -10,16 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from edgecam.convert.graph import ConvertError
+from edgecam.labelled import check_count, held_out
 from edgecam.model import Model
 from edgecam.settings import InferenceSettings, ModelSettings
 from edgecam.teach import graft, softmax
 from edgecam.teach.backbone import Backbone
 from edgecam.teach.graft import Head
-from edgecam.teach.pictures import check_count
 from edgecam.teach.softmax import Classifier, Floats, Integers
 from edgecam.types import DecodeOptions, Frame
 
-HELD_OUT = 5  # one picture of so many
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
 _AGREEMENT = 1e-3  # of a probability, between NumPy's float64 and the runtime
 
@@ -156,16 +155,3 @@ class Lesson:
 
 
 _ALL = DecodeOptions(top_k=1_000_000)
-
-
-def held_out(classes: Integers) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which pictures are kept from training: the last ones of each class, one of HELD_OUT.
-
-    The last and not any: pictures in a row are often of one scene, and a neighbour gives away
-    what is asked.
-    """
-    found = np.zeros(len(classes), np.bool_)
-    for number in np.unique(classes):
-        rows = np.flatnonzero(classes == number)
-        found[rows[-max(1, len(rows) // HELD_OUT) :]] = True
-    return found

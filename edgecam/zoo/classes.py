@@ -15,10 +15,11 @@ from edgecam.convert.conversion import Options
 from edgecam.convert.lite_reader import read
 from edgecam.convert.tensorflow_load import open_tensorflow
 from edgecam.convert.writer import write
+from edgecam.labelled import Reader, check_count, held_out
 from edgecam.preprocess import Stager
 from edgecam.types import MINUS_ONE_TO_ONE, Image
 from edgecam.zoo import export, heads, mobilenet_v1, mobilenet_v2, training, weights
-from edgecam.zoo.coco import TrainError, staged
+from edgecam.zoo.coco import TrainError
 from edgecam.zoo.training import Batches, Course, Tell, relit, shuffled
 
 SCORES = "scores"
@@ -36,15 +37,24 @@ class Pictures:
     held_out: NDArray[np.bool_]
 
 
-def load(files: Sequence[Sequence[Path]], size: tuple[int, int], held_out: Any) -> Pictures:
-    """Read the pictures of each class at model size; ``held_out`` picks by class numbers.
+def load(files: Mapping[str, Sequence[Path]], size: tuple[int, int]) -> Pictures:
+    """Read the pictures of each label at model size; damaged ones are passed over.
 
     Raises:
-        TrainError: one cannot be read.
+        TeachError: a label has too few that can be read.
     """
-    stager = Stager(*size, "letterbox")
-    classes = np.repeat(np.arange(len(files)), [len(paths) for paths in files])
-    images = [staged(path, stager)[0] for paths in files for path in paths]
+    stager, reader = Stager(*size, "letterbox"), Reader()
+    images, numbers = [], []
+    for number, (label, paths) in enumerate(files.items()):
+        for path in paths:
+            if (frame := reader.read(path)) is not None:
+                image = stager.buffer()
+                stager.stage(frame, image)
+                images.append(image)
+                numbers.append(number)
+        check_count(label, numbers.count(number), str(paths[0].parent))
+    reader.close()
+    classes = np.array(numbers, np.int64)
     return Pictures(images, classes, held_out(classes))
 
 

@@ -1,17 +1,22 @@
-"""A folder for each label: which pictures are in them, and their frames."""
+"""Pictures of labels, a folder for each: which are there, their frames, which are held out."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgecam.sources.images import SUFFIXES
 from edgecam.sources.jpeg import decode_image
 from edgecam.types import EdgecamError, Frame, SourceError
 
-MIN_PICTURES = 10
+MIN_PICTURES, MAX_LABEL = 10, 100
+_MOST_NAMED = 10
+_HELD_OUT = 5
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +43,25 @@ def check_labels(labels: Sequence[str]) -> None:
         raise TeachError(f"the label {twice!r} is given twice")
     odd = next((label for label in labels if not _is_plain(label)), None)
     if odd is not None:
-        raise TeachError(f"the label {odd!r} is no plain name: expected one without / and controls")
+        raise TeachError(
+            f"the label {odd[:MAX_LABEL]!r} is no plain name: expected at most {MAX_LABEL} "
+            "characters without / and controls, that begin with none of . __ @"
+        )
 
 
 def _is_plain(label: str) -> bool:
-    return label.strip() == label != "" and label.isprintable() and "/" not in label
+    return (
+        label.strip() == label != ""
+        and label.isprintable()
+        and "/" not in label
+        and not _is_hidden(label)
+        and len(label) <= MAX_LABEL
+    )
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a folder of that name is some program's own: .git, __pycache__, @eaDir."""
+    return name.startswith((".", "__", "@"))
 
 
 def folders(directory: Path, labels: Sequence[str] | None) -> Mapping[str, Sequence[Path]]:
@@ -52,7 +71,7 @@ def folders(directory: Path, labels: Sequence[str] | None) -> Mapping[str, Seque
         TeachError: a label has no folder, or too few pictures, or there is one label only.
     """
     if labels is None:
-        labels = sorted(path.name for path in directory.iterdir() if path.is_dir())
+        labels = [name for name in _listed(directory, Path.is_dir) if not _is_hidden(name)]
         if len(labels) < 2:
             raise TeachError(
                 f"{directory}: expected a folder for each label, two at least, found "
@@ -64,7 +83,8 @@ def folders(directory: Path, labels: Sequence[str] | None) -> Mapping[str, Seque
         folder = directory / label
         if not folder.is_dir():
             raise TeachError(f"the label {label!r} has no folder: make {folder} with its pictures")
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+        names = _listed(folder, Path.is_file)
+        files = [folder / name for name in names if Path(name).suffix.lower() in SUFFIXES]
         check_count(label, len(files), str(folder))
         found[label] = files
     return found
@@ -83,13 +103,45 @@ def check_count(label: str, count: int, where: str) -> None:
         )
 
 
-def frames(files: Sequence[Path]) -> Iterator[Frame]:
-    """Yield the pictures; one that cannot be read is reported and passed over."""
-    for sequence, path in enumerate(files):
+def _listed(directory: Path, wanted: Callable[[Path], bool]) -> list[str]:
+    try:
+        return sorted(path.name for path in directory.iterdir() if wanted(path))
+    except OSError as error:
+        raise TeachError(f"cannot read {directory}: {error.strerror or error}") from None
+
+
+class Reader:
+    """Reads pictures; one that is damaged is named, the first few of them, and passed over."""
+
+    def __init__(self) -> None:
+        self.unreadable = 0
+
+    def read(self, path: Path) -> Frame | None:
+        """Return the picture, None where it cannot be read."""
         try:
             image = decode_image(path.read_bytes())
         except (SourceError, OSError) as error:
             what = error.strerror if isinstance(error, OSError) else error
-            log.warning("%s: %s; passed over", path, what)
-            continue
-        yield Frame(image, sequence, time.monotonic(), time.time(), file=path.name)
+            self.unreadable += 1
+            if self.unreadable <= _MOST_NAMED:
+                log.warning("%s: %s; passed over", path, what)
+            return None
+        return Frame(image, 0, time.monotonic(), time.time(), file=path.name)
+
+    def close(self) -> None:
+        """Count those that were not named."""
+        if self.unreadable > _MOST_NAMED:
+            log.warning("%d pictures passed over in all", self.unreadable)
+
+
+def held_out(classes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which pictures are kept from training: the last ones of each class, one of five.
+
+    The last and not any: pictures in a row are often of one scene, and a neighbour gives away
+    what is asked.
+    """
+    found = np.zeros(len(classes), np.bool_)
+    for number in np.unique(classes):
+        rows = np.flatnonzero(classes == number)
+        found[rows[-max(1, len(rows) // _HELD_OUT) :]] = True
+    return found
