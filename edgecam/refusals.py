@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from edgecam.credentials import redact
+from edgecam.section import IN_WORDS
 from edgecam.types import SettingsError
 
 
@@ -21,8 +22,14 @@ def nearest(key: str, known: Iterable[str]) -> str:
 
 
 def plain(message: str) -> str:
-    """msgspec's words without its marks."""
-    return message.replace("`", "").replace("str matching regex", "text matching")
+    """msgspec's words without its marks, and a pattern in words."""
+    for pattern, words in IN_WORDS.items():
+        message = message.replace(f"`str` matching regex {pattern!r}", words)
+    return (
+        message.replace("`", "")
+        .replace("str matching regex", "text matching")
+        .replace(" | null", "")
+    )
 
 
 def _found(data: Any, path: list[str]) -> str:

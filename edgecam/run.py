@@ -45,7 +45,8 @@ def run(
     asked for new settings. Returns the last report.
 
     Raises:
-        EdgecamError: something does not open, or a stage failed.
+        EdgecamError: something does not open, a stage failed, or a recording ended whose broker
+            was never reached.
     """
     if not with_broker:
         settings = msgspec.structs.replace(settings, mqtt=MqttSettings())
@@ -70,6 +71,8 @@ def run(
         last = session.close()
     if last.source.state == "ended" and last.source.reason is not None:
         log.warning("%s: %s", session.source.description, last.source.reason)
+    if session.broker is not None and not session.source.live and not stop.is_set():
+        session.broker.check_reached()
     return last
 
 

@@ -7,7 +7,15 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-Slug = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$")]
+SLUG, SIZE = r"^[a-z0-9_-]{1,64}$", r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$"
+TOPIC = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"
+# What a person is told that did not write so.
+IN_WORDS = {
+    SLUG: "1 to 64 characters of a-z0-9_- (no capitals, no spaces)",
+    TOPIC: "a topic of A-Za-z0-9_- between its slashes",
+    SIZE: "HEIGHTxWIDTH in pixels, as in 353x481",
+}
+Slug = Annotated[str, Meta(pattern=SLUG)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
 Hertz = Annotated[float, Meta(gt=0.0, le=1000.0)]
@@ -15,8 +23,8 @@ Celsius = Annotated[float, Meta(ge=0.0, le=150.0)]
 Count = Annotated[int, Meta(ge=1)]
 Pixels = Annotated[int, Meta(ge=16, le=16384)]
 Threads = Annotated[int, Meta(ge=1, le=64)]
-TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
-Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")]
+TopicName = Annotated[str, Meta(pattern=TOPIC)]
+Size = Annotated[str, Meta(pattern=SIZE)]
 Point = tuple[Fraction, Fraction]
 
 

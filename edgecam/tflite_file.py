@@ -144,6 +144,8 @@ def load(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise ModelError(f"model {path} does not exist: check the path") from error
+    except IsADirectoryError as error:
+        raise ModelError(f"model {path} is a folder: name the .tflite file in it") from error
     except OSError as error:
         raise ModelError(f"model {path} cannot be read: {error.strerror or error}") from error
 

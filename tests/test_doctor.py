@@ -20,7 +20,8 @@ from programs import ROOT
 from edgecam import bundled
 from edgecam.configuration import load
 from edgecam.doctor import CHECKS, inference
-from edgecam.doctor.vision import REMEDIES, camera_name
+from edgecam.doctor.vision import camera_name
+from edgecam.remedies import OF_CAMERA
 
 SITE = Path(np.__file__).parent.parent
 
@@ -70,7 +71,7 @@ def test_four_faults_in_the_settings_are_four_lines(tmp_path: Path) -> None:
     assert remedy
     source, remedy = report.only("source", "fail")
     assert "no such camera" in source
-    assert remedy == REMEDIES["missing"]
+    assert remedy == OF_CAMERA["missing"]
     delegate, remedy = report.only("delegate", "fail")
     assert "/nonexistent/libdelegate.so does not load" in delegate
     assert "inference.delegate" in remedy
@@ -174,7 +175,7 @@ def test_in_words_each_remedy_follows_its_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     (place,) = [i for i, line in enumerate(lines) if line.startswith("fail  source")]
-    assert lines[place + 1].strip() == f"-> {REMEDIES['missing']}"
+    assert lines[place + 1].strip() == f"-> {OF_CAMERA['missing']}"
     assert lines[-1].endswith("1 failures")
 
 

@@ -15,6 +15,7 @@ from doctors import examine, toml
 from edgecam.configuration import load
 from edgecam.doctor import network, vision
 from edgecam.doctor.finding import Finding
+from edgecam.remedies import OF_CAMERA
 from edgecam.settings import Settings
 from tests.servers import Server
 
@@ -222,6 +223,6 @@ def test_a_mute_rtsp_server_through_the_whole_program(tmp_path: Path, mosquitto:
         report = examine("source", config=config)
     text, remedy = report.only("source", "fail")
     assert f"127.0.0.1:{mute.port}" in text
-    assert remedy == vision.REMEDIES["silent"]
+    assert remedy == OF_CAMERA["silent"]
     assert report.code == 1
     assert time.monotonic() - began_s < 30

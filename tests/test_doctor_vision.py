@@ -12,6 +12,7 @@ from doctors import Report, compiled, examine, in_own_devices, toml
 from programs import ROOT
 
 from edgecam.doctor import vision
+from edgecam.remedies import OF_CAMERA
 
 WHEELS = "pip install opencv-python, whose wheels have it"
 
@@ -99,7 +100,7 @@ def beside_cameras(folder: Path, driver: str, mode: str, config: Path | None = N
 @pytest.mark.parametrize(
     ("mode", "said", "remedy"),
     [
-        ("silent", "opens, but gave no picture in 5 s", vision.REMEDIES["silent"]),
+        ("silent", "opens, but gave no picture in 5 s", OF_CAMERA["silent"]),
         (
             "busy",
             "does not open as a camera, or another program has it",

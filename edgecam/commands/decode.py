@@ -26,6 +26,9 @@ _FLOAT_KEYS = ("heatmaps", "offsets", "displacement_fwd", "displacement_bwd")
 _QUANTISED = re.compile(r"(coral_(\d+)_(\d+)_(full|comp))_heatmaps_u8")
 
 
+_MADE_WITH = "give a file that numpy.savez has written"
+
+
 @click.command("decode")
 @click.argument("tensors_file", metavar="TENSORS.npz", type=click.Path(path_type=Path))
 @click.option(
@@ -99,9 +102,13 @@ def _read(path: Path, name: str | None, stride: int) -> tuple[Array, Array, Arra
         with file:
             arrays = _arrays(path, file, name, stride)
     except OSError as error:
-        raise EdgecamError(f"{path}: {error.strerror or error}") from None
+        raise EdgecamError(f"{path}: {error.strerror or error}; {_MADE_WITH}") from None
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise EdgecamError(f"{path}: expected an .npz of named arrays, found {error}") from None
+        # NumPy takes whatever is no array for a pickle, and says how to load that.
+        found = "something else" if "pickle" in str(error) else str(error)
+        raise EdgecamError(
+            f"{path}: expected an .npz of named arrays, found {found}; {_MADE_WITH}"
+        ) from None
     grid = arrays[0].shape[:2]
     depths = (COUNT, 2 * COUNT, 4 * len(EDGES))
     for what, array, depth in zip(

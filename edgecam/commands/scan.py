@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecam.option_types import Number, OutputFile
-from edgecam.types import EdgecamError
+from edgecam.types import EdgecamError, ModelError
 
 if TYPE_CHECKING:
     from edgecam.document import Document
@@ -97,7 +97,7 @@ def _find(
 
     network = Model(ModelSettings(path=model), InferenceSettings(threads=threads))
     if network.decoder.family != "documents":
-        raise EdgecamError(
+        raise ModelError(
             f"{model} is of the family {network.decoder.family}; scan needs one that finds "
             "document edges, such as the bundled model documents"
         )

@@ -24,5 +24,8 @@ def convert(source: Path, options: Options) -> Converted:
         )
     file = read(source)
     if POSENET_DECODER_OP not in custom_ops(file):
-        raise ConvertError(f"{source.name} has no {POSENET_DECODER_OP}: nothing to cut off")
+        raise ConvertError(
+            f"{source.name} has no {POSENET_DECODER_OP}: nothing to cut off; "
+            "edgecam quantize makes a .tflite smaller"
+        )
     return Converted(cut_custom_op(file.data, POSENET_DECODER_OP, source.name))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgecam import remedies
 from edgecam.doctor.finding import Finding, fail, ok, warn
 from edgecam.doctor.system import BOARD_MODEL
 from edgecam.settings import MqttSettings, Settings, SourceSettings
@@ -22,28 +23,6 @@ from edgecam.types import Frame, SettingsError, SourceError
 
 DEVICES = Path("/dev")
 FRAME_TIMEOUT_S = 5.0
-# What helps against each kind of fault of a source.
-REMEDIES = {
-    "forbidden": "sudo usermod -aG video $USER, then log in again",
-    "missing": "plug it in, or set source.url to one of /dev/v4l/by-id",
-    "unauthorised": "mend user and password in source.url",
-    "unresolved": "mend the host name in source.url, or use the address",
-    "unreachable": "switch the camera on, and see whether this network reaches it: ping",
-    "refused": "switch the camera's server on, or mend the port in source.url",
-    "silent": "restart the camera; if another program shows no picture either, it is broken",
-    "closed": "restart the camera, and close other programs that look at it",
-    "rejected": "mend the path in source.url: the camera's manual names its streams",
-    "garbage": "restart the camera, or take another of its streams",
-    "occupied": "close the program that uses it, or plug it in again",
-}
-# Where the camera is a broker.
-OVER_MQTT = {
-    "unauthorised": "mend mqtt.username and mqtt.password_file, or the broker's list of users",
-    "rejected": "mend mqtt.ca_file and the port in source.url: 1883 with mqtt, 8883 with mqtts",
-    "refused": "start the broker (systemctl start mosquitto), or mend source.url",
-    "silent": "start what publishes the pictures (edgecam frames), or mend the topic in source.url",
-}
-ON_RIBBON = "check the ribbon cable: rpicam-hello --list-cameras must show the camera"
 # linux/videodev2.h: VIDIOC_QUERYCAP and the fields of struct v4l2_capability.
 _QUERYCAP = 0x80685600
 _CAPABILITY = struct.Struct("16s32s32sIII12x")
@@ -153,23 +132,18 @@ def first_frame(settings: SourceSettings, mqtt: MqttSettings) -> Frame:
     return frame
 
 
-def _remedy(url: str, kind: str | None) -> str:
-    """What helps against a fault of the source ``url``."""
-    if url.startswith("picamera") and kind is not None:
-        return ON_RIBBON
-    table = REMEDIES | OVER_MQTT if url.startswith("mqtt") else REMEDIES
-    return table.get(kind or "", "mend source.url in the settings, or what it names")
-
-
 def _try(check: str, name: str, settings: SourceSettings, mqtt: MqttSettings) -> Finding:
     started_s = time.monotonic()
     try:
         frame = first_frame(settings, mqtt)
     except (SourceError, SettingsError) as error:
+        known = remedies.of_source(settings.url, error.kind)
+        if known is not None:
+            return fail(check, str(error).removesuffix(f"; {known}"), known)
         text, _, told = str(error).rpartition("; ")
-        if error.kind is None and text:
+        if text:
             return fail(check, text, told)
-        return fail(check, str(error), _remedy(settings.url, error.kind))
+        return fail(check, told, "mend source.url in the settings, or what it names")
     took_s = time.monotonic() - started_s
     size = f"{frame.width_px}x{frame.height_px}"
     return ok(check, f"{name}: a picture of {size} after {took_s:.1f} s")
@@ -183,7 +157,7 @@ def cameras(settings: Settings) -> Iterator[Finding]:
         try:
             card = _query(device)
         except PermissionError:
-            yield fail("camera", f"{device}: no permission", REMEDIES["forbidden"])
+            yield fail("camera", f"{device}: no permission", remedies.OF_CAMERA["forbidden"])
             found += 1
             continue
         if card is not None:

@@ -80,9 +80,10 @@ def load(annotations: Path, images: Path, max_images: int | None = None) -> Trut
     except OSError as error:
         raise EvaluateError(f"--annotations {annotations}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise EvaluateError(
             f"--annotations {annotations}: expected COCO's JSON with images, annotations and "
-            f"categories, found: {type(error).__name__} {error}"
+            f"categories, found: {found}; instances_*.json and person_keypoints_*.json are such"
         ) from None
     there = [picture for picture in listed if picture.path.is_file()]
     if not there:

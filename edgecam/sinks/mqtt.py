@@ -226,6 +226,16 @@ class MqttSink:
         if self._network.turned_away is not None:
             raise SinkError(self._network.turned_away)
 
+    def check_reached(self) -> None:
+        """
+        Raises:
+            SinkError: the broker has never let this instance in.
+        """
+        if not self._network.connects:
+            fault = self._network.fault
+            reason = fault.reason if fault else f"{self.address} has not answered"
+            raise SinkError(f"nothing was published: {reason}")
+
     def wait_connected(self, timeout_s: float) -> bool:
         """Wait until the broker listens; a recording is worth waiting for, a camera is not."""
         return self._network.connected.wait(timeout_s)

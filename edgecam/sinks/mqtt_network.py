@@ -72,7 +72,7 @@ class NetworkThread(threading.Thread):
         self._stopping = threading.Event()
         self._stop_began_s = 0.0
         self._stop_by_s = 0.0
-        self._connects = 0
+        self.connects = 0
 
     def wake(self) -> None:
         """There is something to send."""
@@ -121,7 +121,7 @@ class NetworkThread(threading.Thread):
                 break
             self._delivery.count("connection_faults")
             self._faults.fault("mqtt", fault.reason)
-            if fault.kind == "name" and not self._connects:
+            if fault.kind == "name" and not self.connects:
                 self.turned_away = fault.reason
                 break
             if not self._pause(fault, failures):
@@ -134,7 +134,7 @@ class NetworkThread(threading.Thread):
         """Wait before the next attempt; False if a stop makes it pointless."""
         if self._stopping.is_set():
             return False
-        passing = fault.kind == "network" or (fault.kind == "handshake" and self._connects > 0)
+        passing = fault.kind == "network" or (fault.kind == "handshake" and self.connects > 0)
         wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)
         if self._stopping.wait(wait_s if passing else BACKOFF_PERSON_S):
             # One last attempt, for the events' sake; nothing else is worth the wait.
@@ -207,8 +207,8 @@ class NetworkThread(threading.Thread):
     def _serve(self, connection: Connection) -> None:
         """Until the connection is lost (``connection.fault``) or a stop has delivered all."""
         delivery = self._delivery
-        delivery.begin(SETTLE_S if self._connects else 0.0)
-        self._connects += 1
+        delivery.begin(SETTLE_S if self.connects else 0.0)
+        self.connects += 1
         delivery.count("connects")
         self._new_filters.clear()
         self._new_filters.extend(topic_filter for topic_filter, _ in self._subscriptions)

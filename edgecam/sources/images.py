@@ -102,7 +102,7 @@ def find(pattern: str) -> list[Path]:
     given = Path(pattern)
     if is_pattern(pattern):
         paths = [Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)]
-        wanted = "no file matches"
+        wanted = "no file matches; check the pattern, and quote it for the shell"
     elif given.is_dir():
         paths = [p for p in given.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
         wanted = "no pictures in this directory (jpg, png, bmp, webp, tiff, ppm)"

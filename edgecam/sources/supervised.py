@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from edgecam.faultlog import FaultLog
+from edgecam.remedies import of_source
 from edgecam.settings import SourceSettings
 from edgecam.sources.outage import Outage
 from edgecam.types import Frame, SourceError, SourceStatus, be_idle
@@ -104,10 +105,13 @@ class SupervisedSource(ABC):
                 self._changed.wait(0.1)
             opened = self._opened
             kind = self._kind
-            reason = self._reason if kind else f"not open after {limit_s:g} s"
+            reason = self._reason if kind and self._reason else f"not open after {limit_s:g} s"
         if not opened:
             self.close()
-            raise SourceError(f"{self.description}: {reason}", kind or "silent")
+            known = of_source(self._settings.url, kind or "silent")
+            # Some reasons end with what helps against them alone.
+            helps = f"; {known}" if known is not None and "; " not in reason else ""
+            raise SourceError(f"{self.description}: {reason}{helps}", kind or "silent")
 
     # The reader thread
 

@@ -34,12 +34,18 @@ class VideoFile:
             os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, DECODER_THREADS]
         )
         if not self._capture.isOpened():
-            raise SourceError(f"{path}: not a video that can be read (damaged, or unknown format)")
+            raise SourceError(
+                f"{path}: not a video that can be read (damaged, or unknown format); "
+                "see whether another player shows it"
+            )
         self._undecodable = 0
         first = self._read()
         if first is None:
             self._capture.release()
-            raise SourceError(f"{path}: the video has no frame that can be decoded")
+            raise SourceError(
+                f"{path}: the video has no frame that can be decoded; it may be cut off: "
+                "copy it again"
+            )
         self._first: Image | None = first
         self._rate_hz = _sane(self._capture.get(cv2.CAP_PROP_FPS), 1000.0) or 25.0
         self._stated_frames = int(_sane(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 1e9) or 0)
@@ -54,12 +60,16 @@ class VideoFile:
             with open(path, "rb") as file:
                 head = file.read(4096)
         except OSError as error:
-            raise SourceError(f"{path}: {error.strerror or error}") from error
+            raise SourceError(
+                f"{path}: {error.strerror or error}; check the path of the source"
+            ) from error
         if not head:
-            raise SourceError(f"{path}: the file is empty")
+            raise SourceError(f"{path}: the file is empty; copy it again")
         # FFmpeg would render a text file as a terminal screen and call it a video.
         if not any(byte < 9 or 13 < byte < 27 for byte in head):
-            raise SourceError(f"{path}: a text file, not a video")
+            raise SourceError(
+                f"{path}: a text file, not a video; name a video, a picture or a folder of pictures"
+            )
 
     def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
         """Yield every frame that can be decoded, then end."""

@@ -1,0 +1,161 @@
+"""A person's mistakes over all commands: one line, where to read more, and no file left."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from brokers import Mosquitto
+from click.testing import CliRunner
+from programs import CLIP, ROOT, edgecam, error_line
+
+from edgecam import bundled
+from edgecam.cli import cli
+
+README = (ROOT / "README.md").read_text("utf-8")
+PHOTOGRAPH = ROOT / "tests" / "data" / "documents" / "letter.jpg"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with good files and spoilt ones, as somebody has it who tries things out."""
+    folder = tmp_path_factory.mktemp("desk")
+    clip, noise = CLIP.read_bytes(), np.random.default_rng(1).bytes(100_000)
+    shutil.copy(bundled.resolve("posenet-fp16"), folder / "posenet.tflite")
+    shutil.copy(PHOTOGRAPH, folder / "letter.jpg")
+    for name, data in {
+        "clip.mp4": clip,
+        "cut.mp4": clip[:40_000],
+        "noise.mp4": noise,
+        "noise.jpg": noise,
+        "noise.tflite": noise,
+        "noise.recording.gz": noise,
+        "empty.tflite": b"",
+        "text.txt": README.encode()[:2000],
+        "not.json": b"no JSON",
+        "empty.json": b"{}",
+        "bad.toml": b'name = "x\n',
+        "typo.toml": b"[decode]\nscore_treshold = 0.5\n",
+        "binary.toml": b"\xff\xfe",
+    }.items():
+        (folder / name).write_bytes(data)
+    for name in ("empty", "pictures/wave", "pictures/point"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy(PHOTOGRAPH, folder / "pictures" / "wave")
+    return folder
+
+
+RUN = "--model posenet --source"
+BROKER = "--broker mqtt://127.0.0.1:1"
+LEARN, CONVERT = "Teach and train", "Convert, quantise, evaluate"
+WRONG = "When something is wrong"
+
+
+@pytest.mark.parametrize(
+    ("command", "section", "said"),
+    [
+        ("--model text.txt --source clip.mp4", "Models", "found text that begins '# edgecam"),
+        ("--model empty --source clip.mp4", "Models", "is a folder: name the .tflite file in it"),
+        ("--model empty.tflite --source clip.mp4", "Models", "expected a TFLite model"),
+        (f"{RUN} cut.mp4 --jsonl out.jsonl", "Sources", "it may be cut off: copy it again"),
+        (f"{RUN} noise.mp4", "Sources", "see whether another player shows it"),
+        (f"{RUN} text.txt", "Sources", "name a video, a picture or a folder of pictures"),
+        (f"{RUN} none.mp4", "Sources", "check the path of the source"),
+        (f"{RUN} none*.jpg", "Sources", "check the pattern"),
+        (f"{RUN} empty", "Sources", "no pictures in this directory"),
+        (f"{RUN} 63", "Sources", "no such camera"),
+        (f"{RUN} http://127.0.0.1:1/x", "Sources", "mend the port in source.url"),
+        (f"{RUN} mqtt://127.0.0.1:1/a/b", "Sources", "start the broker"),
+        (f"{RUN} rtsp://none.invalid/x", "Sources", "mend the host name in source.url"),
+        (f"{RUN} clip.mp4 --jsonl none/x", "Messages", "give another path"),
+        (f"{RUN} clip.mp4 --threads two", "Settings", "Expected int, got str, found 'two'"),
+        (f"{RUN} clip.mp4 --name Tür", "Settings", "no capitals, no spaces"),
+        (f"{RUN} clip.mp4 --input-size big", "Settings", "HEIGHTxWIDTH in pixels, as in 353x481"),
+        (f"{RUN} clip.mp4 --web 0.0.0.0:1", "Live page", "name it: web.token_file"),
+        (f"{RUN} clip.mp4 --broker 127.0.0.1", "Settings", "expected mqtt://HOST"),
+        (f"{RUN} clip.mp4 {BROKER} --password-file none", "Settings", "mend mqtt.password_file"),
+        ("--config bad.toml", "Settings", "expected TOML"),
+        ("--config typo.toml", "Settings", "did you mean 'decode.score_threshold'?"),
+        ("--config binary.toml", "Settings", "expected TOML"),
+        ("replay clip.mp4 --model posenet --expect none", "Settings", "make them with --write"),
+        ("replay clip.mp4 --model posenet --write none/x", WRONG, "there is no folder none"),
+        ("replay noise.recording.gz", "Flight recorder", "a file that the recorder wrote"),
+        ("inspect noise.tflite", "Models", "expected TFL3 at byte 4"),
+        ("convert not.json -o x.tflite", CONVERT, "expected a TensorFlow.js model.json"),
+        ("convert posenet.tflite -o x.tflite", CONVERT, "edgecam quantize makes a .tflite smaller"),
+        (
+            "quantize noise.tflite --mode int8 --calibrate empty -o x.tflite",
+            "Models",
+            "not a TFLite",
+        ),
+        (
+            "eval -m posenet --images empty --annotations not.json",
+            CONVERT,
+            "person_keypoints_*.json",
+        ),
+        ("eval -m posenet --images empty --annotations empty.json", CONVERT, "found: no 'images'"),
+        ("models pull none", CONVERT, "no published model is called 'none'; known are"),
+        ("scan noise.jpg -o x.pdf", "Sources", "not a picture that can be decoded"),
+        ("scan letter.jpg -o letter.jpg", WRONG, "give --output a name of its own"),
+        ("scan letter.jpg -o x.pdf -m posenet", "Models", "such as the bundled model documents"),
+        ("teach empty -o x.tflite", LEARN, "a folder for each label"),
+        ("teach pictures -o x.tflite", LEARN, "expected 10 at least"),
+        ("train classifier empty -o x.tflite", LEARN, "a folder for each label"),
+        ("tune --source none.mp4 --write x.toml", "Sources", "check the path of the source"),
+        ("bench none", "Models", "no such file and no bundled model"),
+        ("decode none.npz", WRONG, "give a file that numpy.savez has written"),
+        ("decode posenet.tflite", WRONG, "expected an .npz of named arrays, found something else"),
+        (f"top --once {BROKER}", "All cameras at a glance", "is the broker running?"),
+        (f"discovery --remove {BROKER}", "Messages", "is the broker running?"),
+        (f"frames --source none.mp4 {BROKER}", "Sources", "check the path of the source"),
+        (f"frames --source letter.jpg {BROKER}", "Messages", "no picture was published"),
+        ("service uninstall none --root empty", "As a service", "no service 'none'"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, command: str, section: str, said: str
+) -> None:
+    monkeypatch.chdir(desk)
+    before = sorted(desk.rglob("*"))
+    done = CliRunner().invoke(cli, command.split(), catch_exceptions=False)
+    assert done.exit_code == 1
+    *rest, line = done.stderr.splitlines()
+    assert line.startswith("edgecam: error: ")
+    assert said in line
+    assert line.endswith(f" (see README: {section})")
+    assert f" {section}\n" in README
+    assert not [each for each in rest if "error" in each]
+    assert done.stdout == ""
+    assert sorted(desk.rglob("*")) == before
+
+
+def test_a_folder_that_is_mistyped_is_not_taken_for_a_camera(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk)
+    done = CliRunner().invoke(cli, ["teach", "picturs", "-o", "x.tflite"])
+    assert done.exit_code == 2
+    assert "there is no folder picturs; a camera needs --labels" in done.stderr
+
+
+def test_a_recording_that_no_broker_has_taken_is_a_fault(
+    tmp_path: Path, make_mosquitto: Callable[..., Mosquitto]
+) -> None:
+    """A camera goes on and waits for the broker; a recording is over by then."""
+    users, password = tmp_path / "users", tmp_path / "password"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", users, "eva", "right"], check=True)
+    broker = make_mosquitto(f"allow_anonymous false\npassword_file {users}")
+    broker.start()
+    login = ("--broker", broker.url, "--username", "eva", "--password-file", password)
+    command = ("--model", "posenet-fp16", "--source", CLIP, "--max-frames", "2", *login)
+    password.write_text("wrong\n")
+    line = error_line(edgecam(*command))
+    assert "nothing was published: " in line
+    assert "login refused (user 'eva')" in line
+    assert "(see README: Messages)" in line
+    password.write_text("right\n")
+    assert edgecam(*command).returncode == 0
