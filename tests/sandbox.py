@@ -29,6 +29,7 @@ MODELS = {
     "posenet.tflite": "posenet_mobilenet_v1_075_fp16.tflite",
     "float.tflite": "posenet_mobilenet_v1_075_fp16.tflite",
     "ssd.tflite": "ssdlite_mobilenet_v2_pedestrian_int8.tflite",
+    "hed_vgg16.tflite": "hed_mobilenet_v2_documents_int8.tflite",
 }
 
 
@@ -148,6 +149,11 @@ class Sandbox:
         """``pictures/``: a folder for each label, as a lesson has it."""
         shutil.rmtree(self.folder / "pictures", ignore_errors=True)
         gestures.write(self.folder / "pictures", 20, seed=1)
+
+    def pages(self) -> None:
+        """``pages/``: as many rendered ones as quantising wants to look at, and no more."""
+        made = self.run("edgecam train pages --count 4 pages/")
+        assert made.returncode == 0, made.stderr
 
     def taught(self) -> None:
         """``gestures.tflite``: what they teach."""
