@@ -28,6 +28,8 @@ from benchmark_live import live
 from benchmark_many import fleet, instances, mosquitto_command
 from benchmark_parts import median_ms, parts
 from benchmark_plot import plot
+from benchmark_precisions import precisions
+from benchmark_start import start_up
 
 from edgecam import bundled, runtime
 from edgecam.bench import score_tracks
@@ -46,26 +48,8 @@ MODELS = (
     ("posenet-int8", "257x257"),
     ("ssdlite_mobilenet_v2_pedestrian_int8", None),
 )
-PIECES = ("parts", "start", "live", "runs", "crops", "many")
+PIECES = ("parts", "start", "live", "runs", "precisions", "crops", "many")
 OF_TRACKS = ("boxes found", "identity switches", "fragments", "ids on nobody")
-BARE_SCRIPT = """
-import sys, cv2
-from ai_edge_litert.interpreter import Interpreter
-interpreter = Interpreter(model_path=sys.argv[1], num_threads=int(sys.argv[2]))
-interpreter.allocate_tensors()
-interpreter.invoke()
-"""
-
-LAUNCHER = """
-import os, sys, time
-began_s = time.perf_counter()
-null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (1, 2)]
-pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=null)
-_, status, usage = os.wait4(pid, 0)
-if status:
-    sys.exit(f"{sys.argv[1:]} failed")
-print(time.perf_counter() - began_s, usage.ru_maxrss)
-"""
 
 
 class Table:
@@ -251,41 +235,6 @@ def sequential(name: str, size: str | None, threads: int, rounds: int) -> float:
     return statistics.median(ratios)
 
 
-def start_up(table: Table, rounds: int) -> None:
-    """Until the first result is written, against a script that only loads and invokes."""
-    model = bundled.resolve("posenet-int8")
-    bare = [sys.executable, "-c", BARE_SCRIPT, str(model), "2"]
-    whole = [sys.executable, "-m", "edgecam", "--model", str(model), "--threads", "2"]
-    whole += ["--source", str(bundled.clip()), "--max-frames", "1", "--jsonl", os.devnull]
-    with tempfile.TemporaryDirectory() as bytecode:
-        # Compiled beforehand, as what is installed is.
-        environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        for command in (whole, bare):
-            _process(command, environment)  # The model is tried in a child once, and remembered.
-        pairs = [(_process(whole, environment), _process(bare, environment)) for _ in range(rounds)]
-    seconds = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
-    memory = statistics.median(ours[1] / theirs[1] for ours, theirs in pairs)
-    about = {"model": model.stem, "threads": 2}
-    table.add("first result", seconds, "of a bare script's time", **about)
-    table.add("peak memory", memory, "of a bare script's", **about)
-
-
-def _process(command: list[str], environment: dict[str, str]) -> tuple[float, int]:
-    """Seconds and peak resident kB of a program."""
-    # A child begins with its parent's peak on its account, so the parent must be a small one.
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", LAUNCHER, *command],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    seconds, peak_kb = done.stdout.split()[-2:]
-    return float(seconds), int(peak_kb)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", help="further .tflite files")
@@ -313,9 +262,11 @@ def main() -> None:
     if "parts" in measured:
         parts(table.add)
     if "start" in measured:
-        start_up(table, given.rounds)
+        start_up(table.add, given.rounds)
     if "runs" in measured:
         whole_runs(table, models, given.rounds)
+    if "precisions" in measured:
+        precisions(table.add, given.rounds)
     if "crops" in measured:
         crops(table, given.rounds)
     if "many" in measured:
