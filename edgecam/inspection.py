@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,10 @@ class Delegation:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One model; ``family`` is None where it is refused, ``why`` says by what, or why not."""
+    """One model; ``family`` is None where it is refused, ``why`` says by what, or why not.
+
+    ``warnings``: what nobody stated and was guessed, here or when it was made.
+    """
 
     path: str
     sha256: str
@@ -86,6 +89,7 @@ class Inspection:
     signatures: tuple[str, ...]
     delegates: tuple[Delegation, ...]
     card: Mapping[str, Any] | None
+    warnings: tuple[str, ...] = ()
 
 
 def inspect(path: Path, label_file: Path | None = None) -> Inspection:
@@ -126,6 +130,7 @@ def inspect(path: Path, label_file: Path | None = None) -> Inspection:
         signatures=tuple(signature.key for signature in file.signatures),
         delegates=tuple(_delegations(file, loaded, refusal)),
         card=dict(card.fields) if card is not None else None,
+        warnings=tuple(_warnings(file, card, found, wanted)),
     )
 
 
@@ -173,6 +178,20 @@ def _normalization(file: ModelFile, found: Metadata, wanted: str) -> str:
     if any(info.dtype.kind in "iu" for info in file.inputs):
         return "raw pixels (integer input)"
     return f"{wanted} (the family's)" if wanted else "unknown"
+
+
+def _warnings(
+    file: ModelFile, card: bundled.Card | None, found: Metadata, wanted: str
+) -> Iterator[str]:
+    notes = card.fields.get("notes", ()) if card is not None else ()
+    yield from (notes if isinstance(notes, list) else ())
+    silent = normalization(found, file.name) is None
+    if silent and not any(info.dtype.kind in "iu" for info in file.inputs):
+        what = f"{wanted} is what its family wants" if wanted else "nobody knows what it wants"
+        yield (
+            f"the file does not say how its input is normalised: {what}; convert it with --mean "
+            "and --std if it was trained otherwise"
+        )
 
 
 def _values(normalization: Normalization) -> str:

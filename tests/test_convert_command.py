@@ -292,6 +292,33 @@ def test_a_missing_source_an_unknown_kind_and_a_missing_folder(tmp_path: Path) -
     assert "cannot write" in result.stderr
 
 
+def test_what_was_guessed_is_told_wherever_the_model_goes(tmp_path: Path) -> None:
+    """In the card, and from there by edgecam inspect, to people and to programs."""
+    model = GraphModel()
+    weights = normal(3, 3, 3, 8)
+    model.outputs.append(model.conv("Conv2d_0", model.image(33, 33), weights, normal(8)))
+    source, guessed = model.write(tmp_path / "web"), tmp_path / "g.tflite"
+    words = "the network does not say how its input is normalised"
+    assert words in convert(source, guessed).stderr
+    shown = CliRunner().invoke(cli, ["inspect", str(guessed), "--json"], catch_exceptions=False)
+    (warning,) = json.loads(shown.stdout)["warnings"]
+    assert warning.startswith(words)
+    assert words in CliRunner().invoke(cli, ["inspect", str(guessed)]).stdout
+    said = convert(source, tmp_path / "s.tflite", "--mean", "127.5", "--std", "127.5")
+    assert words not in said.stderr
+    command = ["inspect", str(tmp_path / "s.tflite"), "--json"]
+    assert json.loads(CliRunner().invoke(cli, command).stdout)["warnings"] == []
+
+
+@pytest.mark.parametrize("name", ["cámara", "\U0001f600", "a'b\"c\\d", "tab\tand\x7f", "\udcff"])
+def test_a_card_is_toml_whatever_the_names_are(tmp_path: Path, name: str) -> None:
+    source = posenet(tmp_path / name)
+    assert convert(source, tmp_path / name / "p.tflite").exit_code == 0
+    card = bundled.card_of(tmp_path / name / "p.tflite")
+    assert card is not None
+    assert card.fields["file"] == "p.tflite"
+
+
 def test_a_failed_conversion_leaves_the_old_file(tmp_path: Path) -> None:
     old = tmp_path / "x.tflite"
     old.write_bytes(b"old")

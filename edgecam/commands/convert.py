@@ -115,7 +115,7 @@ def command(
     elif quantize != "none":
         data = _quantized(data, output, cast("Mode", quantize), calibrate, max_loss, force)
     whole_file.write(output, data)
-    note = card.write(output, source, command_line())
+    note = card.write(output, source, command_line(), converted.notes)
     for line in (*notes, *([note] if note else [])):
         click.echo(f"edgecam: {line}", err=True)
     click.echo(f"{output}: {len(data) / 1e6:.2f} MB", err=True)

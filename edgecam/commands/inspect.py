@@ -62,6 +62,7 @@ def _summary(console: Console, found: Inspection) -> None:
         ("description", found.description or "-"),
         ("family", f"{found.family or 'none'}: {found.why}"),
         ("input wants", found.normalization),
+        *(("warning", line) for line in found.warnings),
         ("labels", _labels(found.labels)),
         ("ops", ", ".join(f"{count} {name}" for name, count in found.ops.items())),
         ("work", f"{found.macs / 1e6:.1f} M MACs, {found.parameters / 1e6:.3f} M parameters"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,22 @@ def table(name: str, fields: Mapping[str, Any]) -> str:
         key: key if key.translate(plain).isalnum() and key.isascii() else json.dumps(key)
         for key in fields
     }
-    lines = [f"{keys[key]} = {json.dumps(value)}" for key, value in fields.items()]
+    lines = [f"{keys[key]} = {_value(value)}" for key, value in fields.items()]
     return "\n".join([f"[{name}]", *lines]) + "\n"
 
 
-def write(model: Path, source: Path, command: str) -> str | None:
+def _value(value: Any) -> str:
+    """As in JSON, but for what TOML wants otherwise: no pairs of surrogates, no bare DEL."""
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # A name on the disk that is no UTF-8 has halves of such pairs.
+    return text.encode("utf-8", "replace").decode()
+
+
+def write(model: Path, source: Path, command: str, notes: Sequence[str] = ()) -> str | None:
     """Write the card of ``model``, made from ``source``; return a note if that cannot be.
 
     A card of an earlier model of that name would refuse the new one and is replaced; a file that
-    is no card is somebody's own, and stays.
+    is no card is somebody's own, and stays. ``notes``: what was guessed on the way.
 
     Raises:
         EdgecamError: the model cannot be read, or the card cannot be written.
@@ -39,11 +46,14 @@ def write(model: Path, source: Path, command: str) -> str | None:
             bundled.read_card(path)
         except ModelError:
             return f"{path} is no card and stays as it is; {model.name} has none"
-    whole_file.write(path, table("model", _fields(model, source, command)).encode())
+    fields = {**_fields(model, source), "command": command}
+    if notes:
+        fields["notes"] = [*fields.get("notes", ()), *notes]
+    whole_file.write(path, table("model", fields).encode())
     return None
 
 
-def _fields(model: Path, source: Path, command: str) -> dict[str, Any]:
+def _fields(model: Path, source: Path) -> dict[str, Any]:
     file = read(model)
     found = tflite_metadata.metadata(file)
     fields: dict[str, Any] = {
@@ -57,10 +67,10 @@ def _fields(model: Path, source: Path, command: str) -> dict[str, Any]:
         fields["origin_sha256"] = hashlib.sha256(source.read_bytes()).hexdigest()
         # What else was known about it goes on with it.
         known = bundled.card_of(source) if source.suffix == ".tflite" else None
-        for key in ("origin", "licence", "copyright"):
+        for key in ("origin", "licence", "copyright", "notes"):
             if known is not None and key in known.fields:
                 fields[key] = known.fields[key]
     stated = found.inputs[0] if found.inputs else None
     if stated is not None and stated.mean and stated.std:
         fields |= {"mean": list(stated.mean), "std": list(stated.std)}
-    return {**fields, "command": command}
+    return fields
