@@ -122,7 +122,10 @@ def parse_toml(text: bytes, origin: str) -> dict[str, Any]:
         if isinstance(data.get(name), dict):
             # One alone is naturally written [model], without the list's second pair of brackets.
             data[name] = [data[name]]
-    _checked(data, origin)
+    try:
+        _checked(data, origin)
+    except RecursionError:
+        raise SettingsError(f"{origin}: expected settings, found tables in tables") from None
     return data
 
 

@@ -68,21 +68,23 @@ def _is_whole(text: str) -> bool:
     return True
 
 
-def check_texts(data: Any, origin: str, key: str = "") -> None:
+def check_texts(data: Any, origin: str) -> None:
     """Refuse text that can be no path, address or name, at any depth of ``data``.
 
     Raises:
         SettingsError: a text holds a NUL byte or half a character.
     """
-    if isinstance(data, Mapping):
-        for name, value in data.items():
-            check_texts(value, origin, f"{key}.{name}" if key else str(name))
-    elif isinstance(data, list | tuple):
-        for value in data:
-            check_texts(value, origin, key)
-    elif isinstance(data, str) and ("\0" in data or not _is_whole(data)):
-        what = "a NUL byte" if "\0" in data else "half a character"
-        where = f"{origin}: {key}" if key else origin
-        raise SettingsError(
-            f"{where}: expected text, found {what} in {redact(repr(data))}; write it without"
-        )
+    # No recursion: whoever writes TOML says how deep it goes.
+    left = [("", data)]
+    while left:
+        key, value = left.pop()
+        if isinstance(value, Mapping):
+            left += [(f"{key}.{name}"[-80:].lstrip("."), part) for name, part in value.items()]
+        elif isinstance(value, list | tuple):
+            left += [(key, part) for part in value]
+        elif isinstance(value, str) and ("\0" in value or not _is_whole(value)):
+            what = "a NUL byte" if "\0" in value else "half a character"
+            where = f"{origin}: {key}" if key else origin
+            raise SettingsError(
+                f"{where}: expected text, found {what} in {redact(repr(value))}; write it without"
+            )

@@ -156,6 +156,10 @@ def test_zones_lines_and_masks_are_shown_as_configured(near: LivePage) -> None:
         ("[[line]]\nnmae = 'a'", "did you mean 'line.name'"),
         ("[source]\nurl = '/etc/passwd'", "none of"),
         ("a = " + "[" * 9000, "recursion"),
+        (".".join("a" * 3000) + " = 1", "unknown key 'a'"),
+        ("[source]\nurl." + ".".join("a" * 3000) + " = 1", "tables in tables"),
+        ("[[zone]]\nname = 'a\\u0000'", "Expected"),
+        ('[[zone]]\nname = "a\\u0000"', "found a NUL byte"),
         ("[[zone", "expected TOML"),
     ],
 )

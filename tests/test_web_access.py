@@ -179,6 +179,10 @@ MALFORMED = [
     ("GET", "/metrics", 401, {"Cookie": "\xff=\xff"}),
     ("POST", "/control", 400, {"Authorization": BEARER, "Content_Encoding": "gzip"}),
     ("POST", "/zones", 400, {"Authorization": BEARER, "Content_Encoding": "gzip"}),
+    # aiohttp answers this one before anybody is asked.
+    ("POST", "/control", 417, {"Expect": "nonsense"}),
+    ("PUT", "/", 401, {}),
+    ("PUT", "/", 405, {"Authorization": BEARER}),
 ]
 
 

@@ -20,8 +20,9 @@ from edgecam.types import PageError
 # A form or an image of another site cannot send a header of its own.
 CONTROL_HEADER = "X-Edgecam"
 MIN_TOKEN_LENGTH = 16
+POLICY = "Content-Security-Policy"
 HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    POLICY: "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",

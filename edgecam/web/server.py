@@ -21,7 +21,7 @@ from edgecam.configuration import parse_toml
 from edgecam.faultlog import FaultLog
 from edgecam.types import EdgecamError, SettingsError
 from edgecam.web.limits import Connections, Guesses
-from edgecam.web.security import CONTROL_HEADER, HEADERS, Guard, bearer
+from edgecam.web.security import CONTROL_HEADER, HEADERS, POLICY, Guard, bearer
 from edgecam.web.stream import HEARTBEAT_S, MAX_MESSAGE_BYTES, MAX_VIEWERS, Hub
 
 # A hundred corners in every one of a dozen zones.
@@ -69,7 +69,7 @@ class LoginPage:
         self._text = text
         style = text.partition("<style>")[2].partition("</style>")[0]
         digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        policy = HEADERS["Content-Security-Policy"]
+        policy = HEADERS[POLICY]
         self._policy = policy.replace("style-src 'self'", f"style-src 'sha256-{digest}'")
 
     def answer(self, why: str, status: int = 401) -> web.Response:
@@ -78,7 +78,7 @@ class LoginPage:
             status=status,
             text=self._text.replace('role="alert">', f'role="alert">{why.strip()}'),
             content_type="text/html",
-            headers={"Content-Security-Policy": self._policy},
+            headers={POLICY: self._policy},
         )
 
 
@@ -101,6 +101,7 @@ class Server:
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._checked], client_max_size=MAX_BODY_BYTES)
+        app.on_response_prepare.append(self._protect)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/stream", self._stream)
         app.router.add_get("/metrics", self._metrics)
@@ -147,10 +148,14 @@ class Server:
         except Exception as error:  # noqa: BLE001 - logged; no request may print a traceback
             self._faults.fault("request", f"live page: a request failed: {error!r:.200}")
             response = self._refuse(500, "this request failed; see the log")
-        if not response.prepared:
-            for name, value in HEADERS.items():
-                response.headers.setdefault(name, value)
         return response
+
+    @staticmethod
+    async def _protect(request: web.Request, response: web.StreamResponse) -> None:
+        """Of every answer, also of those that come before our own checks."""
+        del request
+        own = {POLICY: response.headers[POLICY]} if POLICY in response.headers else {}
+        response.headers.update({**HEADERS, **own})
 
     async def _refusal(self, request: web.Request) -> web.Response | None:
         """Why this request goes no further, for every route alike; None if it may."""
@@ -269,7 +274,6 @@ class Server:
             heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False, timeout=1.0
         )
         # Refused here if it is no WebSocket's handshake.
-        stream.headers.update(HEADERS)
         await stream.prepare(request)
         transport = request.transport
         self._connections.is_viewer(transport)
