@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from normalisation import in_tflite
 
 from edgecam.evaluate.pages import rate
 from edgecam.model import Model
@@ -34,6 +35,7 @@ def test_the_heavy_one_converts_and_finds_pages(
     assert output.stat().st_size / 1e6 == pytest.approx(megabytes, rel=0.03)
     model = Model(ModelSettings(path=str(output)), InferenceSettings(threads=2))
     assert model.decoder.family == "documents"
+    assert in_tflite(model.file) == []
     corners = json.loads((PHOTOGRAPHS / "corners.json").read_text("utf-8"))
     for name in ("letter.jpg", "printout.jpg", "receipt.jpg"):
         image = cv2.imread(str(PHOTOGRAPHS / name))

@@ -160,6 +160,28 @@ def test_nothing_that_training_writes_has_batch_normalisation(name: str, tmp_pat
     assert [node.op for node in frozen.nodes].count("BiasAdd") == len(kernels) > 30
 
 
+def test_batch_normalisation_that_is_left_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In both kinds of file: before a convolution nothing can take it in."""
+    keras = heads_keras()
+    image = keras.layers.Input((32, 32, 3), name="image")
+    found = keras.layers.BatchNormalization()(image)
+    found = keras.layers.Conv2D(4, 3, activation="relu")(found)
+    model = unsettled(keras.Model(image, keras.layers.Flatten(name="flat")(found)))
+    model.save(str(tmp_path / "left.keras"))
+    arguments = ["convert", str(tmp_path / "left.keras"), "-o", str(tmp_path / "left.tflite")]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    assert sorted(in_tflite(read(tmp_path / "left.tflite"))) == ["ADD", "MUL"]
+    with pytest.raises(ConvertError, match="expected a convolution"):
+        export.folded(model)
+    monkeypatch.setattr(export, "folded", lambda model: model)
+    definition = export.freeze(model, (32, 32), ["scores"])
+    left = in_graph(graphdef.parse(definition.SerializeToString(), "left"))
+    assert {"Rsqrt", "Mul"} <= set(left)
+
+
 @pytest.mark.parametrize("stride", [8, 16])
 def test_a_folded_network_computes_the_same(stride: int) -> None:
     """In TensorFlow, out of the frozen graph itself."""

@@ -102,7 +102,7 @@ def write(ssd: Ssd, stem: Path) -> list[Path]:
         export.beside(stem, "_raw.tflite"): _converted(
             definition, ssd, stem.name, postprocess=False
         ),
-        # For whoever converts the frozen graph at another size.
+        # For whoever converts the frozen graph, which holds none.
         export.beside(stem, "_labels.txt"): _label_lines(ssd),
     }
     return export.write(ssd.model, stem, made)
