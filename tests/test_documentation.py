@@ -234,7 +234,6 @@ RUNS: dict[str, Run] = {
         needs=lambda box: box.published("posenet_resnet50"), long=True
     ),
     "edgecam tune": Run("--keep", swaps=HELP),
-    "edgecam bench": Run("--crop", swaps=HELP),
     "edgecam bench posenet --crop -s CLIP --reference MODEL": Run(
         swaps=(("CLIP", "clip.mp4"), ("MODEL", "posenet-fp16")), long=True
     ),
@@ -254,6 +253,15 @@ RUNS: dict[str, Run] = {
     "scripts/make-together-picture": Run(
         makes="docs/together.jpg",
         swaps=(("^", "rm docs/together.jpg && PYTHONPATH=. .venv/bin/python "),),
+        in_clone=True,
+    ),
+    # Another SSD's boxes, where TensorFlow is not there to train the slim one.
+    "scripts/make-train-picture slim.tflite": Run(
+        makes="docs/trained.jpg",
+        swaps=(
+            ("^", "rm docs/trained.jpg && PYTHONPATH=. .venv/bin/python "),
+            ("slim.tflite", "ssdlite"),
+        ),
         in_clone=True,
     ),
     "scripts/make-teach-picture": Run(
