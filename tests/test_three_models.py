@@ -122,7 +122,7 @@ def test_the_classifier_fails_and_the_others_keep_their_rates(
     results = [json.loads(each.payload) for each in subscriber.of("edgecam/camera/result")[began:]]
     names = [each["model"].split("+") for each in results]
     # 10 Hz and 5 Hz for 2 s, on a machine that may be busy.
-    assert sum(NAMES[0] in each for each in names) >= 12
-    assert 6 <= sum(NAMES[1] in each for each in names) <= 12
+    assert sum(NAMES[0] in each for each in names) >= 8
+    assert 5 <= sum(NAMES[1] in each for each in names) <= 12
     assert wait_until(lambda: states() == ["running"] * 3, 15), states()
     assert camera.stop()[0] == 0
