@@ -92,6 +92,9 @@ def tune(
     started_s = time.monotonic()
     settings = replace(settings, max_frames=FRAMES, mqtt=MqttSettings(), model=())
     progress(f"{reference} as the reference", 0.0)
+    # What cannot be measured is told before the long look of the reference.
+    left_out: list[str] = []
+    variants = list(_variants(settings, models, sizes, left_out))
     first = PoseKeeper()
     one = replace(settings, model=(ModelSettings(path=reference),), max_frames=1)
     run_recording(one, load_models(one), first)
@@ -102,8 +105,6 @@ def tune(
             f"tune: {shown} sees nobody in the first {FRAMES} frames of {settings.source.url}; "
             "give a recording with people"
         )
-    left_out: list[str] = []
-    variants = list(_variants(settings, models, sizes, left_out))
     points: list[Point] = []
     for number, variant in enumerate(variants):
         if time.monotonic() - started_s > budget_s and points:
@@ -144,6 +145,8 @@ def _variants(
     ]
     for model in models[1:]:
         _loads(settings.inference, model, "cpu", left_out)
+    for size in sizes:
+        Model(ModelSettings(path=models[0], input_size=size), settings.inference)
     small = _pixels(settings.crop.input_size)
     for size in sorted(dict.fromkeys(sizes), key=_pixels):
         crops = (False, True) if _pixels(size) >= _CROP_GAIN * small else (False,)

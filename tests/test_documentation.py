@@ -90,6 +90,13 @@ def having(program: str) -> Callable[[Sandbox], object]:
     return needs
 
 
+def installed(box: Sandbox) -> None:
+    having("systemctl")(box)
+    if not (box.folder / "root" / "etc" / "systemd").exists():
+        made = box.run("edgecam service install front --model posenet --source 0 --root root")
+        assert made.returncode == 0, made.stderr
+
+
 def checkout(_: Sandbox) -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout: nothing to clone")
@@ -131,7 +138,7 @@ RUNS: dict[str, Run] = {
     # Offline, in that root: this machine need not have been booted by systemd.
     "sudo systemctl enable --now edgecam@front": Run(
         swaps=(("enable --now", "--root {folder}/root enable"),),
-        needs=having("systemctl"),
+        needs=installed,
         makes="root/etc/systemd/system/multi-user.target.wants/edgecam@front.service",
     ),
     f"{SERVICE} uninstall front": Run("removed", swaps=(("$", " --root root"),)),

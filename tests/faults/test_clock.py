@@ -16,8 +16,8 @@ from daemons import MODEL, Daemon
 
 HOUR_S = 3600.0
 YEARS_S = 10 * 365.25 * 86400.0
-# 220 results: one more or less at an edge of the window is far below what is allowed.
-WINDOW_S = 11.0
+# 160 results: one more or less at each edge of the window is below what is allowed.
+WINDOW_S = 8.0
 RESULT, TELEMETRY = "edgecam/camera/result", "edgecam/camera/telemetry"
 
 
