@@ -42,6 +42,7 @@ class CroppedPose:
         self._crop = Crop(*size, settings.grow, settings.min_score)
         self._since_look = 0
         self._doubt = True
+        self.has_lost_detector = False
         # Looks by tiles that wait for their answer.
         self._under_way = 0
         self.counts = Counter(dict.fromkeys(("crop_frames", "crop_whole_looks"), 0))
@@ -50,21 +51,27 @@ class CroppedPose:
         """What comes next has nothing to do with what was."""
         self._crop.found((), (0, 0))
 
-    def look(self, frame: Frame, options: DecodeOptions) -> Steps[Sight]:
-        """Look at a frame: at parts of it, or at all of it."""
+    def look(self, frame: Frame, options: DecodeOptions, may_detect: bool) -> Steps[Sight]:
+        """Look at parts of a frame, or at all of it; ``may_detect``: it is the detector's turn."""
+        # One that failed is not waited for: the pose model looks in its place.
+        waits = self._detector is not None and not may_detect and not self.has_lost_detector
         is_due = self._doubt or self._since_look >= self._settings.look_every
-        tiles = [] if is_due or not self._crop.people else self._worthwhile(frame)
+        follows = self._crop.people > 0 and (waits or not is_due)
+        tiles = self._worthwhile(frame) if follows else []
         self._since_look += 1
         sight = Sight()
         if tiles:
             self.counts["crop_frames"] += 1
             sight.add(self._whole.name, (yield from self._at(tiles, frame, options)))
             return sight
+        if waits:
+            sight.found[self._whole.name] = Decoded()
+            return sight
         self.counts["crop_whole_looks"] += 1
         self._since_look = 1
-        if self._detector is not None:
+        if self._detector is not None and may_detect:
             yield from self._detected(self._detector, sight, frame, options)
-        else:
+        if self._detector is None or self.has_lost_detector:
             part = yield from self._whole.whole(frame, options)
             if part is not None:
                 self._crop.found(part[0].poses, (frame.width_px, frame.height_px))
@@ -101,6 +108,7 @@ class CroppedPose:
     ) -> Steps[None]:
         part = yield from look.whole(frame, options)
         sight.add(look.name, part)
+        self.has_lost_detector = part is None
         if part is None:
             return
         boxes = [each.box for each in part[0].detections if each.label == PERSON]
@@ -162,7 +170,8 @@ class Attention:
             if each is self._detector or not may[each.place]:
                 continue
             if each is self._pose and self._cropped is not None:
-                more = yield from self._cropped.look(frame, options)
+                may_detect = self._detector is not None and may[self._detector.place]
+                more = yield from self._cropped.look(frame, options, may_detect)
                 sight.found.update(more.found)
                 sight.times.update(more.times)
             else:
@@ -175,6 +184,8 @@ class Attention:
     def _waiting(self, sight: Sight) -> frozenset[str]:
         """The detector, while the people whom it found are followed."""
         if self._detector is None or self._detector.name in sight.found:
+            return frozenset()
+        if self._cropped is not None and self._cropped.has_lost_detector:
             return frozenset()
         return frozenset((self._detector.name,))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,21 @@ from keeping import Keep
 from programs import CLIP, edgecam, error_line, shared
 from skeletons import person
 
+from edgecam.attention import Attention
 from edgecam.bench_crop import measure_crop
 from edgecam.configuration import load
 from edgecam.crop import Crop, Tile, cells
 from edgecam.evaluate.likeness import likeness
 from edgecam.geometry import Rectangle, tile
+from edgecam.look import walk
+from edgecam.model import Model, Staged
 from edgecam.opencv import cv2
 from edgecam.preprocess import Stager
 from edgecam.run import run
 from edgecam.session import Session, load_models
 from edgecam.settings import InferenceSettings, ModelSettings, Settings, SourceSettings
-from edgecam.types import Box, Pose, Result, Sink
+from edgecam.sources.video import VideoFile
+from edgecam.types import Box, DecodeOptions, Frame, Pose, Result, Sink, Tensor
 
 SIZE = (640, 480)
 # Where others use the machine too, a later round may be less disturbed.
@@ -243,6 +248,42 @@ def test_who_is_lost_while_the_next_picture_is_made_is_not_mistaken_for_another(
     found, doubt = crop.seen([in_tile(left, second[0]), in_tile(right, second[1])], second)
     assert doubt is False
     assert [pose.xy[0, 0] for pose in found] == pytest.approx([right.xy[0, 0]], abs=1e-6)
+
+
+def test_a_detector_that_fails_or_waits_for_its_turn_leaves_the_people_to_the_pose_model() -> None:
+    flags = {
+        "model.path": ["ssdlite", "posenet"],
+        "source.url": str(CLIP),
+        "crop.enabled": True,
+        "crop.look": "detector",
+    }
+    settings = load(None, {}, flags)
+    models = load_models(settings)
+    asked: list[tuple[str, bool]] = []
+
+    def invoke(place: int, model: Model, staged: Staged, _frame: Frame) -> Sequence[Tensor] | None:
+        asked.append((model.name[:7], staged.image.shape[0] < 300))
+        return None if place == 0 and fails else model.invoke(staged)
+
+    frames = list(islice(VideoFile(str(CLIP)).frames(), 6))
+    fails, attention = True, Attention(settings, models)
+    found = [
+        walk(attention.look(frame, [number % 3 == 0, True], DecodeOptions()), invoke)
+        for number, frame in enumerate(frames)
+    ]
+    assert asked[:3] == [("ssdlite", False), ("posenet", False), ("posenet", True)]
+    assert len([name for name, _ in asked if name == "ssdlite"]) <= 2
+    assert all(len(result.poses) >= 2 for result in found)
+    assert not any(result.waiting for result in found)
+    fails, attention = False, Attention(settings, models)
+    asked.clear()
+    found = [
+        walk(attention.look(frame, [number == 2, True], DecodeOptions()), invoke)
+        for number, frame in enumerate(frames)
+    ]
+    assert [len(result.poses) for result in found[:2]] == [0, 0]
+    assert [name for name, _ in asked] == ["ssdlite"] + ["posenet"] * 4
+    assert all(len(result.poses) >= 2 for result in found[2:])
 
 
 def test_pictures_of_a_folder_are_looked_at_whole(tmp_path: Path) -> None:
