@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from brokers import Mosquitto, Subscriber, wait_until
 from browsers import become, browser
-from daemons import Daemon
+from daemons import LOOPED, Daemon
 from numpy.typing import NDArray
 from pages import TOKEN, LivePage, live_page
 from tensorflowjs import package
@@ -582,3 +582,23 @@ def test_the_token_is_asked_for_once(driver: Any, tmp_path: Path) -> None:
         assert wait_until(lambda: sequence(driver) > 0, 10)
         driver.get(far.url)
         assert wait_until(lambda: sequence(driver) > 0, 10)
+
+
+def test_a_page_without_people_says_nothing_and_what_has_ended_is_dimmed(
+    driver: Any, tmp_path: Path
+) -> None:
+    daemon = Daemon(
+        tmp_path, "--model", "documents", *LOOPED, "--threads", "1", "--web", "127.0.0.1:0"
+    )
+    try:
+        driver.get(LivePage(daemon).url)
+        assert wait_until(lambda: sequence(driver) > 0, 20)
+        assert wait_until(lambda: "documents" in texts(driver, "health"), 10)
+        # The street has no page of paper in it.
+        assert wait_until(lambda: texts(driver, "counts") == "nothing", 10)
+        dimmed = "return Number(getComputedStyle(picture).opacity)"
+        assert driver.execute_script(dimmed) == 1
+    finally:
+        daemon.close()
+    assert wait_until(lambda: "no connection to edgecam" in texts(driver, "state"), 10)
+    assert driver.execute_script(dimmed) < 0.6

@@ -6,6 +6,7 @@ import { Plot } from "/plots.js";
 import { Zones } from "/zones.js";
 
 const RETRY_MS = 2000;
+const UNPEOPLED = new Set(["classifier", "documents"]);
 
 const by = (id) => document.getElementById(id);
 const picture = new Picture(by("picture"));
@@ -28,13 +29,22 @@ let socket = null;
 // Numbers as they are published. Whoever was there once keeps a place: nothing moves about.
 const known = new Set();
 
-function showCounts(counts, zoneCounts) {
+// What a model finds that sees no people is there too, by its name.
+const others = ({ classes = [], documents = [] }) => [
+  ...classes.slice(0, 1).map(({ label }) => label),
+  ...(documents.length ? [`page ${documents.length}`] : []),
+];
+const nobody = () => (telemetry?.models.every(({ family }) => UNPEOPLED.has(family)) ? "nothing" : "nobody");
+
+function showCounts(counts, zoneCounts, result) {
   for (const label of Object.keys(counts)) known.add(label);
   const some = (numbers) => Object.entries(numbers).filter(([, number]) => number).map(([label, number]) => `${label} ${number}`);
   const words = [
     ...Object.entries(zoneCounts).map(([zone, numbers]) => `${zone}: ${some(numbers).join(", ") || "nobody"}`),
-    ...(known.size ? [...known].map((label) => `${label} ${counts[label] ?? 0}`) : ["nobody"]),
+    ...[...known].map((label) => `${label} ${counts[label] ?? 0}`),
+    ...others(result),
   ];
+  if (!words.length) words.push(nobody());
   const text = words.join("; ");
   if (by("counts").dataset.text === text) return;
   by("counts").dataset.text = text;
@@ -62,6 +72,8 @@ function showState(connected) {
     if (telemetry.paused) badges.push(badge("paused", false));
     if (telemetry.throttled) badges.push(badge("throttled", false));
   }
+  // What stays there is not now.
+  by("picture").classList.toggle("stale", !connected || (telemetry !== null && telemetry.source.state !== "online"));
   // Only what is new is put in place, or a screen reader would say it all again.
   const text = badges.map((part) => part.textContent).join("|");
   if (by("state").dataset.text === text) return;
@@ -135,7 +147,7 @@ async function take(message, blob, from) {
     picture.show(result, hello);
     const age = result.age_ms === undefined ? "" : `, ${Math.round(result.age_ms)} ms old`;
     by("caption").textContent = `frame ${result.sequence}${age}, ${result.model}`;
-    showCounts(message.counts, message.zone_counts);
+    showCounts(message.counts, message.zone_counts, result);
   }
   if (message.events) events.add(message.events);
   if (message.report) report(message.report);

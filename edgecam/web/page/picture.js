@@ -90,7 +90,9 @@ export class Picture {
     this.context.strokeStyle = colour(number);
     this.context.strokeRect(x0, y0, x1 - x0, y1 - y0);
     const track = found.track === undefined ? "" : ` #${found.track}`;
-    this.text(`${label}${track} ${found.score.toFixed(2)}`, x0, y0 - 4);
+    // Above the same person the pose has its own.
+    const base = this.result.poses.length ? Math.min(this.canvas.height - 4, y1 + 14 * this.enlarged) : y0 - 4;
+    this.text(`${label}${track} ${found.score.toFixed(2)}`, x0, base);
   }
 
   pose(pose, number) {
