@@ -183,12 +183,15 @@ def test_an_ssd_learns(tmp_path: Path) -> None:
 @needs_keras
 def test_a_classifier_is_fine_tuned(tmp_path: Path) -> None:
     gestures.write(tmp_path / "pictures", 30, seed=1)
+    (tmp_path / "pictures" / ".cache").mkdir()
+    (tmp_path / "pictures" / "wave" / "000-damaged.png").write_bytes(b"no picture")
     result = run(
         *("classifier", tmp_path / "pictures", "--fine-tune", "--size", "97x97", "--batch", 8),
         *("--frozen-steps", 40, "--steps", 60, "-o", tmp_path / "g.tflite"),
     )
     assert result.exit_code == 0, result.output
     assert "27 layers begin with the weights of posenet_mobilenet_v1_075_fp16" in result.stderr
+    assert "wave/000-damaged.png: not a picture that can be decoded; passed over" in result.stderr
     right = re.search(r"held out: (\d+) of 18 right", result.stdout)
     assert right is not None
     assert int(right[1]) >= 10

@@ -106,8 +106,10 @@ def command(
     else:
         found = _of_camera(where, labels, Plan(pictures, rate_hz, countdown_s), keep, lesson)
         started_s = time.perf_counter()
+    _say("fitting the head ...", lasting=False)
     outcome = found.learn(where)
     made = found.model(outcome, f"taught to tell {', '.join(found.labels)}")
+    _say("", lasting=False)
     notes = [*_write(output, made, origin), *_doubts(outcome)]
     took_s = time.perf_counter() - started_s
     layer = taught.maps[outcome.layer].name
@@ -196,7 +198,8 @@ def _of_camera(
 def _say(text: str, lasting: bool) -> None:
     """Write a line of a terminal again and again; elsewhere only what is to stay."""
     if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{text}", nl=lasting, err=True)
+        # Back at its beginning, so that a warning does not stand behind it.
+        click.echo(f"\x1b[K{text}" if lasting else f"\x1b[K{text}\r", nl=lasting, err=True)
     elif lasting:
         click.echo(text, err=True)
 

@@ -72,12 +72,13 @@ def classifier(
     edgecam train classifier pictures/ --fine-tune -o gestures.tflite
     edgecam train classifier pictures/ --network v2 --alpha 0.35 -o gestures.tflite
     """
-    from edgecam import bundled, labelled
+    from edgecam import bundled, labelled, log
     from edgecam.zoo import classes, export
 
     names = [name.strip() for name in labels.split(",")] if labels else None
     files = labelled.folders(folder_of(directory), names)
     size = shape.size
+    log.set_up(verbose=False)
     begin = bundled.resolve(fine_tune) if fine_tune else None
     model, kept = classes.build(network, shape.alpha, size, len(files), begin)
     if begin is not None:
