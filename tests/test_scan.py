@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ from edgecam.cli import cli
 from edgecam.page_scan import aspect_ratio, encoded, flattened
 from edgecam.quadrilateral import clockwise
 from edgecam.zoo.documents.scene import render
+from tests.servers import Server
 
 PHOTOGRAPHS = Path(__file__).parent / "data" / "documents"
 
@@ -102,6 +105,33 @@ def test_no_page_is_one_line_and_no_file(tmp_path: Path) -> None:
     assert "no page found" in done.output
     assert "Traceback" not in done.output
     assert list(tmp_path.iterdir()) == [picture]
+
+
+def test_a_page_that_is_doubtful_is_said_and_found_where_less_will_do(tmp_path: Path) -> None:
+    picture = tmp_path / "page.png"
+    cv2.imwrite(str(picture), render(3_000_000, 640, 480).image)
+    done = scan(picture, "-o", tmp_path / "flat.png")
+    assert done.exit_code == 1
+    guess = re.search(r"the best guess has (0\.\d\d)\)", done.output)
+    assert guess is not None
+    done = scan(picture, "-o", tmp_path / "flat.png", "--score-threshold", guess[1])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_camera_is_not_waited_for_longer_than_was_asked(tmp_path: Path) -> None:
+    with Server("mjpeg.py") as camera:
+        camera.tell("good")
+        url = f"http://127.0.0.1:{camera.port}/stream"
+        done = scan(url, "-o", tmp_path / "page.png", "--wait-s", 0.5)
+        assert done.exit_code == 1
+        assert "no page found" in done.output
+        camera.tell("stall")
+        began_s = time.monotonic()
+        done = scan(url, "-o", tmp_path / "page.png", "--wait-s", 0.5)
+        assert done.exit_code == 1
+        assert "no picture for 0.5 s" in done.output
+        assert time.monotonic() - began_s < 10.0
+    assert not list(tmp_path.iterdir())
 
 
 def test_of_a_clip_the_first_page_that_lies_still_is_taken(tmp_path: Path) -> None:

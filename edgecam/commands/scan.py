@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecam.option_types import Number, OutputFile
-from edgecam.types import EdgecamError, ModelError
+from edgecam.types import EdgecamError, ModelError, SourceError
 
 if TYPE_CHECKING:
     from edgecam.document import Document
@@ -103,33 +104,47 @@ def _find(
         )
     opened = open_source(SourceSettings(url=source))
     try:
-        found = _first_page(opened, network, score_threshold, wait_s)
+        found, best = _first_page(opened, network, score_threshold, wait_s)
     finally:
         opened.close()
     if found is None:
+        # Rounded down, for a threshold of it to take it.
+        nearest = f"; the best guess has {math.floor(best * 100) / 100:.2f}" if best > 0.0 else ""
         raise EdgecamError(
-            f"no page found in {source} (score {score_threshold} or more); show all four sides, "
-            "with the page apart from what lies under it, or lower --score-threshold"
+            f"no page found in {source} (score {score_threshold} or more{nearest}); show all four "
+            "sides, with the page apart from what lies under it, or lower --score-threshold"
         )
     return found
 
 
 def _first_page(
     source: Source, model: Model, score_threshold: float, wait_s: float
-) -> tuple[Frame, Document] | None:
+) -> tuple[tuple[Frame, Document] | None, float]:
+    """The page that lies still, and the best score that was seen.
+
+    Raises:
+        SourceError: a camera showed no picture in all the time.
+    """
     from edgecam.quadrilateral import overlap
     from edgecam.types import DecodeOptions
 
-    options, buffer = DecodeOptions(score_threshold=score_threshold), model.buffer()
+    options, buffer = DecodeOptions(score_threshold=0.0), model.buffer()
     deadline_s = time.monotonic() + wait_s if source.live else float("inf")
     last: tuple[Frame, Document] | None = None
-    still = 0
-    for frame in source.frames():
+    still, best = 0, 0.0
+
+    def idle() -> None:
+        if time.monotonic() > deadline_s:
+            raise SourceError(f"{source.description}: no picture for {wait_s:g} s")
+
+    for frame in source.frames(idle):
         staged = model.stage(frame, buffer)
         pages = model.decode(model.invoke(staged), staged, frame, options).documents
-        now = (frame, pages[0]) if pages else None
+        score = pages[0].score if pages else 0.0
+        best = max(best, score)
+        now = (frame, pages[0]) if pages and score >= score_threshold else None
         if now is not None and frame.file is not None:
-            return now
+            return now, best
         same = (
             last is not None
             and now is not None
@@ -137,7 +152,7 @@ def _first_page(
         )
         still, last = still + 1 if same else 1, now
         if last is not None and still >= _STEADY_FRAMES:
-            return last
+            return last, best
         if time.monotonic() > deadline_s:
             break
-    return None
+    return None, best

@@ -106,10 +106,7 @@ def command(
     else:
         found = _of_camera(where, labels, Plan(pictures, rate_hz, countdown_s), keep, lesson)
         started_s = time.perf_counter()
-    _say("fitting the head ...", lasting=False)
-    outcome = found.learn(where)
-    made = found.model(outcome, f"taught to tell {', '.join(found.labels)}")
-    _say("", lasting=False)
+    outcome, made = _fitted(found, where)
     notes = [*_write(output, made, origin), *_doubts(outcome)]
     took_s = time.perf_counter() - started_s
     layer = taught.maps[outcome.layer].name
@@ -202,6 +199,14 @@ def _say(text: str, lasting: bool) -> None:
         click.echo(f"\x1b[K{text}" if lasting else f"\x1b[K{text}\r", nl=lasting, err=True)
     elif lasting:
         click.echo(text, err=True)
+
+
+def _fitted(found: Lesson, where: str) -> tuple[Outcome, bytes]:
+    _say("fitting the head ...", lasting=False)
+    outcome = found.learn(where)
+    made = found.model(outcome, f"taught to tell {', '.join(found.labels)}")
+    _say("", lasting=False)
+    return outcome, made
 
 
 def _write(output: Path, data: bytes, origin: Path) -> list[str]:
