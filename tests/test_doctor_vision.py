@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from doctors import Report, compiled, examine, in_own_devices, toml
 from programs import ROOT
@@ -128,6 +129,33 @@ def test_a_camera_that_works(tmp_path: Path, driver: str) -> None:
     (text,) = (finding["text"] for finding in report.of("camera", "ok"))
     assert text.startswith("Camera 9000, /dev/video0: a picture of 64x48 after ")
     assert "a picture of 64x48" in report.only("source", "ok")[0]
+
+
+@pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="this environment has NumPy 1")
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="it has no wheel for this Python")
+def test_a_picamera2_that_was_built_for_numpy_1(tmp_path: Path) -> None:
+    """What it imports on Bookworm, from its real wheel; the rest of it needs the Pi."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-qq",
+        "--no-deps",
+        "--target",
+        str(tmp_path),
+    ]
+    done = subprocess.run(
+        [*command, "simplejpeg==1.6.6"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"simplejpeg cannot be installed: {done.stderr.strip()[-200:]}")
+    (tmp_path / "picamera2.py").write_text("import simplejpeg\nPicamera2 = object\n")
+    report = examine("camera", PYTHONPATH=str(tmp_path))
+    text, remedy = report.only("camera", "fail")
+    assert text.startswith("picamera2 was built for an older NumPy (numpy.dtype size changed")
+    assert remedy == "pip install 'numpy<2' 'opencv-python<4.12'"
+    assert report.code == 1
 
 
 def test_a_pi_whose_camera_needs_picamera2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,7 +282,9 @@ RUNS: dict[str, Run] = {
     "python3 -m venv --system-site-packages .venv": Run(
         swaps=((r"\.venv", "of-the-system"),), makes="of-the-system/bin/pip", in_clone=True
     ),
-    ".venv/bin/pip install .": Run(in_clone=True),
+    ".venv/bin/pip install '.[web]' 'numpy<2' 'opencv-python<4.12'": Run(
+        "numpy-1.26", swaps=(("install", "install --dry-run"),), in_clone=True
+    ),
     ".venv/bin/edgecam doctor": Run("constructs and invokes", in_clone=True),
     "pip install '.[web]'": Run("", swaps=DRY, in_clone=True),
     "pip install '.[tflite-runtime]'": Run("tflite-runtime", swaps=DRY, in_clone=True),

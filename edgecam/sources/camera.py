@@ -17,6 +17,8 @@ from edgecam.types import Image
 # Beyond this, raw pictures do not fit through USB 2 at 30 frames a second.
 LARGEST_RAW_PX = 640 * 480
 
+NO_CAMERA = "there is no camera at all: plug one in, or name another --source"
+
 
 def open_camera(settings: SourceSettings, stop: threading.Event | None = None) -> LiveSource:
     """Open a local camera; raises SourceError where it is not there and need not be waited for."""
@@ -36,7 +38,7 @@ class CameraEndpoint:
     def probe(self) -> None:
         if not os.path.exists(self._path):
             present = sorted(glob.glob("/dev/v4l/by-id/*")) or sorted(glob.glob("/dev/video*"))
-            found = f"there is {', '.join(present)}" if present else "there is no camera at all"
+            found = f"there is {', '.join(present)}" if present else NO_CAMERA
             raise StreamError("missing", f"no such camera; {found}")
         if not os.access(self._path, os.R_OK | os.W_OK):
             raise StreamError(

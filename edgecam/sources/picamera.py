@@ -22,6 +22,11 @@ REMEDY = (
     "environment with --system-site-packages, or pip install 'edgecam[pi]'"
 )
 
+# Raspberry Pi OS of 2023 has packages that were built for NumPy 1, which a later one breaks.
+NUMPY_REMEDY = (
+    "picamera2 was built for an older NumPy ({reason}); pip install 'numpy<2' 'opencv-python<4.12'"
+)
+
 
 def open_picamera(settings: SourceSettings, stop: threading.Event | None = None) -> LiveSource:
     """Open ``picamera`` or ``picamera:INDEX``; raises SourceError where it cannot."""
@@ -30,9 +35,10 @@ def open_picamera(settings: SourceSettings, stop: threading.Event | None = None)
         raise SourceError(f"{settings.url}: expected picamera or picamera:INDEX")
     try:
         from picamera2 import Picamera2
-    except (ImportError, OSError) as error:
+    except (ImportError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SourceError(REMEDY.format(reason=reason)) from error
+        remedy = NUMPY_REMEDY if "numpy" in reason.lower() else REMEDY
+        raise SourceError(remedy.format(reason=reason)) from error
     return LiveSource(PicameraEndpoint(Picamera2, int(match[1] or 0), settings), settings, stop)
 
 
