@@ -26,11 +26,19 @@ def _thickness(image: Image) -> int:
 
 
 def _text(image: Image, text: str, x: float, y: float) -> None:
-    thickness = _thickness(image)
-    scale = 0.25 + 0.15 * thickness
+    scale = 0.25 + 0.15 * _thickness(image)
     where = (max(0, round(x)), max(round(30 * scale), round(y)))
-    for colour, width in ((SHADOW_BGR, thickness + 2), (TEXT_BGR, thickness)):
-        cv2.putText(image, text, where, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width, cv2.LINE_AA)
+    # A thicker text would be a wider one since OpenCV 5, and no outline of the other.
+    for x_px, y_px in ((-1, -1), (1, -1), (-1, 1), (1, 1)):
+        _put(image, text, (where[0] + x_px, where[1] + y_px), scale, SHADOW_BGR)
+    _put(image, text, where, scale, TEXT_BGR)
+
+
+def _put(
+    image: Image, text: str, where: tuple[int, int], scale: float, colour: tuple[int, int, int]
+) -> None:
+    font, thickness = cv2.FONT_HERSHEY_SIMPLEX, _thickness(image)
+    cv2.putText(image, text, where, font, scale, colour, thickness, cv2.LINE_AA)
 
 
 def _draw_pose(image: Image, pose: Pose, number: int) -> None:
