@@ -1,0 +1,25 @@
+"""What is drawn over a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgecam.overlay import draw_on
+from edgecam.types import Box, Decoded, Detection
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 240), (768, 576), (1280, 720)])
+def test_a_label_has_its_shadow_behind_every_letter(width: int, height: int) -> None:
+    image = np.full((height, width, 3), 128, np.uint8)
+    box = Box(20.0, 100.0, 300.0, 200.0)
+    draw_on(image, Decoded(detections=(Detection("triangle with sides", 0, 0.82, box),)))
+    above = image[:97].astype(int)
+    light = np.flatnonzero((above.min(axis=2) > 200).any(axis=0))
+    dark = np.flatnonzero((above.max(axis=2) < 70).any(axis=0))
+    assert len(light) > 20
+    assert 0 <= light[0] - dark[0] <= 3
+    assert 0 <= dark[-1] - light[-1] <= 3
+    # No stroke is as wide as two letters that lie on each other.
+    blank = np.setdiff1d(np.arange(light[0], light[-1]), np.union1d(light, dark))
+    assert len(blank) > 2
