@@ -105,6 +105,9 @@ def pulled_directory() -> Path:
 
 def cards_in(folder: Path) -> tuple[Card, ...]:
     """The card of every model in a directory, by name."""
+    # A home that this user may not read holds nothing for it.
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return ()
     found = map(read_card, sorted(folder.glob("*.toml")))
     return tuple(card for card in found if card.file.suffix == ".tflite")
 
@@ -122,7 +125,7 @@ def resolve(name: str) -> Path:
         ModelError: neither a file nor a model that is known.
     """
     path = Path(name).expanduser()
-    if path.exists() or path.parent != Path("."):
+    if os.path.exists(path) or path.parent != Path("."):
         return path
     stem = name.removesuffix(".tflite")
     # What is bundled comes first: a name means the same model on every machine.

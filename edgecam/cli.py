@@ -89,10 +89,19 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except EdgecamError as error:
-            from edgecam.log import fault_line
+            fault = error
+        except PermissionError as error:
+            # Where a folder may not be entered, to ask whether something is in it fails already.
+            if error.filename is None:
+                raise
+            fault = EdgecamError(
+                f"{error.filename}: this user may not look there; give it leave to, or name "
+                "another place"
+            )
+        from edgecam.log import fault_line
 
-            click.echo(fault_line(error.line()), err=True)
-            ctx.exit(1)
+        click.echo(fault_line(fault.line()), err=True)
+        return ctx.exit(1)
 
 
 @click.group(

@@ -58,7 +58,7 @@ def check(path: Path, data: bytes, runtime: Runtime, arguments: Sequence[str]) -
         ModelError: the child was killed by a signal, hung, or refused the model.
     """
     verdict = _verdict(data, runtime, arguments)
-    if not verdict.exists():
+    if not os.path.exists(verdict):
         run(path, runtime, arguments)
         _remember(verdict)
 

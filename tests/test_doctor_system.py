@@ -373,6 +373,9 @@ def test_a_folder_that_this_user_may_not_write(tmp_path: Path) -> None:
     assert text == f"{place} (what is remembered between starts): permission denied"
     assert remedy == f"let this user write there: sudo chown $USER {place}"
     assert report.code == 1
+    place.chmod(0)
+    inside = examine("disk", prefix=prefix, EDGECAM_CACHE_DIR=str(place / "in"))
+    assert inside.only("disk", "fail") == (text, remedy)
 
 
 def test_numpy_is_broken(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from brokers import Mosquitto
 from click.testing import CliRunner
-from programs import CLIP, ROOT, edgecam, error_line
+from programs import CLIP, ROOT, edgecam, environment, error_line
 
 from edgecam import bundled
 from edgecam.cli import cli
@@ -103,6 +105,7 @@ WRONG = "When something is wrong"
         ("scan letter.jpg -o letter.jpg", WRONG, "give --output a name of its own"),
         ("scan letter.jpg -o x.pdf -m posenet", "Models", "such as the bundled model documents"),
         ("teach empty -o x.tflite", LEARN, "a folder for each label"),
+        ("teach picturs -o x.tflite", LEARN, "there is no such folder"),
         ("teach pictures -o x.tflite", LEARN, "expected 10 at least"),
         ("train classifier empty -o x.tflite", LEARN, "a folder for each label"),
         ("tune --source none.mp4 --write x.toml", "Sources", "check the path of the source"),
@@ -133,13 +136,63 @@ def test_a_mistake_is_one_line_that_says_what_to_do(
     assert sorted(desk.rglob("*")) == before
 
 
-def test_a_folder_that_is_mistyped_is_not_taken_for_a_camera(
-    desk: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that this user, root too, is kept out of."""
+    folder = tmp_path_factory.mktemp("closed")
+    (folder / "in").mkdir()
+    folder.chmod(0)
+    if os.geteuid() == 0:
+        # Its owner may do whatever the mode says, which root must be held to.
+        os.chown(folder, 65534, 65534)
+    return folder
+
+
+BARRED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv (apt install util-linux)")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "scan {}/in/x.jpg -o x.pdf",
+        "convert {}/x.json -o x.tflite",
+        "eval -m posenet --images {}/in --annotations {}/a.json",
+        "train classifier {}/in -o x.tflite",
+        "--model {}/x.tflite --source clip.mp4",
+        "inspect {}/in/x.tflite",
+    ],
+)
+def test_a_folder_that_may_not_be_entered_is_one_line(
+    desk: Path, closed: Path, command: str
 ) -> None:
-    monkeypatch.chdir(desk)
-    done = CliRunner().invoke(cli, ["teach", "picturs", "-o", "x.tflite"])
-    assert done.exit_code == 2
-    assert "there is no folder picturs; a camera needs --labels" in done.stderr
+    prefix = BARRED if os.geteuid() == 0 else ()
+    done = subprocess.run(
+        [*prefix, sys.executable, "-m", "edgecam", *command.replace("{}", str(closed)).split()],
+        cwd=desk,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert str(closed) in error_line(done)
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv (apt install util-linux)")
+def test_a_home_that_may_not_be_entered_costs_nothing(desk: Path, closed: Path) -> None:
+    """As of a service's user, or with sudo -u and the caller's HOME."""
+    prefix = BARRED if os.geteuid() == 0 else ()
+    command = ["--model", "posenet-fp16", "--source", "clip.mp4", "--max-frames", "1"]
+    done = subprocess.run(
+        [*prefix, sys.executable, "-m", "edgecam", *command, "--jsonl", "-"],
+        cwd=desk,
+        env=environment(HOME=str(closed / "in")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"poses"' in done.stdout
 
 
 def test_a_recording_that_no_broker_has_taken_is_a_fault(

@@ -32,7 +32,8 @@ def _places(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def _existing(place: Path) -> Path:
-    while not place.is_dir() and place != place.parent:
+    # Not Path.is_dir: below a folder that may not be entered it raises.
+    while not os.path.isdir(place) and place != place.parent:
         place = place.parent
     return place
 
