@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from brokers import wait_until
 from daemons import LOOPED, MODEL, Daemon
+from prometheus_client.parser import text_string_to_metric_families
 
 TOKEN = "correct-horse-battery-staple"
 BEARER = f"Bearer {TOKEN}"
@@ -78,6 +80,18 @@ class LivePage:
 
     def control(self, control: str, value: str = "") -> tuple[int, str]:
         return self.post("/control", json.dumps({"control": control, "value": value}))
+
+    def metrics(self) -> dict[str, float]:
+        """Names and values of the next report; it comes every two seconds."""
+
+        def read() -> dict[str, float]:
+            families = text_string_to_metric_families(self.ask("GET", "/metrics")[2])
+            return {sample.name: sample.value for family in families for sample in family.samples}
+
+        assert wait_until(lambda: self.ask("GET", "/metrics")[0] == 200, 10)
+        before = read()
+        assert wait_until(lambda: read()["edgecam_uptime_s"] > before["edgecam_uptime_s"], 5)
+        return read()
 
     async def follow(
         self, bundles: int, pictures: bool, **headers: str

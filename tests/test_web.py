@@ -17,7 +17,6 @@ import pytest
 from brokers import Subscriber, wait_until
 from pages import BEARER, SCENE, LivePage, live_page
 from programs import CLIP
-from prometheus_client.parser import text_string_to_metric_families
 
 from edgecam.configuration import read_toml
 from edgecam.opencv import cv2
@@ -55,24 +54,11 @@ def bundles(got: list[dict[str, Any] | bytes], key: str) -> list[Any]:
     return [part[key] for part in got if isinstance(part, dict) and key in part]
 
 
-def metrics(page: LivePage) -> dict[str, float]:
-    """Names and values of the next report; it comes every two seconds."""
-
-    def read() -> dict[str, float]:
-        _, _, text = page.ask("GET", "/metrics")
-        families = text_string_to_metric_families(text)
-        return {sample.name: sample.value for family in families for sample in family.samples}
-
-    before = read()
-    assert wait_until(lambda: read()["edgecam_uptime_s"] > before["edgecam_uptime_s"], 5)
-    return read()
-
-
 def test_nothing_is_encoded_unless_a_viewer_wants_pictures(near: LivePage) -> None:
     asyncio.run(near.follow(6, pictures=True))
-    before = metrics(near)
+    before = near.metrics()
     asyncio.run(near.follow(8, pictures=False))
-    after = metrics(near)
+    after = near.metrics()
     assert after["edgecam_web_jpegs_total"] == before["edgecam_web_jpegs_total"] > 0
 
 
@@ -87,13 +73,13 @@ def test_several_viewers_share_the_pictures(near: LivePage) -> None:
     async def several() -> list[list[dict[str, Any] | bytes]]:
         return await asyncio.gather(*(near.follow(12, pictures=True) for _ in range(4)))
 
-    before = metrics(near)["edgecam_web_jpegs_total"]
+    before = near.metrics()["edgecam_web_jpegs_total"]
     began_s = time.monotonic()
     everybody = asyncio.run(several())
     frames = 10 * (time.monotonic() - began_s) + 3
     pictures = [len([part for part in got if isinstance(part, bytes)]) for got in everybody]
     assert min(pictures) >= 8
-    assert metrics(near)["edgecam_web_jpegs_total"] - before <= frames < sum(pictures)
+    assert near.metrics()["edgecam_web_jpegs_total"] - before <= frames < sum(pictures)
 
 
 async def pause_between(page: LivePage, seconds: float) -> tuple[int, list[Any]]:

@@ -1,4 +1,4 @@
-"""How many connections there may be, how long one may take, and how often one may guess.
+"""How many connections there may be, how long one may take, how much is read, who may guess.
 
 aiohttp waits for a request's header without end; here every connection that is no viewer has a
 deadline, and one that never sent a whole request makes way for a new one.
@@ -21,6 +21,12 @@ SEND_BUFFER_BYTES = 65_536
 # not wait for the answer gains nothing.
 REFUSAL_S = 1.0
 MAX_GUESSES = 4
+# Requests, answers and pings of one address: opening the page takes 6 kB, a zone editor's text at
+# most 33 kB, a viewer 0.4 kB a second. Several may come through one proxy.
+BURST_BYTES = 262_144
+BYTES_PER_S = 32_768.0
+# What a connection counts for by itself.
+CONNECTION_BYTES = 256
 
 
 class Guesses:
@@ -44,34 +50,75 @@ class Guesses:
             self._late += Counter()
 
 
-class Limited(asyncio.Protocol):
-    """Stands in front of aiohttp's own protocol and passes everything on."""
+class Allowances:
+    """How much each address may send: some at once, and then so much a second."""
 
-    def __init__(self, inner: asyncio.Protocol, connections: Connections) -> None:
-        self._inner, self._connections = inner, connections
+    def __init__(self) -> None:
+        # Address -> what it has sent and not been forgiven, in bytes, and when that was so.
+        self._debts: dict[str, tuple[float, float]] = {}
+
+    def _debt(self, address: str, now_s: float) -> float:
+        debt, at_s = self._debts.get(address, (0.0, now_s))
+        return max(0.0, debt - (now_s - at_s) * BYTES_PER_S)
+
+    def grants(self, address: str, size: int) -> bool:
+        """Count this; whether it was not too much."""
+        now_s = time.monotonic()
+        debt = self._debt(address, now_s) + size
+        # Whoever stops is heard again after a second.
+        self._debts[address] = min(debt, BURST_BYTES + BYTES_PER_S), now_s
+        return debt <= BURST_BYTES
+
+    def forget(self) -> None:
+        """Who owes nothing any more is not remembered."""
+        now_s = time.monotonic()
+        self._debts = {
+            address: debt for address, debt in self._debts.items() if self._debt(address, now_s) > 0
+        }
+
+
+class Limited(asyncio.Protocol):
+    """Stands in front of aiohttp's own protocol and passes on what there is room for."""
+
+    def __init__(self, make: Callable[[], asyncio.Protocol], connections: Connections) -> None:
+        self._make, self._connections = make, connections
+        self._inner: asyncio.Protocol | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        peer = transport.get_extra_info("peername")
+        self._transport, self._address = transport, str(peer[0]) if peer else ""
+        if not self._connections.allowances.grants(self._address, CONNECTION_BYTES):
+            self._connections.evict(transport)
+            return
         transport.set_write_buffer_limits(SEND_BUFFER_BYTES)
-        self._transport = transport
         self._connections.opened(transport)
+        # Not before: making it takes longer than all of this.
+        self._inner = self._make()
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.closed(self._transport)
-        self._inner.connection_lost(exc)
+        if self._inner is not None:
+            self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._inner.data_received(data)
+        if self._connections.allowances.grants(self._address, len(data)):
+            if self._inner is not None:
+                self._inner.data_received(data)
+        else:
+            self._connections.evict(self._transport)
 
     def eof_received(self) -> bool | None:
-        return self._inner.eof_received()
+        return None if self._inner is None else self._inner.eof_received()
 
     def pause_writing(self) -> None:
-        self._inner.pause_writing()
+        if self._inner is not None:
+            self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        self._inner.resume_writing()
+        if self._inner is not None:
+            self._inner.resume_writing()
 
 
 class Connections:
@@ -81,14 +128,15 @@ class Connections:
         # Transport -> when it is cut; the longest silent first.
         self._deadlines_s: dict[asyncio.Transport, float] = {}
         self._viewers: set[asyncio.Transport] = set()
+        self.allowances = Allowances()
         self.evicted = 0
 
     def wrap(self, inner: Callable[[], asyncio.Protocol]) -> Callable[[], Limited]:
-        return lambda: Limited(inner(), self)
+        return lambda: Limited(inner, self)
 
     def opened(self, transport: asyncio.Transport) -> None:
         while len(self._deadlines_s) + len(self._viewers) >= MAX_CONNECTIONS and self._deadlines_s:
-            self._evict(next(iter(self._deadlines_s)))
+            self.evict(next(iter(self._deadlines_s)))
         self._deadlines_s[transport] = time.monotonic() + DEADLINE_S
 
     def asked(self, transport: asyncio.BaseTransport | None) -> None:
@@ -107,7 +155,8 @@ class Connections:
         self._deadlines_s.pop(transport, None)
         self._viewers.discard(transport)
 
-    def _evict(self, transport: asyncio.Transport) -> None:
+    def evict(self, transport: asyncio.Transport) -> None:
+        """Cut this one off at once."""
         self.closed(transport)
         self.evicted += 1
         transport.abort()
@@ -122,7 +171,8 @@ class Connections:
         """Cut whoever is late, for ever."""
         while True:
             await asyncio.sleep(SWEEP_S)
+            self.allowances.forget()
             now_s = time.monotonic()
             for transport, deadline_s in list(self._deadlines_s.items()):
                 if deadline_s < now_s:
-                    self._evict(transport)
+                    self.evict(transport)
