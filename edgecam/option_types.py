@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,11 +63,14 @@ class SizeRange(click.types.StringParamType):
 
 
 class OutputFile(click.Path):
-    """A file to write, whose name ends in one of ``suffixes``; refused before any work."""
+    """A file to write, whose name ends in one of ``suffixes``; refused before any work.
 
-    def __init__(self, *suffixes: str) -> None:
+    ``beside``: what stands behind its stem in the names of others that are written with it.
+    """
+
+    def __init__(self, *suffixes: str, beside: Sequence[str] = ()) -> None:
         super().__init__(path_type=Path)
-        self._suffixes = suffixes
+        self._suffixes, self._beside = suffixes, beside
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(value)
@@ -74,5 +78,6 @@ class OutputFile(click.Path):
             expected = " or ".join(self._suffixes)
             self.fail(f"expected a name that ends in {expected}, found {path}", param, ctx)
         if ctx is None or not ctx.resilient_parsing:
-            whole_file.check(path)
+            for each in (path, *(path.with_name(path.stem + end) for end in self._beside)):
+                whole_file.check(each)
         return path

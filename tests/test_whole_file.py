@@ -108,6 +108,24 @@ def test_no_command_works_for_a_file_that_it_cannot_write(command: str) -> None:
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "beside"),
+    [
+        ("classifier none", "x.keras"),
+        ("pose --images none --annotations none", "x.pb"),
+        ("ssd --images none --annotations none", "x_raw.tflite"),
+    ],
+)
+def test_what_is_written_beside_a_model_is_tried_too(
+    command: str, beside: str, tmp_path: Path
+) -> None:
+    (tmp_path / beside).mkdir()
+    words = ["train", *command.split(), "-o", str(tmp_path / "x.tflite")]
+    result = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert result.exit_code == 1
+    assert f"cannot write {tmp_path / beside}: it is a folder" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["convert MODEL", "quantize MODEL", "teach . --backbone MODEL"])
 def test_no_command_writes_over_what_it_begins_with(command: str, tmp_path: Path) -> None:
     model = tmp_path / "model.tflite"

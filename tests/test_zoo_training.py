@@ -101,6 +101,17 @@ def test_matched_anchors_decode_to_the_boxes() -> None:
 
 
 @needs_coco
+def test_a_damaged_picture_of_a_set_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    annotations = shapes.write(tmp_path, 3, seed=1)
+    (tmp_path / "images" / "00001.jpg").write_bytes(b"no picture")
+    found = coco.load(annotations, tmp_path / "images", (97, 129), "letterbox")
+    assert (len(found.examples), found.passed_over) == (2, 1)
+    assert "00001.jpg: not a picture that can be decoded; passed over" in caplog.text
+
+
+@needs_coco
 def test_annotations_lie_where_the_picture_does(tmp_path: Path) -> None:
     annotations = shapes.write(tmp_path, 3, seed=1)
     examples = coco.load(annotations, tmp_path / "images", (97, 129), "letterbox").examples

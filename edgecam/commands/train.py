@@ -15,6 +15,9 @@ from edgecam.option_types import Number, OutputFile, Size, SizeRange
 @click.group("train")
 def command() -> None:
     """Train a network of edgecam's own; wants the extra [tensorflow]."""
+    from edgecam import log
+
+    log.set_up(verbose=False)
 
 
 for _command in (

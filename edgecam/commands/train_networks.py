@@ -72,13 +72,12 @@ def classifier(
     edgecam train classifier pictures/ --fine-tune -o gestures.tflite
     edgecam train classifier pictures/ --network v2 --alpha 0.35 -o gestures.tflite
     """
-    from edgecam import bundled, labelled, log
+    from edgecam import bundled, labelled
     from edgecam.zoo import classes, export
 
     names = [name.strip() for name in labels.split(",")] if labels else None
     files = labelled.folders(folder_of(directory), names)
     size = shape.size
-    log.set_up(verbose=False)
     begin = bundled.resolve(fine_tune) if fine_tune else None
     model, kept = classes.build(network, shape.alpha, size, len(files), begin)
     if begin is not None:
@@ -109,7 +108,7 @@ def classifier(
 )
 @annotated_options()
 @network_options(0.5, "161x161")
-@course_options(steps=2000, rate=_RATE)
+@course_options(2000, _RATE, ".pb")
 def pose(
     network: str,
     stride: str,
@@ -144,7 +143,7 @@ def pose(
 )
 @annotated_options()
 @network_options(1.0, "160x160")
-@course_options(steps=2000, rate=_SSD_RATE)
+@course_options(2000, _SSD_RATE, ".pb", "_raw.tflite", "_labels.txt")
 @click.option("--test-images", type=PATH, help="Folder of pictures to score it on.")
 @click.option("--test-annotations", type=PATH, help="COCO's JSON of those.")
 @click.option("--compare", multiple=True, help="Another model to score beside it.")
@@ -167,6 +166,7 @@ def ssd(
     edgecam train ssd --alpha 0.25 ... --test-images T --test-annotations t.json --compare a.tflite
     """
     from edgecam import bundled
+    from edgecam.convert.tensorflow_load import open_tensorflow
     from edgecam.evaluate import coco as truth
     from edgecam.tflite_file import load
     from edgecam.zoo import coco, detector
@@ -181,6 +181,7 @@ def ssd(
     if test_images is not None and test_annotations is not None:
         truth.load(test_annotations, test_images)
     size = shape.size
+    open_tensorflow()  # missing it is said before all pictures are read
     examples = coco.load(data.annotations, data.images, size, "stretch", data.max_images)
     built = detector.build(shape.alpha, size, examples.labels, lite=heads == "ssdlite")
     if data.weights is not None:

@@ -66,13 +66,20 @@ def _gathered(name: str, kind: type, *options: Callable[[F], F]) -> Callable[[F]
     return add
 
 
-def course_options(steps: int, rate: float | None) -> Callable[[F], F]:
-    """The options of every training as ``course``, with defaults of the command's own."""
+def course_options(steps: int, rate: float | None, *beside: str) -> Callable[[F], F]:
+    """The options of every training as ``course``, with defaults of the command's own.
+
+    ``beside``: what else is written, see ``OutputFile``; the .keras file always is.
+    """
     return _gathered(
         "course",
         CourseOptions,
         click.option(
-            "-o", "--output", type=OutputFile(".tflite"), required=True, help="NAME.tflite."
+            "-o",
+            "--output",
+            type=OutputFile(".tflite", beside=(".keras", *beside)),
+            required=True,
+            help="NAME.tflite.",
         ),
         click.option(
             "--steps", type=click.IntRange(1, 10_000_000), default=steps, show_default=True

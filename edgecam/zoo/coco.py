@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 from edgecam.evaluate import coco
 from edgecam.geometry import Fit
 from edgecam.keypoints import COUNT
+from edgecam.labelled import Reader
 from edgecam.preprocess import Stager
-from edgecam.sources.jpeg import decode_image
-from edgecam.types import EdgecamError, Frame, Image, SourceError
+from edgecam.types import EdgecamError, Frame, Image
 
 Floats = NDArray[np.float32]
 
@@ -45,7 +44,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """``labels``: names of classes by number. ``passed_over``: pictures with nothing in them."""
+    """``labels``: names of classes by number. ``passed_over``: pictures of nothing, or damaged."""
 
     examples: tuple[Example, ...]
     labels: tuple[str, ...]
@@ -61,7 +60,7 @@ def load(
 ) -> Examples:
     """Read every annotated picture at model ``size`` (height, width).
 
-    ``fit`` is a key of ``geometry.FITS``. Crowds are left out.
+    ``fit`` is a key of ``geometry.FITS``. Crowds are left out, damaged pictures passed over.
 
     Raises:
         EvaluateError: the annotations are none, or the pictures are not there.
@@ -75,29 +74,33 @@ def load(
     used = {entry.get("category_id") for entries in by_picture.values() for entry in entries}
     by_id = {number: name for name, number in truth.categories.items() if number in used}
     numbers = sorted(by_id)
-    stager = Stager(*size, fit)
+    stager, reader = Stager(*size, fit), Reader()
     found = []
     for picture in truth.pictures:
         entries = by_picture.get(picture.id)
-        if entries:
+        if entries and (frame := reader.read(picture.path)) is not None:
             try:
-                found.append(_example(picture.path, entries, numbers, stager))
+                found.append(_example(frame, entries, numbers, stager))
             except (KeyError, TypeError, ValueError) as error:
                 raise TrainError(
                     f"{annotations}: expected COCO's annotations of image {picture.id}, with a "
                     f"known category_id, bbox [x, y, width, height] and {COUNT} keypoints of three "
                     f"numbers, found: {type(error).__name__} {error}"
                 ) from None
+    reader.close()
     if not found:
-        raise TrainError(f"{annotations} annotates nothing in the pictures of {images}")
+        raise TrainError(
+            f"{annotations} annotates nothing in pictures of {images} that can be read"
+        )
     passed_over = len(truth.pictures) - len(found)
     return Examples(tuple(found), tuple(by_id[number] for number in numbers), passed_over)
 
 
 def _example(
-    path: Path, entries: Sequence[dict[str, Any]], numbers: Sequence[int], stager: Stager
+    frame: Frame, entries: Sequence[dict[str, Any]], numbers: Sequence[int], stager: Stager
 ) -> Example:
-    image, fit = staged(path, stager)
+    image = stager.buffer()
+    fit = stager.stage(frame, image)
     sides = np.array([stager.height_px, stager.width_px] * 2, np.float32)
     boxes = [_box(entry["bbox"], fit) for entry in entries if "bbox" in entry]
     classes = [numbers.index(entry["category_id"]) for entry in entries if "bbox" in entry]
@@ -113,21 +116,6 @@ def _example(
         np.array(classes, np.int64),
         keypoints,
     )
-
-
-def staged(path: Path, stager: Stager) -> tuple[Image, Fit]:
-    """Read a picture as edgecam would give it to the model.
-
-    Raises:
-        TrainError: it cannot be read.
-    """
-    try:
-        image = decode_image(path.read_bytes())
-    except (SourceError, OSError) as error:
-        what = error.strerror if isinstance(error, OSError) else error
-        raise TrainError(f"{path}: {what}") from None
-    buffer = stager.buffer()
-    return buffer, stager.stage(Frame(image, 0, time.monotonic(), time.time()), buffer)
 
 
 def _box(bbox: Sequence[float], fit: Fit) -> list[float]:
