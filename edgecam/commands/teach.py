@@ -173,10 +173,7 @@ def _of_camera(
     from edgecam.teach.capture import Album, capture
 
     if labels is None:
-        # Most likely a folder whose name is mistyped.
-        is_camera = url.isdecimal() or ":" in url or os.path.exists(url)
-        mistyped = "" if is_camera else f"there is no folder {url}; "
-        raise click.UsageError(f"{mistyped}a camera needs --labels, as in --labels wave,point,none")
+        raise click.UsageError("a camera needs --labels, as in --labels wave,point,none")
     check_labels(labels)
     check_count(labels[0], plan.count, "--pictures")
     album = Album(keep, labels) if keep is not None else None
