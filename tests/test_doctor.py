@@ -15,7 +15,7 @@ import pytest
 from brokers import Mosquitto, free_port
 from daemons import delegate_library
 from doctors import DOCTOR, Report, examine, toml
-from programs import ROOT
+from programs import ROOT, shared
 
 from edgecam import bundled
 from edgecam.configuration import load
@@ -141,21 +141,43 @@ def test_an_installation_without_models(copy: Path) -> None:
     assert remedy == "install edgecam again"
 
 
-def test_opencv_is_not_installed(tmp_path: Path) -> None:
+def examine_without(folder: Path, check: str, *packages: str) -> Report:
+    """In this environment, but for some packages."""
     for part in SITE.iterdir():
-        if not part.name.startswith(("cv2", "opencv", "__pycache__")):
-            (tmp_path / part.name).symlink_to(part)
+        if not part.name.startswith((*packages, "__pycache__")):
+            (folder / part.name).symlink_to(part)
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "edgecam", "doctor", "opencv", "--json"],
+        [sys.executable, "-S", "-m", "edgecam", "doctor", check, "--json"],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,
         check=False,
     )
-    report = Report(done)
+    return Report(done)
+
+
+def test_opencv_is_not_installed(tmp_path: Path) -> None:
+    report = examine_without(tmp_path, "opencv", "cv2", "opencv")
     assert report.code == 1
     assert report.only("opencv", "fail")[1] == "pip install opencv-python"
+
+
+def test_no_runtime_is_installed(tmp_path: Path) -> None:
+    report = examine_without(tmp_path, "runtime", "ai_edge_litert", "tflite_runtime", "tensorflow")
+    assert report.code == 1
+    text, remedy = report.only("runtime", "fail")
+    assert text == "no TFLite runtime found"
+    assert remedy.startswith("run: pip install ai-edge-litert (x86-64, aarch64) or ")
+
+
+def test_a_model_for_an_edge_tpu_that_is_not_there(tmp_path: Path) -> None:
+    model = shared("models", "posenet_mobilenet_v1_075_353_481_quant_decoder_edgetpu.tflite")
+    report = examine("model", config=toml(tmp_path, f'model = [{{path = "{model}"}}]\n'))
+    text, remedy = report.only("model", "fail")
+    assert "compiled for the Edge TPU, but libedgetpu.so.1 does not load" in text
+    assert remedy == "attach one and install libedgetpu1-std, or take the file for the CPU"
+    assert report.code == 1
 
 
 @pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="this environment has NumPy 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from doctors import examine, toml
 from edgecam.configuration import load
 from edgecam.doctor import network, vision
 from edgecam.doctor.finding import Finding
-from edgecam.remedies import OF_CAMERA
+from edgecam.remedies import OF_CAMERA, OVER_MQTT
 from edgecam.settings import Settings
 from tests.servers import Server
 
@@ -134,6 +135,33 @@ def test_plain_tcp_behind_mqtts_and_tls_behind_mqtt(
     assert "use mqtts://" in remedy
 
 
+def test_a_certificate_that_nobody_signed(
+    tmp_path: Path, make_mosquitto: Make, authority: Authority
+) -> None:
+    Authority(tmp_path, "other")
+    broker = make_mosquitto(listener(authority.certificate, authority.key))
+    broker.start()
+    trusted = f'ca_file = "{tmp_path}/other.crt"'
+    text, remedy = only_fault(broker_of(tmp_path, broker.url.replace("mqtt:", "mqtts:"), trusted))
+    assert "certificate refused: self" in text
+    assert remedy == "name the certificate, or its CA's, in mqtt.ca_file"
+
+
+def test_a_clock_that_is_before_the_certificate(
+    tmp_path: Path, make_mosquitto: Make, authority: Authority
+) -> None:
+    """As of a board without a battery, before it has heard of the time."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        pytest.skip("libfaketime is not installed (Debian: apt install libfaketime)")
+    url = tls_broker(make_mosquitto, authority, "server")
+    config = toml(tmp_path, f'mqtt.url = "{url}"\nmqtt.ca_file = "{authority.certificate}"\n')
+    report = examine("broker", config=config, LD_PRELOAD=str(found[0]), FAKETIME="-40d")
+    text, remedy = report.only("broker", "fail")
+    assert "not yet valid" in text
+    assert remedy == "set this clock right: timedatectl set-ntp true"
+
+
 def test_a_broker_that_wants_our_certificate(
     tmp_path: Path, make_mosquitto: Make, authority: Authority
 ) -> None:
@@ -196,6 +224,8 @@ def camera() -> Iterator[Server]:
         ("good", "digest", "401", "user and password"),
         ("good", "nothing", "404", "mend the path"),
         ("garbage", "stream", "", ""),
+        ("page", "stream", "not with a picture stream", "mend the path"),
+        ("text", "stream", "does not speak HTTP", "mend the path"),
         ("refuse", "stream", "refuses connections", "mend the port"),
     ],
 )
@@ -212,6 +242,36 @@ def test_a_network_camera_that_does_not_deliver(
     text, found = source_fault(settings)
     assert said in text
     assert remedy in found
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "remedy"),
+    [
+        ("http://none.invalid/stream", "none.invalid", OF_CAMERA["unresolved"]),
+        ("mqtt://127.0.0.1:1/edgecam/+/frame", "refuses connections", OVER_MQTT["refused"]),
+        ("/nonexistent/clip.mp4", "No such file or directory", "check the path of the source"),
+        ("ftp://host/clip.mp4", "source ftp:// is of no known kind", "expected a camera index"),
+    ],
+)
+def test_a_source_that_does_not_open(tmp_path: Path, url: str, said: str, remedy: str) -> None:
+    text, found = source_fault(load(toml(tmp_path, f'source.url = "{url}"\n'), {}, {}))
+    assert said in text
+    assert found.startswith(remedy)
+
+
+def test_a_machine_without_a_network(tmp_path: Path) -> None:
+    prefix = ("unshare", "--net")
+    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], check=False).returncode:
+        pytest.skip("no network of its own can be made here (Debian: apt install util-linux)")
+    text = 'source.url = "http://192.0.2.1/stream"\nmqtt.url = "mqtt://192.0.2.1"\n'
+    report = examine("source", "broker", config=toml(tmp_path, text), prefix=prefix)
+    found, remedy = report.only("source", "fail")
+    assert "unreachable" in found
+    assert remedy == OF_CAMERA["unreachable"]
+    found, remedy = report.only("broker", "fail")
+    assert "unreachable" in found
+    assert remedy == "mend mqtt.url, or the broker's listener and firewall"
+    assert report.code == 1
 
 
 def test_a_mute_rtsp_server_through_the_whole_program(tmp_path: Path, mosquitto: Mosquitto) -> None:
