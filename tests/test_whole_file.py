@@ -108,6 +108,22 @@ def test_no_command_works_for_a_file_that_it_cannot_write(command: str) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_a_folder_is_tried_too(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    for output, words in (
+        (Path("/proc/web"), "cannot write /proc/web"),
+        (tmp_path / "full", "choose a new or empty folder"),
+        (tmp_path / "full" / "mine" / "web", "cannot write"),
+    ):
+        command = ["convert", "none.json", "--to", "tfjs", "-o", str(output)]
+        result = CliRunner().invoke(cli, command, catch_exceptions=False)
+        assert result.exit_code == 1
+        assert words in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
+
+
 @pytest.mark.parametrize(
     ("command", "beside"),
     [

@@ -175,6 +175,7 @@ def _write_tfjs(source: Path, output: Path, options: Options, weights: str) -> N
     from edgecam.convert import tfjs_folder
     from edgecam.convert.conversion import float_model
 
+    tfjs_folder.check(output)
     converted = float_model(source, options)
     size_bytes = tfjs_folder.write(converted.data, source.name, weights, output)
     for note in converted.notes:

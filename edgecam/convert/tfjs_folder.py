@@ -6,7 +6,8 @@ import json
 import shutil
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,7 @@ def write(data: bytes, name: str, weights: str, folder: Path) -> int:
         ConvertError: the folder is not empty or cannot be written, or the model has no such form.
         ModelError: the model is damaged.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConvertError(f"{folder} exists; choose a new or empty folder")
+    check(folder)
     try:
         text, content = _parts(data, name, weights)
     except _DAMAGE as error:
@@ -46,6 +46,32 @@ def write(data: bytes, name: str, weights: str, folder: Path) -> int:
     }
     _write_folder(folder, {"model.json": text, **shards})
     return len(content)
+
+
+def check(folder: Path) -> None:
+    """Refuse a folder that cannot be written, before there is work to lose.
+
+    Raises:
+        ConvertError: it is not empty, or cannot be made.
+    """
+    with _refused(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConvertError(f"{folder} exists; choose a new or empty folder")
+        _beside(folder).rmdir()
+
+
+def _beside(folder: Path) -> Path:
+    """A new folder where ``folder`` is to be."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=".edgecam-", dir=folder.parent))
+
+
+@contextmanager
+def _refused(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConvertError(f"cannot write {folder}: {error.strerror or error}") from None
 
 
 def _parts(data: bytes, name: str, weights: str) -> tuple[bytes, bytes]:
@@ -109,18 +135,13 @@ def _as_integers(values: Array, dtype: str) -> tuple[Array, dict[str, float]]:
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a folder that is there with all its files or not at all."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise ConvertError(f"cannot write {folder}: {error.strerror or error}") from None
-    try:
-        for name, content in files.items():
-            (work / name).write_bytes(content)
-        work.chmod(0o755)
-        work.replace(folder)
-    except BaseException as error:
-        shutil.rmtree(work)
-        if isinstance(error, OSError):
-            raise ConvertError(f"cannot write {folder}: {error.strerror or error}") from None
-        raise
+    with _refused(folder):
+        work = _beside(folder)
+        try:
+            for name, content in files.items():
+                (work / name).write_bytes(content)
+            work.chmod(0o755)
+            work.replace(folder)
+        except BaseException:
+            shutil.rmtree(work)
+            raise
