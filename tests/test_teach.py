@@ -317,9 +317,11 @@ def test_pictures_that_tell_nothing_are_called_so(tmp_path: Path) -> None:
         for number in range(60):
             noise = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
             cv2.imwrite(str(tmp_path / "all" / label / f"{number:02}.png"), noise)
-    result = teach(tmp_path / "all", "-o", tmp_path / "x.tflite", *SMALL)
+    result = teach(tmp_path / "all", "-o", tmp_path / "x.tflite", *SMALL, "--json")
     assert result.exit_code == 0, result.output
     assert "hardly better than guessing" in result.stderr
+    (warning,) = json.loads(result.stdout)["warnings"]
+    assert f"edgecam: {warning}\n" in result.stderr
 
 
 def clip(path: Path, rate_hz: int, seconds_each: float) -> None:
