@@ -1,4 +1,4 @@
-"""``edgecam doctor`` and systemd: units that are weak, broken or masked, a systemd that is stuck."""
+"""``edgecam doctor`` and systemd: units weak, broken or masked, and a systemd that is stuck."""
 
 from __future__ import annotations
 
