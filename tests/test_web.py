@@ -234,3 +234,8 @@ def test_the_page_and_its_controls_outlive_a_reload(tmp_path: Path) -> None:
         assert max(len(result["poses"]) for result in results[1:]) <= 2
         assert page.control("pause", "on") == (204, "")
         page.daemon.wait_log("pause set to True on the live page")
+        # What will not do is refused, and the page stays.
+        config.write_text(text.format(2) + "hosts = ['http://camera.example']\n" + SCENE)
+        page.daemon.send(signal.SIGHUP)
+        page.daemon.wait_log("web.hosts: expected names as browsers send them")
+        assert page.ask("GET", "/healthz")[0] == 200

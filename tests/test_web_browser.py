@@ -6,7 +6,6 @@ test takes away.
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 import tomllib
@@ -19,19 +18,24 @@ import pytest
 from brokers import Mosquitto, Subscriber, wait_until
 from browsers import become, browser
 from daemons import LOOPED, Daemon
-from numpy.typing import NDArray
 from pages import TOKEN, LivePage, live_page
+from screens import (
+    check_skeletons,
+    click_at,
+    drawn,
+    element,
+    sequence,
+    shape_names,
+    share_along,
+    texts,
+    toml,
+    visit,
+)
 from tensorflowjs import package
 from web_costs import Camera
 
-from edgecam.configuration import parse_toml
-from edgecam.opencv import cv2
-
 DESKTOP, PHONE, SIDEWAYS = (1280, 900), (390, 844), (844, 390)
-KEYPOINT_BGR = (0, 212, 255)
 ZONE_BGR, LINE_BGR = (216, 79, 255), (255, 216, 79)
-# A disc of 3 px: its centre is within half a pixel of where the result says.
-TOLERANCE = 40
 SCENE = {
     "zone": [
         {
@@ -122,92 +126,6 @@ def desktop(page: LivePage, driver: Any) -> Any:
     return driver
 
 
-def visit(driver: Any, page: LivePage) -> None:
-    driver.get(page.url)
-    assert wait_until(lambda: sequence(driver) > 0, 20), driver.get_log("browser")
-
-
-def sequence(driver: Any) -> int:
-    return int(driver.execute_script("return picture.dataset.sequence || 0"))
-
-
-def drawn(driver: Any) -> tuple[int, NDArray[np.uint8]]:
-    """The number of the frame on the canvas, and its pixels, uint8[H, W, 3] BGR."""
-    number, url = driver.execute_script(
-        "return [picture.dataset.sequence, picture.toDataURL('image/png')]"
-    )
-    data = np.frombuffer(base64.b64decode(url.partition(",")[2]), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    assert image is not None
-    return int(number), np.asarray(image, np.uint8)
-
-
-def result_of(page: LivePage, number: int) -> dict[str, Any]:
-    def lines() -> list[dict[str, Any]]:
-        text = (page.daemon.supervisor.path.parent / "lines").read_text()
-        whole = text[: text.rfind("\n")].splitlines()
-        return [line for line in map(json.loads, whole) if line["sequence"] == number]
-
-    assert wait_until(lambda: bool(lines()), 5)
-    return lines()[0]
-
-
-def element(driver: Any, name: str) -> Any:
-    return driver.find_element("id", name)
-
-
-def texts(driver: Any, name: str) -> str:
-    return str(
-        driver.execute_script("return document.getElementById(arguments[0]).innerText", name)
-    )
-
-
-def toml(driver: Any) -> dict[str, Any]:
-    """What the editor wrote, as it stands in the settings once they have taken it."""
-    text = element(driver, "toml").get_attribute("value")
-    return parse_toml(text.encode(), "the editor's text")
-
-
-def check_skeletons(page: LivePage, driver: Any) -> None:
-    number, image = drawn(driver)
-    result = result_of(page, number)
-    scale = image.shape[1] / result["frame"]["width"]
-    points = [
-        (keypoint["x"] * scale, keypoint["y"] * scale)
-        for pose in result["poses"]
-        for keypoint in pose["keypoints"].values()
-        if keypoint["score"] >= 0.3
-    ]
-    inside = [
-        (round(x), round(y))
-        for x, y in points
-        if 2 <= x < image.shape[1] - 3 and 2 <= y < image.shape[0] - 3
-    ]
-    assert len(inside) >= 10
-    missed = [
-        (x, y)
-        for x, y in inside
-        if np.abs(image[y, x].astype(int) - KEYPOINT_BGR).max() > TOLERANCE
-    ]
-    # A label may cover some.
-    assert len(missed) <= len(inside) // 10, missed
-
-
-def share_along(
-    image: NDArray[np.uint8], ends: list[list[float]], colour: tuple[int, int, int]
-) -> float:
-    """How much of the way between two places, in fractions of the frame, has this colour."""
-    size = np.array(image.shape[1::-1])
-    (x0, y0), (x1, y1) = (np.array(end) * size for end in ends)
-    steps = np.linspace(0.02, 0.98, 100)
-    hits = 0
-    for step in steps:
-        x, y = round(x0 + step * (x1 - x0)), round(y0 + step * (y1 - y0))
-        near = image[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2].reshape(-1, 3).astype(int)
-        hits += bool((np.abs(near - colour).max(axis=1) < TOLERANCE).any())
-    return hits / len(steps)
-
-
 def test_the_picture_moves_and_its_skeletons_are_where_the_results_say(
     page: LivePage, desktop: Any
 ) -> None:
@@ -247,13 +165,6 @@ def test_zones_lines_and_masks_are_drawn_with_their_names(page: LivePage, deskto
     box.send_keys(" ")
     assert wait_until(lambda: drawn(desktop)[1].mean() > 40, 10)
     assert {name["value"] for name in shape_names(desktop)} == {"path", "door", "van"}
-
-
-def shape_names(driver: Any) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = driver.execute_script(
-        "return [...document.querySelectorAll('#shapes input')].map(({value}) => ({value}))"
-    )
-    return found
 
 
 def test_the_plots_advance_and_health_is_told(desktop: Any) -> None:
@@ -365,28 +276,6 @@ def test_pause_pauses_by_keyboard(page: LivePage, desktop: Any) -> None:
 def test_the_score_threshold_is_set(page: LivePage, desktop: Any) -> None:
     element(desktop, "threshold").send_keys("\ue014\ue014")  # arrow right, twice
     page.daemon.wait_log("decode.score_threshold set to 0.6 on the live page")
-
-
-def click_at(driver: Any, corners: tuple[tuple[float, float], ...]) -> None:
-    """By mouse, or by finger on a phone."""
-    area = driver.execute_script(
-        "picture.scrollIntoView({block: 'nearest'});"
-        "const area = picture.getBoundingClientRect();"
-        "return [area.x, area.y, area.width, area.height]"
-    )
-    touch = driver.execute_script("return navigator.maxTouchPoints") > 0
-    for across, down in corners:
-        x, y = area[0] + across * area[2], area[1] + down * area[3]
-        if touch:
-            point = [{"x": x, "y": y}]
-            for kind, points in (("touchStart", point), ("touchEnd", [])):
-                driver.execute_cdp_cmd(
-                    "Input.dispatchTouchEvent", {"type": kind, "touchPoints": points}
-                )
-        else:
-            for kind in ("mousePressed", "mouseReleased"):
-                where = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
-                driver.execute_cdp_cmd("Input.dispatchMouseEvent", where)
 
 
 TRIANGLE = ((0.1, 0.2), (0.5, 0.2), (0.5, 0.8))
