@@ -62,6 +62,11 @@ class SizeRange(click.types.StringParamType):
         return Size(int(height), int(width))
 
 
+def names(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[str] | None:
+    """Names with commas between them; a callback."""
+    return [name.strip() for name in text.split(",")] if text is not None else None
+
+
 class OutputFile(click.Path):
     """A file to write, whose name ends in one of ``suffixes``; refused before any work.
 

@@ -221,6 +221,7 @@ def test_what_cannot_be_trained_is_refused_in_a_line(
         (("classifier", tmp_path / "pictures", *output), "pip install 'edgecam[tensorflow]'"),
         (("classifier", tmp_path / "none", *output), "one folder for each label"),
         (("classifier", tmp_path, "-o", tmp_path / "no" / "x.tflite"), "make it first"),
+        (("classifier", tmp_path / "pictures", "--labels", "", *output), "two labels at least"),
     ):
         result = run(*arguments)
         assert result.exit_code == 1, result.output

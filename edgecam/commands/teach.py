@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecam.option_types import Number, OutputFile, Size, SizeRange
+from edgecam.option_types import Number, OutputFile, Size, SizeRange, names
 
 if TYPE_CHECKING:
     from edgecam.teach.capture import Plan
@@ -23,13 +23,9 @@ _DEFAULT_BACKBONE, _DEFAULT_SIZE = "posenet", Size(257, 257)
 _GUESSING = 1.5  # so many times the accuracy of chance is no knowledge
 
 
-def _names(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[str] | None:
-    return [name.strip() for name in text.split(",")] if text is not None else None
-
-
 @click.command("teach")
 @click.argument("where", metavar="DIR_OR_CAMERA")
-@click.option("--labels", callback=_names, help="As in wave,point,none.  [a folder's: all]")
+@click.option("--labels", callback=names, help="As in wave,point,none.  [a folder's: all]")
 @click.option(
     "-o",
     "--output",

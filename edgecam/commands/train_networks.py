@@ -21,6 +21,7 @@ from edgecam.commands.training import (
     network_options,
     report,
 )
+from edgecam.option_types import names
 
 if TYPE_CHECKING:
     from edgecam.zoo.detector import Ssd
@@ -33,7 +34,7 @@ _CHECK_EVERY = 8  # reports, of which there are forty
 
 @click.command("classifier")
 @click.argument("directory", type=PATH)
-@click.option("--labels", help="As in wave,point,none.  [all folders]")
+@click.option("--labels", callback=names, help="As in wave,point,none.  [all folders]")
 @click.option(
     "--network", type=click.Choice(["v1", "v2"]), default="v1", show_default=True, help="MobileNet."
 )
@@ -55,7 +56,7 @@ _CHECK_EVERY = 8  # reports, of which there are forty
 @course_options(steps=400, rate=None)
 def classifier(
     directory: Path,
-    labels: str | None,
+    labels: list[str] | None,
     network: str,
     fine_tune: str | None,
     frozen_steps: int,
@@ -75,8 +76,7 @@ def classifier(
     from edgecam import bundled, labelled
     from edgecam.zoo import classes, export
 
-    names = [name.strip() for name in labels.split(",")] if labels else None
-    files = labelled.folders(folder_of(directory), names)
+    files = labelled.folders(folder_of(directory), labels)
     size = shape.size
     begin = bundled.resolve(fine_tune) if fine_tune else None
     model, kept = classes.build(network, shape.alpha, size, len(files), begin)
