@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from edgecam.attention import Attention
+from edgecam.batches import batch as batch_of
 from edgecam.batches import frames_of_a_batch
 from edgecam.look import Answer, Request, Steps, answer
 from edgecam.pipeline import BEAT_S, Pipeline
@@ -61,9 +63,13 @@ class AheadPipeline(Pipeline):
             slot.abort()
         self._asked.put(None)
 
+    def _wanted(self) -> int:
+        # Looks that must keep their distance are not to be waited for in one go.
+        return 1 if self._interval_s() > 0.0 else self._batch_frames
+
     def _capture(self) -> None:
         frames = self._captured()
-        while batch := list(islice(frames, self._batch_frames)):
+        while batch := batch_of(frames, self._wanted(), lambda frame: frame):
             self._read.put(batch)
         self._read.finish()
 
@@ -87,7 +93,7 @@ class AheadPipeline(Pipeline):
 
     def _look(self) -> None:
         results = self._results()
-        while batch := list(islice(results, self._batch_frames)):
+        while batch := batch_of(results, self._wanted(), attrgetter("frame")):
             self._looked.put(batch)
         self._asked.put(None)
         self._looked.finish()
@@ -145,7 +151,7 @@ class AheadPipeline(Pipeline):
                 return
             request, answers = asked
             found = answer(request, self._invoke)
-            self._batch_frames = frames_of_a_batch(request.frame, found.invoke_ms)
+            self._batch_frames = frames_of_a_batch(found.invoke_ms)
             self._meter.inferred(time.monotonic())
             answers.put(found)
 
@@ -159,4 +165,5 @@ class AheadPipeline(Pipeline):
             for result in batch or ():
                 if not self._done.is_set():
                     self._publish_one(result)
+                    self.heartbeats.beat("publish")
         self._done.set()

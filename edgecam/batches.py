@@ -6,6 +6,11 @@ code and data there again take half as long. So each step is done for a few fram
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TypeVar
+
 from edgecam.types import Frame
 
 # Nobody should wait long for a result, nor a board run out of memory.
@@ -13,8 +18,27 @@ MAX_FRAMES = 8
 MAX_MS = 60.0
 MAX_BYTES = 8_000_000
 
+Item = TypeVar("Item")
 
-def frames_of_a_batch(frame: Frame, invoke_ms: float) -> int:
-    """How many such frames make a batch, where one's invokes take so long."""
-    limits = (MAX_MS / max(invoke_ms, 0.1), MAX_BYTES / frame.image.nbytes)
-    return max(1, min(MAX_FRAMES, *map(int, limits)))
+
+def frames_of_a_batch(invoke_ms: float) -> int:
+    """How many frames make a batch, where one's invokes take so long."""
+    return max(1, min(MAX_FRAMES, int(MAX_MS / max(invoke_ms, 0.1))))
+
+
+def batch(items: Iterator[Item], frames: int, frame_of: Callable[[Item], Frame]) -> list[Item]:
+    """The next items, ``frames`` at most; fewer where they come slowly or their pictures are large.
+
+    Empty behind the last.
+    """
+    started_s, held_bytes = time.monotonic(), 0
+    found = []
+    for item in islice(items, frames):
+        found.append(item)
+        # Pictures of a folder differ in size: the next one is taken to be like this one.
+        one_bytes = frame_of(item).image.nbytes
+        held_bytes += one_bytes
+        is_late = (time.monotonic() - started_s) * 1e3 >= MAX_MS
+        if is_late or held_bytes + one_bytes > MAX_BYTES:
+            break
+    return found

@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from operator import itemgetter
 
+from edgecam.batches import batch as batch_of
 from edgecam.batches import frames_of_a_batch
 from edgecam.model import Model
 from edgecam.pipeline import BEAT_S, Pipeline
@@ -84,11 +85,11 @@ class LanesPipeline(Pipeline):
             for (frame, looks), pixels in zip(batch, buffers, strict=False)
         ]
         inferred = []
-        for one, (frame, looks) in zip(prepared, batch, strict=True):
+        for one, (_, looks) in zip(prepared, batch, strict=True):
             if self._done.is_set():
                 break
             inferred.append(self._infer_one(one, models, looks, name))
-            self._batch_frames = frames_of_a_batch(frame, sum(inferred[-1].invoke_ms))
+            self._batch_frames = frames_of_a_batch(sum(inferred[-1].invoke_ms))
         return [self._decode_one(one) for one in inferred]
 
     def _next(self, name: str) -> tuple[int, list[Look]] | None:
@@ -103,7 +104,7 @@ class LanesPipeline(Pipeline):
             self._wait_for_turn(self._began_s, name)
             # Invokes that must keep their distance are not to come in one go.
             wanted = 1 if self._interval_s() > 0.0 else self._batch_frames
-            batch = list(islice(self._looks(self._frames, name), wanted))
+            batch = batch_of(self._looks(self._frames, name), wanted, itemgetter(0))
             if not batch or self._done.is_set():
                 return None
             self._batches += 1
@@ -136,6 +137,8 @@ class LanesPipeline(Pipeline):
         for result in results:
             if not self._done.is_set():
                 self._publish_one(result)
+                # One may publish for all others as long as a sink is what is slow.
+                self.heartbeats.beat(threading.current_thread().name)
         self._room.release()
 
     def _leave(self) -> None:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from operator import itemgetter
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
+from edgecam.batches import batch as batch_of
 from edgecam.batches import frames_of_a_batch
 from edgecam.pipeline import BEAT_S, Inferred, Pipeline, Prepared
 from edgecam.types import Frame, Image
@@ -59,8 +61,7 @@ class RelayPipeline(Pipeline):
                     return
                 began_s = time.monotonic()
                 found.append(self._infer_one(prepared, self._models, every, "infer"))
-            took_ms = sum(found[-1].invoke_ms)
-            self._batch_frames = frames_of_a_batch(found[-1].prepared.frame, took_ms)
+            self._batch_frames = frames_of_a_batch(sum(found[-1].invoke_ms))
             self._inferred.put(found)
 
     def _work(self) -> None:
@@ -69,14 +70,21 @@ class RelayPipeline(Pipeline):
         under_way = sum(self._hand_over(batches) for _ in range(BATCHES_UNDER_WAY))
         while under_way and (batch := self._next(self._inferred, "work")) is not None:
             free += [inferred.prepared.buffers for inferred in batch]
-            under_way += self._hand_over(batches) - 1
-            for inferred in batch:
-                if self._done.is_set():
-                    return
-                self._publish_one(self._decode_one(inferred))
-                self.heartbeats.beat("work")
+            # What is inferred next should not wait; but nor should the first result.
+            goes_on = self._published > 0
+            under_way += self._hand_over(batches) if goes_on else 0
+            self._publish_all(batch)
+            under_way += 0 if goes_on else self._hand_over(batches)
+            under_way -= 1
         self._prepared.put(None)
         self._done.set()
+
+    def _publish_all(self, batch: Sequence[Inferred]) -> None:
+        for inferred in batch:
+            if self._done.is_set():
+                return
+            self._publish_one(self._decode_one(inferred))
+            self.heartbeats.beat("work")
 
     def _hand_over(self, batches: Iterator[list[Prepared]]) -> int:
         """Queue the next batch; 1, or 0 behind the last."""
@@ -90,7 +98,9 @@ class RelayPipeline(Pipeline):
         """Prepared frames, a batch at a time; in ``free`` are buffers that nobody needs."""
         looks = self._looks()
         # Invokes that must keep their distance are not to come in one go.
-        while batch := list(islice(looks, 1 if self._interval_s() > 0.0 else self._batch_frames)):
+        while batch := batch_of(
+            looks, 1 if self._interval_s() > 0.0 else self._batch_frames, itemgetter(0)
+        ):
             yield [
                 self._prepare_one(frame, free.pop() if free else self._new_buffers(), which)
                 for frame, which in batch

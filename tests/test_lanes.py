@@ -2,12 +2,15 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 
+import numpy as np
 import pytest
 from programs import CLIP
 
+from edgecam.batches import MAX_BYTES, MAX_FRAMES, batch
 from edgecam.lanes import LanesPipeline
 from edgecam.model import Model
 from edgecam.pipeline import Pipeline
@@ -19,7 +22,7 @@ from edgecam.sources import is_recording
 from edgecam.sources.video import VideoFile
 from edgecam.staged import StagedPipeline
 from edgecam.telemetry import Meter
-from edgecam.types import DecodeOptions, Result, Sink
+from edgecam.types import DecodeOptions, Frame, Result, Sink, Source, SourceStatus, be_idle
 
 FRAMES = 30
 
@@ -43,6 +46,48 @@ class Places:
         return
 
 
+class Pictures:
+    """A recording of black pictures of these sides; it counts the bytes that were read."""
+
+    live = False
+    description = "pictures"
+
+    def __init__(self, sides_px: Sequence[int]) -> None:
+        self._sides_px = sides_px
+        self.read = self.read_bytes = 0
+
+    def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
+        del idle
+        for number, side_px in enumerate(self._sides_px):
+            frame = Frame(np.zeros((side_px, side_px, 3), np.uint8), number, 0.0, float(number))
+            self.read += 1
+            self.read_bytes += frame.image.nbytes
+            yield frame
+
+    def status(self) -> SourceStatus:
+        return SourceStatus("online")
+
+    def close(self) -> None:
+        return
+
+
+class Ahead(Places):
+    """A sink that notes how far the source is ahead of it."""
+
+    def __init__(self, source: Pictures, pause_s: float = 0.0) -> None:
+        super().__init__()
+        self._source, self._pause_s, self._published_bytes = source, pause_s, 0
+        self.read: list[int] = []
+        self.held_bytes: list[int] = []
+
+    def publish(self, result: Result) -> None:
+        time.sleep(self._pause_s)
+        super().publish(result)
+        self.read.append(self._source.read)
+        self.held_bytes.append(self._source.read_bytes - self._published_bytes)
+        self._published_bytes += result.frame.image.nbytes
+
+
 def models(threads: int) -> list[Model]:
     inference = InferenceSettings(threads=threads, probe=False)
     return load_models(
@@ -54,8 +99,13 @@ def models(threads: int) -> list[Model]:
     )
 
 
-def pipeline(loaded: list[Model], *sinks: Sink, frames: int | None = FRAMES) -> Pipeline:
-    source = VideoFile(str(CLIP))
+def pipeline(
+    loaded: list[Model],
+    *sinks: Sink,
+    frames: int | None = FRAMES,
+    source: Source | None = None,
+) -> Pipeline:
+    source = source or VideoFile(str(CLIP))
     meter = Meter(10.0, time.monotonic())
     return pipeline_for(source, loaded)(source, loaded, sinks, meter, DecodeOptions, frames)
 
@@ -94,6 +144,59 @@ def test_a_sink_that_fails_ends_the_run_with_its_error(threads: int) -> None:
         run.wait(60.0)
     run.join(5.0)
     assert places.sequences == list(range(5))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_large_pictures_behind_small_ones_are_not_read_by_the_eight(threads: int) -> None:
+    large_px = 1200
+    source = Pictures([64] * 24 + [large_px] * 12)
+    sink = Ahead(source)
+    run = pipeline(models(threads), sink, frames=None, source=source)
+    run.start()
+    assert run.wait(60.0)
+    assert sink.sequences == list(range(36))
+    # A batch for each worker, or that is inferred and published, and one that waits.
+    assert max(sink.held_bytes) <= 3 * (MAX_BYTES + 3 * large_px**2)
+
+
+def test_a_batch_ends_early_where_frames_come_slowly_or_are_large() -> None:
+    def frames(*sides_px: int) -> Iterator[Frame]:
+        return Pictures(sides_px).frames()
+
+    def late() -> Iterator[Frame]:
+        for frame in frames(*repeat(8, 20)):
+            time.sleep(0.03)
+            yield frame
+
+    def same(frame: Frame) -> Frame:
+        return frame
+
+    assert len(batch(frames(*repeat(8, 20)), MAX_FRAMES, same)) == MAX_FRAMES
+    assert len(batch(frames(*chain(repeat(8, 3), repeat(2000, 9))), MAX_FRAMES, same)) == 4
+    assert len(batch(frames(*repeat(1000, 9)), MAX_FRAMES, same)) == 2
+    assert len(batch(late(), MAX_FRAMES, same)) <= 2
+    assert batch(frames(), MAX_FRAMES, same) == []
+
+
+def test_the_first_result_waits_for_no_third_frame() -> None:
+    source = Pictures([64] * 30)
+    sink = Ahead(source)
+    run = pipeline(models(1), sink, source=source)
+    run.start()
+    assert run.wait(60.0)
+    assert sink.read[0] == 2
+
+
+def test_whoever_publishes_for_all_to_a_slow_sink_is_not_taken_for_stuck() -> None:
+    source = Pictures([64] * 60)
+    sink = Ahead(source, pause_s=0.05)
+    run = pipeline(models(2), sink, frames=None, source=source)
+    run.start()
+    stuck = set()
+    while not run.wait(0.02):
+        stuck |= set(run.heartbeats.older_than(time.monotonic() - 1.2))
+    assert sink.sequences == list(range(60))
+    assert not stuck
 
 
 @pytest.mark.parametrize("threads", [1, 2])
