@@ -42,7 +42,7 @@ class CroppedPose:
         self._crop = Crop(*size, settings.grow, settings.min_score)
         self._since_look = 0
         self._doubt = True
-        self.has_lost_detector = False
+        self.has_lost_detector = self.has_lost_pose = False
         # Looks by tiles that wait for their answer.
         self._under_way = 0
         self.counts = Counter(dict.fromkeys(("crop_frames", "crop_whole_looks"), 0))
@@ -55,8 +55,10 @@ class CroppedPose:
         """Look at parts of a frame, or at all of it; ``may_detect``: it is the detector's turn."""
         # One that failed is not waited for: the pose model looks in its place.
         waits = self._detector is not None and not may_detect and not self.has_lost_detector
-        is_due = self._doubt or self._since_look >= self._settings.look_every
-        follows = self._crop.people > 0 and (waits or not is_due)
+        is_due = self._doubt or self.has_lost_pose
+        is_due = is_due or self._since_look >= self._settings.look_every
+        size_px = (frame.width_px, frame.height_px)
+        follows = self._crop.follows(size_px) and (waits or not is_due)
         tiles = self._worthwhile(frame) if follows else []
         self._since_look += 1
         sight = Sight()
@@ -73,8 +75,9 @@ class CroppedPose:
             yield from self._detected(self._detector, sight, frame, options)
         if self._detector is None or self.has_lost_detector:
             part = yield from self._whole.whole(frame, options)
+            self.has_lost_pose = part is None
             if part is not None:
-                self._crop.found(part[0].poses, (frame.width_px, frame.height_px))
+                self._crop.found(part[0].poses, size_px)
             sight.add(self._whole.name, part)
         # Also of the frame before, where that was still under way.
         self._doubt = False
@@ -97,8 +100,8 @@ class CroppedPose:
         self._under_way += 1
         part = yield from self._small.tiles(frame, tiles, both)
         self._under_way -= 1
+        self.has_lost_pose = part is None
         if part is None:
-            self._doubt = True
             return None
         poses, self._doubt = self._crop.seen(part[0].poses, tiles)
         return Decoded(poses=tuple(poses)), part[1]
@@ -166,8 +169,9 @@ class Attention:
         if self._cropped is not None and not is_film:
             self._cropped.forget()
         sight = Sight()
+        leads = self._leads(may)
         for each in self._looks:
-            if each is self._detector or not may[each.place]:
+            if (each is self._detector and not leads) or not may[each.place]:
                 continue
             if each is self._pose and self._cropped is not None:
                 may_detect = self._detector is not None and may[self._detector.place]
@@ -180,6 +184,12 @@ class Attention:
         if self._gate is not None:
             self._gate.found(len(result.poses) + len(result.detections))
         return result
+
+    def _leads(self, may: Sequence[bool]) -> bool:
+        """Whether the detector goes on by itself: the pose model failed and waits to be retried."""
+        if self._cropped is None or self._pose is None:
+            return False
+        return self._cropped.has_lost_pose and not may[self._pose.place]
 
     def _waiting(self, sight: Sight) -> frozenset[str]:
         """The detector, while the people whom it found are followed."""

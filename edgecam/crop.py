@@ -102,10 +102,14 @@ class Crop:
         """How many are followed."""
         return len(self._people)
 
+    def follows(self, size_px: tuple[int, int]) -> bool:
+        """Whether somebody is followed in frames of this (width, height)."""
+        return bool(self._people) and self._frame_px == size_px
+
     def found(self, poses: Sequence[Pose], size_px: tuple[int, int]) -> None:
         """Follow these, found in a whole frame of this (width, height)."""
+        before = self._people if self._frame_px == size_px else []
         self._frame_px = size_px
-        before = self._people
         self._people = [self._person(pose, box) for pose, box in _with_boxes(poses)]
         if not before or not self._people:
             return
@@ -120,7 +124,9 @@ class Crop:
 
         ``number`` of people are followed at most: the first boxes.
         """
-        self._frame_px = size_px
+        if self._frame_px != size_px:
+            # A camera that was turned: nobody is where they were.
+            self._frame_px, self._people = size_px, []
         edges = np.array([(b.x_min, b.y_min, b.x_max, b.y_max) for b in boxes]).reshape(-1, 4)
         known = np.array([_around(person) for person in self._people]).reshape(-1, 4)
         new = edges[iou(edges, known).max(axis=1, initial=0.0) < SAME_BOX]

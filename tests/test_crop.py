@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -284,6 +285,48 @@ def test_a_detector_that_fails_or_waits_for_its_turn_leaves_the_people_to_the_po
     assert [len(result.poses) for result in found[:2]] == [0, 0]
     assert [name for name, _ in asked] == ["ssdlite"] + ["posenet"] * 4
     assert all(len(result.poses) >= 2 for result in found[2:])
+
+
+def test_a_camera_that_is_turned_is_looked_at_whole() -> None:
+    crop = Crop(209, 257, 1.2, 0.25)
+    crop.found([person(x=600)], SIZE)
+    assert crop.follows(SIZE)
+    assert not crop.follows((480, 640))
+    crop.expect([Box(60.0, 120.0, 140.0, 330.0)], 5, (480, 640))
+    assert (crop.people, crop.follows((480, 640))) == (1, True)
+    flags = {"model.path": ["posenet"], "source.url": str(CLIP), "crop.enabled": True}
+    settings = load(None, {}, flags)
+    models = load_models(settings)
+    frames = list(islice(VideoFile(str(CLIP)).frames(), 12))
+    for turned_at in range(2, 10):
+        attention = Attention(settings, models)
+        for number, frame in enumerate(frames):
+            # Mirrored, so that people are beyond the width of a picture on its side.
+            image = np.rot90(frame.image) if number >= turned_at else frame.image[:, ::-1]
+            turned = replace(frame, image=np.ascontiguousarray(image))
+            asked = attention.look(turned, [True], DecodeOptions())
+            walk(asked, lambda _place, model, staged, _frame: model.invoke(staged))
+
+
+@pytest.mark.parametrize("is_retried", [True, False])
+def test_a_pose_model_that_fails_leaves_the_detector_its_looks(is_retried: bool) -> None:
+    flags = {
+        "model.path": ["ssdlite", "posenet"],
+        "source.url": str(CLIP),
+        "crop.enabled": True,
+        "crop.look": "detector",
+    }
+    settings = load(None, {}, flags)
+    attention = Attention(settings, load_models(settings))
+    found = [
+        walk(
+            attention.look(frame, [True, number == 0 or is_retried], DecodeOptions()),
+            lambda place, model, staged, _frame: None if place == 1 else model.invoke(staged),
+        )
+        for number, frame in enumerate(islice(VideoFile(str(CLIP)).frames(), 6))
+    ]
+    assert all(len(result.detections) >= 2 for result in found)
+    assert not any(result.waiting for result in found)
 
 
 def test_pictures_of_a_folder_are_looked_at_whole(tmp_path: Path) -> None:
