@@ -362,14 +362,14 @@ def test_the_whole_picture_fits_a_phone_held_sideways(desktop: Any) -> None:
 
 def test_the_toml_is_copied_and_said_so(desktop: Any) -> None:
     element(desktop, "toml-copy").click()
-    assert wait_until(lambda: texts(desktop, "toml-check") == "Copied.", 5)
+    assert wait_until(lambda: texts(desktop, "toml-copied") == "Copied.", 5)
     # Where there is no clipboard, as over plain HTTP from elsewhere.
     desktop.execute_script(
         "Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true});"
-        "document.getElementById('toml-check').textContent = ''"
+        "document.getElementById('toml-copied').textContent = ''"
     )
     element(desktop, "toml-copy").click()
-    assert wait_until(lambda: texts(desktop, "toml-check") == "Copied.", 5)
+    assert wait_until(lambda: texts(desktop, "toml-copied") == "Copied.", 5)
     desktop.execute_script("delete navigator.clipboard")
 
 
@@ -379,7 +379,15 @@ def test_numbers_that_always_change_are_not_read_out(desktop: Any) -> None:
         f"return [...document.querySelectorAll('{live}')].map((item) => item.id)"
     )
     assert set(talking) == {
-        *("state", "answer", "announcement", "toml-check", "drawing-what", "threshold-value"),
+        *(
+            "state",
+            "answer",
+            "announcement",
+            "toml-check",
+            "toml-copied",
+            "drawing-what",
+            "threshold-value",
+        ),
     }
     said = desktop.execute_async_script(
         "const [done] = [arguments[0]], said = [];"

@@ -18,7 +18,7 @@ const plots = [
 const events = new Events(by("events"), by("announcement"));
 const zones = new Zones(picture, {
   zone: by("zone-new"), mask: by("mask-new"), line: by("line-new"), reset: by("shapes-reset"),
-  list: by("shapes"), text: by("toml"), check: by("toml-check"), copy: by("toml-copy"),
+  list: by("shapes"), text: by("toml"), check: by("toml-check"), copy: by("toml-copy"), copied: by("toml-copied"),
   bar: by("drawing"), what: by("drawing-what"),
   done: by("shape-done"), undo: by("shape-undo"), cancel: by("shape-cancel"),
 });

@@ -148,6 +148,7 @@ export class Zones {
   write() {
     const { parts } = this;
     parts.text.value = this.shapes.map(toml).join("\n");
+    parts.copied.textContent = "";
     parts.reset.disabled = this.shapes === this.configured;
     clearTimeout(this.checking);
     this.checking = setTimeout(() => this.check(parts.text.value), CHECK_AFTER_MS);
@@ -166,7 +167,7 @@ export class Zones {
   }
 
   async copy() {
-    const { text, check } = this.parts;
+    const { text, copied } = this.parts;
     text.select();
     let done = false;
     try {
@@ -176,7 +177,7 @@ export class Zones {
     } catch {
       done = document.execCommand("copy");
     }
-    check.textContent = done ? "Copied." : "It is selected: copy it with Ctrl+C.";
+    copied.textContent = done ? "Copied." : "It is selected: copy it with Ctrl+C.";
   }
 
   draw(context, canvas) {
