@@ -100,7 +100,7 @@ def test_what_is_no_model_is_refused_in_one_line(
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not exist"):
         tflite_file.read(tmp_path / "absent.tflite")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="is a folder: name the"):
         tflite_file.read(tmp_path)
 
 

@@ -104,8 +104,8 @@ def _read(path: Path, name: str | None, stride: int) -> tuple[Array, Array, Arra
     except OSError as error:
         raise EdgecamError(f"{path}: {error.strerror or error}; {_MADE_WITH}") from None
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        # NumPy takes whatever is no array for a pickle, and says how to load that.
-        found = "something else" if "pickle" in str(error) else str(error)
+        # NumPy takes whatever is no array for pickled data, and says how to load that.
+        found = "something else" if "pickled" in str(error) else str(error)
         raise EdgecamError(
             f"{path}: expected an .npz of named arrays, found {found}; {_MADE_WITH}"
         ) from None
