@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import gestures
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from normalisation import in_tflite
 
 from edgecam import bundled, labelled, runtime
 from edgecam.cli import cli
 from edgecam.convert.graph import ConvertError
 from edgecam.labelled import TeachError, held_out
+from edgecam.model import Model
 from edgecam.sources.jpeg import decode_image
 from edgecam.teach import graft, softmax
 from edgecam.teach.backbone import find
@@ -76,6 +79,7 @@ def test_the_file_says_what_it_is(lesson: Path) -> None:
     path = lesson / "gestures.tflite"
     file = read(path)
     assert [op.name for op in file.main.ops[-3:]] == ["MEAN", "FULLY_CONNECTED", "SOFTMAX"]
+    assert in_tflite(file) == []
     assert file.inputs[0].shape == (1, 129, 129, 3)
     found = metadata(file)
     assert found.files["labels.txt"] == b"none\npoint\nwave\n"
@@ -234,6 +238,23 @@ def test_three_hundred_pictures_take_a_few_seconds(tmp_path: Path) -> None:
     invoked_s = time.process_time() - began_s
     assert taught_s < 15.0
     assert taught_s < 5.0 * invoked_s
+
+
+def test_each_picture_goes_through_the_network_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is fitted and chosen; then the model is tried on one picture of each label."""
+    gestures.write(tmp_path / "all", 10, seed=8)
+    invoke, invoked_with = Model.invoke, []
+
+    def counted(self: Model, staged: Any) -> Any:
+        invoked_with.append(self)
+        return invoke(self, staged)
+
+    monkeypatch.setattr(Model, "invoke", counted)
+    result = teach(tmp_path / "all", "-o", tmp_path / "g.tflite", *SMALL)
+    assert result.exit_code == 0, result.output
+    assert [invoked_with.count(model) for model in dict.fromkeys(invoked_with)] == [30, 3]
 
 
 def test_what_makes_no_lesson_is_refused_in_a_line(tmp_path: Path) -> None:

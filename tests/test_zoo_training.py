@@ -175,12 +175,13 @@ def test_a_posenet_learns(tmp_path: Path) -> None:
 
 @needs_keras
 @needs_coco
-def test_an_ssd_learns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("heads", ["ssdlite", "ssd"])
+def test_an_ssd_learns(heads: str, tmp_path: Path) -> None:
     annotations = shapes.write(tmp_path, 40, seed=1)
     few = shapes.write(tmp_path / "few", 4, seed=2)
     images = ("--images", tmp_path / "images", "--annotations", annotations)
     tested = ("--test-images", tmp_path / "few" / "images", "--test-annotations", few)
-    size = ("--alpha", 0.25, "--size", "96x96", "--batch", 8, "--rate", 0.003)
+    size = ("--heads", heads, "--alpha", 0.25, "--size", "96x96", "--batch", 8, "--rate", 0.003)
     result = run("ssd", *images, *tested, *size, "--steps", 40, "-o", tmp_path / "slim.tflite")
     assert result.exit_code == 0, result.output
     told = losses(result)
@@ -189,6 +190,14 @@ def test_an_ssd_learns(tmp_path: Path) -> None:
     assert "slim_raw" in result.stdout
     assert opened(tmp_path / "slim.tflite").decoder.labels == shapes.LABELS
     assert opened(tmp_path / "slim_raw.tflite").decoder.labels == shapes.LABELS
+    # It goes on where that one ended, and says which layers it has of it.
+    begin = ("--weights", tmp_path / "slim.keras", "--steps", 3, "-o", tmp_path / "on.tflite")
+    result = run("ssd", *images, *size, *begin)
+    assert result.exit_code == 0, result.output
+    kept = re.search(r"kept the weights of (\d+) of (\d+) layers: Conv1, bn_Conv1", result.stderr)
+    assert kept is not None
+    assert kept[1] == kept[2]
+    assert np.mean(losses(result)) < 0.75 * np.mean(told[:3])
 
 
 @needs_keras
