@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from benchmark_heads import heads
 from benchmark_live import live
 from benchmark_many import fleet, instances, mosquitto_command
 from benchmark_parts import median_ms, parts
@@ -48,7 +49,7 @@ MODELS = (
     ("posenet-int8", "257x257"),
     ("ssdlite_mobilenet_v2_pedestrian_int8", None),
 )
-PIECES = ("parts", "start", "live", "runs", "precisions", "crops", "many")
+PIECES = ("parts", "start", "live", "runs", "precisions", "crops", "heads", "many")
 OF_TRACKS = ("boxes found", "identity switches", "fragments", "ids on nobody")
 
 
@@ -269,6 +270,8 @@ def main() -> None:
         precisions(table.add, given.rounds)
     if "crops" in measured:
         crops(table, given.rounds)
+    if "heads" in measured:
+        heads()
     if "many" in measured:
         many(table)
     # Last, for it takes much memory, and a child begins with its parent's peak on its account.

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import shapes
 from click.testing import CliRunner, Result
+from programs import ROOT
 
 from edgecam.cli import cli
 from edgecam.convert import graphdef
@@ -27,10 +32,23 @@ def train(*arguments: object) -> Result:
     return done
 
 
-def test_sizes_are_those_of_the_three_heads() -> None:
+def benchmark_of_heads() -> str:
+    command = [sys.executable, "-c", "import benchmark_heads; benchmark_heads.heads()"]
+    where = os.pathsep.join((str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")))
+    variables = {**os.environ, "PYTHONPATH": where}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def command_sizes() -> str:
+    return train("sizes").stdout
+
+
+@pytest.mark.parametrize("source", [command_sizes, benchmark_of_heads])
+def test_sizes_are_those_of_the_three_heads(source: Callable[[], str]) -> None:
     """Flatten + dense(100), pooling + dense(100), pooling alone, in megabytes."""
     rows = {}
-    for line in train("sizes").stdout.splitlines():
+    for line in source().splitlines():
         cells = re.split(r" {2,}", line.strip())
         if len(cells) >= 3 and re.fullmatch(r"\d+\.\d\d", cells[2]):
             rows[cells[0], cells[1]] = [float(text) for text in cells[2:]]
