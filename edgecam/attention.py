@@ -43,8 +43,6 @@ class CroppedPose:
         self._since_look = 0
         self._doubt = True
         self.has_lost_detector = self.has_lost_pose = False
-        # Looks by tiles that wait for their answer.
-        self._under_way = 0
         self.counts = Counter(dict.fromkeys(("crop_frames", "crop_whole_looks"), 0))
 
     def forget(self) -> None:
@@ -79,13 +77,12 @@ class CroppedPose:
             if part is not None:
                 self._crop.found(part[0].poses, size_px)
             sight.add(self._whole.name, part)
-        # Also of the frame before, where that was still under way.
         self._doubt = False
         return sight
 
     def _worthwhile(self, frame: Frame) -> list[Tile]:
         """Where to look, or nothing where a whole look sees them as large."""
-        tiles = self._crop.tiles(1 + self._under_way)
+        tiles = self._crop.tiles()
         if self._detector is not None:
             return tiles
         whole = self._whole.model.stager.fit(frame.width_px, frame.height_px)
@@ -97,9 +94,7 @@ class CroppedPose:
     ) -> Steps[Found | None]:
         # Somebody may stand in the tile of another.
         both = replace(options, max_poses=2 * max(len(tiles), options.max_poses))
-        self._under_way += 1
         part = yield from self._small.tiles(frame, tiles, both)
-        self._under_way -= 1
         self.has_lost_pose = part is None
         if part is None:
             return None
@@ -125,7 +120,7 @@ class CroppedPose:
 
 
 class Attention:
-    """Looks at each frame in order, in steps that all run on one thread.
+    """Looks at each frame in order, on one thread.
 
     Raises:
         SettingsError: the settings ask for a model that is not there.
@@ -144,14 +139,6 @@ class Attention:
                 self._detector = _detector(self._looks)
             self._cropped = CroppedPose(settings.crop, self._pose, self._detector)
         self._counts = Counter(dict.fromkeys(("motion_looks", "motion_skips"), 0))
-
-    @property
-    def can_begin_next(self) -> bool:
-        """Whether the next frame may be begun before what is in this one is known.
-
-        The motion gate and a detector decide by it; several models would come out of turn.
-        """
-        return self._gate is None and self._detector is None and len(self._looks) == 1
 
     def look(self, frame: Frame, may: Sequence[bool], options: DecodeOptions) -> Steps[Result]:
         """What the models find in a frame; ``repeated`` where none of them looked.

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import count, pairwise, product
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +42,8 @@ SURE = 0.3
 
 @dataclass(slots=True, eq=False)
 class _Person:
-    """Somebody who is followed under a ``number`` of their own.
+    """``size``: (width, height) of the surroundings; ``velocity``: source pixels a frame."""
 
-    ``size``: (width, height) of the surroundings; ``velocity``: source pixels a frame.
-    """
-
-    number: int
     pose: Pose | None
     centre: Array
     size: Array
@@ -56,12 +52,8 @@ class _Person:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One person's surroundings: ``part`` of the source frame in ``cell`` of the model input.
+    """One person's surroundings: ``part`` of the source frame in ``cell`` of the model input."""
 
-    ``person``: the number under which they are followed.
-    """
-
-    person: int
     part: Rectangle
     cell: Rectangle
     fit: Fit
@@ -95,7 +87,6 @@ class Crop:
         self._grow, self._min_score = grow, min_score
         self._people: list[_Person] = []
         self._frame_px = (0, 0)
-        self._numbers = count()
 
     @property
     def people(self) -> int:
@@ -134,8 +125,8 @@ class Crop:
             self._person(None, box) for box in new[: max(0, number - len(self._people))]
         ]
 
-    def tiles(self, frames: int = 1) -> list[Tile]:
-        """Where to look for each so many frames later, in the cells that show them largest."""
+    def tiles(self) -> list[Tile]:
+        """Where to look for each in the next frame, in the cells that show them largest."""
         if not self._people:
             return []
         widest, highest = np.max([person.size for person in self._people], axis=0).tolist()
@@ -147,8 +138,8 @@ class Crop:
         found = []
         into = cells(rows, columns, width_px, height_px)
         for person, cell in zip(self._people, into, strict=False):
-            part = self._part(person, cell.width_px / cell.height_px, frames)
-            found.append(Tile(person.number, part, cell, tile(part, cell)))
+            part = self._part(person, cell.width_px / cell.height_px)
+            found.append(Tile(part, cell, tile(part, cell)))
         return found
 
     def seen(self, poses: Sequence[Pose], tiles: Sequence[Tile]) -> tuple[list[Pose], bool]:
@@ -159,7 +150,7 @@ class Crop:
         places = _places(poses, tiles)
         inside = [(pose, place) for pose, place in zip(poses, places, strict=True) if place >= 0]
         candidates = [self._mapped(pose, tiles[place], len(tiles)) for pose, place in inside]
-        own = np.array([tiles[place].person for _, place in inside], int)
+        own = np.array([place for _, place in inside], int)
         chosen = self._choices(candidates, own)
         found = [candidates[choice] for choice in chosen if choice is not None]
         twice = _again(found)
@@ -187,28 +178,25 @@ class Crop:
         return to_source(Decoded(poses=(pose,)), shown.fit, *self._frame_px).poses[0]
 
     def _choices(self, candidates: Sequence[Pose], own: NDArray[np.int_]) -> list[int | None]:
-        """For each who is followed the candidate in their tile that is most like them, or None.
-
-        ``own``: int[N], whose tile each lies in.
-        """
+        """For each who is followed the candidate in their tile that is most like them, or None."""
         known = [(n, p.pose, p.velocity) for n, p in enumerate(self._people) if p.pose is not None]
         expected = [replace(pose, xy=pose.xy + velocity) for _, pose, velocity in known]
         similar = dict(zip((n for n, _, _ in known), pose_oks(candidates, expected).T, strict=True))
         scores = np.array([pose.score for pose in candidates])
         chosen: list[int | None] = []
-        for number, person in enumerate(self._people):
+        for number in range(len(self._people)):
             # Of whom only a box is known, the surest one.
-            like = np.where(own == person.number, similar.get(number, scores), 0.0)
+            like = np.where(own == number, similar.get(number, scores), 0.0)
             best = int(like.argmax()) if len(like) else -1
             chosen.append(best if best >= 0 and like[best] > SAME else None)
         return chosen
 
     def _person(self, pose: Pose | None, box: Array) -> _Person:
         size = np.maximum((box[2:] - box[:2]) * self._grow, MIN_SIDE_PX)
-        return _Person(next(self._numbers), pose, (box[:2] + box[2:]) / 2.0, size, np.zeros(2))
+        return _Person(pose, (box[:2] + box[2:]) / 2.0, size, np.zeros(2))
 
     def _moved(self, person: _Person, pose: Pose, box: Array) -> _Person:
-        moved = replace(self._person(pose, box), number=person.number)
+        moved = self._person(pose, box)
         # Wider at once, narrower slowly: an arm that is missed for a frame is not cut off.
         moved.size = np.maximum(moved.size, (moved.size + person.size) / 2.0)
         if person.pose is not None:
@@ -218,9 +206,9 @@ class Crop:
                 moved.velocity = (person.velocity + step) / 2.0
         return moved
 
-    def _part(self, person: _Person, aspect: float, frames: int) -> Rectangle:
+    def _part(self, person: _Person, aspect: float) -> Rectangle:
         """The surroundings, as wide for their height as the cell, moved into the frame."""
-        centre = person.centre + frames * person.velocity
+        centre = person.centre + person.velocity
         height_px = max(person.size[1], person.size[0] / aspect)
         sides = np.minimum((height_px * aspect, height_px), self._frame_px)
         corner = np.clip(centre - sides / 2.0, 0.0, np.array(self._frame_px) - sides)

@@ -1,7 +1,7 @@
 """One model's look at a frame or at parts of it, in steps: whoever runs them does the invokes.
 
 A look is a generator. It yields a ``Request`` for each invoke that it needs and gets the
-``Answer``, so that the pictures for one frame can be made while another is inferred.
+``Answer``, so it need not know what a model that fails or is loaded anew does to the run.
 """
 
 from __future__ import annotations
@@ -21,16 +21,12 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """A picture for ``model``, the ``place``-th of all.
-
-    ``decides`` is True where the next frame cannot be begun before this one is looked at.
-    """
+    """A picture for ``model``, the ``place``-th of all."""
 
     place: int
     model: Model
     staged: Staged
     frame: Frame
-    decides: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,12 +75,11 @@ class Sight:
 
 
 class Look:
-    """One model at one size, with the buffers that its pictures are made in."""
+    """One model at one size, with the buffer that its pictures are made in."""
 
     def __init__(self, place: int, model: Model) -> None:
         self.place, self.model = place, model
-        # One that is inferred, one that is made meanwhile.
-        self._buffers = [model.buffer(), model.buffer()]
+        self._buffer = model.buffer()
 
     @property
     def name(self) -> str:
@@ -93,10 +88,9 @@ class Look:
     def whole(self, frame: Frame, options: DecodeOptions) -> Steps[Found | None]:
         """What is in a frame, in source-frame pixels; None where the model failed."""
         started_s = time.perf_counter()
-        self._buffers.reverse()
-        staged = self.model.stage(frame, self._buffers[0])
+        staged = self.model.stage(frame, self._buffer)
         staged_ms = (time.perf_counter() - started_s) * 1e3
-        answer = yield Request(self.place, self.model, staged, frame, decides=True)
+        answer = yield Request(self.place, self.model, staged, frame)
         if answer.tensors is None:
             return None
         started_s = time.perf_counter()
@@ -108,14 +102,12 @@ class Look:
     ) -> Steps[Found | None]:
         """What is in parts of a frame put side by side, in pixels of the model input."""
         started_s = time.perf_counter()
-        self._buffers.reverse()
-        buffer = self._buffers[0]
-        buffer[:] = 0
+        self._buffer[:] = 0
         for each in tiles:
-            self.model.stager.stage_tile(frame.image, each.part, each.fit, buffer)
-        staged = Staged(buffer, tiles[0].fit)
+            self.model.stager.stage_tile(frame.image, each.part, each.fit, self._buffer)
+        staged = Staged(self._buffer, tiles[0].fit)
         staged_ms = (time.perf_counter() - started_s) * 1e3
-        answer = yield Request(self.place, self.model, staged, frame, decides=False)
+        answer = yield Request(self.place, self.model, staged, frame)
         if answer.tensors is None:
             return None
         started_s = time.perf_counter()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from edgecam import board, runtime
-from edgecam.ahead import AheadPipeline
 from edgecam.analysis import Analysis
 from edgecam.announce import announce
 from edgecam.attention import Attention, attends
@@ -180,8 +179,7 @@ class Session:
     def _pipeline(self, analysis: Analysis) -> Pipeline:
         kind: Callable[..., Pipeline] = pipeline_for(self.source, self.models)
         if self._attention is not None:
-            ahead = self._attention.can_begin_next and not self.source.live
-            kind = partial(AheadPipeline if ahead else AttentivePipeline, self._attention)
+            kind = partial(AttentivePipeline, self._attention)
         return kind(
             self.source,
             self.models,

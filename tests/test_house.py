@@ -38,7 +38,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "turns interpreter decoders homeassistant telemetry snapshot health status governor web "
         "checkpoint recording",
         "model probe inspection sources sinks remote",
-        "recorder recordings lookback look attention attentive ahead "
+        "recorder recordings lookback look attention attentive "
         "pipeline convert evaluate follow installation staged lanes relay analysis labelled",
         "report announce removal session service run replay reference event_page "
         "playback fleet fleet_link fleet_screen "
