@@ -7,9 +7,8 @@ code and data there again take half as long. So each step is done for a few fram
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
 
 from edgecam.types import Frame
 
@@ -18,7 +17,8 @@ MAX_FRAMES = 8
 MAX_MS = 60.0
 MAX_BYTES = 8_000_000
 
-Item = TypeVar("Item")
+# A frame, and which models look at it.
+Look = tuple[Frame, Sequence[bool]]
 
 
 def frames_of_a_batch(invoke_ms: float) -> int:
@@ -26,17 +26,17 @@ def frames_of_a_batch(invoke_ms: float) -> int:
     return max(1, min(MAX_FRAMES, int(MAX_MS / max(invoke_ms, 0.1))))
 
 
-def batch(items: Iterator[Item], frames: int, frame_of: Callable[[Item], Frame]) -> list[Item]:
-    """The next items, ``frames`` at most; fewer where they come slowly or their pictures are large.
+def batch(looks: Iterator[Look], frames: int) -> list[Look]:
+    """The next frames, so many at most; fewer where they come slowly or are large.
 
     Empty behind the last.
     """
     started_s, held_bytes = time.monotonic(), 0
     found = []
-    for item in islice(items, frames):
-        found.append(item)
+    for look in islice(looks, frames):
+        found.append(look)
         # Pictures of a folder differ in size: the next one is taken to be like this one.
-        one_bytes = frame_of(item).image.nbytes
+        one_bytes = look[0].image.nbytes
         held_bytes += one_bytes
         is_late = (time.monotonic() - started_s) * 1e3 >= MAX_MS
         if is_late or held_bytes + one_bytes > MAX_BYTES:

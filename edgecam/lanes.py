@@ -13,10 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from operator import itemgetter
 
+from edgecam.batches import Look, frames_of_a_batch
 from edgecam.batches import batch as batch_of
-from edgecam.batches import frames_of_a_batch
 from edgecam.model import Model
 from edgecam.pipeline import BEAT_S, Pipeline
 from edgecam.slots import InOrder
@@ -24,9 +23,6 @@ from edgecam.types import Frame, Image, Result
 
 # Batches under way beyond the one that each worker works on: one that waits to be published.
 WAITING_BATCHES = 1
-
-# A frame, and which models look at it.
-Look = tuple[Frame, Sequence[bool]]
 
 
 class LanesPipeline(Pipeline):
@@ -104,7 +100,7 @@ class LanesPipeline(Pipeline):
             self._wait_for_turn(self._began_s, name)
             # Invokes that must keep their distance are not to come in one go.
             wanted = 1 if self._interval_s() > 0.0 else self._batch_frames
-            batch = batch_of(self._looks(self._frames, name), wanted, itemgetter(0))
+            batch = batch_of(self._looks(self._frames, name), wanted)
             if not batch or self._done.is_set():
                 return None
             self._batches += 1

@@ -11,14 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from operator import itemgetter
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
+from edgecam.batches import Look, frames_of_a_batch
 from edgecam.batches import batch as batch_of
-from edgecam.batches import frames_of_a_batch
 from edgecam.pipeline import BEAT_S, Inferred, Pipeline, Prepared
-from edgecam.types import Frame, Image
+from edgecam.types import Image
 
 Item = TypeVar("Item")
 
@@ -98,9 +97,7 @@ class RelayPipeline(Pipeline):
         """Prepared frames, a batch at a time; in ``free`` are buffers that nobody needs."""
         looks = self._looks()
         # Invokes that must keep their distance are not to come in one go.
-        while batch := batch_of(
-            looks, 1 if self._interval_s() > 0.0 else self._batch_frames, itemgetter(0)
-        ):
+        while batch := batch_of(looks, 1 if self._interval_s() > 0.0 else self._batch_frames):
             yield [
                 self._prepare_one(frame, free.pop() if free else self._new_buffers(), which)
                 for frame, which in batch
@@ -109,7 +106,7 @@ class RelayPipeline(Pipeline):
     def _new_buffers(self) -> Sequence[Image]:
         return [model.buffer() for model in self._models]
 
-    def _looks(self) -> Iterator[tuple[Frame, Sequence[bool]]]:
+    def _looks(self) -> Iterator[Look]:
         """The frames that a model looks at, and which do."""
         frames = iter(self._source.frames(lambda: self.heartbeats.beat("work")))
         for frame in islice(frames, self._max_frames):

@@ -109,7 +109,7 @@ def test_on_photographs_it_is_no_worse_than_canny(model: Model) -> None:
     assert ours.good >= plain.good
     # Corners were read off by eye, to about 0.3 % of the diagonal: less than a sixth of that is
     # no difference.
-    assert ours.corner_error < plain.corner_error + 0.0005
+    assert ours.corner_error < min(0.01, plain.corner_error + 0.0005)
     assert ours.overlap > plain.overlap - 0.002
 
 

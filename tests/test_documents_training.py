@@ -92,7 +92,7 @@ def test_training_teaches_it(tmp_path: Path) -> None:
     seen: list[Progress] = []
     train(pairs, pairs, 2.0, tmp_path / "hed.weights.h5", seen.append)
     # 0.64 of it after 169 steps, 0.82 after the 98 that a busy machine came to in that time.
-    assert seen[-1].loss < 0.9 * held_out_loss(hed(), pairs)
+    assert seen[-1].loss < min(0.8, 0.9 * held_out_loss(hed(), pairs))
     assert (tmp_path / "hed.weights.h5").is_file()
 
 

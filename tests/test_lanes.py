@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from programs import CLIP
 
-from edgecam.batches import MAX_BYTES, MAX_FRAMES, batch
+from edgecam.batches import MAX_BYTES, MAX_FRAMES, Look, batch
 from edgecam.lanes import LanesPipeline
 from edgecam.model import Model
 from edgecam.pipeline import Pipeline
@@ -160,22 +160,19 @@ def test_large_pictures_behind_small_ones_are_not_read_by_the_eight(threads: int
 
 
 def test_a_batch_ends_early_where_frames_come_slowly_or_are_large() -> None:
-    def frames(*sides_px: int) -> Iterator[Frame]:
-        return Pictures(sides_px).frames()
+    def frames(*sides_px: int) -> Iterator[Look]:
+        return ((frame, [True]) for frame in Pictures(sides_px).frames())
 
-    def late() -> Iterator[Frame]:
+    def late() -> Iterator[Look]:
         for frame in frames(*repeat(8, 20)):
             time.sleep(0.03)
             yield frame
 
-    def same(frame: Frame) -> Frame:
-        return frame
-
-    assert len(batch(frames(*repeat(8, 20)), MAX_FRAMES, same)) == MAX_FRAMES
-    assert len(batch(frames(*chain(repeat(8, 3), repeat(2000, 9))), MAX_FRAMES, same)) == 4
-    assert len(batch(frames(*repeat(1000, 9)), MAX_FRAMES, same)) == 2
-    assert len(batch(late(), MAX_FRAMES, same)) <= 2
-    assert batch(frames(), MAX_FRAMES, same) == []
+    assert len(batch(frames(*repeat(8, 20)), MAX_FRAMES)) == MAX_FRAMES
+    assert len(batch(frames(*chain(repeat(8, 3), repeat(2000, 9))), MAX_FRAMES)) == 4
+    assert len(batch(frames(*repeat(1000, 9)), MAX_FRAMES)) == 2
+    assert len(batch(late(), MAX_FRAMES)) <= 2
+    assert batch(frames(), MAX_FRAMES) == []
 
 
 def test_the_first_result_waits_for_no_third_frame() -> None:
