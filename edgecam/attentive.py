@@ -6,14 +6,14 @@ Reading ahead and publishing behind run beside it, each on its own thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgecam.attention import Attention
 from edgecam.look import walk
 from edgecam.slots import Finished, Latest, Queue, Slot
 from edgecam.staged import StagedPipeline
-from edgecam.types import Frame, Result
+from edgecam.types import EdgecamError, Frame, Result
 
 
 class AttentivePipeline(StagedPipeline):
@@ -37,9 +37,8 @@ class AttentivePipeline(StagedPipeline):
         """How many frames each stage looked at or left out."""
         return self._attention.counters()
 
-    def _abort(self) -> None:
-        for slot in (self._frames, self._looked):
-            slot.abort()
+    def _slots(self) -> Sequence[Slot[Any]]:
+        return self._frames, self._looked
 
     def _look(self) -> None:
         began_s = 0.0
@@ -55,7 +54,10 @@ class AttentivePipeline(StagedPipeline):
                 self._release(frame)
                 continue
             looked_s = time.monotonic()
-            result = walk(self._attention.look(frame, may, self._options()), self._invoke)
+            try:
+                result = walk(self._attention.look(frame, may, self._options()), self._invoke)
+            except EdgecamError as error:
+                return self._break_off(error)
             if not result.repeated:
                 # What costs nothing need not be waited for on a hot board.
                 began_s = looked_s

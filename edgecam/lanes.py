@@ -19,7 +19,7 @@ from edgecam.batches import batch as batch_of
 from edgecam.model import Model
 from edgecam.pipeline import BEAT_S, Pipeline
 from edgecam.slots import InOrder
-from edgecam.types import Frame, Image, Result
+from edgecam.types import EdgecamError, Frame, Image, Result
 
 # Batches under way beyond the one that each worker works on: one that waits to be published.
 WAITING_BATCHES = 1
@@ -35,7 +35,7 @@ class LanesPipeline(Pipeline):
         workers = min(model.lanes for model in self._models)
         self._reading = threading.Lock()
         self._room = threading.BoundedSemaphore(workers + WAITING_BATCHES)
-        self._in_order: InOrder[list[Result]] = InOrder(self._publish_next)
+        self._in_order: InOrder[tuple[list[Result], bool]] = InOrder(self._publish_next)
         self._read = self._batches = 0
         # One frame first, for the first result should not wait; then what it took says how many.
         self._batch_frames = 1
@@ -62,10 +62,10 @@ class LanesPipeline(Pipeline):
                 models = [model.twin() if twins else model for model in self._models]
             while len(buffers) < len(batch):
                 buffers.append([model.buffer() for model in self._models])
-            results = self._carry(batch, buffers, models, name)
+            results, is_last = self._carry(batch, buffers, models, name)
             if self._done.is_set():
                 break
-            self._in_order.put(number, results)
+            self._in_order.put(number, (results, is_last))
         self._leave()
 
     def _carry(
@@ -74,19 +74,27 @@ class LanesPipeline(Pipeline):
         buffers: Sequence[Sequence[Image]],
         models: Sequence[Model],
         name: str,
-    ) -> list[Result]:
-        """The results of a batch; fewer after a stop."""
+    ) -> tuple[list[Result], bool]:
+        """The results of a batch, and whether none may follow: no model works any more.
+
+        They are fewer then, or after a stop.
+        """
         prepared = [
             self._prepare_one(frame, pixels, looks)
             for (frame, looks), pixels in zip(batch, buffers, strict=False)
         ]
-        inferred = []
+        inferred, is_last = [], False
         for one, (_, looks) in zip(prepared, batch, strict=True):
             if self._done.is_set():
                 break
-            inferred.append(self._infer_one(one, models, looks, name))
+            try:
+                inferred.append(self._infer_one(one, models, looks, name))
+            except EdgecamError as error:
+                self._fail(error)
+                is_last = True
+                break
             self._batch_frames = frames_of_a_batch(sum(inferred[-1].invoke_ms))
-        return [self._decode_one(one) for one in inferred]
+        return [self._decode_one(one) for one in inferred], is_last
 
     def _next(self, name: str) -> tuple[int, list[Look]] | None:
         """The next batch and its number, or None behind the last frame or after a stop."""
@@ -96,7 +104,7 @@ class LanesPipeline(Pipeline):
             return None
         try:
             if self._frames is None:
-                self._frames = iter(self._source.frames(lambda: self.heartbeats.beat(name)))
+                self._frames = self._captured(name)
             self._wait_for_turn(self._began_s, name)
             # Invokes that must keep their distance are not to come in one go.
             wanted = 1 if self._interval_s() > 0.0 else self._batch_frames
@@ -129,12 +137,15 @@ class LanesPipeline(Pipeline):
             self.heartbeats.beat(name)
         return True
 
-    def _publish_next(self, results: Sequence[Result]) -> None:
+    def _publish_next(self, batch: tuple[Sequence[Result], bool]) -> None:
+        results, is_last = batch
         for result in results:
             if not self._done.is_set():
                 self._publish_one(result)
                 # One may publish for all others as long as a sink is what is slow.
                 self.heartbeats.beat(threading.current_thread().name)
+        if is_last:
+            self._done.set()
         self._room.release()
 
     def _leave(self) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -33,8 +33,8 @@ from edgecam.types import (
 # How long a stage waits for its turn before it says again that it is alive.
 BEAT_S = 0.5
 # How long a thread that comes back from an invoke waits for one that runs Python: the default is
-# 5 ms, more than many an invoke takes.
-SWITCH_S = 0.0005
+# 5 ms, more than many an invoke takes; half a millisecond still cost a small model some percent.
+SWITCH_S = 0.00005
 
 
 @dataclass(slots=True, eq=False)
@@ -172,11 +172,23 @@ class Pipeline(ABC):
         try:
             stage()
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
-            if self._error is None:
-                self._error = error
+            self._fail(error)
             self.stop()
         finally:
             self.heartbeats.end(name)
+
+    def _fail(self, error: BaseException) -> None:
+        """Take nothing new; ``wait`` raises the error when what is under way has gone out."""
+        if self._error is None:
+            self._error = error
+        self._source.close()
+
+    def _captured(self, stage: str) -> Iterator[Frame]:
+        """The source's frames; where it fails they end, and those before go on their way."""
+        try:
+            yield from self._source.frames(lambda: self.heartbeats.beat(stage))
+        except Exception as error:  # noqa: BLE001 - handed to the main thread, which raises it
+            self._fail(error)
 
     def _wait_for_turn(self, last_s: float, stage: str) -> None:
         """Wait until the next invoke may begin."""

@@ -17,7 +17,7 @@ from typing import TypeVar
 from edgecam.batches import Look, frames_of_a_batch
 from edgecam.batches import batch as batch_of
 from edgecam.pipeline import BEAT_S, Inferred, Pipeline, Prepared
-from edgecam.types import Image
+from edgecam.types import EdgecamError, Image
 
 Item = TypeVar("Item")
 
@@ -53,13 +53,19 @@ class RelayPipeline(Pipeline):
     def _infer(self) -> None:
         began_s, every = 0.0, [True] * len(self._models)
         while (batch := self._next(self._prepared, "infer")) is not None:
-            found = []
+            found: list[Inferred] = []
             for prepared in batch:
                 self._wait_for_turn(began_s, "infer")
                 if self._done.is_set():
                     return
                 began_s = time.monotonic()
-                found.append(self._infer_one(prepared, self._models, every, "infer"))
+                try:
+                    found.append(self._infer_one(prepared, self._models, every, "infer"))
+                except EdgecamError as error:
+                    self._fail(error)
+                    self._inferred.put(found)
+                    self._inferred.put(None)
+                    return
             self._batch_frames = frames_of_a_batch(sum(found[-1].invoke_ms))
             self._inferred.put(found)
 
@@ -108,8 +114,7 @@ class RelayPipeline(Pipeline):
 
     def _looks(self) -> Iterator[Look]:
         """The frames that a model looks at, and which do."""
-        frames = iter(self._source.frames(lambda: self.heartbeats.beat("work")))
-        for frame in islice(frames, self._max_frames):
+        for frame in islice(self._captured("work"), self._max_frames):
             if self._done.is_set():
                 return
             self._meter.captured(time.monotonic())

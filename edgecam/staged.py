@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edgecam.pipeline import BEAT_S, Inferred, Pipeline, Prepared
 from edgecam.slots import Finished, Latest, Queue, Slot
-from edgecam.types import Frame, Image
+from edgecam.types import EdgecamError, Frame, Image
 
 Item = TypeVar("Item")
 
@@ -46,12 +46,16 @@ class StagedPipeline(Pipeline):
         slots = (self._frames, self._prepared)
         return sum(slot.dropped for slot in slots if isinstance(slot, Latest))
 
+    def _slots(self) -> Sequence[Slot[Any]]:
+        """In the order in which a frame goes through them."""
+        return self._frames, self._prepared, self._inferred
+
     def _abort(self) -> None:
-        for slot in (self._frames, self._prepared, self._inferred):
+        for slot in self._slots():
             slot.abort()
 
     def _capture(self) -> None:
-        for frame in self._source.frames(lambda: self.heartbeats.beat("capture")):
+        for frame in self._captured("capture"):
             self._meter.captured(time.monotonic())
             self.heartbeats.beat("capture")
             overtaken = self._frames.put(frame)
@@ -109,9 +113,20 @@ class StagedPipeline(Pipeline):
                 self._release(prepared.frame)
                 continue
             began_s = time.monotonic()
-            inferred = self._infer_one(prepared, self._models, looks, "infer")
+            try:
+                inferred = self._infer_one(prepared, self._models, looks, "infer")
+            except EdgecamError as error:
+                return self._break_off(error)
             self._recycle(prepared)
             self._inferred.put(inferred)
+
+    def _break_off(self, error: EdgecamError) -> None:
+        """No model works any more: what was inferred still goes out."""
+        self._fail(error)
+        *before, inferred = self._slots()
+        for slot in before:
+            slot.abort()
+        inferred.finish()
 
     def _publish(self) -> None:
         while self._published != self._max_frames:

@@ -1,0 +1,115 @@
+"""A source or the last model fails in the middle: what was seen before is published."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import ROOT
+from test_lanes import Places
+
+from edgecam.attention import Attention
+from edgecam.attentive import AttentivePipeline
+from edgecam.lanes import LanesPipeline
+from edgecam.model import Model
+from edgecam.pipeline import Pipeline
+from edgecam.relay import RelayPipeline
+from edgecam.settings import InferenceSettings, ModelSettings, Settings, SourceSettings
+from edgecam.staged import StagedPipeline
+from edgecam.telemetry import Meter
+from edgecam.types import (
+    DecodeOptions,
+    EdgecamError,
+    Frame,
+    ModelError,
+    SourceError,
+    SourceStatus,
+    be_idle,
+)
+
+FAILING = ROOT / "tests" / "data" / "models" / "fails_on_bright.tflite"
+GOOD = 21
+MORE = 40
+
+
+class Breaking:
+    """Dark pictures, then bright ones; it fails after ``fails_at`` of them."""
+
+    description = "pictures"
+
+    def __init__(self, fails_at: int | None = None, *, live: bool = False) -> None:
+        self.live, self._fails_at = live, fails_at
+        self._closed = False
+
+    def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
+        del idle
+        for number in range(GOOD + MORE):
+            if number == self._fails_at:
+                raise SourceError("the card is gone")
+            if self._closed:
+                return
+            image = np.full((32, 32, 3), 255 * (number >= GOOD), np.uint8)
+            yield Frame(image, number, time.monotonic(), float(number), float(number))
+            if self.live:
+                time.sleep(0.02)
+
+    def status(self) -> SourceStatus:
+        return SourceStatus("online")
+
+    def close(self) -> None:
+        self._closed = True
+
+
+def run(kind: str, source: Breaking, *, threads: int = 1) -> tuple[list[int], EdgecamError]:
+    inference = InferenceSettings(threads=threads, probe=False)
+    models = [Model(ModelSettings(path=str(FAILING)), inference, recorded=True)]
+    places = Places()
+    meter = Meter(10.0, time.monotonic())
+    arguments = (source, models, [places], meter, DecodeOptions)
+    pipeline: Pipeline
+    if kind == "attentive":
+        settings = Settings(
+            model=(ModelSettings(path=str(FAILING)),), source=SourceSettings(url=str(Path("x")))
+        )
+        pipeline = AttentivePipeline(Attention(settings, models), *arguments)
+    else:
+        kinds = {"relay": RelayPipeline, "lanes": LanesPipeline, "staged": StagedPipeline}
+        pipeline = kinds[kind](*arguments)
+    pipeline.start()
+    with pytest.raises(EdgecamError) as raised:
+        pipeline.wait(30.0)
+    pipeline.stop()
+    pipeline.join(2.0)
+    assert pipeline.heartbeats.at_s == {}, "a thread did not end"
+    return places.sequences, raised.value
+
+
+SPREADS = [("relay", 1), ("lanes", 2), ("lanes", 3), ("staged", 1), ("attentive", 1)]
+
+
+@pytest.mark.parametrize(("kind", "threads"), SPREADS)
+def test_all_before_a_model_fails_is_published_and_nothing_behind(kind: str, threads: int) -> None:
+    found, error = run(kind, Breaking(), threads=threads)
+    assert isinstance(error, ModelError)
+    assert "gather index out of bounds" in str(error)
+    assert found == list(range(GOOD))
+
+
+@pytest.mark.parametrize(("kind", "threads"), SPREADS)
+def test_all_before_a_source_fails_is_published(kind: str, threads: int) -> None:
+    found, error = run(kind, Breaking(fails_at=13), threads=threads)
+    assert isinstance(error, SourceError)
+    assert found == list(range(13))
+
+
+@pytest.mark.parametrize("kind", ["staged", "attentive"])
+def test_a_live_source_too(kind: str) -> None:
+    found, error = run(kind, Breaking(fails_at=13, live=True))
+    assert isinstance(error, SourceError)
+    assert found[-1] == 12
+    found, error = run(kind, Breaking(live=True))
+    assert isinstance(error, ModelError)
+    assert found[-1] == GOOD - 1
