@@ -34,7 +34,7 @@ from edgecam.types import (
 BEAT_S = 0.5
 # How long a thread that comes back from an invoke waits for one that runs Python: the default is
 # 5 ms, more than many an invoke takes; half a millisecond still cost a small model some percent.
-SWITCH_S = 0.00005
+SWITCH_S = 0.0001
 
 
 @dataclass(slots=True, eq=False)
