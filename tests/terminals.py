@@ -31,6 +31,9 @@ class Terminal:
         if shutil.which("tmux") is None:
             pytest.skip("tmux is not installed (Debian: apt install tmux)")
         self._environment = {**(variables or environment()), "TERM": "xterm-256color"}
+        # Of the terminal that the tests run in, if at all: they outdo the window's own size.
+        for size in ("COLUMNS", "LINES"):
+            self._environment.pop(size, None)
         self._socket = folder / f"tmux-{next(_numbers)}"
         self._raw, self._code = folder / "raw", folder / "code"
         self._raw.touch()

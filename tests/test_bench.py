@@ -48,6 +48,7 @@ def recorded(threads: int) -> float:
     return value
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="recorded on two cores")
 def test_efficiency_has_not_dropped(threads: int, mosquitto: Mosquitto) -> None:
@@ -86,6 +87,7 @@ def test_results_that_come_a_few_at_a_time_cost_what_they_take(together: int) ->
     assert cpu_ms == pytest.approx(15.0, rel=0.01)
 
 
+@pytest.mark.alone
 def test_bench_reports_stages_rates_and_memory() -> None:
     done = edgecam("bench", "posenet-int8", "--rounds", 1, "--max-frames", 30, "--json")
     assert done.returncode == 0, done.stderr

@@ -196,6 +196,7 @@ def invoke_ratio(clip: Path, frames: int) -> float:
     return spent_s["whole"] / spent_s["crops"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["people-walking.mp4", "asl_book.mkv"])
 def test_it_pays(name: str) -> None:
     """2.5 and 2.8 times less in the interpreter were measured; whole runs vary with the machine."""

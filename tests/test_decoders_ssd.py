@@ -266,6 +266,7 @@ def test_real_pictures_get_the_right_label_and_box(picture: str, label: str) -> 
     assert (box.x_max - box.x_min) * (box.y_max - box.y_min) > 0.3 * 300 * 300
 
 
+@pytest.mark.alone
 def test_raw_decoding_costs_a_few_passes_over_the_scores() -> None:
     chance = np.random.default_rng(9)
     scores = chance.beta(0.2, 40, (1, 1917, 91)).astype(np.float32)

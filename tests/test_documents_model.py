@@ -129,6 +129,7 @@ def test_a_page_is_found_again_a_pixel_further(model: Model) -> None:
     np.testing.assert_allclose(second.corners - (2.0, 0.0), first.corners, atol=3.0)
 
 
+@pytest.mark.alone
 def test_network_and_corners_take_under_twenty_milliseconds(model: Model) -> None:
     """Processor time of both threads together, which others on the machine hardly change.
 

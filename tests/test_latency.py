@@ -28,6 +28,7 @@ def slow() -> Model:
     return Model(settings, InferenceSettings(threads=1, probe=False))
 
 
+@pytest.mark.alone
 def test_a_frame_is_published_within_a_period_and_the_inference(fast: Model) -> None:
     rate_hz = 30.0
     misses = []
@@ -41,6 +42,7 @@ def test_a_frame_is_published_within_a_period_and_the_inference(fast: Model) -> 
     raise AssertionError(misses)
 
 
+@pytest.mark.alone
 def test_a_slow_model_sees_the_newest_frame_and_memory_stays_flat(slow: Model) -> None:
     rate_hz = 25.0
     misses = []

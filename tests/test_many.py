@@ -36,6 +36,7 @@ def assert_whole(found: dict[str, Any]) -> None:
     assert found["results_lost"] <= 0.001 * found["results_published"]
 
 
+@pytest.mark.alone
 def test_a_small_fleet_loses_nothing() -> None:
     mosquitto_command()
     found = measure("fleet", "--number", 60, "--rate-hz", 5, "--seconds", 4)
@@ -53,6 +54,7 @@ def test_two_hundred_cameras_at_five_hertz_lose_nothing() -> None:
     assert found["subscriber_cpu_percent"] < 50
 
 
+@pytest.mark.alone
 def test_instances_share_the_cores_without_waste() -> None:
     """A frame costs about the same processor time, whoever else infers beside it."""
     size = ("--input-size", "257x257")

@@ -132,6 +132,7 @@ def test_two_people_whom_two_models_see_stay_under_2500_bytes() -> None:
     assert len(result_payload(alone, "front_door", "a1b2c3d4", 100.2)) <= 2048
 
 
+@pytest.mark.alone
 def test_encoding_five_people_costs_little_beside_the_interpreter() -> None:
     """Ratio in one run: packing 255 numbers one by one in plain Python is the yardstick."""
     result = Result(frame(), {"posenet": Decoded(poses=people(5))})

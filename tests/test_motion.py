@@ -209,6 +209,7 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux' /proc")
 def test_a_still_scene_costs_under_a_twentieth_of_a_core(
     tmp_path: Path, empty: Image, mosquitto: Mosquitto, subscriber: Subscriber

@@ -210,6 +210,7 @@ def test_a_live_camera_goes_on_without_the_model_that_fails_and_tries_it_again(
     assert camera.stop()[0] == 0
 
 
+@pytest.mark.alone
 def test_the_slow_model_of_a_busy_camera_has_its_rate(
     tmp_path: Path, mosquitto: Mosquitto, subscriber: Subscriber
 ) -> None:

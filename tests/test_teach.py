@@ -212,6 +212,7 @@ def test_the_last_ones_of_each_label_are_held_out() -> None:
     assert np.flatnonzero(held_out(classes)).tolist() == [8, 9, 29, 30, 31, 32]
 
 
+@pytest.mark.alone
 def test_three_hundred_pictures_take_a_few_seconds(tmp_path: Path) -> None:
     """Of processor time, which others on the machine hardly change: a quarter of a minute.
 

@@ -46,6 +46,7 @@ def models(taught: Path) -> tuple[str, ...]:
     return ("-m", POSES, "-m", PAGES, "-m", f"{taught}:rate_hz=2")
 
 
+@pytest.mark.alone
 def test_each_model_looks_at_its_own_rate_and_finds_what_is_its_own(
     taught: Path, recording: tuple[Path, list[Any]]
 ) -> None:
@@ -103,6 +104,7 @@ def camera(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Daemon]:
     daemon.close()
 
 
+@pytest.mark.alone
 def test_the_classifier_fails_and_the_others_keep_their_rates(
     camera: Daemon, subscriber: Subscriber
 ) -> None:

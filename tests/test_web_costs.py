@@ -20,6 +20,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, LivePa
         yield both
 
 
+@pytest.mark.alone
 def test_a_viewer_takes_less_than_a_twentieth_of_the_processor(
     idle: tuple[Run, LivePage],
 ) -> None:
@@ -28,6 +29,7 @@ def test_a_viewer_takes_less_than_a_twentieth_of_the_processor(
     assert cost.share < SHARE, cost
 
 
+@pytest.mark.alone
 def test_slow_and_stalled_clients_are_cut_off_and_cost_little(idle: tuple[Run, LivePage]) -> None:
     cost = web_costs.attack(*idle, turns=1, turn_s=2.5)
     assert cost.share < SHARE, cost
