@@ -50,6 +50,9 @@ def window_count(name: str) -> int:
     return len(found.stdout.split())
 
 
+# Without a window manager, on a busy machine, one in ten windows of any program of OpenCV's Qt
+# stays black.
+@pytest.mark.alone
 def test_the_window_shows_the_skeletons_where_they_are(tmp_path: Path) -> None:
     path = tmp_path / "people.png"
     picture(path)
