@@ -6,6 +6,7 @@ it has to say goes to the logger ``edgecam``.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -169,7 +170,13 @@ class Results(Iterator[Result]):
         """
         while self._closer.alive:
             # In this order: what was handed over before the end is still there.
-            ended = self._pipeline.wait(0.0)
+            try:
+                ended = self._pipeline.wait(0.0)
+            except Exception:
+                with contextlib.suppress(Finished):
+                    if (last := self._slot.get(0.0)) is not None:
+                        return last
+                raise
             try:
                 result = self._slot.get(0.0 if ended else LOOK_S)
             except Finished:

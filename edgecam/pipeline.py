@@ -152,9 +152,14 @@ class Pipeline(ABC):
             Exception: whatever a stage's thread raised.
         """
         ended = self._done.wait(timeout_s)
-        if ended and self._error is not None:
-            raise self._error
+        if ended:
+            self.check()
         return ended
+
+    def check(self) -> None:
+        """Raise what a stage's thread raised, also before what is under way has gone out."""
+        if self._error is not None:
+            raise self._error
 
     def stop(self) -> None:
         """End from any thread: nothing new is captured, what is under way is dropped."""
@@ -172,8 +177,11 @@ class Pipeline(ABC):
         try:
             stage()
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
-            self._fail(error)
-            self.stop()
+            try:
+                self._fail(error)
+            finally:
+                self._abort()
+                self._done.set()
         finally:
             self.heartbeats.end(name)
 
@@ -186,7 +194,10 @@ class Pipeline(ABC):
     def _captured(self, stage: str) -> Iterator[Frame]:
         """The source's frames; where it fails they end, and those before go on their way."""
         try:
-            yield from self._source.frames(lambda: self.heartbeats.beat(stage))
+            frames = self._source.frames(lambda: self.heartbeats.beat(stage))
+            # Not "yield from": what goes wrong while it is closed early is no failure of the run.
+            while (frame := next(frames, None)) is not None:
+                yield frame
         except Exception as error:  # noqa: BLE001 - handed to the main thread, which raises it
             self._fail(error)
 

@@ -110,9 +110,12 @@ def _until_the_end(
                     on_telemetry(report)
             status.show(text, now_s)
             if service.tick(pipeline.heartbeats, now_s):
+                pipeline.check()
                 return True
             if window is not None and not window.tick(text, wait_ms=20):
-                return False
+                break
+        # Whoever stops it while it breaks off gets to know why it did.
+        pipeline.check()
         return False
     finally:
         status.clear()

@@ -74,7 +74,12 @@ class StagedPipeline(Pipeline):
                 return item
 
     def _wait_while_paused(self, stage: str) -> None:
-        while self._source.live and self._paused() and not self._done.wait(BEAT_S / 2):
+        while (
+            self._source.live
+            and self._paused()
+            and self._error is None
+            and not self._done.wait(BEAT_S / 2)
+        ):
             self.heartbeats.beat(stage)
 
     def _prepare(self) -> None:

@@ -47,7 +47,9 @@ def directory(environment: Mapping[str, str] = os.environ) -> Path:
     if own := environment.get("XDG_RUNTIME_DIR"):
         return Path(own) / "edgecam"
     # Not tempfile: its imports take a megabyte and some milliseconds of every start.
-    return Path(environment.get("TMPDIR") or "/tmp") / f"edgecam-{os.getuid()}"
+    temporary = Path(environment.get("TMPDIR", ""))
+    usable = temporary.is_absolute() and temporary.is_dir()
+    return (temporary if usable else Path("/tmp")) / f"edgecam-{os.getuid()}"
 
 
 @contextlib.contextmanager

@@ -41,6 +41,8 @@ class _Turn:
     limits: CameraLimits
     failures: int = 0
     reason: str | None = None
+    # Of the frame: of two workers one may be ahead of the other.
+    reason_at_s: float = 0.0
     failed_at_s: float = 0.0
     wait_s: float = 0.0
 
@@ -89,11 +91,11 @@ class Turns:
         turn = self._turns[place]
         with self._lock:
             turn.failures += 1
-            turn.reason = str(error)
+            turn.reason, turn.reason_at_s = str(error), now_s
             if self._live:
                 turn.failed_at_s = now_s
                 turn.wait_s = min(max(RETRY_MIN_S, 2.0 * turn.wait_s), RETRY_MAX_S)
-            if all(each.reason is not None for each in self._turns):
+            if all(each.reason is not None and each.reason_at_s <= now_s for each in self._turns):
                 raise error
         self._faults.fault(turn.name, f"{error}; the other models go on")
 

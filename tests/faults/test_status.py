@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from brokers import free_port, wait_until
 from daemons import LOOPED, MODEL, Daemon
 from programs import edgecam
+
+from edgecam import status
 
 
 @pytest.fixture
@@ -60,3 +63,11 @@ def test_status_and_its_exit_code_say_how_an_instance_is(folder: Path, tmp_path:
     finally:
         well.close()
         ill.close()
+
+
+def test_without_a_runtime_directory_it_is_where_temporary_files_are(tmp_path: Path) -> None:
+    own = f"edgecam-{os.getuid()}"
+    assert status.directory({"TMPDIR": str(tmp_path)}) == tmp_path / own
+    for useless in ("", "relative", str(tmp_path / "gone")):
+        assert status.directory({"TMPDIR": useless}) == Path("/tmp") / own
+    assert not (tmp_path / "gone").exists()
