@@ -128,8 +128,10 @@ def test_a_will_that_comes_late_is_put_right(mosquitto: Mosquitto, subscriber: S
     opened = sink(mosquitto)
     assert opened.wait_connected(5)
     assert wait_until(lambda: subscriber.last(AVAILABILITY) == b"online")
+    before = len(subscriber.of(AVAILABILITY))
     say(mosquitto, AVAILABILITY, b"offline", retain=True)
-    assert wait_until(lambda: subscriber.last(AVAILABILITY) == b"online", 5)
+    found = subscriber.wait_for(AVAILABILITY, before + 2, 5.0)
+    assert [each.payload for each in found[before:]] == [b"offline", b"online"]
     assert retained(mosquitto.port)[AVAILABILITY] == b"online"
     assert opened.counters()["mqtt_offline_corrected"] == 1
     opened.close()
