@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -17,11 +19,19 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
+# Below those that the system gives out by itself, and each of pytest's processes begins elsewhere:
+# nobody takes one between here and the broker's start, or while a broker is gone.
+_ports = itertools.cycle(range(12000, 28000))
+for _ in range(os.getpid() * 97 % 16000):
+    next(_ports)
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in _ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def wait_until(what: Callable[[], object], timeout_s: float = 10.0) -> bool:
