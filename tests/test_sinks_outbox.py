@@ -41,6 +41,58 @@ def test_what_is_in_flight_is_not_dropped() -> None:
     assert taken(outbox) == [0, 2, 3]
 
 
+def test_the_newest_is_dropped_when_all_others_are_in_flight() -> None:
+    outbox = filled(3, max_messages=3)
+    for _ in range(3):
+        assert outbox.take() is not None
+    outbox.put("t", b"3")
+    assert outbox.dropped == 1
+    assert len(outbox) == 3
+    outbox.rewind()
+    assert taken(outbox) == [0, 1, 2]
+
+
+def test_what_is_given_back_waits_in_its_old_place() -> None:
+    outbox = filled(4)
+    first, second = outbox.take(), outbox.take()
+    assert first is not None
+    assert second is not None
+    outbox.give_back(second)
+    outbox.give_back(first)
+    outbox.give_back(first)
+    assert len(outbox) == 4
+    assert taken(outbox) == [0, 1, 2, 3]
+
+
+def test_what_is_set_aside_waits_behind_all_others_and_is_still_bounded() -> None:
+    outbox = filled(4, max_messages=4)
+    first = outbox.take()
+    assert first is not None
+    outbox.set_aside(first)
+    outbox.rewind()
+    assert outbox.waiting == 3
+    assert len(outbox) == 4
+    assert taken(outbox) == [1, 2, 3]
+    assert outbox.take_aside() == first
+    assert outbox.take_aside() is None
+    outbox.set_aside(first)
+    outbox.rewind()
+    outbox.put("t", b"4")
+    assert outbox.dropped == 1
+    assert taken(outbox) == [1, 2, 3, 4]
+
+
+def test_an_event_that_is_dropped_counts_once() -> None:
+    outbox = filled(2)
+    first = outbox.take()
+    assert first is not None
+    outbox.drop(first)
+    outbox.drop(first)
+    assert outbox.dropped == 1
+    assert len(outbox) == 1
+    assert outbox.size_bytes == 2
+
+
 def test_bytes_are_bounded_and_freed_on_acknowledgement() -> None:
     outbox = Outbox(1000, 100)
     for _ in range(10):

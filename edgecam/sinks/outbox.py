@@ -25,18 +25,24 @@ class Message:
         return len(self.topic) + len(self.payload)
 
 
+def _number(message: Message) -> int:
+    return message.number
+
+
 class Outbox:
     """Events until they are acknowledged, first in first out, bounded in number and bytes.
 
-    An event is ``waiting``, then ``sent`` (in flight), then acknowledged and gone. When the
-    outbox is full the oldest waiting event is dropped and counted; one in flight is not, for it
-    may have arrived.
+    An event is ``waiting``, then ``sent`` (in flight), then acknowledged and gone. One that ends
+    connections is set ``aside``: it goes only when no other waits. When the outbox is full the
+    oldest event that is not in flight is dropped and counted; one in flight is not, for it may
+    have arrived.
     """
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._waiting: deque[Message] = deque()
+        self._aside: deque[Message] = deque()
         self._sent: dict[int, Message] = {}
         self._size_bytes = 0
         self._next_number = 0
@@ -53,39 +59,79 @@ class Outbox:
             self._next_number += 1
             self._waiting.append(message)
             self._size_bytes += message.size_bytes
-            while self._waiting and self._is_over():
-                self._size_bytes -= self._waiting.popleft().size_bytes
+            while self._is_over() and (oldest := self._oldest()):
+                self._size_bytes -= oldest.popleft().size_bytes
                 self.dropped += 1
 
+    def _oldest(self) -> deque[Message] | None:
+        """Where the oldest event is that is not in flight."""
+        if self._aside and not (self._waiting and self._waiting[0].number < self._aside[0].number):
+            return self._aside
+        return self._waiting or None
+
     def _is_over(self) -> bool:
-        number = len(self._waiting) + len(self._sent)
-        return number > self._max_messages or self._size_bytes > self._max_bytes
+        return self._number() > self._max_messages or self._size_bytes > self._max_bytes
+
+    def _number(self) -> int:
+        return len(self._waiting) + len(self._aside) + len(self._sent)
 
     def take(self) -> Message | None:
         """The oldest waiting event, which is in flight from now on."""
         with self._lock:
             if not self._waiting:
                 return None
-            message = self._waiting.popleft()
-            self._sent[message.number] = message
-            return message
+            return self._send(self._waiting.popleft())
+
+    def take_aside(self) -> Message | None:
+        """The oldest event that was set aside, which is in flight from now on."""
+        with self._lock:
+            return self._send(self._aside.popleft()) if self._aside else None
+
+    def _send(self, message: Message) -> Message:
+        self._sent[message.number] = message
+        return message
 
     def acknowledge(self, message: Message) -> None:
-        """Forget an event that the broker has (or that it will never take)."""
+        """Forget an event that the broker has."""
         with self._lock:
             if self._sent.pop(message.number, None) is not None:
                 self._size_bytes -= message.size_bytes
 
+    def drop(self, message: Message) -> None:
+        """Forget an event in flight that the broker will never take, and count it."""
+        with self._lock:
+            if self._sent.pop(message.number, None) is not None:
+                self._size_bytes -= message.size_bytes
+                self.dropped += 1
+
+    def give_back(self, message: Message) -> None:
+        """The broker did not take an event in flight: it waits again, in its old place."""
+        with self._lock:
+            if self._sent.pop(message.number, None) is not None:
+                self._waiting = deque(sorted((message, *self._waiting), key=_number))
+
+    def set_aside(self, message: Message) -> None:
+        """An event in flight goes from now on only when no other waits."""
+        with self._lock:
+            if self._sent.pop(message.number, None) is not None:
+                self._aside.append(message)
+
     def rewind(self) -> None:
         """The connection is gone: what was in flight waits again, in its old order, first."""
         with self._lock:
-            self._waiting.extendleft(reversed(self._sent.values()))
+            self._waiting = deque(sorted((*self._sent.values(), *self._waiting), key=_number))
             self._sent.clear()
+
+    @property
+    def waiting(self) -> int:
+        """Events neither in flight nor set aside."""
+        with self._lock:
+            return len(self._waiting)
 
     def __len__(self) -> int:
         """Events not yet acknowledged."""
         with self._lock:
-            return len(self._waiting) + len(self._sent)
+            return self._number()
 
     @property
     def size_bytes(self) -> int:
