@@ -17,6 +17,7 @@ from edgecam.document import Document
 from edgecam.events import Rules
 from edgecam.events.body import posture
 from edgecam.insight import Insight
+from edgecam.intervals import Intervals
 from edgecam.messages import PERSON
 from edgecam.rate import CameraLimits
 from edgecam.scene import Scene, Subject
@@ -83,6 +84,7 @@ class Analysis:
         self._limits = CameraLimits(settings.output.result_max_hz)
         self._ids = Numbers(1)
         self._trackers: dict[tuple[str, type], Tracker] = {}
+        self._looks: dict[str, Intervals] = {}
         self._smoothers: dict[Track, OneEuro] = {}
         self._bands: dict[Track, DeadBand] = {}
         self._pages: dict[str, SteadyPages] = {}
@@ -131,6 +133,7 @@ class Analysis:
             next_number=self._rules.numbers.following,
             tracks=tuple(states),
             last_s=self._last_s,
+            looks={model: replace(looks) for model, looks in self._looks.items()},
             parts=self._parts if self._may_wait else {},
             subjects=self._subjects if self._may_wait else {},
             memories={name: remember(kept) for name, kept in self._rules.memories.items()},
@@ -145,6 +148,7 @@ class Analysis:
         self._ids.following = checkpoint.next_track
         self._rules.numbers.following = checkpoint.next_number
         self._last_s, self._parts = checkpoint.last_s, checkpoint.parts
+        self._looks = {model: replace(looks) for model, looks in checkpoint.looks.items()}
         self._subjects = {model: list(found) for model, found in checkpoint.subjects.items()}
         for state in checkpoint.tracks:
             track = state.track()
@@ -160,6 +164,10 @@ class Analysis:
         now_s = result.frame.time_s
         elapsed_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
         self._last_s = now_s
+        for model in result.waiting & self._looks.keys():
+            self._looks[model].wait(elapsed_s)
+        for model in result.by_model:
+            self._looks_of(model).look(now_s)
         for (model, _), tracker in self._trackers.items():
             if model in result.waiting:
                 tracker.wait(elapsed_s)
@@ -193,9 +201,14 @@ class Analysis:
 
     def _tracker(self, model: str, kind: type) -> Tracker:
         if (model, kind) not in self._trackers:
-            period_s = self.periods_s.get(model, 0.0)
-            self._trackers[model, kind] = Tracker(self._tracking, self._ids, period_s)
+            looks = self._looks_of(model)
+            self._trackers[model, kind] = Tracker(self._tracking, self._ids, looks)
         return self._trackers[model, kind]
+
+    def _looks_of(self, model: str) -> Intervals:
+        if model not in self._looks:
+            self._looks[model] = Intervals(self.periods_s.get(model, 0.0))
+        return self._looks[model]
 
     def _steadied(
         self, model: str, found: tuple[Document, ...], now_s: float

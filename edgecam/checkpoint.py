@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.events.rule import Memory
+from edgecam.intervals import Intervals
 from edgecam.scene import Subject
 from edgecam.smoothing import Filtered
 from edgecam.tracking import Track
@@ -82,13 +83,14 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """All of it between two frames; ``memories`` is what each rule knows of each track.
 
     ``parts`` and ``subjects`` are what a frame that no model looks at repeats, ``last_s`` when
-    the last frame was.
+    the last frame was, ``looks`` when each model looked.
     """
 
     next_track: int = 1
     next_number: int = 0
     tracks: tuple[TrackState, ...] = ()
     last_s: float | None = None
+    looks: Mapping[str, Intervals] = msgspec.field(default_factory=dict)
     parts: Mapping[str, Decoded] = msgspec.field(default_factory=dict)
     subjects: Mapping[str, Sequence[Subject]] = msgspec.field(default_factory=dict)
     memories: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)

@@ -77,12 +77,18 @@ class TrackingSettings(Section, frozen=True):
     iou_gate: Annotated[Fraction, Meta(description="least overlap of a box")] = 0.2
     distance_gate: Annotated[
         float,
-        Meta(ge=0.0, le=10.0, description="for what overlaps too little: distance in box sizes"),
+        Meta(
+            ge=0.0,
+            le=10.0,
+            description="for what overlaps too little: distance in box sizes; in proportion more "
+            "where looks are more than 0.25 s apart",
+        ),
     ] = 0.5
-    max_age_s: Annotated[Seconds, Meta(description="how long a track outlives its last sight")] = (
-        1.0
-    )
-    min_hits: Annotated[int, Meta(ge=1, le=100, description="sightings that confirm a track")] = 3
+    max_age_s: Annotated[
+        Seconds,
+        Meta(description="how long a track outlives its last sight, and at least three looks"),
+    ] = 1.0
+    min_hits: Annotated[int, Meta(ge=1, le=100, description="looks that confirm a track")] = 3
 
 
 class _Area(Section, frozen=True):

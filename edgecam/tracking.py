@@ -5,6 +5,11 @@ a box of the same label. Both are greedy: of all pairs above the gate the most s
 What is left over, as when a person falls or is seen anew after some frames, is matched by the
 distance of the centres in units of the box's size.
 
+Time counts in looks where a model looks seldom: a track outlives three looks that miss it, even if
+that is longer than ``tracking.max_age_s``, and of looks further apart than 0.25 s the later sees
+people further on. Of the boxes of ssdlite in the bundled clip 57 % have an id at one look a second,
+62 % at two, 80 % at five, 90 % at ten.
+
 Source: OKS as the COCO keypoint evaluation defines it, with its falloffs. A tracker that needs
 four keypoints above 0.3, an age limit in time and OKS over normalised areas is TensorFlow.js'
 (``pose-detection/src/calculators/keypoint_tracker.ts``).
@@ -19,6 +24,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.intervals import Intervals
 from edgecam.keypoints import OKS_SIGMAS
 from edgecam.messages import PERSON, pose_boxes
 from edgecam.settings_scene import TrackingSettings
@@ -29,7 +35,10 @@ Item = TypeVar("Item", Pose, Detection)
 
 MIN_SCORE = 0.3
 MIN_KEYPOINTS = 4
-PERIODS_OF_A_TRACK = 2.5
+# Three looks may miss whom the fourth sees again; half of one more, for looks are not on time.
+LOOKS_OF_A_TRACK = 3.5
+# Looks that are further apart see people further on: from here on the distance gate grows.
+GATED_LOOK_S = 0.25
 # COCO's OKS divides by the area of a person's outline; that of the box around it is larger. The
 # keypoints of one frame and the next agree far better than two annotators do, so it is kept.
 _FALLOFF = (2.0 * np.array(OKS_SIGMAS)) ** 2
@@ -162,15 +171,15 @@ class Numbers(Iterator[int]):
 class Tracker:
     """Tracks what one model finds of one kind, poses or detections.
 
-    ``ids`` gives the next id; trackers that share it never give one twice. ``period_s`` is how far
-    apart the model's frames are meant to be: a track outlives two of them.
+    ``ids`` gives the next id; trackers that share it never give one twice. ``looks`` are those of
+    the model: whoever calls ``update`` says there when it looks.
     """
 
     def __init__(
-        self, settings: TrackingSettings, ids: Iterator[int], period_s: float = 0.0
+        self, settings: TrackingSettings, ids: Iterator[int], looks: Intervals | None = None
     ) -> None:
         self._settings, self._ids = settings, ids
-        self._max_age_s = max(settings.max_age_s, PERIODS_OF_A_TRACK * period_s)
+        self._looks = looks or Intervals()
         self.tracks: list[Track] = []
 
     def update(
@@ -198,7 +207,8 @@ class Tracker:
         if self.tracks and now_s < max(track.last_s for track in self.tracks):
             # A recording that begins again shows nobody who was there at its end.
             self.tracks.clear()
-        oldest_s = now_s - self._max_age_s
+        looks_s = LOOKS_OF_A_TRACK * self._looks.interval_s
+        oldest_s = now_s - max(self._settings.max_age_s, looks_s)
         self.tracks = [t for t in self.tracks if t.last_s + t.waited_s >= oldest_s]
 
     def wait(self, elapsed_s: float) -> None:
@@ -250,7 +260,8 @@ class Tracker:
         near = _nearness(boxes, expected) * same
         for row, column in pairs:
             near[row, :] = near[:, column] = 0.0
-        return pairs + greedy(near, 1.0 / (1.0 + self._settings.distance_gate))
+        times = max(1.0, self._looks.interval_s / GATED_LOOK_S)
+        return pairs + greedy(near, 1.0 / (1.0 + times * self._settings.distance_gate))
 
     def _pose_similarity(
         self, items: Sequence[Pose | Detection], expected: Array, shifts: Array, side_px: int

@@ -28,7 +28,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "settings_access settings_recorder "
         "settings_scene keypoints configuration refusals credentials",
         "slots batches digest flatbuffer tflite_schema board log notify opencv faultlog broker "
-        "rate keyboard standing remedies",
+        "rate intervals keyboard standing remedies",
         "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",
         "options option_types completion wire_recorder "
         "geometry wire messages event_messages labels anchors coco bundled tracking smoothing "

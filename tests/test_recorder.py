@@ -107,6 +107,24 @@ def test_what_the_analysis_remembers_is_exact_at_every_frame(tmp_path: Path) -> 
         assert second.checkpoint().next_number == first.checkpoint().next_number
 
 
+def test_how_rarely_a_model_looks_is_remembered_too(tmp_path: Path) -> None:
+    """A track outlives three looks; a replay that did not know of them would end it after 1 s."""
+
+    def look(analysis: Analysis, number: int) -> Result:
+        people = [] if number == 5 else [person()]
+        frame = Frame(IMAGE, number, 2.0 * number, 1e9)
+        return analysis(Result(frame, {"posenet": Decoded(poses=tuple(people))}))
+
+    first = Analysis(settings(tmp_path), finds_poses=True)
+    for number in range(5):
+        look(first, number)
+    kept = msgspec.json.encode(first.checkpoint(), enc_hook=plain)
+    second = Analysis(settings(tmp_path), finds_poses=True)
+    second.resume(msgspec.json.decode(kept, type=Checkpoint, dec_hook=rebuilt))
+    tracks = [look(analysis, n).poses for n in (5, 6) for analysis in (first, second)]
+    assert [pose.track for poses in tracks for pose in poses] == [1, 1]
+
+
 def test_a_recording_begins_before_its_event_and_tells_the_same(tmp_path: Path) -> None:
     flight = Flight(settings(tmp_path / "kept", events=["dwelling", "line_crossed"]))
     told = [flight.see(result) for result in street()]

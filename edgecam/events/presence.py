@@ -1,7 +1,8 @@
 """``appeared`` and ``left``: a track is confirmed, and is given up.
 
 Geometry: none; tracking decides (``tracking.min_hits`` sightings confirm a track, and it is given
-up ``tracking.max_age_s`` after the last one). ``dwell_s`` of ``left`` ends at the last sighting.
+up ``tracking.max_age_s`` after the last one, at the earliest when three looks of its model have
+missed it). ``dwell_s`` of ``left`` ends at the last sighting.
 Source: SORT (Bewley et al., "Simple online and realtime tracking", ICIP 2016) confirms and gives
 up tracks by the same two numbers, there in frames.
 """
