@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from edgecam import bounded_file
 from edgecam.tflite_metadata import Metadata
 from edgecam.types import ModelError
 
@@ -15,9 +16,13 @@ PLACEHOLDER = "???"
 BACKGROUND = frozenset({PLACEHOLDER, "background", "__background__", "unlabeled"})
 
 _NUMBERED = re.compile(r"\s*(\d+)\s*(?:[:,]\s*|\s)\s*(\S.*)")
-_ITEM = re.compile(r"item\s*\{(.*?)\}", re.DOTALL)
-_FIELD = re.compile(r"(\w+)\s*:\s*(?:\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|(\d+))")
+_ITEM = re.compile(r"item\s*\{")
+_FIELD = re.compile(r"\b(\w++)\s*+:\s*+(?:\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|(\d+))")
 _MAX_ID = 100_000
+_WANTED = f"every entry needs an id from 0 to {_MAX_ID - 1}"
+_MAX_DIGITS = 9
+_MAX_LABEL = 500
+_SHOWN = 40
 
 
 def resolve(
@@ -53,7 +58,7 @@ def load(path: Path) -> tuple[str, ...]:
         ModelError: the file is missing, not text or holds no label.
     """
     try:
-        content = path.read_bytes()
+        content = bounded_file.read(path, bounded_file.TEXT_BYTES)
     except OSError as error:
         raise ModelError(f"label file {path} cannot be read: {error.strerror or error}") from error
     return parse(content, str(path))
@@ -73,10 +78,17 @@ def parse(content: bytes, name: str) -> tuple[str, ...]:
         )
     if "\0" in text:
         raise ModelError(f"label file {name} is not text: expected one label a line")
-    items = _ITEM.findall(text)
-    labels = _by_number(dict(map(_item, items)), name) if items else _lines(text, name)
+    items = dict(_item(body, name) for body in _items(text))
+    labels = _by_number(items, name) if items else _lines(text, name)
     if not labels:
         raise ModelError(f"label file {name} is empty: expected one label a line")
+    if len(labels) > _MAX_ID:
+        raise ModelError(f"label file {name} has {len(labels)} lines: expected at most {_MAX_ID}")
+    if (longest := max(map(len, labels))) > _MAX_LABEL:
+        raise ModelError(
+            f"label file {name} has a label of {longest} characters: expected one label a line, "
+            f"of at most {_MAX_LABEL} characters"
+        )
     return labels
 
 
@@ -119,24 +131,40 @@ def fit_with_background(labels: Sequence[str], columns: int, what: str) -> tuple
 def _lines(text: str, name: str) -> tuple[str, ...]:
     lines = [line.strip() for line in text.rstrip().splitlines()]
     matches = [_NUMBERED.fullmatch(line) for line in lines if line]
-    numbers = [int(match[1]) for match in matches if match]
+    numbers = [_number(match[1]) for match in matches if match]
     rising = all(a < b for a, b in pairwise(numbers))
     if lines and len(numbers) == len(matches) and rising and numbers[0] <= 1:
-        return _by_number({int(match[1]): match[2] for match in matches if match}, name)
+        return _by_number({_number(match[1]): match[2] for match in matches if match}, name)
     return tuple(line or PLACEHOLDER for line in lines)
 
 
-def _item(body: str) -> tuple[int, str]:
+def _items(text: str) -> Iterator[str]:
+    """What stands between each ``item {`` and the next brace that closes."""
+    at = 0
+    while (start := _ITEM.search(text, at)) is not None:
+        end = text.find("}", start.end())
+        if end < 0:
+            return
+        yield text[start.end() : end]
+        at = end + 1
+
+
+def _item(body: str, name: str) -> tuple[int, str]:
     fields = {match[1]: match[2] or match[3] or match[4] for match in _FIELD.finditer(body)}
-    number = fields.get("id", "")
+    number = fields.get("id") or ""
     label = fields.get("display_name") or fields.get("name") or PLACEHOLDER
-    return int(number) if number.isdigit() else -1, label
+    if not number.isdecimal():
+        found = repr(number[:_SHOWN]) if number else "none"
+        raise ModelError(f"label file {name} has {found} for an id: {_WANTED}")
+    return _number(number), label
+
+
+def _number(digits: str) -> int:
+    """The number, or one that is out of range where there are too many digits."""
+    return int(digits) if len(digits) <= _MAX_DIGITS else _MAX_ID
 
 
 def _by_number(found: Mapping[int, str], name: str) -> tuple[str, ...]:
-    if not 0 <= min(found) <= max(found) < _MAX_ID:
-        raise ModelError(
-            f"label file {name} numbers its labels {min(found)} to {max(found)}:"
-            f" every entry needs an id from 0 to {_MAX_ID - 1}"
-        )
+    if max(found) >= _MAX_ID:
+        raise ModelError(f"label file {name} has an id beyond {_MAX_ID - 1}: {_WANTED}")
     return tuple(found.get(number, PLACEHOLDER) for number in range(max(found) + 1))

@@ -24,7 +24,8 @@ MAX_FUNCTION_LINES = 60
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "__init__ types errors whole_file document stage_times insight section settings "
+        "__init__ types errors whole_file bounded_file bounded_toml document stage_times insight "
+        "section settings "
         "settings_access settings_recorder "
         "settings_scene keypoints configuration refusals credentials",
         "slots batches digest flatbuffer tflite_schema board log notify opencv faultlog broker "

@@ -42,12 +42,25 @@ def test_every_form_of_label_file_is_read(text: str, expected: tuple[str, ...]) 
         (b"\n \n", "is empty"),
         (b"\xff\xfe\x00p", "not UTF-8"),
         (b"TFL3\0\0", "not text"),
-        (b"item { name: 'x' }", "needs an id"),
+        (b"item { name: 'x' }", "has none for an id: every entry needs an id from 0"),
+        ('item { id: "²" name: "x" }'.encode(), "has '²' for an id"),
+        (b"item { id: %s name: 'x' }" % (b"9" * 5000), "an id beyond 99999"),
+        (b"0 a\n1%s b\n" % (b"1" * 5000), "an id beyond 99999"),
+        (b"a" * 501, "a label of 501 characters"),
+        (b"a\n" * 100_001, "100001 lines: expected at most 100000"),
+        # Time with the square of these would be minutes.
+        (b"item{" * 200_000, "a label of 1000000 characters"),
+        (b"item{" + b"a" * 1_000_000 + b"}", "has none for an id"),
     ],
 )
 def test_what_is_no_label_file_is_refused(content: bytes, expected: str) -> None:
     with pytest.raises(ModelError, match=expected):
         labels.parse(content, "labels.txt")
+
+
+def test_a_file_that_is_no_list_of_labels_is_not_read_whole() -> None:
+    with pytest.raises(ModelError, match="/dev/zero cannot be read: it is larger than 4194304"):
+        labels.load(Path("/dev/zero"))
 
 
 def test_the_given_file_beats_the_sidecar_beats_the_card(tmp_path: Path) -> None:
