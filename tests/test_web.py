@@ -21,7 +21,7 @@ from programs import CLIP
 from edgecam.configuration import read_toml
 from edgecam.opencv import cv2
 from edgecam.types import SettingsError
-from edgecam.web.journal import Journal
+from edgecam.web.journal import MAX_POINTS, Journal
 from edgecam.wire import Rates, SourceReport, Telemetry
 
 
@@ -141,9 +141,10 @@ def test_zones_lines_and_masks_are_shown_as_configured(near: LivePage) -> None:
         ("[[line]]\nname = 'a'\nstart = [0, 0]\nend = [1.2, 0]", "line.end"),
         ("[[line]]\nnmae = 'a'", "did you mean 'line.name'"),
         ("[source]\nurl = '/etc/passwd'", "none of"),
-        ("a = " + "[" * 9000, "recursion"),
-        (".".join("a" * 3000) + " = 1", "unknown key 'a'"),
-        ("[source]\nurl." + ".".join("a" * 3000) + " = 1", "tables in tables"),
+        ("a = " + "[" * 9000, "nest too deep"),
+        ("a = " + "{b = " * 300 + "1" + "}" * 300, "unknown key 'a'"),
+        (".".join("a" * 16000) + " = 1", "a key of more than 16 parts"),
+        ("[source]\nurl." + ".".join("a" * 3000) + " = 1", "a key of more than 16 parts"),
         ("[[zone]]\nname = 'a\\u0000'", "Expected"),
         ('[[zone]]\nname = "a\\u0000"', "found a NUL byte"),
         ("[[zone", "expected TOML"),
@@ -163,9 +164,9 @@ def test_the_editors_text_gets_the_configurations_own_check(
         assert said == f"zones{str(refused.value).removeprefix(str(file))}\n"
 
 
-def report_at(second: float) -> Telemetry:
+def report_at(second: float, ahead_s: float = 0.0) -> Telemetry:
     camera = SourceReport(state="online")
-    clock = {"sequence": 0, "time_unix_s": second, "uptime_s": second}
+    clock = {"sequence": 0, "time_unix_s": second + ahead_s, "uptime_s": second}
     return Telemetry(name="a", boot_id="b", fps=Rates(), source=camera, **clock)
 
 
@@ -181,6 +182,17 @@ def test_the_page_remembers_ten_minutes_and_so_many_events() -> None:
     assert len(journal.since(0)) == 200
     assert journal.since(500) == []
     assert journal.by_type["wave"] == 500
+
+
+def test_the_page_remembers_ten_minutes_of_a_clock_that_was_put_back() -> None:
+    journal = Journal()
+    journal.add_report(report_at(0, ahead_s=86400.0 * 365), 0.5)
+    for second in range(2, 1300, 2):
+        journal.add_report(report_at(second), 0.5)
+    assert [journal.history[0][0], journal.history[-1][0]] == [698, 1298]
+    for _ in range(2 * MAX_POINTS):
+        journal.add_report(report_at(1298), 0.5)
+    assert len(journal.history) == MAX_POINTS
 
 
 def test_controls_do_what_the_configuration_allows(near: LivePage, far: LivePage) -> None:

@@ -12,6 +12,8 @@ from edgecam.insight import EventType
 from edgecam.wire import Telemetry
 
 HISTORY_S = 600.0
+# Twice the reports of that time: commands ask for some between.
+MAX_POINTS = 600
 MAX_EVENTS = 200
 # Time, frames per second, latency, temperature; null is unknown.
 Point = tuple[float, float | None, float | None, float | None]
@@ -22,7 +24,8 @@ class Journal:
 
     def __init__(self) -> None:
         self._events: deque[Raw] = deque(maxlen=MAX_EVENTS)
-        self._history: deque[Point] = deque()
+        # Each with the daemon's uptime: the clock of the day may be put back.
+        self._history: deque[tuple[float, Point]] = deque(maxlen=MAX_POINTS)
         # How many events there were; a viewer knows by it what it has not seen.
         self.number = 0
         self.by_type: Counter[str] = Counter(dict.fromkeys(get_args(EventType), 0))
@@ -36,7 +39,7 @@ class Journal:
 
     @property
     def history(self) -> list[Point]:
-        return list(self._history)
+        return [point for _, point in self._history]
 
     def since(self, number: int) -> list[Raw]:
         """The events after the first ``number``, as far as they are remembered."""
@@ -57,8 +60,8 @@ class Journal:
             None if latency is None else latency.p50,
             telemetry.temperature_c,
         )
-        self._history.append(point)
-        while self._history[0][0] < telemetry.time_unix_s - HISTORY_S:
+        self._history.append((telemetry.uptime_s, point))
+        while self._history[0][0] < telemetry.uptime_s - HISTORY_S:
             self._history.popleft()
         self.telemetry = telemetry
         body = {"telemetry": telemetry, "point": point, "score_threshold": score_threshold}

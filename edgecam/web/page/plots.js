@@ -10,12 +10,18 @@ export class Plot {
 
   reset(points) {
     this.points = points;
-    this.draw();
+    this.cut();
   }
 
   add(time, value) {
     this.points.push([time, value]);
-    while (this.points[0][0] < time - SPAN_S) this.points.shift();
+    this.cut();
+  }
+
+  // Where the camera's clock was put back, what it dated later goes as well.
+  cut() {
+    const end = this.points.length ? this.points[this.points.length - 1][0] : 0;
+    this.points = this.points.filter(([time]) => time <= end && time >= end - SPAN_S);
     this.draw();
   }
 
