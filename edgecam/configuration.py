@@ -6,7 +6,6 @@ Each layer is checked on its own, so that an error names the place a person has 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from edgecam import bounded_file, bounded_toml
 from edgecam.credentials import redact
 from edgecam.refusals import check_texts, nearest, plain, refusal
 from edgecam.section import Section
@@ -103,7 +103,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     check_texts(str(path), "--config")
     try:
-        data = path.read_bytes()
+        data = bounded_file.read(path, bounded_file.TEXT_BYTES)
     except OSError as error:
         raise SettingsError(
             f"{path}: expected a readable TOML file, found: {error.strerror}; "
@@ -115,8 +115,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def parse_toml(text: bytes, origin: str) -> dict[str, Any]:
     """Settings in TOML, checked as those of the file ``origin`` are; raises SettingsError."""
     try:
-        data = tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or an endless number
+        data = bounded_toml.loads(text.decode())
+    except ValueError as error:  # not TOML, not UTF-8, or an endless number
         raise SettingsError(f"{origin}: expected TOML, found: {error}") from None
     for name in LISTS:
         if isinstance(data.get(name), dict):

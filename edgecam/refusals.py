@@ -13,6 +13,10 @@ from edgecam.section import IN_WORDS
 from edgecam.types import SettingsError
 
 
+# How much is shown of what was found.
+_SHOWN = 200
+
+
 def nearest(key: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the known key nearest to ``key``, or nothing."""
     import difflib
@@ -40,7 +44,7 @@ def _found(data: Any, path: list[str]) -> str:
             data = data[int(part)]
         else:
             return ""
-    return f", found {redact(repr(data))}"
+    return f", found {redact(repr(data)):.{_SHOWN}}"
 
 
 def refusal(
@@ -56,7 +60,7 @@ def refusal(
         return SettingsError(f"{origin}: {section}: {plain(message)}{_found(data, parts)}")
     key = f"{section}.{unknown[1]}" if section else unknown[1]
     known = [*keys, *sorted({k.split(".")[0] for k in keys if "." in k})]
-    return SettingsError(f"{origin}: unknown key {key!r}{nearest(key, known)}")
+    return SettingsError(f"{origin}: unknown key {key[:_SHOWN]!r}{nearest(key, known)}")
 
 
 def _is_whole(text: str) -> bool:
@@ -86,5 +90,5 @@ def check_texts(data: Any, origin: str) -> None:
             what = "a NUL byte" if "\0" in value else "half a character"
             where = f"{origin}: {key}" if key else origin
             raise SettingsError(
-                f"{where}: expected text, found {what} in {redact(repr(value))}; write it without"
+                f"{where}: expected text, found {what} in {redact(repr(value)):.{_SHOWN}}; write it without"
             )

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from edgecam import bounded_toml
 from edgecam.cli import cli
-from edgecam.configuration import SettingInfo, describe, load
+from edgecam.configuration import SettingInfo, describe, load, parse_toml
 from edgecam.options import FLAG_NAMES
 from edgecam.types import SettingsError
 
@@ -111,6 +112,58 @@ def test_a_number_without_end_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="expected TOML") as found:
         load(path, {}, {})
     assert "\n" not in str(found.value)
+
+
+def key(parts: int, part: str = "a") -> str:
+    return ".".join([part] * parts)
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        f"{key(17)} = 1",
+        f"[{key(17)}]",
+        f"[[ {key(17)} ]]",
+        f"x = {{ {key(17)} = 1 }}",
+        key(17, '"a"') + " = 1",
+        key(17, " 'a' ") + " = 1",
+        # Texts that end later or sooner than they seem to.
+        f'x = [""""y"""", {{ {key(17)} = 1 }}]',
+        f"x = ['''y''''', {{ {key(17)} = 1 }}]",
+        f'x = "\\""\n{key(17)} = 1',
+        f"x = '\\'\n{key(17)} = 1",
+        f'x = """\\""""""\n{key(17)} = 1',
+    ],
+)
+def test_a_key_of_many_parts_is_refused_wherever_it_stands(toml: str) -> None:
+    with pytest.raises(SettingsError, match="a key of more than 16 parts"):
+        parse_toml(toml.encode(), "x")
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        f"name = '{key(17)}'",
+        f'name = "\\"{key(17)}"',
+        f'name = """\n{key(17)}"""',
+        f"# {key(17)}\n",
+        "x = [" + "0.5, " * 20 + "]",
+        f"{key(16)} = 1",
+    ],
+)
+def test_dots_in_texts_comments_and_numbers_are_no_parts_of_a_key(toml: str) -> None:
+    assert bounded_toml.loads(toml) is not None
+
+
+def test_a_settings_file_without_end_and_a_long_value_are_one_short_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="/dev/zero: .*larger than 4194304 bytes"):
+        load(Path("/dev/zero"), {}, {})
+    path = tmp_path / "x.toml"
+    for text in (f"name = '{'a' * 30_000}!'", f"{'a' * 30_000} = 1"):
+        path.write_text(text)
+        with pytest.raises(SettingsError) as found:
+            load(path, {}, {})
+        assert len(str(found.value)) < 500
 
 
 def texts() -> list[SettingInfo]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from edgecam import bundled
+from edgecam import bounded_toml, bundled
 from edgecam.convert.graph import ConvertError
 
 Kind = Literal["tflite", "tfjs", "zip", "tar"]
@@ -66,9 +65,9 @@ def read(path: Path) -> Published:
         ConvertError: it is no TOML, or a field is missing, unknown or of the wrong type.
     """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = bounded_toml.loads(path.read_text("utf-8"))
         manifest = msgspec.convert(tables, _Manifest)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise ConvertError(f"manifest {path}: {error}") from None
     if manifest.published.kind in ("zip", "tar") and manifest.published.member is None:
         raise ConvertError(f"manifest {path}: expected member, the file wanted of the archive")
