@@ -12,7 +12,6 @@ from edgecam.credentials import redact
 from edgecam.section import IN_WORDS
 from edgecam.types import SettingsError
 
-
 # How much is shown of what was found.
 _SHOWN = 200
 
@@ -89,6 +88,7 @@ def check_texts(data: Any, origin: str) -> None:
         elif isinstance(value, str) and ("\0" in value or not _is_whole(value)):
             what = "a NUL byte" if "\0" in value else "half a character"
             where = f"{origin}: {key}" if key else origin
+            shown = redact(repr(value))[:_SHOWN]
             raise SettingsError(
-                f"{where}: expected text, found {what} in {redact(repr(value)):.{_SHOWN}}; write it without"
+                f"{where}: expected text, found {what} in {shown}; write it without"
             )

@@ -156,7 +156,7 @@ def test_dots_in_texts_comments_and_numbers_are_no_parts_of_a_key(toml: str) -> 
 
 
 def test_a_settings_file_without_end_and_a_long_value_are_one_short_line(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="/dev/zero: .*larger than 4194304 bytes"):
+    with pytest.raises(SettingsError, match=r"/dev/zero: .*larger than 4194304 bytes"):
         load(Path("/dev/zero"), {}, {})
     path = tmp_path / "x.toml"
     for text in (f"name = '{'a' * 30_000}!'", f"{'a' * 30_000} = 1"):
