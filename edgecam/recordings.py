@@ -1,10 +1,15 @@
-"""The folder of the flight recorder: a bounded number of files and bytes, the oldest go first."""
+"""The folder of the flight recorder: a bounded number of files and bytes, the oldest go first.
+
+Which is the oldest says the number that begins a file's name, never the clock: a board without a
+battery starts in 1970, and one with a bad battery may have been in 2099.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +18,8 @@ from edgecam.recording import SUFFIX
 from edgecam.settings_recorder import RecorderSettings
 
 _UNFINISHED = ".unfinished"
+# What earlier releases wrote begins with the time, whose digits a T ends.
+_NUMBERED = re.compile(r"(\d{6,15})-")
 
 
 def place(settings: RecorderSettings, name: str, environment: Mapping[str, str]) -> Path:
@@ -56,14 +63,20 @@ class Folder:
     def __init__(self, path: Path, max_files: int, max_bytes: int) -> None:
         self.path, self._max_files, self._max_bytes = path, max_files, max_bytes
 
-    def _listed(self) -> list[tuple[int, str, int]]:
-        """(time, name, bytes) of each recording, oldest first."""
+    def _listed(self) -> list[tuple[int, int, str, int]]:
+        """(number, time, name, bytes) of each recording, oldest first.
+
+        Those without a number are of an earlier release, and go by their time.
+        """
         found = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
             for entry in entries:
                 if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
                     about = entry.stat(follow_symlinks=False)
-                    found.append((about.st_mtime_ns, entry.name, about.st_size))
+                    numbered = _NUMBERED.match(entry.name)
+                    number = int(numbered[1]) if numbered else 0
+                    time_ns = 0 if numbered else about.st_mtime_ns
+                    found.append((number, time_ns, entry.name, about.st_size))
         return sorted(found)
 
     def contents(self) -> Contents:
@@ -72,10 +85,12 @@ class Folder:
             OSError: it cannot be read.
         """
         listed = self._listed()
-        return Contents(len(listed), sum(size for _, _, size in listed))
+        return Contents(len(listed), sum(size for *_, size in listed))
 
     def add(self, name: str, data: bytes) -> Contents:
-        """Write ``name`` and let the oldest go, so that both bounds hold at every moment.
+        """Write a file and let the oldest go, so that both bounds hold at every moment.
+
+        Its name is a number, one more than the newest one's, and ``name``.
 
         Raises:
             OSError: there is no room, or nothing can be written; what was there is still there,
@@ -86,8 +101,10 @@ class Folder:
                 errno.EFBIG, f"one recording has {len(data)} bytes, more than recorder.max_bytes"
             )
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished = self.path / f".{name}{_UNFINISHED}"
         self._sweep()
+        number = max((number for number, *_ in self._listed()), default=0) + 1
+        name = f"{number:06}-{name}"
+        unfinished = self.path / f".{name}{_UNFINISHED}"
         try:
             self._write(unfinished, data)
             dropped = self._make_room(len(data))
@@ -114,8 +131,8 @@ class Folder:
 
     def _make_room(self, size_bytes: int) -> int:
         listed = self._listed()
-        total, dropped = sum(size for _, _, size in listed), 0
-        for _, name, size in listed:
+        total, dropped = sum(size for *_, size in listed), 0
+        for *_, name, size in listed:
             if len(listed) - dropped < self._max_files and total + size_bytes <= self._max_bytes:
                 break
             (self.path / name).unlink(missing_ok=True)

@@ -176,7 +176,7 @@ class Sandbox:
 
     def recording(self) -> None:
         """What the flight recorder kept of somebody who appeared, named as in the README."""
-        target = self.folder / "20260301T181502Z-1f2e3d4c-7-fall.recording.gz"
+        target = self.folder / "000042-20260301T181502Z-1f2e3d4c-7-fall.recording.gz"
         if target.exists():
             return
         keep = "EDGECAM_RECORDER_ENABLED=true EDGECAM_RECORDER_DIRECTORY=kept"

@@ -111,7 +111,7 @@ SOME = (("$", " --max-frames 20"),)
 DRY = (("pip install", "pip install --dry-run"), (r"edgecam\[", ".["))
 HELP = (("$", " --help"),)
 SCRIPT_HERE = ("^", "cd {root} && python ")
-RECORDING = "edgecam replay 20260301T181502Z-1f2e3d4c-7-fall.recording.gz"
+RECORDING = "edgecam replay 000042-20260301T181502Z-1f2e3d4c-7-fall.recording.gz"
 
 RUNS: dict[str, Run] = {
     "edgecam --model posenet --show": Run(until=Sandbox.ready),

@@ -7,6 +7,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -185,12 +186,12 @@ def test_the_folder_is_bounded_and_the_oldest_goes_first(tmp_path: Path) -> None
     for number in range(8):
         size = 4000 if number < 5 else 1000
         contents = folder.add(f"{number}{SUFFIX}", bytes(size))
-        os.utime(tmp_path / f"{number}{SUFFIX}", (number, number))
         dropped += contents.dropped
         assert contents.files <= 3
         assert contents.size_bytes <= 10_000
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [*(f"{number}{SUFFIX}" for number in (5, 6, 7)), "letter.txt"]
+    kept = ("000006-5", "000007-6", "000008-7")
+    assert names == [*(f"{name}{SUFFIX}" for name in kept), "letter.txt"]
     assert dropped == 5
     with pytest.raises(OSError, match=r"more than recorder.max_bytes"):
         folder.add(f"9{SUFFIX}", bytes(10_001))
@@ -211,7 +212,60 @@ def test_a_file_too_large_for_the_system_leaves_nothing_and_costs_nothing(tmp_pa
             os._exit(42)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
-    assert [path.name for path in (tmp_path / "kept").iterdir()] == [f"0{SUFFIX}"]
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == [f"000001-0{SUFFIX}"]
+
+
+@pytest.mark.parametrize("year", [1970, 2099])
+def test_the_oldest_goes_first_whatever_the_clock_says(tmp_path: Path, year: int) -> None:
+    """A board starts with another time than the one in which its folder was filled."""
+
+    def set_back(path: Path) -> None:
+        wrong_s = (year - 1970) * 31_557_600 + 60
+        os.utime(path, (wrong_s, wrong_s))
+
+    before = [f"2026030{day}T181502Z-1f2e3d4c-7-fall{SUFFIX}" for day in (1, 2, 3)]
+    for at_s, name in enumerate(before):
+        # As an earlier release named them.
+        (tmp_path / name).write_bytes(bytes(10))
+        os.utime(tmp_path / name, (1_772_000_000 + at_s, 1_772_000_000 + at_s))
+    folder = Folder(tmp_path, max_files=3, max_bytes=10_000)
+    kept = []
+    for number in range(7):
+        # Another start, the clock right again.
+        is_right = number in (2, 3)
+        folder = Folder(tmp_path, max_files=3, max_bytes=10_000) if is_right else folder
+        assert folder.add(f"{number}{SUFFIX}", bytes(10)).dropped == 1
+        kept.append(f"{number + 1:06}-{number}{SUFFIX}")
+        if not is_right:
+            set_back(tmp_path / kept[-1])
+        assert {path.name for path in tmp_path.iterdir()} == {*before, *kept[-3:]}.difference(
+            before[: number + 1]
+        )
+
+
+def test_a_recorder_keeps_its_newest_with_the_clock_in_1970(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"20260301T18150{number}Z-1f2e3d4c-{number}-fall{SUFFIX}").write_bytes(b"x")
+    flight = Flight(settings(tmp_path, max_files=5, before_s=0.5, after_s=0.2))
+    for result in street():
+        frame = replace(result.frame, captured_unix_s=result.frame.captured_unix_s - 1e9)
+        flight.see(replace(result, frame=frame))
+    flight.recorder.close()
+    written = flight.counters["recordings_written"]
+    assert written >= 3
+    names = sorted(path.name for path in tmp_path.iterdir())
+    expected = [f"{number:06}-1970" for number in range(max(1, written - 4), written + 1)]
+    assert [name[:11] for name in names[: len(expected)]] == expected
+    assert len(names) == 5
+
+
+def test_a_name_of_too_many_digits_is_that_of_an_old_file(tmp_path: Path) -> None:
+    (tmp_path / f"{'9' * 200}-fall{SUFFIX}").write_bytes(b"x")
+    folder = Folder(tmp_path, max_files=2, max_bytes=10_000)
+    for number in range(3):
+        folder.add(f"{number}{SUFFIX}", bytes(10))
+    kept = [f"000002-1{SUFFIX}", f"000003-2{SUFFIX}"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
 def test_where_recordings_go(tmp_path: Path) -> None:
