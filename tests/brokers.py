@@ -19,6 +19,8 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
+# A slow or busy machine takes so many times as long; what holds sooner ends the wait.
+PATIENCE = 6.0
 # Below those that the system gives out by itself, and each of pytest's processes begins elsewhere:
 # nobody takes one between here and the broker's start, or while a broker is gone.
 _ports = itertools.cycle(range(12000, 28000))
@@ -35,7 +37,8 @@ def free_port() -> int:
 
 
 def wait_until(what: Callable[[], object], timeout_s: float = 10.0) -> bool:
-    end_s = time.monotonic() + timeout_s
+    """Whether ``what`` holds in time; ``timeout_s`` is for a quiet machine, see ``PATIENCE``."""
+    end_s = time.monotonic() + PATIENCE * timeout_s
     while time.monotonic() < end_s:
         if what():
             return True
@@ -92,7 +95,7 @@ class Mosquitto:
         """SIGTERM, so that it writes what it retains to its database if it has one."""
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
         self._process = None
 
 
@@ -132,7 +135,7 @@ class Subscriber:
         )
 
     def ready(self) -> Subscriber:
-        assert self._subscribed.wait(10), "the subscriber cannot subscribe"
+        assert self._subscribed.wait(60), "the subscriber cannot subscribe"
         return self
 
     def of(self, topic: str) -> list[Received]:

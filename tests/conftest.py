@@ -81,7 +81,7 @@ def mosquitto(make_mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
 def sink(mosquitto: Mosquitto) -> Iterator[MqttSink]:
     """A camera called front, connected to ``mosquitto``."""
     opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t", {})
-    assert opened.wait_connected(5)
+    assert opened.wait_connected(60)
     yield opened
     opened.close(0.5)
 

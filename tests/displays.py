@@ -38,7 +38,7 @@ def display(width_px: int, height_px: int) -> Iterator[str]:
         yield f":{number}"
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(120)
 
 
 def screenshot(name: str, path: Path) -> NDArray[np.uint8]:

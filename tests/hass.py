@@ -84,7 +84,7 @@ class HomeAssistant:
     def stop(self) -> None:
         """As a person restarts it: states are stored, ``offline`` is published."""
         self.ask("stop")
-        self._process.wait(30)
+        self._process.wait(120)
 
     def close(self) -> None:
         self._process.kill()

@@ -87,5 +87,5 @@ def run(model: Model, camera: Camera, frames: int) -> tuple[Watched, Ages]:
     pipeline.start()
     assert pipeline.wait(120.0)
     pipeline.stop()
-    pipeline.join(5.0)
+    pipeline.join(60.0)
     return pipeline, ages

@@ -132,7 +132,7 @@ class Sandbox:
             assert ended, "".join(output)
             assert process.poll() is None, "".join(output)
             process.terminate()
-            assert process.wait(10) == 0, "".join(output)
+            assert process.wait(120) == 0, "".join(output)
         finally:
             process.kill()
             process.wait()

@@ -88,8 +88,8 @@ def run(
         pipeline = kinds[kind](*arguments)
     pipeline.start()
     with pytest.raises(EdgecamError) as raised:
-        pipeline.wait(30.0)
-    pipeline.join(5.0)
+        pipeline.wait(300.0)
+    pipeline.join(60.0)
     assert pipeline.heartbeats.at_s == {}, "a thread did not end"
     return places.sequences, raised.value
 

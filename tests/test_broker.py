@@ -34,7 +34,7 @@ def test_listens_on_loopback_only(broker: EmbeddedBroker) -> None:
 def test_the_sink_and_a_paho_subscriber_meet_there(broker: EmbeddedBroker) -> None:
     subscriber = Subscriber(broker.port).ready()
     sink = MqttSink(MqttSettings(url=broker.url), "demo", "b")
-    assert sink.wait_connected(5)
+    assert sink.wait_connected(60)
     for i in range(300):
         sink.publish_event({"n": i, "text": "x" * (50_000 if i == 7 else 10)})
     sink.publish_state("paused", b"0")
@@ -68,7 +68,7 @@ def test_mosquitto_sub_gets_what_is_retained_and_the_will(broker: EmbeddedBroker
     assert wait_until(lambda: retained(broker.port, wait_s=0.2) == kept)
     dying.kill()
     dying.wait()
-    out, _ = listener.communicate(timeout=10)
+    out, _ = listener.communicate(timeout=120)
     asked, *first, last = out.splitlines()
     assert asked.startswith("edgecam/demo/claim {")
     # What is retained comes in any order.

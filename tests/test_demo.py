@@ -56,7 +56,7 @@ def test_others_see_it_too_and_ctrl_c_ends_it_in_order() -> None:
         assert first["name"] == "demo"
         assert first["frame"] == {"width": 768, "height": 576}
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         assert SUMMARY.fullmatch(out.splitlines()[-1]), out
         assert subscriber.wait_for("edgecam/demo/availability", 2)[-1].payload == b"offline"

@@ -485,7 +485,7 @@ def carry_out_beside(command: str, box: Sandbox) -> None:
         carry_out(command, box)
     finally:
         process.terminate()
-        process.communicate(timeout=15)
+        process.communicate(timeout=120)
 
 
 HERE = [
@@ -562,7 +562,7 @@ def test_the_recipe_of_a_camera_without_edgecam(box: Sandbox) -> None:
         assert box.heard.of("edgecam/front/frame")[-1].payload.startswith(b"\xff\xd8")
     finally:
         os.killpg(process.pid, 15)
-        process.wait(10)
+        process.wait(120)
 
 
 def test_the_schema_is_json(box: Sandbox) -> None:

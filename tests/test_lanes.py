@@ -126,8 +126,8 @@ def test_any_spread_over_threads_gives_the_same_bytes_in_order(tmp_path: Path) -
         run = pipeline(loaded, lines, places)
         assert type(run) is kind
         run.start()
-        assert run.wait(60.0)
-        run.join(1.0)
+        assert run.wait(300.0)
+        run.join(60.0)
         lines.close()
         assert places.sequences == list(range(FRAMES))
         found.append(path.read_bytes())
@@ -141,8 +141,8 @@ def test_a_sink_that_fails_ends_the_run_with_its_error(threads: int) -> None:
     run = pipeline(models(threads), places)
     run.start()
     with pytest.raises(OSError, match="no room"):
-        run.wait(60.0)
-    run.join(5.0)
+        run.wait(300.0)
+    run.join(60.0)
     assert places.sequences == list(range(5))
 
 
@@ -153,7 +153,7 @@ def test_large_pictures_behind_small_ones_are_not_read_by_the_eight(threads: int
     sink = Ahead(source)
     run = pipeline(models(threads), sink, frames=None, source=source)
     run.start()
-    assert run.wait(60.0)
+    assert run.wait(300.0)
     assert sink.sequences == list(range(36))
     # A batch for each worker, or that is inferred and published, and one that waits.
     assert max(sink.held_bytes) <= 3 * (MAX_BYTES + 3 * large_px**2)
@@ -180,7 +180,7 @@ def test_the_first_result_waits_for_no_third_frame() -> None:
     sink = Ahead(source)
     run = pipeline(models(1), sink, source=source)
     run.start()
-    assert run.wait(60.0)
+    assert run.wait(300.0)
     assert sink.read[0] == 2
 
 
@@ -207,7 +207,7 @@ def test_stop_ends_every_thread_soon_wherever_it_is(threads: int) -> None:
             time.sleep(0.001)
         run.stop()
         assert run.wait(0.0)
-        run.join(5.0)
+        run.join(60.0)
         assert threading.active_count() == before
         assert places.sequences == list(range(len(places.sequences)))
         assert not run.heartbeats.at_s

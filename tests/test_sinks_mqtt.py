@@ -47,7 +47,7 @@ def test_everything_arrives_with_its_topic_and_flags(
     mosquitto: Mosquitto, subscriber: Subscriber, open_sink: Opener
 ) -> None:
     sink = open_sink(mosquitto.url)
-    assert sink.wait_connected(5)
+    assert sink.wait_connected(60)
     subscriber.wait_for("edgecam/front/availability")
     sink.publish(result(7))
     sink.publish_event({"event_type": "wave"})
@@ -84,12 +84,12 @@ def test_everything_arrives_with_its_topic_and_flags(
 
 def test_mosquitto_sub_sees_the_same(mosquitto: Mosquitto, open_sink: Opener) -> None:
     sink = open_sink(mosquitto.url)
-    assert sink.wait_connected(5)
+    assert sink.wait_connected(60)
     command = ["mosquitto_sub", "-p", str(mosquitto.port), "-t", "edgecam/#", "-v", "-C", "3"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
         time.sleep(0.5)
         sink.publish(result())
-        lines, _ = listener.communicate(timeout=10)
+        lines, _ = listener.communicate(timeout=120)
     topics = [line.split(" ", 1)[0] for line in lines.splitlines()]
     assert sorted(topics) == [
         "edgecam/front/availability",
@@ -102,7 +102,7 @@ def test_counts_are_published_on_change_only(
     mosquitto: Mosquitto, subscriber: Subscriber, open_sink: Opener
 ) -> None:
     sink = open_sink(mosquitto.url)
-    assert sink.wait_connected(5)
+    assert sink.wait_connected(60)
     for number in (0, 2, 2, 2, 1, 0, 0):
         sink.publish(result(people=number))
         time.sleep(0.03)
@@ -115,7 +115,7 @@ def test_a_clean_stop_delivers_all_events_then_says_offline(
     mosquitto: Mosquitto, subscriber: Subscriber, open_sink: Opener
 ) -> None:
     sink = open_sink(mosquitto.url)
-    assert sink.wait_connected(5)
+    assert sink.wait_connected(60)
     for i in range(500):
         sink.publish_event({"n": i})
     began_s = time.monotonic()
@@ -144,7 +144,7 @@ def test_results_are_dropped_and_counted_while_there_is_no_broker(
     assert sink.counters()["mqtt_results_dropped"] == 50
     broker.start()
     subscriber = Subscriber(broker.port).ready()
-    assert sink.wait_connected(5)
+    assert sink.wait_connected(60)
     subscriber.wait_for("edgecam/front/event")
     sink.publish(result(99))
     first = subscriber.wait_for("edgecam/front/result")[0]
@@ -157,7 +157,7 @@ def test_states_and_availability_return_with_an_empty_broker(
     mosquitto: Mosquitto, open_sink: Opener
 ) -> None:
     sink = open_sink(mosquitto.url)
-    assert sink.wait_connected(5)
+    assert sink.wait_connected(60)
     sink.publish_retained("homeassistant/sensor/edgecam_front/fps/config", b"{}")
     sink.publish_retained("homeassistant/sensor/edgecam_front/gone/config", b"{}")
     sink.publish_retained("homeassistant/sensor/edgecam_front/gone/config", b"")
@@ -210,7 +210,7 @@ def test_commands_reach_their_callback_and_its_exception_harms_nothing(
             raise ValueError("what is this")
 
     sink.subscribe("edgecam/front/set/+", command)
-    assert sink.wait_connected(5)
+    assert sink.wait_connected(60)
     publish = ["mosquitto_pub", "-p", str(mosquitto.port), "-q", "1", "-t"]
     assert wait_until(
         lambda: (
@@ -290,7 +290,7 @@ def test_a_stop_without_a_broker_is_quick_and_leaves_no_thread() -> None:
 def test_an_idle_sink_costs_no_cpu(mosquitto: Mosquitto, open_sink: Opener) -> None:
     before = set(threading.enumerate())
     sink = open_sink(mosquitto.url)
-    assert sink.wait_connected(5)
+    assert sink.wait_connected(60)
     (network,) = set(threading.enumerate()) - before
     assert network.ident is not None
     clock = time.pthread_getcpuclockid(network.ident)

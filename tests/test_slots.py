@@ -55,7 +55,7 @@ def test_abort_wakes_both_sides() -> None:
     producer.start()
     time.sleep(0.02)
     queue.abort()
-    producer.join(2.0)
+    producer.join(60.0)
     assert outcome == [2]
     with pytest.raises(Finished):
         queue.get(1.0)
@@ -75,5 +75,5 @@ def test_in_order_passes_items_on_by_number_whoever_brings_them() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5.0)
+        thread.join(60.0)
     assert found == list(range(400))

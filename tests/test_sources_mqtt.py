@@ -30,7 +30,7 @@ from edgecam.settings import MqttSettings, SourceSettings
 from edgecam.sources import open_source
 from edgecam.sources.held import MAX_IN_WORK, Held, Picture
 from edgecam.types import EdgecamError, Frame
-from tests.servers.viewer import Viewer, seconds_until
+from tests.servers.viewer import Viewer, wait_for
 
 HOLD = 8
 
@@ -49,7 +49,7 @@ class Camera:
         address = parse_url(broker.url)
         self._publisher = PicturePublisher(address, login(settings, name, None), None, topic, 0.1)
         self._publisher.start()
-        assert self._publisher.connected.wait(5)
+        assert self._publisher.connected.wait(60)
         self.sent = 0
 
     def send(self, data: bytes | None = None) -> None:
@@ -97,16 +97,19 @@ def test_a_cameras_pictures_come_in_order_with_its_own_time_and_number(
 ) -> None:
     reader = Reader(f"{mosquitto.url}/yard/frame")
     yard = camera("yard/frame")
-    began_unix_s = time.time()
+    begins_unix_s = time.time()
     for number in range(5):
         yard.send()
         reader.wait(number + 1)
     assert [frame.sequence for frame in reader.seen] == list(range(5))
     assert {frame.camera for frame in reader.seen} == {None}
     assert reader.seen[0].image.shape == (48, 64, 3)
-    assert all(abs(frame.captured_unix_s - began_unix_s) < 5 for frame in reader.seen)
+    times = [frame.captured_unix_s for frame in reader.seen]
+    # Milliseconds travel.
+    assert begins_unix_s - 0.001 <= times[0] <= times[-1] <= time.time() + 0.001
+    assert times == sorted(times)
     assert reader.source.description == f"{mosquitto.url}/yard/frame"
-    assert reader.close() < 1
+    reader.close()
 
 
 @pytest.mark.parametrize(
@@ -202,11 +205,11 @@ def test_retained_pictures_are_old_news(mosquitto: Mosquitto) -> None:
     client = Client(CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", mosquitto.port)
     client.loop_start()
-    client.publish("yard/frame", jpeg(), 1, retain=True).wait_for_publish(5)
+    client.publish("yard/frame", jpeg(), 1, retain=True).wait_for_publish(60)
     reader = Reader(f"{mosquitto.url}/yard/frame")
     time.sleep(0.5)
     assert not reader.seen
-    client.publish("yard/frame", jpeg(), 0).wait_for_publish(5)
+    client.publish("yard/frame", jpeg(), 0).wait_for_publish(60)
     reader.wait(1)
     assert reader.seen[0].sequence == 0
     client.disconnect()
@@ -222,17 +225,17 @@ def test_broker_gone_and_back(make_mosquitto: Callable[..., Mosquitto]) -> None:
     one.send()
     reader.wait(1)
     broker.kill()
-    assert reader.wait_for_state("offline", 2) < 2
+    reader.wait_for_state("offline")
     assert wait_until(lambda: "refuses connections" in (reader.source.status().reason or ""), 3)
-    time.sleep(1)
     broker.start()
     one._publisher.connected.clear()
-    assert one._publisher.connected.wait(6)
-    began_s = time.monotonic()
-    while len(reader.seen) < 2:
+    assert one._publisher.connected.wait(60)
+
+    def comes() -> bool:
         one.send()
-        time.sleep(0.1)
-        assert time.monotonic() - began_s < 5
+        return len(reader.seen) >= 2
+
+    wait_for(comes)
     status = reader.source.status()
     assert status.state == "online"
     assert status.reconnects == 1
@@ -248,10 +251,10 @@ def test_silent_cameras_are_told_without_a_new_connection(
     one = camera("cams/one")
     one.send()
     reader.wait(1)
-    assert reader.wait_for_state("offline", 2) < 2
+    reader.wait_for_state("offline")
     assert reader.source.status().reason == "no picture for 0.5 s"
     one.send()
-    assert reader.wait_for_state("online", 1) < 1
+    reader.wait_for_state("online")
     reader.close()
 
 
@@ -260,7 +263,7 @@ def test_an_absent_broker_is_named_or_waited_for() -> None:
     with pytest.raises(EdgecamError, match=f"127.0.0.1:{port} refuses connections"):
         open_source(SourceSettings(url=f"mqtt://127.0.0.1:{port}/a/+"))
     source = open_source(SourceSettings(url=f"mqtt://127.0.0.1:{port}/a/+", wait=True))
-    assert seconds_until(lambda: source.status().reason != "not open yet", 2) < 2
+    wait_for(lambda: source.status().reason != "not open yet")
     source.close()
 
 
@@ -537,6 +540,6 @@ def test_the_frames_command_is_a_thin_camera(mosquitto: Mosquitto) -> None:
     before = len(reader.seen)
     assert wait_until(lambda: len(reader.seen) > before + 3, 15)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(5) == 0
+    assert process.wait(120) == 0
     process.communicate()
     reader.close()

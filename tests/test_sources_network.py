@@ -8,19 +8,22 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgecam.credentials import redact
 from edgecam.settings import SourceSettings
-from edgecam.sources import open_source
+from edgecam.sources import mjpeg, open_source
 from edgecam.sources.multipart import MultipartReader
+from edgecam.sources.stillness import Stillness
+from edgecam.sources.supervised import StreamError
 from edgecam.sources.url import parse
 from edgecam.types import SourceError
 from tests.servers import Server
 from tests.servers.mjpeg import jpeg
-from tests.servers.viewer import Viewer
+from tests.servers.viewer import Viewer, wait_for
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 LOGIN = "eva:s3cret%2F%40@"
@@ -75,9 +78,8 @@ def first_numbers(url: str, count: int) -> list[int]:
 
 
 def assert_in_order(numbers: list[int]) -> None:
-    """Each picture at most once, in order; on a busy machine a live source may drop a few."""
+    """Each picture at most once, in order; a live source may drop some on a busy machine."""
     assert numbers == sorted(set(numbers))
-    assert numbers[-1] < len(numbers) + 4
 
 
 @pytest.mark.parametrize("mode", ["good", "nolength"])
@@ -110,9 +112,9 @@ def test_damaged_parts_are_passed_over_and_counted(camera: Server, mode: str) ->
     camera.tell("good")
     source = open_source(settings(f"http://127.0.0.1:{camera.port}/stream"))
     viewer = Viewer(source)
-    assert viewer.wait_for_frames(3, 5) < 5
+    viewer.wait_for_frames(3)
     camera.tell(mode)
-    assert viewer.wait_for_frames(5, 5) < 5
+    viewer.wait_for_frames(5)
     status = source.status()
     assert status.state == "online"
     assert status.reconnects == 0
@@ -125,11 +127,9 @@ def test_damaged_parts_are_passed_over_and_counted(camera: Server, mode: str) ->
 def test_resolution_may_change_in_mid_stream(camera: Server) -> None:
     camera.tell("good")
     viewer = Viewer(open_source(settings(f"http://127.0.0.1:{camera.port}/stream")))
-    assert viewer.wait_for_frames(3, 5) < 5
-    camera.tell("small")
-    assert viewer.wait_for_frames(3, 5) < 5
-    camera.tell("good")
-    assert viewer.wait_for_frames(3, 5) < 5
+    for mode, sizes in (("good", 1), ("small", 2), ("good", 3)):
+        camera.tell(mode)
+        wait_for(lambda sizes=sizes: len(viewer.sizes) == sizes)
     assert viewer.sizes == [(160, 120), (80, 60), (160, 120)]
     assert viewer.source.status().reconnects == 0
     viewer.close()
@@ -139,41 +139,80 @@ def test_frozen_picture_is_reported_and_still_delivered(camera: Server) -> None:
     camera.tell("good")
     url = f"http://127.0.0.1:{camera.port}/stream"
     viewer = Viewer(open_source(settings(url, frozen_after_s=1.0)))
-    assert viewer.wait_for_frames(3, 5) < 5
+    viewer.wait_for_frames(3)
     camera.tell("frozen")
-    took_s = viewer.wait_for_state("frozen", 5)
-    assert 0.9 <= took_s <= 2.0
+    viewer.wait_for_state("frozen")
     assert viewer.source.status().reason == "the same picture for 1 s"
-    assert viewer.wait_for_frames(5, 2) < 2
+    viewer.wait_for_frames(5)
     camera.tell("good")
-    assert viewer.wait_for_state("online", 2) < 2
+    viewer.wait_for_state("online")
     assert viewer.source.status().faults["frozen"] == 1
     viewer.close()
 
 
-def test_snapshots_are_fetched_at_the_rate_asked_for(camera: Server) -> None:
+def test_a_picture_is_frozen_after_its_time_and_not_when_it_changes() -> None:
+    still = Stillness(1.0)
+    one, two = (np.full((60, 80, 3), level, np.uint8) for level in (40, 41))
+    shown = [(one, 0.0), (one, 0.9), (one, 1.0), (one, 5.0), (two, 5.1), (two, 6.0), (two, 6.2)]
+    seen = [still.seen(image, at_s) for image, at_s in shown]
+    assert seen == [False, False, True, True, False, False, True]
+
+
+def test_snapshots_are_fetched_again_and_again(camera: Server) -> None:
     camera.tell("good")
     url = f"http://127.0.0.1:{camera.port}/snapshot"
     viewer = Viewer(open_source(settings(url, rate_hz=10)))
-    assert viewer.wait_for_frames(1, 5) < 5
-    assert 0.7 <= viewer.wait_for_frames(10, 5) <= 1.6
+    viewer.wait_for_frames(11)
     camera.tell("truncated")
-    time.sleep(0.5)
-    assert viewer.source.status().faults["damaged_pictures"] >= 2
+    wait_for(lambda: viewer.source.status().faults.get("damaged_pictures", 0) >= 2)
     viewer.close()
 
 
+def test_snapshots_are_as_far_apart_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, asked_s = 1000.0, []
+
+    class Camera:
+        """Takes 20 ms for a picture, and once a second."""
+
+        def __init__(self, *_: object) -> None:
+            nonlocal now_s
+            asked_s.append(now_s)
+            now_s += 1.0 if len(asked_s) == 5 else 0.02
+            self._parts = [jpeg(1)]
+
+        def receive(self) -> bytes:
+            if not self._parts:
+                raise StreamError("closed", "the server ended the stream")
+            return self._parts.pop()
+
+        def close(self) -> None:
+            return
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    monkeypatch.setattr(mjpeg, "Answer", Camera)
+    clock = SimpleNamespace(monotonic=lambda: now_s, sleep=sleep)
+    monkeypatch.setattr(mjpeg, "time", clock)
+    capture = mjpeg.SnapshotCapture(parse("http://h/snap"), 4.0, 10.0, lambda _: None)
+    for _ in range(8):
+        capture.read()
+    # The late one is not made up for.
+    assert np.diff(asked_s) == pytest.approx([0.1] * 4 + [1.0] + [0.1] * 2)
+
+
 @pytest.mark.parametrize("path", ["h264", "jpeg"])
-def test_rtsp_gives_pictures_at_the_cameras_rate(rtsp: Server, path: str) -> None:
+def test_rtsp_gives_pictures_one_after_another(rtsp: Server, path: str) -> None:
+    began_s = time.monotonic()
     viewer = Viewer(open_source(settings(f"rtsp://127.0.0.1:{rtsp.port}/{path}")))
-    assert viewer.wait_for_frames(25, 6) < 6  # what waited in buffers comes at once
-    assert 0.7 <= viewer.wait_for_frames(20, 6) <= 1.5
+    viewer.wait_for_frames(45)
     assert viewer.sizes == [(320, 240)]
     frame = viewer.newest
     assert frame is not None
     assert frame.image.dtype == np.uint8
     assert frame.media_time_s is None
-    assert 0 <= time.monotonic() - frame.captured_s < 0.5
+    assert began_s < frame.captured_s <= time.monotonic()
     viewer.close()
 
 
@@ -243,12 +282,10 @@ def test_a_camera_that_is_not_there_yet_is_waited_for_when_asked() -> None:
         server.tell("refuse")
         url = f"http://127.0.0.1:{server.port}/stream"
         viewer = Viewer(open_source(settings(url, wait=True)))
-        time.sleep(1.0)
-        status = viewer.source.status()
-        assert status.state == "offline"
-        assert "refuses connections" in (status.reason or "")
+        wait_for(lambda: "refuses connections" in (viewer.source.status().reason or ""))
+        assert viewer.source.status().state == "offline"
         server.tell("good")
-        assert viewer.wait_for_frames(1, 3) < 3
+        viewer.wait_for_frames(1)
         assert viewer.source.status().state == "online"
         viewer.close()
 
@@ -258,9 +295,9 @@ def test_sources_leave_no_thread_behind(camera: Server) -> None:
     before = threading.active_count()
     for _ in range(3):
         viewer = Viewer(open_source(settings(f"http://127.0.0.1:{camera.port}/stream")))
-        assert viewer.wait_for_frames(1, 5) < 5
-        assert viewer.close() < 1
-    assert threading.active_count() <= before
+        viewer.wait_for_frames(1)
+        viewer.close()
+    wait_for(lambda: threading.active_count() <= before)
 
 
 def test_nothing_is_printed_by_ffmpeg(rtsp: Server) -> None:

@@ -71,7 +71,7 @@ def test_a_viewer_changes_no_result_and_the_pictures_are_made_beside_the_pipelin
     watching = threading.Thread(target=watch, daemon=True)
     watching.start()
     beside, last = replay(tmp_path, f"127.0.0.1:{port}")
-    watching.join(10)
+    watching.join(60.0)
     assert beside == without
     assert last.counters["web_jpegs"] == len(encoding) > 0
     assert {name.rpartition("_")[0] for name in encoding} == {"web-jpeg"}

@@ -83,7 +83,7 @@ def test_the_window_shows_the_skeletons_where_they_are(tmp_path: Path) -> None:
             # A single picture stays until a key is pressed.
             assert running.poll() is None
             subprocess.run(["xdotool", "key", "q"], env=environment(DISPLAY=name), check=True)
-            _, errors = running.communicate(timeout=10)
+            _, errors = running.communicate(timeout=120)
         finally:
             running.kill()
     assert running.returncode == 0, errors

@@ -201,7 +201,7 @@ def test_a_client_certificate_and_a_password_are_accepted(
     ours = {"certificate_file": str(certificate), "key_file": str(key)}
     for host in ("localhost", "127.0.0.1"):
         sink = open_sink(tap.port, host, ca_file=str(authority.certificate), **ours)
-        assert sink.wait_connected(5), sink.status()
+        assert sink.wait_connected(60), sink.status()
         sink.publish_event({"text": "x" * 100_000})
         assert wait_until(lambda sink=sink: sink.status().outbox_messages == 0)
     assert CANARY.encode() not in tap.sent

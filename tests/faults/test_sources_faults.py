@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,14 +20,12 @@ import pytest
 from edgecam.settings import SourceSettings
 from edgecam.sources import open_source
 from tests.servers import Server
-from tests.servers.viewer import Viewer, seconds_until
+from tests.servers.viewer import Viewer, wait_for
 
 SYSTEM_PYTHON = "/usr/bin/python3"
-SEEN_WITHIN_S = 5.0
-BACK_WITHIN_S = 3.0
-OUTAGE_S = 6.0
+# Far beyond what any test waits: who comes back or ends before it did not wait for it.
+FAR_OFF_S = 1000.0
 MODEL = Path(__file__).parents[3] / "shared" / "models" / "mobilenet_v1_0.25_128_quant.tflite"
-LONG_OUTAGE_S = 110.0
 SECRET = "s3cret"
 
 
@@ -36,45 +33,50 @@ SECRET = "s3cret"
 class Story:
     """What one fault looked like from the consumer's side."""
 
-    seen_s: float
     reason: str
-    last_reason: str | None
-    back_s: float
-    online_s: float
     reconnects: int
     faults: dict[str, int]
-    closed_s: float
 
 
-def live_through(server: Server, mode: str, url: str, outage_s: float = OUTAGE_S) -> Story:
-    """Watch a healthy stream with the default settings, break it, mend it."""
-    viewer = Viewer(open_source(SourceSettings(url=url)))
-    assert viewer.wait_for_frames(5, 10) < 10, "no healthy stream to begin with"
-    began_s = time.monotonic()
+# What a look between two attempts finds, where it is not what the outage began with.
+FOUND_BY_LOOKS = {
+    ("mjpeg", "refuse"): "refuses connections",
+    ("rtsp", "refuse"): "refuses connections",
+    ("rtsp", "mute"): "says nothing",
+}
+
+
+def live_through(server: Server, kind: str, mode: str, url: str) -> Story:
+    """Watch a healthy stream, break it, fix it.
+
+    Where looks find the fault the next attempt is far off: what comes back was looked at.
+    """
+    found_by_looks = FOUND_BY_LOOKS.get((kind, mode))
+    wait_s = FAR_OFF_S if found_by_looks else 1.0
+    settings = SourceSettings(url=url, backoff_min_s=wait_s, backoff_max_s=wait_s)
+    viewer = Viewer(open_source(settings))
+    viewer.wait_for_frames(5)
     server.tell(mode)
-    seen_s = viewer.wait_for_state("offline", 10)
+    viewer.wait_for_state("offline")
     reason = viewer.source.status().reason or ""
-    time.sleep(max(0.0, outage_s - (time.monotonic() - began_s)))
-    last_reason = viewer.source.status().reason
+    if found_by_looks:
+        wait_for(lambda: found_by_looks in (viewer.source.status().reason or ""))
+    if mode == "close":
+        wait_for(lambda: viewer.source.status().faults.get("closed", 0) >= 2, 20.0)
     server.tell("good")
-    back_s = viewer.wait_for_frames(3, 40)
-    online_s = viewer.wait_for_state("online", 5)
-    viewer.wait_for_frames(20, 5)  # it must also last
+    viewer.wait_for_frames(3)
+    viewer.wait_for_state("online")
+    viewer.wait_for_frames(20)  # it must also last
     status = viewer.source.status()
     assert status.state == "online"
-    closed_s = viewer.close()
-    faults = dict(status.faults)
-    return Story(seen_s, reason, last_reason, back_s, online_s, status.reconnects, faults, closed_s)
+    viewer.close()
+    return Story(reason, status.reconnects, dict(status.faults))
 
 
 def check(story: Story) -> None:
-    assert story.seen_s <= SEEN_WITHIN_S
     assert story.reason
-    assert story.back_s <= BACK_WITHIN_S
-    assert story.online_s <= 1.0
     assert story.reconnects >= 1
     assert sum(story.faults.values()) >= 1
-    assert story.closed_s < 1.0
 
 
 def gstreamer() -> bool:
@@ -101,7 +103,7 @@ def mjpeg_story(mode: str) -> tuple[Story, list[str]]:
     logged = collect_log()
     with Server("mjpeg.py") as server:
         url = f"http://eva:{SECRET}%2F%40@127.0.0.1:{server.port}/digest"
-        return live_through(server, mode, url), logged
+        return live_through(server, "mjpeg", mode, url), logged
 
 
 def rtsp_story(mode: str) -> tuple[Story, list[str]]:
@@ -111,7 +113,7 @@ def rtsp_story(mode: str) -> tuple[Story, list[str]]:
         Server("proxy.py", [str(server.port)]) as proxy,
     ):
         url = f"rtsp://eva:{SECRET}@127.0.0.1:{proxy.port}/locked"
-        return live_through(proxy, mode, url), logged
+        return live_through(proxy, "rtsp", mode, url), logged
 
 
 def collect_log() -> list[str]:
@@ -123,31 +125,9 @@ def collect_log() -> list[str]:
     return lines
 
 
-def long_mjpeg_story(mode: str) -> tuple[Story, list[str]]:
-    logged = collect_log()
-    with Server("mjpeg.py") as server:
-        url = f"http://127.0.0.1:{server.port}/stream"
-        return live_through(server, mode, url, LONG_OUTAGE_S), logged
-
-
-def long_rtsp_story(mode: str) -> tuple[Story, list[str]]:
-    logged = collect_log()
-    with (
-        Server("rtsp.py", python=SYSTEM_PYTHON) as server,
-        Server("proxy.py", [str(server.port)]) as proxy,
-    ):
-        url = f"rtsp://127.0.0.1:{proxy.port}/h264"
-        return live_through(proxy, mode, url, LONG_OUTAGE_S), logged
-
-
 def run_story(kind_and_mode: tuple[str, str]) -> tuple[Story, list[str]]:
     kind, mode = kind_and_mode
-    return {
-        "mjpeg": mjpeg_story,
-        "rtsp": rtsp_story,
-        "long mjpeg": long_mjpeg_story,
-        "long rtsp": long_rtsp_story,
-    }[kind](mode)
+    return {"mjpeg": mjpeg_story, "rtsp": rtsp_story}[kind](mode)
 
 
 def all_at_once(wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Story]:
@@ -181,10 +161,6 @@ def stories() -> dict[tuple[str, str], Story]:
 def test_mjpeg_fault(stories: dict[tuple[str, str], Story], mode: str) -> None:
     story = stories["mjpeg", mode]
     check(story)
-    if mode == "refuse":
-        assert "refuses connections" in (story.last_reason or "")
-    if mode == "close":
-        assert story.faults["closed"] >= 2
     if mode in ("mute", "stall", "drip"):
         assert story.faults["silent"] == 1
 
@@ -194,32 +170,19 @@ def test_mjpeg_fault(stories: dict[tuple[str, str], Story], mode: str) -> None:
 def test_rtsp_fault(stories: dict[tuple[str, str], Story], mode: str) -> None:
     story = stories["rtsp", mode]
     check(story)
-    if mode == "refuse":
-        assert "refuses connections" in (story.last_reason or "")
-    if mode == "mute":
-        assert "says nothing" in (story.last_reason or "")
     if mode in ("mute", "stall", "drip", "hush"):
         assert story.faults["silent"] == 1
         assert story.reconnects == 1
 
 
-@pytest.mark.long
-@pytest.mark.usefixtures("gst")
-def test_return_is_prompt_after_a_long_outage() -> None:
-    """Long enough for the back-off to have reached its full length."""
-    kinds, modes = ("long mjpeg", "long rtsp"), ("mute", "stall", "drip", "refuse")
-    for story in all_at_once([(kind, mode) for kind in kinds for mode in modes]).values():
-        check(story)
-
-
 def test_stopped_server_process_is_noticed_and_its_return_too() -> None:
     with Server("mjpeg.py") as server:
         viewer = Viewer(open_source(SourceSettings(url=f"http://127.0.0.1:{server.port}/stream")))
-        assert viewer.wait_for_frames(3, 5) < 5
+        viewer.wait_for_frames(3)
         server.signal(signal.SIGSTOP)
-        assert viewer.wait_for_state("offline", 10) <= SEEN_WITHIN_S
+        viewer.wait_for_state("offline")
         server.signal(signal.SIGCONT)
-        assert viewer.wait_for_frames(3, 10) <= BACK_WITHIN_S
+        viewer.wait_for_frames(3)
         viewer.close()
 
 
@@ -234,7 +197,7 @@ def grow(url: str, times: int, server: Server, mode: str) -> tuple[int, int, int
     """RSS in KiB, descriptors and threads gained from the tenth reconnect to the last."""
     fast = SourceSettings(url=url, backoff_min_s=0.05, backoff_max_s=0.05)
     viewer = Viewer(open_source(fast))
-    assert viewer.wait_for_frames(3, 10) < 10
+    viewer.wait_for_frames(3)
     server.tell(mode)
 
     def reconnected(count: int) -> bool:
@@ -244,9 +207,9 @@ def grow(url: str, times: int, server: Server, mode: str) -> tuple[int, int, int
         gc.collect()
         return resident_kib(), len(os.listdir("/proc/self/fd")), threading.active_count()
 
-    assert seconds_until(lambda: reconnected(times // 10), 120) < 120
+    wait_for(lambda: reconnected(times // 10), 60)
     before = measure()
-    assert seconds_until(lambda: reconnected(times), 600) < 600
+    wait_for(lambda: reconnected(times), 100)
     after = measure()
     viewer.close()
     rss, files, threads = (late - early for late, early in zip(after, before, strict=True))
@@ -273,6 +236,12 @@ def test_reconnecting_costs_nothing_for_rtsp(rtsp: Server) -> None:
     assert threads <= 0
 
 
+def is_connected(port: int) -> bool:
+    """Whether anything is connected to a port of ours, by Linux' table: state 01, from its end."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return any(line.split()[2:4] == [f"0100007F:{port:04X}", "01"] for line in lines)
+
+
 @pytest.mark.parametrize("wait", [[], ["--wait-for-source"]])
 def test_command_line_ends_when_stopped_in_mid_open(rtsp: Server, wait: list[str]) -> None:
     if not MODEL.exists():
@@ -281,41 +250,38 @@ def test_command_line_ends_when_stopped_in_mid_open(rtsp: Server, wait: list[str
         proxy.tell("hush")
         url = f"rtsp://eva:{SECRET}@127.0.0.1:{proxy.port}/h264"
         command = [sys.executable, "-m", "edgecam", "--model", str(MODEL), "--source", url, *wait]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        time.sleep(3.0)
+        far_off = {**os.environ, "EDGECAM_SOURCE_OPEN_TIMEOUT_S": f"{FAR_OFF_S:g}"}
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=far_off)
+        wait_for(lambda: is_connected(proxy.port), 20.0)
         process.send_signal(signal.SIGTERM)
-        began_s = time.monotonic()
-        _, said = process.communicate(timeout=30)
-    assert time.monotonic() - began_s < 5.0
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert SECRET not in said
 
 
 STUCK = """
-import sys, time
+import sys, threading
 from edgecam.settings import SourceSettings
 from edgecam.sources import open_source
-source = open_source(SourceSettings(url=sys.argv[1], wait=True, open_timeout_s=60))
-time.sleep(1.5)
-began_s = time.monotonic()
+source = open_source(SourceSettings(url=sys.argv[1], wait=True, open_timeout_s=float(sys.argv[2])))
+sys.stdin.readline()
 source.close()
-print(time.monotonic() - began_s, flush=True)
+print([thread.name for thread in threading.enumerate()], flush=True)
 """
 
 
 def test_process_ends_while_an_opening_is_stuck_in_native_code(rtsp: Server) -> None:
     with Server("proxy.py", [str(rtsp.port)]) as proxy:
         proxy.tell("hush")  # greets, so that it is opened, and then says nothing
-        began_s = time.monotonic()
         url = f"rtsp://127.0.0.1:{proxy.port}/h264"
-        run = subprocess.run(
-            [sys.executable, "-c", STUCK, url],
-            capture_output=True,
+        process = subprocess.Popen(
+            [sys.executable, "-c", STUCK, url, str(FAR_OFF_S)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=30,
-            check=False,
         )
-        took_s = time.monotonic() - began_s
-    assert run.returncode == 0, run.stderr
-    assert float(run.stdout) < 1.0
-    assert took_s < 1.5 + 5.0
+        wait_for(lambda: is_connected(proxy.port), 20.0)
+        running, said = process.communicate("close\n", timeout=120)
+    assert process.returncode == 0, said
+    assert "source" in running  # it was stuck all the while

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
+
+from brokers import wait_until
 
 from edgecam.types import Frame, Source
 
@@ -28,27 +29,22 @@ class Viewer:
                 self.sizes.append(size)
             self.count += 1
 
-    def wait_for_frames(self, more: int, within_s: float) -> float:
+    def wait_for_frames(self, more: int, within_s: float = 10.0) -> None:
+        """Return when ``more`` frames than now have come; fail where they do not."""
         goal = self.count + more
-        return seconds_until(lambda: self.count >= goal, within_s)
+        wait_for(lambda: self.count >= goal, within_s)
 
-    def wait_for_state(self, state: str, within_s: float) -> float:
-        return seconds_until(lambda: self.source.status().state == state, within_s)
+    def wait_for_state(self, state: str, within_s: float = 10.0) -> None:
+        """Return when the source says that it is in ``state``; fail where it does not."""
+        wait_for(lambda: self.source.status().state == state, within_s)
 
-    def close(self) -> float:
-        """How long the source takes to end."""
-        began_s = time.monotonic()
+    def close(self) -> None:
+        """Close the source; fail where its frames do not end."""
         self.source.close()
-        self._thread.join(10)
+        self._thread.join(60.0)
         assert not self._thread.is_alive()
-        return time.monotonic() - began_s
 
 
-def seconds_until(condition: Callable[[], bool], within_s: float) -> float:
-    """How long ``condition`` took to hold; infinite where it did not in time."""
-    began_s = time.monotonic()
-    while not condition():
-        if time.monotonic() - began_s > within_s:
-            return float("inf")
-        time.sleep(0.01)
-    return time.monotonic() - began_s
+def wait_for(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Return when ``condition`` holds; fail where it does not."""
+    assert wait_until(condition, within_s), f"not within {within_s:g} s"
