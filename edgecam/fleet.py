@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from edgecam.health import faults
+from edgecam.printable import printable
 from edgecam.wire import EventMessage, Telemetry
 
 # Results are left out: fifty cameras send megabytes of them a second.
@@ -29,15 +30,6 @@ State = Literal["ok", "paused", "degraded", "stale", "offline", "unknown"]
 # Worst first.
 STATES: Sequence[State] = ("offline", "stale", "degraded", "unknown", "paused", "ok")
 _NAME = re.compile(r"[a-z0-9_-]{1,64}")
-
-
-def printable(text: str) -> str:
-    """``text`` with a question mark for whatever a terminal would act upon, cut to 200.
-
-    Those are controls (escape among them), bidirectional overrides and other invisible
-    characters: all that Unicode calls "other" or a separator, but for the space.
-    """
-    return "".join(c if c.isprintable() else "?" for c in text[:MAX_TEXT])
 
 
 class LastEvent(msgspec.Struct, frozen=True):

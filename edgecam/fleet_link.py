@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Mapping
 
-from edgecam.fleet import Fleet, filters, printable
+from edgecam.fleet import Fleet, filters
 from edgecam.follow import Follower
+from edgecam.printable import printable
 from edgecam.settings import MqttSettings
 
 RETRY_S = 1.0

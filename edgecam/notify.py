@@ -6,6 +6,8 @@ import os
 import socket
 from collections.abc import Mapping
 
+from edgecam.printable import MAX_LINE, printable
+
 
 class Notifier:
     """Sends ``sd_notify(3)`` messages to ``NOTIFY_SOCKET``.
@@ -25,11 +27,16 @@ class Notifier:
         self.watchdog_s = _watchdog_s(environment) if self._socket else None
 
     def send(self, *assignments: str) -> bool:
-        """Send ``NAME=value`` lines as one message; False if nobody took it."""
+        """Send ``NAME=value`` lines as one message; False if nobody took it.
+
+        A line break in a value would begin another assignment, such as ``MAINPID=``.
+        """
         if self._socket is None:
             return False
         try:
-            self._socket.sendto("\n".join(assignments).encode(), self._address)
+            self._socket.sendto(
+                "\n".join(printable(text, MAX_LINE) for text in assignments).encode(), self._address
+            )
         except OSError:
             return False
         return True

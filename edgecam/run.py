@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgecam.printable import printable
 from edgecam.report import caption
 from edgecam.service import Service
 from edgecam.session import Session, load_models
@@ -138,7 +139,7 @@ class StatusLine:
         if self.due(now_s):
             self._next_s = now_s + self.INTERVAL_S
             width = _terminal_width()
-            sys.stderr.write(f"\r\x1b[2K{text[: width - 1]}")
+            sys.stderr.write(f"\r\x1b[2K{printable(text, width - 1)}")
             sys.stderr.flush()
 
     def clear(self) -> None:

@@ -27,7 +27,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "__init__ types errors whole_file bounded_file bounded_toml document stage_times insight "
         "section settings "
         "settings_access settings_recorder "
-        "settings_scene keypoints configuration refusals credentials",
+        "settings_scene keypoints configuration refusals credentials printable",
         "slots batches digest flatbuffer tflite_schema board log notify opencv faultlog broker "
         "rate intervals keyboard standing remedies",
         "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",
@@ -42,7 +42,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "recorder recordings lookback look attention attentive "
         "pipeline convert evaluate follow installation staged lanes relay analysis labelled",
         "report announce removal session service run replay reference event_page "
-        "playback fleet fleet_link fleet_screen "
+        "playback console fleet fleet_link fleet_screen "
         "message_page watch watch_table library doctor bench bench_crop tune teach zoo",
         "cli commands manual __main__ probe_child",
     )

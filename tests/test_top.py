@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from programs import edgecam, error_line
 from terminals import Terminal
 
-from edgecam.fleet import MAX_INSTANCES, MAX_LABELS, Fleet, Row, printable
+from edgecam.fleet import MAX_INSTANCES, MAX_LABELS, Fleet, Row
 from edgecam.fleet_screen import View
 
 TOP = (sys.executable, "-m", "edgecam", "top")
@@ -308,13 +308,6 @@ def test_a_flood_of_names_is_bounded() -> None:
     assert len(fleet.rows(0.0)) == MAX_INSTANCES
     assert len(fleet.rows(0.0)[0].counts) == MAX_LABELS
     assert fleet.ignored == 2 * MAX_INSTANCES
-
-
-def test_every_character_that_commands_is_replaced() -> None:
-    text = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x202E, 0x200B, 0x2028, 0xD800)))
-    assert set(printable(text)) == {"?"}
-    assert printable("Haustür 2 °C") == "Haustür 2 °C"
-    assert len(printable("x" * 1000)) == 200
 
 
 def test_what_is_unknown_is_sorted_last_both_ways() -> None:

@@ -11,6 +11,7 @@ import click
 
 from edgecam.completion import a_model
 from edgecam.options import FLAG_NAMES, given, model_options
+from edgecam.printable import say, say_json
 
 if TYPE_CHECKING:
     from edgecam.bench import Report
@@ -21,35 +22,35 @@ _ROUNDS = 5
 
 def _show(report: Report) -> None:
     on = f"{report.runtime} on {report.delegate}, {report.threads} threads"
-    click.echo(f"{report.model} {report.input}, {on}; {report.source}")
+    say(f"{report.model} {report.input}, {on}; {report.source}")
     width = max(20, *(len(name) + 1 for name in report.stages))
-    click.echo(f"{'':{width}}{'p50':>9}{'p95':>9}{'p99':>9}  ms")
+    say(f"{'':{width}}{'p50':>9}{'p95':>9}{'p99':>9}  ms")
     for name, spread in report.stages.items():
-        click.echo(f"{name:{width}}{spread.p50:9.2f}{spread.p95:9.2f}{spread.p99:9.2f}")
+        say(f"{name:{width}}{spread.p50:9.2f}{spread.p95:9.2f}{spread.p99:9.2f}")
     for name, share in report.looks.items() if len(report.looks) > 1 else ():
-        click.echo(f"{name} looked at {share:.0%} of the frames")
-    click.echo(
+        say(f"{name} looked at {share:.0%} of the frames")
+    say(
         f"bare invoke {report.bare_ms:.2f} ms ({1e3 / report.bare_ms:.1f} a second), "
         f"whole frame {report.frame_ms:.2f} ms ({1e3 / report.frame_ms:.1f} a second)"
     )
-    click.echo(
+    say(
         f"efficiency {report.efficiency:.3f} of the bare rate, median of {report.rounds} rounds "
         f"(best {report.best_efficiency:.3f})"
     )
-    click.echo(
+    say(
         f"processor time {report.frame_cpu_ms:.2f} ms a frame, {report.bare_cpu_ms:.2f} of it "
         f"invoke: {report.cpu_efficiency:.3f}, the limit where every core infers"
     )
-    click.echo(f"memory {report.peak_rss_bytes / 1e6:.0f} MB at most")
+    say(f"memory {report.peak_rss_bytes / 1e6:.0f} MB at most")
     if report.tracks is not None:
         from edgecam.evaluate.tracks import line
 
-        click.echo(f"tracks: {line(report.tracks)}")
+        say(f"tracks: {line(report.tracks)}")
 
 
 def _show_crop(report: CropReport) -> None:
-    click.echo(f"{report.model}, {report.threads} threads; {report.source}")
-    click.echo(f"{'':26}{'ms a frame':>11}{'a second':>10}{'found':>12}{'nobody':>8}{'OKS':>8}")
+    say(f"{report.model}, {report.threads} threads; {report.source}")
+    say(f"{'':26}{'ms a frame':>11}{'a second':>10}{'found':>12}{'nobody':>8}{'OKS':>8}")
     for name, size, ms, found, extra, oks in (
         (
             *("whole frame", report.whole_input, report.whole_ms),
@@ -61,13 +62,13 @@ def _show_crop(report: CropReport) -> None:
         ),
     ):
         shown = f"{found}/{report.people}"
-        click.echo(f"{name:14}{size:12}{ms:11.2f}{1e3 / ms:10.1f}{shown:>12}{extra:8}{oks:8.4f}")
-    click.echo(
+        say(f"{name:14}{size:12}{ms:11.2f}{1e3 / ms:10.1f}{shown:>12}{extra:8}{oks:8.4f}")
+    say(
         f"{report.speedup:.2f} times the frames a second, median of {report.rounds} rounds (best "
         f"{report.best_speedup:.2f}); {report.invoke_speedup:.2f} times in the interpreter alone; "
         f"{report.whole_looks} whole looks in {report.frames} frames"
     )
-    click.echo(f"OKS is the mean over all whom {report.reference} sees; who is missed counts as 0")
+    say(f"OKS is the mean over all whom {report.reference} sees; who is missed counts as 0")
 
 
 @click.command("bench")
@@ -122,7 +123,7 @@ def command(
     else:
         report = msgspec.structs.replace(measure(settings, rounds), tracks=score_tracks(settings))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
+        say_json(msgspec.json.format(msgspec.json.encode(report), indent=2))
     elif isinstance(report, Report):
         _show(report)
     else:

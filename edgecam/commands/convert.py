@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from edgecam.option_types import Number, OutputFile, Size, SizeRange
+from edgecam.printable import say
 
 if TYPE_CHECKING:
     from edgecam.convert.conversion import Options
@@ -117,8 +118,8 @@ def command(
     whole_file.write(output, data)
     note = card.write(output, source, command_line(), converted.notes)
     for line in (*notes, *([note] if note else [])):
-        click.echo(f"edgecam: {line}", err=True)
-    click.echo(f"{output}: {len(data) / 1e6:.2f} MB", err=True)
+        say(f"edgecam: {line}", err=True)
+    say(f"{output}: {len(data) / 1e6:.2f} MB", err=True)
 
 
 def _check_together(to: str, weights: str | None, quantize: str, calibrate: Path | None) -> None:
@@ -179,8 +180,8 @@ def _write_tfjs(source: Path, output: Path, options: Options, weights: str) -> N
     converted = float_model(source, options)
     size_bytes = tfjs_folder.write(converted.data, source.name, weights, output)
     for note in converted.notes:
-        click.echo(f"edgecam: {note}", err=True)
-    click.echo(f"{output}: {size_bytes / 1e6:.2f} MB of weights", err=True)
+        say(f"edgecam: {note}", err=True)
+    say(f"{output}: {size_bytes / 1e6:.2f} MB of weights", err=True)
 
 
 def _normalization(mean: str | None, std: str | None) -> Normalization | None:

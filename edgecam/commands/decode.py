@@ -17,6 +17,7 @@ from edgecam.decoders import posenet_coral, posenet_tfjs
 from edgecam.decoders.posenet import STRIDES, stride_of
 from edgecam.keypoints import COUNT, EDGES
 from edgecam.option_types import Number
+from edgecam.printable import say_json
 from edgecam.types import EdgecamError, Pose
 
 Array = NDArray[Any]
@@ -85,7 +86,7 @@ def command(
             score_threshold=score_threshold,
             nms_radius_px=nms_radius,
         )
-    click.echo(json.dumps({"poses": [_as_json(pose) for pose in poses]}))
+    say_json(json.dumps({"poses": [_as_json(pose) for pose in poses]}))
 
 
 def _as_json(pose: Pose) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import click
 from edgecam import bundled
 from edgecam.broker import EmbeddedBroker
 from edgecam.follow import Follower
+from edgecam.printable import say
 from edgecam.settings import MqttSettings
 from edgecam.types import EdgecamError
 from edgecam.watch import Snapshot, Watch
@@ -96,7 +97,7 @@ def _line(shown: Snapshot) -> str:
 def _follow_in_lines(watch: Watch, done: threading.Event, follower: Follower) -> None:
     while not done.wait(LINE_INTERVAL_S):
         follower.check()
-        click.echo(_line(watch.snapshot(time.monotonic())))
+        say(_line(watch.snapshot(time.monotonic())))
 
 
 def _follow_in_table(watch: Watch, done: threading.Event, follower: Follower) -> None:
@@ -150,8 +151,8 @@ def command(model: tuple[str, ...], max_frames: int | None, port: int | None) ->
     watch = Watch(NAME)
     with EmbeddedBroker(port) as broker, tempfile.TemporaryFile() as errors:
         names = ", ".join(bundled.resolve(name).name for name in models)
-        click.echo(f"clip {bundled.clip().name}; models {names}")
-        click.echo(f"look on: mosquitto_sub -h 127.0.0.1 -p {broker.port} -v -t 'edgecam/#'")
+        say(f"clip {bundled.clip().name}; models {names}")
+        say(f"look on: mosquitto_sub -h 127.0.0.1 -p {broker.port} -v -t 'edgecam/#'")
         follower = Follower(
             MqttSettings(url=broker.url),
             (f"edgecam/{NAME}/#",),
@@ -167,12 +168,13 @@ def command(model: tuple[str, ...], max_frames: int | None, port: int | None) ->
         errors.seek(0)
         said = errors.read().decode("utf-8", "replace").strip()
     if not watch.summary.results and not ended:
-        click.echo("stopped before the first result")
+        say("stopped before the first result")
         return
     if ended and (process.returncode or not watch.summary.results):
         if not said:
             raise EdgecamError("no result arrived")
         # The line of the process that ran the clip, whole as it is.
-        click.echo(said, err=True)
+        for line in said.splitlines():
+            say(line, err=True)
         raise SystemExit(1)
-    click.echo(_summary(watch, took_s))
+    say(_summary(watch, took_s))

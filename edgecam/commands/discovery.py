@@ -10,6 +10,7 @@ import click
 
 from edgecam.configuration import load
 from edgecam.options import FLAG_NAMES, given, model_options
+from edgecam.printable import say
 
 
 @click.command("discovery")
@@ -32,8 +33,8 @@ def command(ctx: click.Context, /, config: Path | None, remove: bool, **_: Any) 
 
         topics = take_off(settings)
         for topic in topics:
-            click.echo(topic)
-        click.echo(f"{settings.name}: {len(topics)} retained messages cleared", err=True)
+            say(topic)
+        say(f"{settings.name}: {len(topics)} retained messages cleared", err=True)
         return
     from edgecam import homeassistant
     from edgecam.announce import features
@@ -42,4 +43,4 @@ def command(ctx: click.Context, /, config: Path | None, remove: bool, **_: Any) 
     found = features(settings, load_models(settings))
     messages = homeassistant.discovery(settings.name, settings.homeassistant, found)
     for topic, payload in messages.items():
-        click.echo(f"{topic} {payload.decode()}")
+        say(f"{topic} {payload.decode()}")

@@ -15,6 +15,7 @@ from edgecam.doctor.apart import TIMEOUT_S
 from edgecam.doctor.finding import Finding, fail
 from edgecam.option_types import Number
 from edgecam.options import FLAG_NAMES
+from edgecam.printable import MAX_LINE, printable, say, say_json
 from edgecam.settings import Settings
 from edgecam.types import SettingsError
 
@@ -23,9 +24,9 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 def _show(finding: Finding) -> None:
     level = click.style(f"{finding.level:4}", fg=_COLOURS[finding.level])
-    click.echo(f"{level}  {finding.check:14} {finding.text}")
+    click.echo(f"{level}  {finding.check:14} {printable(finding.text, MAX_LINE)}")
     if finding.remedy is not None:
-        click.echo(f"{'':21}-> {finding.remedy}")
+        say(f"{'':21}-> {finding.remedy}")
 
 
 def _summary(findings: list[Finding]) -> str:
@@ -84,7 +85,7 @@ def command(
     failed = any(finding.level == "fail" for finding in findings)
     if as_json:
         report = {"version": __version__, "failed": failed, "findings": findings}
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
+        say_json(msgspec.json.format(msgspec.json.encode(report), indent=2))
     else:
-        click.echo(_summary(findings))
+        say(_summary(findings))
     ctx.exit(int(failed))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecam.option_types import Number
+from edgecam.printable import say_json
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -109,7 +110,7 @@ def command(
     ]
     rows = _with_progress(planned, inference, truth, options)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+        say_json(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
     else:
         _show(rows)
 
@@ -120,9 +121,9 @@ def _with_progress(
     truth: Truth,
     options: DecodeOptions,
 ) -> list[Row]:
-    from rich.console import Console
     from rich.progress import Progress
 
+    from edgecam.console import Console
     from edgecam.evaluate.bench import evaluate
 
     rows = []
@@ -155,9 +156,9 @@ def score(models: Sequence[str], annotations: Path, images: Path) -> None:
 
 
 def _show(rows: Sequence[Row]) -> None:
-    from rich.console import Console
+    from edgecam.console import Console
 
-    console = Console(highlight=False, markup=False)
+    console = Console()
     for metric in dict.fromkeys(row.metric for row in rows):
         console.print(_table(metric, [row for row in rows if row.metric == metric]))
     console.print(

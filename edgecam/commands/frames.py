@@ -13,6 +13,7 @@ import click
 from edgecam.configuration import load
 from edgecam.option_types import Number
 from edgecam.options import CONFIG_OPTION, FLAG_NAMES, given
+from edgecam.printable import say
 from edgecam.types import SettingsError, SinkError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def command(
     published = publisher.counters().get("published", 0)
     if not published and publisher.reason is not None:
         raise SinkError(f"no picture was published: {publisher.reason}")
-    click.echo(f"{published} pictures published", err=True)
+    say(f"{published} pictures published", err=True)
 
 
 def _publish(

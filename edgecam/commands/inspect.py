@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecam.completion import a_model
+from edgecam.printable import say_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Column
 
+    from edgecam.console import Console
     from edgecam.inspection import Inspection, TensorRow
 
 
@@ -41,11 +42,11 @@ def command(model: str, labels: Path | None, tensors: bool, as_json: bool) -> No
     if as_json:
         import msgspec
 
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        say_json(msgspec.json.format(msgspec.json.encode(found), indent=2))
         return
-    from rich.console import Console
+    from edgecam.console import Console
 
-    console = Console(highlight=False, markup=False)
+    console = Console()
     _summary(console, found)
     _tensors(console, found, every=tensors)
     _layers(console, found)

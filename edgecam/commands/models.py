@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecam.completion import a_model
+from edgecam.printable import say, say_json
 from edgecam.types import EdgecamError, ModelError
 
 if TYPE_CHECKING:
@@ -30,11 +31,12 @@ def list_(as_json: bool = False) -> None:
     """List models that are bundled, pulled, or can be pulled."""
     rows = _rows()
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        say_json(json.dumps(rows, indent=2))
         return
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Column, Table
+
+    from edgecam.console import Console
 
     name = Column("name", overflow="fold")
     table = Table(name, "also", "", Column("MB", justify="right"), "what", box=SIMPLE, padding=0)
@@ -42,7 +44,7 @@ def list_(as_json: bool = False) -> None:
         size = f"{row['size_bytes'] / 1e6:.2f}" if row["size_bytes"] else "-"
         aliases = ", ".join(row["aliases"])
         table.add_row(row["name"], aliases, row["state"], size, row["description"])
-    console = Console(highlight=False, markup=False)
+    console = Console()
     console.print(table)
     console.print("edgecam models pull NAME downloads one that can be had")
 
@@ -95,11 +97,11 @@ def show(name: str) -> None:
         if card is None:
             raise ModelError(f"{path} has no card; edgecam inspect shows what is inside it")
         fields, what = card.fields, str(path)
-    click.echo(what)
+    say(what)
     width = max(map(len, fields))
     for key, value in fields.items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        click.echo(f"  {key:{width}}  {shown}")
+        say(f"  {key:{width}}  {shown}")
 
 
 @command.command("verify")
@@ -122,9 +124,9 @@ def verify(names: tuple[str, ...]) -> None:
             bundled.verify(card, path.read_bytes())
         except (EdgecamError, OSError) as error:
             faults += 1
-            click.echo(f"FAULT {error}")
+            say(f"FAULT {error}")
         else:
-            click.echo(f"ok    {path.name} {card.fields['sha256']}")
+            say(f"ok    {path.name} {card.fields['sha256']}")
     if faults:
         raise ModelError(f"{faults} of {len(paths)} models are not what their cards say")
 
@@ -156,11 +158,10 @@ def pull(names: tuple[str, ...], directory: Path | None) -> None:
     folder = directory or bundled.pulled_directory()
     for model in [published.find(name) for name in names]:
         target = _pull_with_bars(model, folder)
-        click.echo(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
+        say(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
 
 
 def _pull_with_bars(model: Published, folder: Path) -> Path:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -170,6 +171,7 @@ def _pull_with_bars(model: Published, folder: Path) -> Path:
         TransferSpeedColumn,
     )
 
+    from edgecam.console import Console
     from edgecam.convert.pull import pull as pull_model
 
     console = Console(stderr=True)

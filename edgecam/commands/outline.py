@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+from edgecam.printable import say_json
 
 if TYPE_CHECKING:
     from edgecam.convert.outline import Outline
@@ -27,12 +27,13 @@ def show(path: Path, *, every: bool, as_json: bool) -> None:
     if as_json:
         import msgspec
 
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        say_json(msgspec.json.format(msgspec.json.encode(found), indent=2))
         return
-    from rich.console import Console
     from rich.table import Column, Table
 
-    console = Console(highlight=False, markup=False)
+    from edgecam.console import Console
+
+    console = Console()
     summary = Table.grid(padding=(0, 2))
     for name, value in _rows(found):
         summary.add_row(name, value)

@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from edgecam.completion import a_model
 from edgecam.option_types import Number, OutputFile
 from edgecam.options import FLAG_NAMES
+from edgecam.printable import say, say_json
 
 if TYPE_CHECKING:
     from edgecam.convert.agreement import Agreement
@@ -85,7 +86,7 @@ def command(
     settings = load(None, {}, given, FLAG_NAMES).model[0]
     data, found = shrink(settings, mode, calibrate, count=pictures, threads=threads, track=progress)
     if as_json:
-        click.echo(json.dumps({**dataclasses.asdict(found), "loss": found.loss}, indent=2))
+        say_json(json.dumps({**dataclasses.asdict(found), "loss": found.loss}, indent=2))
     else:
         show(found)
     if not force:
@@ -93,13 +94,14 @@ def command(
     whole_file.write(output, data)
     note = card.write(output, bundled.resolve(model), command_line())
     if note is not None:
-        click.echo(f"edgecam: {note}", err=True)
+        say(f"edgecam: {note}", err=True)
 
 
 def progress(frames: Sequence[Frame], what: str) -> Iterator[Frame]:
     """Yield the frames and show on standard error how many of them are done."""
-    from rich.console import Console
     from rich.progress import track
+
+    from edgecam.console import Console
 
     # Bound to the stream of now: while the quantiser works its own is turned off.
     console = Console(file=sys.stderr)
@@ -109,8 +111,9 @@ def progress(frames: Sequence[Frame], what: str) -> Iterator[Frame]:
 
 def show(found: Agreement) -> None:
     """Print how a quantised model compares with its float model."""
-    from rich.console import Console
     from rich.table import Table
+
+    from edgecam.console import Console
 
     table = Table("", "float", "quantised", box=None, padding=(0, 2, 0, 0))
     table.add_row("MB", f"{found.float_bytes / 1e6:.2f}", f"{found.quantized_bytes / 1e6:.2f}")
@@ -126,7 +129,7 @@ def show(found: Agreement) -> None:
     table.add_row(f"{measure} of {found.things} {found.kind}", "", f"{found.kept:.3f}")
     if found.shift_px is not None:
         table.add_row("median shift, px of the input", "", f"{found.shift_px:.2f}")
-    console = Console(highlight=False, markup=False)
+    console = Console()
     console.print(table)
     console.print(f"over {found.pictures} pictures")
 

@@ -16,9 +16,9 @@ import click
 
 from edgecam import whole_file
 from edgecam.completion import a_file
-from edgecam.fleet import printable
 from edgecam.option_types import Number, OutputFile
 from edgecam.options import FLAG_NAMES, given, model_options
+from edgecam.printable import say
 from edgecam.types import EdgecamError, SettingsError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _check(golden: list[bytes], path: Path, found: Path, tolerance_px: float) ->
             f"{path} (largest position {outcome.largest_px:.1f} px); {outcome.first}"
         )
     same = "bit for bit" if not outcome.differing else f"to {outcome.largest_px:.1f} px"
-    click.echo(f"{outcome.lines} frames equal to {path} {same}", err=True)
+    say(f"{outcome.lines} frames equal to {path} {same}", err=True)
 
 
 def _run(ctx: click.Context, config: Path | None, clip: str, lines: Path) -> float:
@@ -79,8 +79,7 @@ def _about(event: Event, began_s: float) -> str:
     if event.zone is not None:
         parts.append(f"in {event.zone}")
     parts += [f"{name} {value}" for name, value in event.attributes.items()]
-    said = ", ".join([" ".join(parts[:2]), *parts[2:], f"lasted {event.dwell_s:.2f} s"])
-    return printable(said)
+    return ", ".join([" ".join(parts[:2]), *parts[2:], f"lasted {event.dwell_s:.2f} s"])
 
 
 def _introduce(recording: Recording) -> None:
@@ -91,11 +90,9 @@ def _introduce(recording: Recording) -> None:
         when = f"{header.trigger.unix_s} s"
     # The clock of a recording that was looped goes back in between.
     span_s = sum(max(0.0, b.time_s - a.time_s) for a, b in itertools.pairwise(frames))
-    click.echo(
-        printable(
-            f"{header.name}, {header.trigger.event_type} at {when}: {len(frames)} frames of "
-            f"{span_s:.1f} s, edgecam {header.edgecam}"
-        )
+    say(
+        f"{header.name}, {header.trigger.event_type} at {when}: {len(frames)} frames of "
+        f"{span_s:.1f} s, edgecam {header.edgecam}"
     )
 
 
@@ -119,17 +116,17 @@ def _play(path: Path, zones: Path | None, lines: Path) -> None:
     began_s = recording.frames[0].time_s if recording.frames else 0.0
     told = playback.compared(recorded, found, exact=other is None)
     for line in told:
-        click.echo(f"{line.sign} {_about(line.event, began_s)}")
+        say(f"{line.sign} {_about(line.event, began_s)}")
     differing = sum(line.sign != " " for line in told)
     if not differing:
-        click.echo(f"{len(found)} events equal to the recorded ones")
+        say(f"{len(found)} events equal to the recorded ones")
     elif other is None:
         raise RecordingError(
             f"{differing} events differ from the recorded ones (- recorded, + told now); "
             f"it was recorded by edgecam {recording.header.edgecam}"
         )
     else:
-        click.echo(f"{len(found)} events, {len(recorded)} recorded (- recorded, + told now)")
+        say(f"{len(found)} events, {len(recorded)} recorded (- recorded, + told now)")
 
 
 def _unpack_pictures(frames: tuple[FrameRecord, ...], folder: Path) -> None:
@@ -148,7 +145,7 @@ def _unpack_pictures(frames: tuple[FrameRecord, ...], folder: Path) -> None:
         raise RecordingError(
             f"--pictures {folder}: {error.strerror}; give another folder"
         ) from None
-    click.echo(f"{len(kept)} pictures in {folder}")
+    say(f"{len(kept)} pictures in {folder}")
 
 
 def _refuse_options(ctx: click.Context) -> None:

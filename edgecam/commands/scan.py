@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecam.option_types import Number, OutputFile
+from edgecam.printable import say
 from edgecam.types import EdgecamError, ModelError, SourceError
 
 if TYPE_CHECKING:
@@ -72,9 +73,7 @@ def command(
     flat = flattened(frame.image, page.corners, shape)
     whole_file.write(output, encoded(flat, suffix))
     height, width = flat.shape[:2]
-    click.echo(
-        f"{output}: {width}x{height}, width : height {shape:.3f}, score {page.score:.2f}", err=True
-    )
+    say(f"{output}: {width}x{height}, width : height {shape:.3f}, score {page.score:.2f}", err=True)
 
 
 def _ratio(text: str | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from edgecam.printable import say_json
 from edgecam.wire import MESSAGES, schema
 
 
@@ -12,4 +13,4 @@ from edgecam.wire import MESSAGES, schema
 @click.argument("message", required=False, type=click.Choice(sorted(MESSAGES)))
 def command(message: str | None) -> None:
     """Print the JSON schema of the messages, or of one."""
-    click.echo(msgspec.json.format(msgspec.json.encode(schema(message)), indent=2))
+    say_json(msgspec.json.format(msgspec.json.encode(schema(message)), indent=2))

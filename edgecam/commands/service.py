@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edgecam.completion import a_model
+from edgecam.printable import say
 from edgecam.types import SettingsError
 
 _ROOT = click.option(
@@ -83,9 +84,9 @@ def install(
     files = planned(layout, list(model), flags, password_file)
     write(files)
     for file in files:
-        click.echo(f"wrote {file.path}")
+        say(f"wrote {file.path}")
     _systemctl(root, "daemon-reload")
-    click.echo(f"start it, now and at every boot: systemctl enable --now edgecam@{name}")
+    say(f"start it, now and at every boot: systemctl enable --now edgecam@{name}")
 
 
 @command.command("uninstall")
@@ -99,5 +100,5 @@ def uninstall(name: str, root: Path) -> None:
     if layout.unit.exists():
         _systemctl(root, "disable", "--now", layout.unit.name)
     for path in remove(layout):
-        click.echo(f"removed {path}")
+        say(f"removed {path}")
     _systemctl(root, "daemon-reload")

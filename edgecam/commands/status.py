@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 import msgspec
 
+from edgecam.printable import say, say_json
 from edgecam.status import Status, running
+from edgecam.types import EdgecamError
 
 NOT_RUNNING = 3
 
@@ -33,12 +35,15 @@ def command(ctx: click.Context, name: str | None, as_json: bool) -> None:
 
     Exits 0 if healthy, 1 if something is wrong, 3 if it is not running.
     """
-    found = [status for status in running() if name in (None, status.name)]
+    answers, refused = running()
+    found = [status for status in answers if name in (None, status.name)]
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        say_json(msgspec.json.format(msgspec.json.encode(found), indent=2))
     for status in found if not as_json else ():
-        click.echo(_line(status))
+        say(_line(status))
+    if refused is not None:
+        raise EdgecamError(refused)
     if not found:
-        click.echo(f"{name or 'edgecam'}: not running", err=True)
+        say(f"{name or 'edgecam'}: not running", err=True)
         ctx.exit(NOT_RUNNING)
     ctx.exit(int(any(status.faults for status in found)))

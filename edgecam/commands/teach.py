@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecam.option_types import Number, OutputFile, Size, SizeRange, names
+from edgecam.printable import printable, say, say_json
 
 if TYPE_CHECKING:
     from edgecam.teach.capture import Plan
@@ -111,8 +112,8 @@ def command(
     else:
         _show(found.labels, outcome, layer)
     for line in notes:
-        click.echo(f"edgecam: {line}", err=True)
-    click.echo(f"{output}: {len(made) / 1e6:.2f} MB, taught in {took_s:.1f} s", err=True)
+        say(f"edgecam: {line}", err=True)
+    say(f"{output}: {len(made) / 1e6:.2f} MB, taught in {took_s:.1f} s", err=True)
 
 
 def _is_folder(where: str) -> bool:
@@ -138,10 +139,10 @@ def _is_folder(where: str) -> bool:
 def _of_folders(
     directory: Path, labels: list[str] | None, lesson: Callable[[Sequence[str]], Lesson]
 ) -> tuple[Lesson, int]:
-    from rich.console import Console
     from rich.progress import track
 
     from edgecam import labelled
+    from edgecam.console import Console
 
     files = labelled.folders(directory, labels)
     found = lesson(tuple(files))
@@ -189,9 +190,10 @@ def _say(text: str, lasting: bool) -> None:
     """Write a line of a terminal again and again; elsewhere only what is to stay."""
     if sys.stderr.isatty():
         # Back at its beginning, so that a warning does not stand behind it.
+        text = printable(text)
         click.echo(f"\x1b[K{text}" if lasting else f"\x1b[K{text}\r", nl=lasting, err=True)
     elif lasting:
-        click.echo(text, err=True)
+        say(text, err=True)
 
 
 def _fitted(found: Lesson, where: str) -> tuple[Outcome, bytes]:
@@ -232,25 +234,24 @@ def _print_json(
         "strength": outcome.strength,
         "warnings": list(notes),
     }
-    click.echo(json.dumps(fields, indent=2))
+    say_json(json.dumps(fields, indent=2))
 
 
 def _show(labels: Sequence[str], outcome: Outcome, layer: str) -> None:
     show_confusion(labels, outcome.confusion.tolist())
-    click.echo(
-        f"the model is fitted to all {outcome.pictures} pictures, on the averages of {layer}"
-    )
+    say(f"the model is fitted to all {outcome.pictures} pictures, on the averages of {layer}")
 
 
 def show_confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> None:
     """Print how held-out pictures were seen: a row for each true label."""
-    from rich.console import Console
     from rich.table import Table
+
+    from edgecam.console import Console
 
     table = Table("is, seen as", *labels, box=None, padding=(0, 2, 0, 0))
     for label, row in zip(labels, confusion, strict=True):
         table.add_row(label, *map(str, row))
-    console = Console(highlight=False, markup=False)
+    console = Console()
     console.print(table)
     right = sum(row[place] for place, row in enumerate(confusion))
     count = sum(map(sum, confusion))

@@ -16,6 +16,7 @@ import msgspec
 from edgecam.fleet import Fleet
 from edgecam.fleet_link import FleetLink
 from edgecam.options import CONFIG_OPTION, FLAG_NAMES, given
+from edgecam.printable import say, say_json
 from edgecam.settings import MqttSettings
 from edgecam.types import EdgecamError
 
@@ -42,10 +43,11 @@ def _once(fleet: Fleet, link: FleetLink, as_json: bool) -> int:
         raise TopError(link.fault)
     rows = fleet.rows(time.monotonic())
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
+        say_json(msgspec.json.format(msgspec.json.encode(rows), indent=2))
     elif rows:
-        click.echo(plain_table(rows))
-    click.echo(summary(rows), err=True)
+        for line in plain_table(rows).splitlines():
+            say(line)
+    say(summary(rows), err=True)
     if not rows:
         return NOTHING
     return int(any(row.state not in ("ok", "paused") for row in rows))
@@ -78,8 +80,8 @@ def _watch(fleet: Fleet, link: FleetLink, title: str) -> None:
 
 
 def _shown(settings: MqttSettings) -> str:
-    from edgecam.fleet import printable
     from edgecam.mqtt.address import parse_url
+    from edgecam.printable import printable
 
     return printable(f"edgecam top, {parse_url(settings.url or '')}")
 

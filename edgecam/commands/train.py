@@ -10,6 +10,7 @@ import click
 from edgecam import whole_file
 from edgecam.commands import train_networks
 from edgecam.option_types import Number, OutputFile, Size, SizeRange
+from edgecam.printable import say
 
 
 @click.group("train")
@@ -80,7 +81,7 @@ def documents(
             minutes=minutes,
             workers=workers,
             threads=threads,
-            say=lambda line: click.echo(line, err=True),
+            say=lambda line: say(line, err=True),
         )
         saved = Path(scratch) / "model.keras"
         made.save(saved)

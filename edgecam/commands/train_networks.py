@@ -22,6 +22,7 @@ from edgecam.commands.training import (
     report,
 )
 from edgecam.option_types import names
+from edgecam.printable import say
 
 if TYPE_CHECKING:
     from edgecam.zoo.detector import Ssd
@@ -81,7 +82,7 @@ def classifier(
     begin = bundled.resolve(fine_tune) if fine_tune else None
     model, kept = classes.build(network, shape.alpha, size, len(files), begin)
     if begin is not None:
-        click.echo(f"edgecam: {kept} layers begin with the weights of {begin.name}", err=True)
+        say(f"edgecam: {kept} layers begin with the weights of {begin.name}", err=True)
     data = classes.load(files, size)
     # What is there already is soon forgotten at the rate at which nothing becomes something.
     plan, tell = course_of(course, _RATE if begin is None else _FINE_TUNING_RATE)
@@ -128,7 +129,7 @@ def pose(
     built = posenet.build(network, shape.alpha, size, int(stride))
     examples = coco.load(data.annotations, data.images, size, fit, data.max_images)
     if data.weights is not None:
-        click.echo(f"edgecam: {posenet.keep(built, data.weights)}", err=True)
+        say(f"edgecam: {posenet.keep(built, data.weights)}", err=True)
     posenet.train(built, examples, *course_of(course, _RATE))
     report(posenet.write(built, course.output.with_suffix("")), data.annotations)
 
@@ -185,7 +186,7 @@ def ssd(
     examples = coco.load(data.annotations, data.images, size, "stretch", data.max_images)
     built = detector.build(shape.alpha, size, examples.labels, lite=heads == "ssdlite")
     if data.weights is not None:
-        click.echo(f"edgecam: {detector.keep(built, data.weights)}", err=True)
+        say(f"edgecam: {detector.keep(built, data.weights)}", err=True)
     plan, tell = course_of(course, _SSD_RATE)
     check = None
     if test_images is not None and test_annotations is not None:
@@ -212,7 +213,7 @@ def _check(built: Ssd, annotations: Path, images: Path, step: int) -> None:
         settings = ModelSettings(path=str(path))
         inference = InferenceSettings(probe=False)
         row = bench.evaluate(settings, inference, truth, bench.OPTIONS, lambda _name, _done: None)
-    click.echo(f"step {step}: AP {100 * row.ap:.1f}, AP50 {100 * row.ap50:.1f}", err=True)
+    say(f"step {step}: AP {100 * row.ap:.1f}, AP50 {100 * row.ap50:.1f}", err=True)
 
 
 @click.command("sizes")
@@ -221,15 +222,15 @@ def sizes() -> None:
 
     Needs the extra [quantize] too.
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from edgecam.console import Console
     from edgecam.zoo.sizes import rows
 
     table = Table("head", "form", "MB", "ms", box=None, padding=(0, 2, 0, 0))
     for row in rows():
         time_ms = f"{row.invoke_ms:.1f}" if row.invoke_ms is not None else ""
         table.add_row(row.head, row.form, f"{row.size_bytes / 1e6:.2f}", time_ms)
-    console = Console(highlight=False, markup=False)
+    console = Console()
     console.print("MobileNet V1, width 0.25, 224x224, three classes; one thread")
     console.print(table)

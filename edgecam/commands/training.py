@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from edgecam.option_types import Number, OutputFile, Size, SizeRange
+from edgecam.printable import say
 
 if TYPE_CHECKING:
     from edgecam.zoo.training import Course, Progress, Tell
@@ -142,7 +143,7 @@ def course_of(asked: CourseOptions, rate: float) -> tuple[Course, Tell]:
 def _tell(progress: Progress) -> None:
     share = progress.step / progress.steps
     bar = "#" * round(20 * share)
-    click.echo(
+    say(
         f"{progress.step:6} of {progress.steps} [{bar:20}] loss {progress.loss:8.4f}, "
         f"{progress.left_s:.0f} s left",
         err=True,
@@ -155,8 +156,8 @@ def report(files: list[Path], source: Path) -> None:
     from edgecam.convert import card
 
     for path in files:
-        click.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB", err=True)
+        say(f"{path}: {path.stat().st_size / 1e6:.2f} MB", err=True)
         if path.suffix == ".tflite":
             note = card.write(path, source, command_line())
             if note is not None:
-                click.echo(f"edgecam: {note}", err=True)
+                say(f"edgecam: {note}", err=True)

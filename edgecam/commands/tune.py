@@ -12,6 +12,7 @@ import click
 from edgecam.completion import a_model
 from edgecam.option_types import Number, OutputFile
 from edgecam.options import CONFIG_OPTION
+from edgecam.printable import say, say_json
 from edgecam.types import SettingsError
 
 if TYPE_CHECKING:
@@ -71,11 +72,11 @@ def command(
     edgecam tune my_posenet.tflite --source hall.mp4
     """
     import msgspec
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from edgecam import bundled, log
     from edgecam.configuration import load, parse
+    from edgecam.console import Console
     from edgecam.tune import SIZES, tune
 
     wanted = [parse("model.input_size", size, "--size") for size in sizes]
@@ -99,20 +100,22 @@ def command(
             progress=lambda name, share: bar.update(task, description=name, completed=share),
         )
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        say_json(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
         _show(found, keep)
     if write is None or document is None:
         if not as_json:
-            click.echo(f"\n{_text(found.chosen)}", nl=False)
+            for line in ("", *_text(found.chosen).splitlines()):
+                say(line)
         return
     _write(write, document, found.chosen)
-    click.echo(f"edgecam: {write}: written", err=True)
+    say(f"edgecam: {write}: written", err=True)
 
 
 def _show(found: Tuning, keep: float) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from edgecam.console import Console
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("model", "input", "delegate"):
@@ -129,7 +132,7 @@ def _show(found: Tuning, keep: float) -> None:
             *(of.delegate, str(of.threads), f"{point.rate_hz:.1f}", f"{point.oks:.3f}"),
             "front, chosen" if point == found.chosen else on_front,
         )
-    console = Console(highlight=False, markup=False)
+    console = Console()
     console.print(table)
     for line in found.left_out:
         console.print(f"left out: {line}", soft_wrap=True)

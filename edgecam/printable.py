@@ -1,0 +1,38 @@
+"""Text from outside, made safe for a terminal and the journal, and the ways to print it.
+
+Labels, host names, topics, reasons and answers come from models, brokers, cameras and other
+processes. An escape sequence in them would act on the terminal, a line break forge a line of the
+log.
+"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+# A line of the log; a field of a table is cut sooner, by its own bound.
+MAX_LINE = 4000
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """``text`` with a question mark for whatever a terminal would act upon, cut to ``limit``.
+
+    Those are controls (escape among them), bidirectional overrides and other invisible
+    characters: all that Unicode calls "other" or a separator, but for the space.
+    """
+    return "".join(c if c.isprintable() else "?" for c in text[:limit])
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line on standard output, or on standard error."""
+    click.echo(printable(text, MAX_LINE), err=err)
+
+
+def say_json(document: bytes | str) -> None:
+    """Print a JSON document with an escape for every character that ``printable`` replaces."""
+    text = document if isinstance(document, str) else document.decode()
+    if not text.replace("\n", "").isprintable():
+        # Outside its strings JSON has printable characters and line breaks alone.
+        text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    click.echo(text)
