@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecam.digest import sha256
+from edgecam.places import base_directory, expanded
 from edgecam.types import ModelError
 
 _PACKAGE = Path(__file__).parent
@@ -97,16 +98,19 @@ def directory() -> Path:
     return next((path for path in DIRECTORIES if path.is_dir()), DIRECTORIES[0])
 
 
-def pulled_directory() -> Path:
-    """Where ``edgecam models pull`` puts models: of this user, by the XDG base directories."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "edgecam" / "models"
+def pulled_directory() -> Path | None:
+    """Where ``edgecam models pull`` puts models: of this user, by the XDG base directories.
+
+    None where this user has no such directory.
+    """
+    base = base_directory("XDG_DATA_HOME", ".local", "share")
+    return None if base is None else base / "edgecam" / "models"
 
 
-def cards_in(folder: Path) -> tuple[Card, ...]:
+def cards_in(folder: Path | None) -> tuple[Card, ...]:
     """The card of every model in a directory, by name."""
     # A home that this user may not read holds nothing for it.
-    if not os.access(folder, os.R_OK | os.X_OK):
+    if folder is None or not os.access(folder, os.R_OK | os.X_OK):
         return ()
     found = map(read_card, sorted(folder.glob("*.toml")))
     return tuple(card for card in found if card.file.suffix == ".tflite")
@@ -123,8 +127,9 @@ def resolve(name: str) -> Path:
 
     Raises:
         ModelError: neither a file nor a model that is known.
+        SettingsError: it begins with ``~``, and there is no such home directory.
     """
-    path = Path(name).expanduser()
+    path = Path(expanded(name, "model"))
     if os.path.exists(path) or path.parent != Path("."):
         return path
     stem = name.removesuffix(".tflite")

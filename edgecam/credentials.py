@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecam.places import expanded
 from edgecam.types import EdgecamError, PageError, SettingsError
 
 CREDENTIAL_NAME = "mqtt-password"
@@ -59,7 +60,7 @@ def read_password(file: str | None, environment: Mapping[str, str] = os.environ)
         SettingsError: the file is named but missing, unreadable, empty, or not one line of UTF-8.
     """
     if file is not None:
-        path = Path(file).expanduser()
+        path = Path(expanded(file, "mqtt.password_file"))
     elif directory := environment.get("CREDENTIALS_DIRECTORY"):
         path = Path(directory) / CREDENTIAL_NAME
         # The unit's default for a password that nobody gave is an empty line.
@@ -76,7 +77,8 @@ def read_token(file: str) -> Password:
     Raises:
         PageError: the file is missing, unreadable, empty, or not one line of UTF-8.
     """
-    return _read(Path(file).expanduser(), "the page's token", "web.token_file", PageError)
+    path = Path(expanded(file, "web.token_file"))
+    return _read(path, "the page's token", "web.token_file", PageError)
 
 
 def _read(

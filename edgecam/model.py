@@ -21,6 +21,7 @@ from edgecam.geometry import Fit, to_source
 from edgecam.interpreter import Interpreter
 from edgecam.messages import PERSON
 from edgecam.page_edges import sharpened
+from edgecam.places import expanded
 from edgecam.preprocess import Stager, filler
 from edgecam.settings import InferenceSettings, ModelSettings
 from edgecam.tflite_cut import cut_custom_op
@@ -246,7 +247,7 @@ class Model:
         given = self._settings.labels
         card_labels = self.card.fields.get("labels") if self.card is not None else None
         known = labels.resolve(
-            Path(given).expanduser() if given else None,
+            Path(expanded(given, "model.labels")) if given else None,
             self.path,
             self.path.with_name(card_labels) if card_labels else None,
             self._metadata,

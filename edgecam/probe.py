@@ -15,6 +15,7 @@ import msgspec
 
 from edgecam.delegates import DelegateReport
 from edgecam.digest import sha256
+from edgecam.places import base_directory
 from edgecam.runtime import Runtime
 from edgecam.types import ModelError
 
@@ -23,24 +24,29 @@ TIMEOUT_S = 60.0
 REPORT = "edgecam.probe: "
 
 
-def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where verdicts are kept: ``EDGECAM_CACHE_DIR``, systemd's, XDG's, or ``~/.cache``."""
-    for variable, below in (
-        ("EDGECAM_CACHE_DIR", ""),
-        ("CACHE_DIRECTORY", ""),
-        ("XDG_CACHE_HOME", "edgecam"),
-    ):
+def cache_directory(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Where verdicts are kept: ``EDGECAM_CACHE_DIR``, systemd's, XDG's, or ``~/.cache``.
+
+    None where there is none of them.
+    """
+    for variable in ("EDGECAM_CACHE_DIR", "CACHE_DIRECTORY"):
         if environment.get(variable):
-            return Path(environment[variable].split(":")[0]) / below
-    return Path.home() / ".cache" / "edgecam"
+            return Path(environment[variable].split(":")[0])
+    base = base_directory("XDG_CACHE_HOME", ".cache", environment=environment)
+    return None if base is None else base / "edgecam"
 
 
-def _verdict(data: bytes, runtime: Runtime, arguments: Sequence[str]) -> Path:
+def _verdict(data: bytes, runtime: Runtime, arguments: Sequence[str]) -> Path | None:
+    directory = cache_directory()
+    if directory is None:
+        return None
     about = "\0".join((sha256(data), runtime.name, runtime.version, *arguments))
-    return cache_directory() / "probed" / sha256(about.encode())
+    return directory / "probed" / sha256(about.encode())
 
 
-def _remember(verdict: Path) -> None:
+def _remember(verdict: Path | None) -> None:
+    if verdict is None:
+        return
     try:
         verdict.parent.mkdir(parents=True, exist_ok=True)
         verdict.touch()
@@ -58,7 +64,7 @@ def check(path: Path, data: bytes, runtime: Runtime, arguments: Sequence[str]) -
         ModelError: the child was killed by a signal, hung, or refused the model.
     """
     verdict = _verdict(data, runtime, arguments)
-    if not os.path.exists(verdict):
+    if verdict is None or not os.path.exists(verdict):
         run(path, runtime, arguments)
         _remember(verdict)
 

@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecam.places import base_directory, expanded
 from edgecam.recording import SUFFIX
 from edgecam.settings_recorder import RecorderSettings
+from edgecam.types import SettingsError
 
 _UNFINISHED = ".unfinished"
 # What earlier releases wrote begins with the time, whose digits a T ends.
@@ -23,13 +25,21 @@ _NUMBERED = re.compile(r"(\d{6,15})-")
 
 
 def place(settings: RecorderSettings, name: str, environment: Mapping[str, str]) -> Path:
-    """Where the recordings of the instance ``name`` are: the service's state directory if any."""
+    """Where the recordings of the instance ``name`` are: the service's state directory if any.
+
+    Raises:
+        SettingsError: no directory is named, and this user has none.
+    """
     if settings.directory is not None:
-        return Path(settings.directory).expanduser()
+        return Path(expanded(settings.directory, "recorder.directory"))
     if state := environment.get("STATE_DIRECTORY"):
         return Path(state.split(":")[0]) / "recordings"
-    base = environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "edgecam" / name / "recordings"
+    base = base_directory("XDG_STATE_HOME", ".local", "state", environment=environment)
+    if base is None:
+        raise SettingsError(
+            "recorder.directory: expected a directory, for this user has no home; name one"
+        )
+    return base / "edgecam" / name / "recordings"
 
 
 def obstacle(folder: Path) -> str | None:

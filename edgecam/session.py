@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import uuid
@@ -22,6 +23,7 @@ from edgecam.governor import Governor
 from edgecam.lanes import LanesPipeline
 from edgecam.model import Model
 from edgecam.pipeline import Pipeline
+from edgecam.recordings import place
 from edgecam.relay import RelayPipeline
 from edgecam.remote import Remote
 from edgecam.report import Reporter
@@ -76,11 +78,14 @@ def load_models(settings: Settings) -> list[Model]:
     return models
 
 
-def _check_shared(settings: Settings) -> None:
+def _check(settings: Settings) -> None:
     """
     Raises:
-        SettingsError: a place or a picture of one camera is asked for, and there are several.
+        SettingsError: a place or a picture of one camera is asked for, and there are several; or
+            recordings have nowhere to go.
     """
+    if settings.recorder.enabled:
+        place(settings.recorder, settings.name, os.environ)
     asked = {
         "zone": settings.zone,
         "line": settings.line,
@@ -127,7 +132,7 @@ class Session:
     ) -> None:
         self.settings, self.models = settings, models
         self._stop, self._extra_sinks = stop, extra_sinks
-        _check_shared(settings)
+        _check(settings)
         self._attention = Attention(settings, models) if attends(settings) else None
         boot_id = uuid.uuid4().hex[:8]
         self.source = open_source(settings.source, stop, settings.mqtt)

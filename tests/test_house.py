@@ -27,7 +27,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "__init__ types errors whole_file bounded_file bounded_toml document stage_times insight "
         "section settings "
         "settings_access settings_recorder "
-        "settings_scene keypoints configuration refusals credentials printable",
+        "settings_scene keypoints configuration refusals credentials printable "
+        "places",
         "slots batches digest flatbuffer tflite_schema board log notify opencv faultlog broker "
         "rate intervals keyboard standing remedies",
         "mqtt tflite_graph tflite_file tflite_metadata tflite_cut",

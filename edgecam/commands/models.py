@@ -156,6 +156,11 @@ def pull(names: tuple[str, ...], directory: Path | None) -> None:
     from edgecam.convert import published
 
     folder = directory or bundled.pulled_directory()
+    if folder is None:
+        raise EdgecamError(
+            "expected a directory for the models, for this user has no home; name one with "
+            "--directory"
+        )
     for model in [published.find(name) for name in names]:
         target = _pull_with_bars(model, folder)
         say(f"{target}: {target.stat().st_size / 1e6:.2f} MB")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgecam import recordings
 from edgecam.doctor.finding import Finding, fail, ok, warn
+from edgecam.places import expanded
 from edgecam.probe import cache_directory
 from edgecam.settings import Settings
 
@@ -19,14 +20,16 @@ LOW_DISK_MB, FULL_DISK_MB = 500, 50
 
 def _places(settings: Settings) -> Iterator[tuple[str, Path]]:
     """What is written there, and the directory."""
-    yield "what is remembered between starts", cache_directory()
+    cache = cache_directory()
+    if cache is not None:
+        yield "what is remembered between starts", cache
     for what, name in (
         ("output.jsonl", settings.output.jsonl),
         ("output.events_jsonl", settings.output.events_jsonl),
     ):
         # A pipe or a device takes no room.
         if name and name != "-" and not (os.path.exists(name) and not os.path.isfile(name)):
-            yield what, Path(name).expanduser().absolute().parent
+            yield what, Path(expanded(name, what)).absolute().parent
     if settings.recorder.enabled:
         yield "recorder", recordings.place(settings.recorder, settings.name, os.environ)
 

@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from edgecam.credentials import redact
+from edgecam.places import expanded
 from edgecam.settings import MqttSettings
 from edgecam.types import SettingsError
 
@@ -73,14 +74,16 @@ def tls_context(settings: MqttSettings) -> ssl.SSLContext:
         SettingsError: a certificate or key file cannot be used.
     """
     try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
+        context = ssl.create_default_context(cafile=_file(settings.ca_file, "ca_file"))
     except (OSError, ssl.SSLError) as error:
         raise _bad_file("ca_file", settings.ca_file, "PEM certificates", error) from None
-    if settings.certificate_file is None:
+    certificate = _file(settings.certificate_file, "certificate_file")
+    if certificate is None:
         return context
+    key = _file(settings.key_file, "key_file")
     try:
         # An empty passphrase: a daemon has nobody to ask for one.
-        context.load_cert_chain(settings.certificate_file, settings.key_file, password="")
+        context.load_cert_chain(certificate, key, password="")
     except (OSError, ssl.SSLError) as error:
         raise _bad_file(
             "certificate_file",
@@ -89,6 +92,10 @@ def tls_context(settings: MqttSettings) -> ssl.SSLContext:
             error,
         ) from None
     return context
+
+
+def _file(path: str | None, key: str) -> str | None:
+    return None if path is None else expanded(path, f"mqtt.{key}")
 
 
 def _bad_file(key: str, file: str | None, expected: str, error: OSError) -> SettingsError:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 from edgecam.event_messages import event_line
 from edgecam.messages import result_line
+from edgecam.places import expanded
 from edgecam.types import Result, SinkError
 
 STDOUT = "-"
@@ -27,6 +28,7 @@ class LineFile:
         """
         Raises:
             SinkError: the file cannot be opened for writing; ``flag`` is how it was asked for.
+            SettingsError: it is below a home directory that there is not.
         """
         self._flag = flag
         self._shown = "standard output" if path == STDOUT else path
@@ -37,7 +39,9 @@ class LineFile:
                 self._fd = os.dup(sys.stdout.fileno())
             else:
                 self._fd = os.open(
-                    path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666
+                    expanded(path, flag),
+                    os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
+                    0o666,
                 )
         except OSError as error:
             raise self._refusal("a file that can be written", error) from None

@@ -7,6 +7,7 @@ import re
 import threading
 from urllib.parse import unquote, urlsplit
 
+from edgecam.places import expanded
 from edgecam.settings import MqttSettings, SourceSettings
 from edgecam.sources import images
 from edgecam.types import Source, SourceError
@@ -77,7 +78,7 @@ def open_source(
         from edgecam.sources.picamera import open_picamera
 
         return open_picamera(settings, stop)
-    return _open_recording(url, settings)
+    return _open_recording(expanded(url, "source.url"), settings)
 
 
 def _open_recording(path: str, settings: SourceSettings) -> Source:
