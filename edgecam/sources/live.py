@@ -51,9 +51,11 @@ class LiveSource(SupervisedSource):
         try:
             self._is_open()
             while not self._closed.is_set():
+                self._begin_call()
                 image = capture.read()
                 self._deliver(image, time.monotonic(), time.time())
         finally:
+            self._begin_call()
             capture.close()
 
     def _deliver(self, image: Image, captured_s: float, captured_unix_s: float) -> None:
@@ -77,7 +79,6 @@ class LiveSource(SupervisedSource):
                     self._changed.wait(0.25)
                 frame, self._slot = self._slot, None
             if frame is None:
-                self._notice_silence()
-                idle()
+                self._wait_idly(idle)
             else:
                 yield frame

@@ -9,7 +9,6 @@ acknowledged at once, so that nothing piles up at the broker, which would be los
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import socket
@@ -38,8 +37,6 @@ ON_THE_WAY = 2
 # The broker keeps to itself what is larger still, uncounted: it must not fill the memory here.
 PACKET_SHARE = 4
 KINDS = {"login": "unauthorised", "tls": "rejected", "handshake": "rejected"}
-
-log = logging.getLogger(__name__)
 
 
 class _Broker:
@@ -105,12 +102,6 @@ class MqttSource(SupervisedSource):
             while not self._closed.is_set() and connection.fault is None:
                 self._acknowledge(connection)
                 self._step(connection, STEP_S)
-        except StreamError:
-            raise
-        except Exception as error:
-            # What a broken broker sends may break paho; the next connection is another one.
-            log.exception("%s: unexpected error, connecting again", self.description)
-            raise StreamError("internal", f"internal error: {error!r}") from None
         finally:
             connection.finish()
         if connection.fault is not None:
@@ -136,6 +127,7 @@ class MqttSource(SupervisedSource):
         return StreamError(KINDS.get(fault.kind, "unreachable"), reason)
 
     def _step(self, connection: PictureConnection, timeout_s: float) -> None:
+        self._begin_call()
         connection.step(timeout_s, self._wake_read)
         with contextlib.suppress(BlockingIOError):
             self._wake_read.recv(4096)
@@ -196,8 +188,7 @@ class MqttSource(SupervisedSource):
                 if picture is None:
                     self._changed.wait(0.25)
             if picture is None:
-                self._notice_silence()
-                idle()
+                self._wait_idly(idle)
                 continue
             frame = self._decoded(picture)
             if frame is not None:

@@ -1,6 +1,8 @@
 """What every live source shares: it is probed, opened, watched, and opened again for ever.
 
-One reader thread per source opens, reads and reopens.
+One reader thread per source opens, reads and reopens. Whatever goes wrong in it is an outage with
+a reason. Every call that it makes ends in time by itself; where one does not, or the thread has
+died, the source is *stuck*: it no longer says that it waits, so that the watchdog is not fed.
 
 Coming back: before each attempt the endpoint is *probed* (a device node, a TCP connection, a
 greeting), and between attempts it is *looked at* once a second, so that one that begins to answer
@@ -14,11 +16,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol
 
+from edgecam.credentials import redact
 from edgecam.faultlog import FaultLog
 from edgecam.remedies import of_source
 from edgecam.settings import SourceSettings
@@ -28,6 +33,10 @@ from edgecam.types import Frame, SourceError, SourceStatus, be_idle
 LOOK_EVERY_S = 1.0
 SHORTEST_WAIT_S = 0.1
 CLOSE_WAIT_S = 0.5
+# How much longer than its time-outs a call may take: looking up a host name has its own, which
+# nobody can cut short (5 s a try and name server, each asked twice), and OpenCV's V4L2 takes 10 s.
+STUCK_AFTER_S = 60.0
+MAX_ERROR_CHARACTERS = 200
 
 
 class StreamError(Exception):
@@ -37,6 +46,13 @@ class StreamError(Exception):
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
+
+
+def _where(error: Exception) -> str:
+    """An error that nobody foresaw, with its line of code; its text may quote a secret."""
+    *_, frame = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frame.filename).name}:{frame.lineno}"
+    return f"internal error: {redact(repr(error))[:MAX_ERROR_CHARACTERS]} in {place}"
 
 
 class Place(Protocol):
@@ -76,6 +92,9 @@ class SupervisedSource(ABC):
         self._heard_s = time.monotonic()
         # A camera asked for a picture every ten seconds is not silent after four.
         self._silence_s = max(settings.read_timeout_s, 2.0 / (settings.rate_hz or 1000.0))
+        slowest_s = max(settings.open_timeout_s, settings.read_timeout_s)
+        self._stuck_after_s = slowest_s + 2.0 / (settings.rate_hz or 1.0) + STUCK_AFTER_S
+        self._call_began_s = time.monotonic()
         self._outage = Outage(settings)
         self._log = FaultLog(logging.getLogger(__name__))
         self._reader = threading.Thread(target=self._read_for_ever, name="source", daemon=True)
@@ -118,12 +137,30 @@ class SupervisedSource(ABC):
     def _read_for_ever(self) -> None:
         while not self._closed.is_set():
             began_s = time.monotonic()
-            try:
-                self._place.probe()
-                self._read()
-            except StreamError as error:
-                self._go_offline(error.kind, error.reason)
+            self._works(self._probe_and_read)
             self._wait_before_retry(began_s)
+
+    def _probe_and_read(self) -> None:
+        self._place.probe()
+        self._begin_call()
+        self._read()
+
+    def _works(self, step: Callable[[], None]) -> bool:
+        """Run a step; where it fails, in whatever way, the stream is lost and opened again."""
+        self._begin_call()
+        try:
+            step()
+        except StreamError as error:
+            self._go_offline(error.kind, error.reason)
+        except Exception as error:  # noqa: BLE001 - a camera must not end its reader
+            self._go_offline("internal", _where(error))
+        else:
+            return True
+        return False
+
+    def _begin_call(self) -> None:
+        """On the reader thread, before each call that may take as long as its time-out."""
+        self._call_began_s = time.monotonic()
 
     def _is_open(self) -> None:
         with self._changed:
@@ -142,19 +179,16 @@ class SupervisedSource(ABC):
         while True:
             now_s = time.monotonic()
             next_s = min(looked_s + LOOK_EVERY_S, until_s)
+            self._begin_call()
             if self._closed.wait(max(SHORTEST_WAIT_S, next_s - now_s)):
                 return
             looked_s = time.monotonic()
             if looked_s >= until_s:
                 return
-            try:
-                self._place.look()
-            except StreamError as error:
+            if not self._works(self._place.look):
                 answered = False
-                self._go_offline(error.kind, error.reason)
-            else:
-                if not answered:
-                    return
+            elif not answered:
+                return
 
     def _count(self, kind: str) -> None:
         with self._changed:
@@ -204,6 +238,24 @@ class SupervisedSource(ABC):
             self._changed.notify_all()
 
     # The consumer and whoever asks
+
+    def _wait_idly(self, idle: Callable[[], None]) -> None:
+        """Say that there is no picture and that waiting goes on, unless the reader is stuck."""
+        self._notice_silence()
+        if not self._is_stuck():
+            idle()
+
+    def _is_stuck(self) -> bool:
+        """Whether the reader has died, or hangs in a call that should have ended long ago."""
+        since_s = time.monotonic() - self._call_began_s
+        if not self._reader.is_alive():
+            reason = "the reader has died"
+        elif since_s > self._stuck_after_s:
+            reason = f"the reader hangs in a call that should end within {self._stuck_after_s:g} s"
+        else:
+            return False
+        self._go_offline("stuck", f"{reason}; edgecam has to be started again")
+        return True
 
     def _notice_silence(self) -> None:
         with self._changed:

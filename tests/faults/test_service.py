@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from brokers import Mosquitto, Subscriber, free_port, wait_until
 from daemons import LOOPED, MODEL, Daemon, delegate_library
+from programs import ROOT
+
+from tests.servers import Server
 
 WATCHDOG_S = 2.0
 WATCHDOG = {"WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6))}
@@ -76,6 +79,52 @@ def test_a_hung_invoke_stops_the_pings_and_still_ends_in_time(
     code, took_s = running.stop()
     assert code == 0
     assert took_s < 5
+
+
+# Put before edgecam by Python itself: the camera's reader hangs after 20 pictures.
+HANGING_READER = """
+import time
+from edgecam.sources import mjpeg, supervised
+supervised.STUCK_AFTER_S = 1.0
+read, pictures = mjpeg.MjpegCapture.read, [0]
+def hang(self):
+    pictures[0] += 1
+    time.sleep(1e6 if pictures[0] > 20 else 0)
+    return read(self)
+mjpeg.MjpegCapture.read = hang
+"""
+
+
+def test_a_hung_reader_of_a_camera_stops_the_pings(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HANGING_READER)
+    path = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with Server("mjpeg.py") as camera:
+        url = f"http://127.0.0.1:{camera.port}/stream"
+        running = daemon(*MODEL, "--source", url, **WATCHDOG, **path)
+        running.wait_ready()
+        running.wait_log("capture: no progress for 1 s", 40)
+        stopped_s = time.monotonic()
+        time.sleep(2 * WATCHDOG_S)
+        assert max(running.supervisor.of("WATCHDOG=1")) < stopped_s
+        assert "capture makes no progress" in running.supervisor.last_status()
+        assert "the reader hangs in a call" in running.supervisor.last_status()
+        code, _ = running.stop()
+        assert code == 0
+
+
+def test_a_hung_reader_ends_a_process_that_watches_itself(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HANGING_READER)
+    path = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "EDGECAM_WATCHDOG_S": "2"}
+    with Server("mjpeg.py") as camera:
+        url = f"http://127.0.0.1:{camera.port}/stream"
+        running = daemon(*MODEL, "--source", url, **path)
+        running.wait_ready()
+        assert running.process.wait(60) == 1
+        assert "giving up, so that whoever started this starts it again" in running.log
 
 
 def mute_server() -> socket.socket:
