@@ -15,6 +15,8 @@ def authorization(
     challenges: list[str], method: str, target: str, username: str, password: str
 ) -> str | None:
     """Answer the strongest challenge that is understood, or None where none is."""
+    # A field may be broken into several lines; an answer to it must not be.
+    challenges = [" ".join(challenge.split()) for challenge in challenges]
     for challenge in sorted(challenges, key=_strength, reverse=True):
         scheme, _, rest = challenge.partition(" ")
         if scheme.lower() == "digest":

@@ -6,29 +6,23 @@ ones are seen and counted, and none waits for the next one's boundary.
 
 from __future__ import annotations
 
-import http.client
-import socket
-import ssl
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from email.message import Message
-from urllib.parse import urljoin
 
 from edgecam.settings import SourceSettings
-from edgecam.sources import url as urls
 from edgecam.sources.ffmpeg import PROBE_TIMEOUT_S, FfmpegEndpoint
-from edgecam.sources.http_auth import authorization
-from edgecam.sources.jpeg import decode_image
+from edgecam.sources.http_get import Answer
+from edgecam.sources.jpeg import START_OF_IMAGE, decode_image
 from edgecam.sources.live import Capture
-from edgecam.sources.multipart import MultipartReader
+from edgecam.sources.multipart import MAX_PART_BYTES, MultipartReader
 from edgecam.sources.reach import connect
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.url import StreamUrl
 from edgecam.types import Image, SourceError
 
-REDIRECTS = 3
-RECEIVE_BYTES = 65536
+MULTIPART, PICTURE, FOR_FFMPEG = "multipart", "picture", "for FFmpeg"
+PAGES = ("json", "html", "xml")
+KNOWN_PAGES = ("text/html", "text/plain", "application/json", "text/xml", "application/xml")
 
 
 class HttpEndpoint:
@@ -47,141 +41,60 @@ class HttpEndpoint:
         limit_s = PROBE_TIMEOUT_S
         answer = Answer(self._url, time.monotonic() + limit_s)
         try:
-            boundary = answer.headers.get_param("boundary")
-            if isinstance(boundary, str):
-                MjpegCapture(answer, boundary, limit_s, lambda _: None).read()
+            if kind_of(answer) == MULTIPART:
+                MjpegCapture(answer, limit_s, lambda _: None).read()
         finally:
             answer.close()
 
     def open(self, count: Callable[[str], None]) -> Capture:
         limit_s = min(self._settings.open_timeout_s, self._settings.read_timeout_s)
         answer = Answer(self._url, time.monotonic() + limit_s)
-        kind = answer.headers.get_content_type()
-        boundary = answer.headers.get_param("boundary")
-        if kind.startswith("multipart/") and isinstance(boundary, str):
-            return MjpegCapture(answer, boundary, self._settings.read_timeout_s, count)
-        if kind.startswith("image/"):
-            answer.close()
+        kind = None
+        try:
+            kind = kind_of(answer)
+            if kind == MULTIPART:
+                return MjpegCapture(answer, self._settings.read_timeout_s, count)
+        finally:
+            if kind != MULTIPART:
+                answer.close()
+        if kind == PICTURE:
             rate_hz = self._settings.rate_hz or 1.0
             return SnapshotCapture(self._url, self._settings.read_timeout_s, rate_hz, count)
-        answer.close()
-        if kind.startswith("text/") or kind.endswith(("json", "html", "xml")):
-            raise StreamError(
-                "rejected", f"the server answers with {kind}, not with a picture stream"
-            )
         return FfmpegEndpoint(self._url, self._settings).open(count)
 
 
-class Answer:
-    """A GET that was answered with 200; everything on it ends by ``deadline_s``."""
+def kind_of(answer: Answer) -> str:
+    """What to read an answer with.
 
-    def __init__(self, url: StreamUrl, deadline_s: float) -> None:
-        self.deadline_s = deadline_s
-        self._url = url
-        authorize: str | None = None
-        for _ in range(REDIRECTS + 2):
-            self._get(authorize)
-            if self._response.status in (301, 302, 303, 307, 308):
-                authorize = None
-                self._redirect()
-            elif self._response.status == 401 and authorize is None and url.username is not None:
-                challenges = self._response.headers.get_all("WWW-Authenticate") or []
-                target, name = self._url.target, url.username
-                authorize = authorization(challenges, "GET", target, name, url.password)
-                self.close()
-                if authorize is None:
-                    raise StreamError(
-                        "unauthorised", "the server wants a log-in of an unknown kind"
-                    )
-            else:
-                break
-        self.headers: Message = self._response.headers
-        if self._response.status != 200:
-            raise self._refusal()
+    Cameras name no type, that of their web server, or that of a stream for one picture: what the
+    body begins with counts for more.
 
-    def _get(self, authorize: str | None) -> None:
-        headers = {"User-Agent": "edgecam", "Accept": "*/*", "Connection": "close"}
-        if authorize:
-            headers["Authorization"] = authorize
-        self._socket = self._connect()
-        connection = http.client.HTTPConnection(self._url.host, self._url.port)
-        connection.sock = self._socket
-        try:
-            connection.request("GET", self._url.target, headers=headers)
-            self._response = connection.getresponse()
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self._socket.close()
-            raise self._fault(error) from None
-
-    def _connect(self) -> socket.socket:
-        left_s = max(0.01, self.deadline_s - time.monotonic())
-        connection = connect(self._url, left_s)
-        connection.settimeout(left_s)
-        if self._url.scheme != "https":
-            return connection
-        try:
-            context = ssl.create_default_context()
-            return context.wrap_socket(connection, server_hostname=self._url.host)
-        except (OSError, ValueError) as error:
-            connection.close()
-            raise StreamError("unreachable", f"{self._url.host}: TLS: {error}") from None
-
-    def _redirect(self) -> None:
-        location = urljoin(self._url.bare, self._response.headers.get("Location") or "")
-        self.close()
-        try:
-            target = urls.parse(location)
-        except SourceError as error:
-            raise StreamError("rejected", f"the server redirects to {error}") from None
-        if target.scheme not in ("http", "https"):
-            raise StreamError("rejected", f"the server redirects to {target.shown}")
-        if target.host == self._url.host and target.username is None:
-            target = replace(target, username=self._url.username, password=self._url.password)
-        self._url = target
-
-    def _refusal(self) -> StreamError:
-        status, reason = self._response.status, self._response.reason
-        self.close()
-        if status in (401, 403):
-            return StreamError(
-                "unauthorised", f"the server answers {status} {reason}: check the log-in"
-            )
-        return StreamError("rejected", f"the server answers {status} {reason}")
-
-    def receive(self) -> bytes:
-        """Some bytes of the body, within the deadline; raises StreamError."""
-        left_s = self.deadline_s - time.monotonic()
-        if left_s <= 0:
-            raise self._fault(TimeoutError())
-        try:
-            self._socket.settimeout(left_s)
-            data = self._response.read1(RECEIVE_BYTES)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._fault(error) from None
-        if not data:
-            raise StreamError("closed", "the server ended the stream")
-        return data
-
-    @staticmethod
-    def _fault(error: Exception) -> StreamError:
-        if isinstance(error, TimeoutError):
-            return StreamError("silent", "no whole picture in time")
-        if isinstance(error, http.client.BadStatusLine) and not isinstance(error, OSError):
-            return StreamError("rejected", "the server does not speak HTTP")
-        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return StreamError("closed", f"the connection broke: {said}")
-
-    def close(self) -> None:
-        self._response.close()
-        self._socket.close()
+    Raises:
+        StreamError: it is a page, or nothing comes.
+    """
+    named = answer.headers.get_content_type() if "Content-Type" in answer.headers else ""
+    if named.startswith(("video/", "audio/")):
+        return FOR_FFMPEG
+    begins = answer.peek().lstrip(b"\r\n")
+    if begins.startswith(START_OF_IMAGE):
+        return PICTURE
+    if named.startswith("multipart/") or begins.startswith(b"--"):
+        return MULTIPART
+    if named.startswith("image/"):
+        return PICTURE
+    if named.startswith("text/") or named.endswith(PAGES):
+        shown = named if named in KNOWN_PAGES else "text"
+        raise StreamError("rejected", f"the server answers with {shown}, not with a picture stream")
+    return FOR_FFMPEG
 
 
 class MjpegCapture:
     """Pictures of a multipart stream; damaged parts are counted and passed over."""
 
-    def __init__(
-        self, answer: Answer, boundary: str, read_timeout_s: float, count: Callable[[str], None]
-    ) -> None:
+    def __init__(self, answer: Answer, read_timeout_s: float, count: Callable[[str], None]) -> None:
+        boundary = answer.headers.get_param("boundary")
+        if not isinstance(boundary, str):
+            boundary = None
         self._answer = answer
         self._parts = MultipartReader(boundary, answer.receive)
         self._read_timeout_s = read_timeout_s
@@ -240,6 +153,10 @@ class SnapshotCapture:
                     if error.kind == "closed" and data:
                         return bytes(data)
                     raise
+                if len(data) > MAX_PART_BYTES:
+                    raise StreamError(
+                        "garbage", f"more than {MAX_PART_BYTES} bytes are no camera picture"
+                    )
         finally:
             answer.close()
 

@@ -8,25 +8,35 @@ from edgecam.sources.jpeg import END_OF_IMAGE, START_OF_IMAGE, damage
 from edgecam.sources.supervised import StreamError
 
 MAX_PART_BYTES = 32 * 1024 * 1024
+# All lines of a part's header together.
 MAX_HEADER_BYTES = 16 * 1024
+MAX_LENGTH_DIGITS = 12
+LINE_ENDS = b"\r\n"
 
 
 class MultipartReader:
     """Splits a byte stream into parts.
 
-    Cameras write the boundary with and without its leading dashes, with and without a
-    ``Content-Length``, and wrong ones too: a part that holds the boundary ends there.
+    Cameras name another boundary than they write, or none; write it with and without its leading
+    dashes, with ``--`` behind it each time, or in one line with the first header field; leave it
+    out before the first part; state a ``Content-Length``, or none, or a wrong one: a part that
+    holds the boundary ends there.
     """
 
-    def __init__(self, boundary: str, receive: Callable[[], bytes]) -> None:
-        self._boundary = b"--" + boundary.strip('"').lstrip("-").encode("latin-1")
+    def __init__(self, boundary: str | None, receive: Callable[[], bytes]) -> None:
+        named = (boundary or "").strip('" ').lstrip("-").encode("latin-1", "replace")
+        self._boundary = b"--" + named if named else b""
         self._receive = receive
         self._buffer = bytearray()
+        self._begun = False
 
     def next_part(self) -> bytes:
         """The next part's body; raises StreamError where the stream is no such thing."""
-        self._skip_to_headers()
-        length = self._content_length(self._headers())
+        if not self._begun:
+            self._begin()
+        self._skip_to_header()
+        length = self._stated_length()
+        self._skip_blank_lines()
         if length is None:
             return self._until_picture_ends()
         while len(self._buffer) < length:
@@ -34,52 +44,75 @@ class MultipartReader:
         early = self._buffer.find(self._boundary, 0, length)
         return self._take(length if early < 0 else early)
 
-    def _skip_to_headers(self) -> None:
+    def _begin(self) -> None:
+        """See by the first line what the boundary really is."""
+        self._skip_blank_lines()
+        while (end := self._buffer.find(b"\n")) < 0:
+            self._more(MAX_HEADER_BYTES)
+        line = bytes(self._buffer[:end]).strip()
+        without_dashes = self._boundary[2:]
+        if not self._boundary or self._boundary not in line:
+            if line.startswith(b"--") and line.strip(b"-"):
+                self._boundary = line
+            elif line and line == without_dashes:
+                self._boundary = without_dashes
+        if not self._boundary:
+            raise _no_multipart()
+        self._begun = True
+
+    def _skip_blank_lines(self) -> None:
+        while True:
+            left = len(self._buffer.lstrip(LINE_ENDS))
+            del self._buffer[: len(self._buffer) - left]
+            if left:
+                return
+            self._more(MAX_HEADER_BYTES)
+
+    def _skip_to_header(self) -> None:
         while (start := self._buffer.find(self._boundary)) < 0:
             # Keep what may be the beginning of a boundary.
             del self._buffer[: max(0, len(self._buffer) - len(self._boundary))]
             self._more()
         del self._buffer[: start + len(self._boundary)]
+        self._line()
+
+    def _line(self) -> bytes:
         while (end := self._buffer.find(b"\n")) < 0:
             self._more(MAX_HEADER_BYTES)
-        if self._buffer[:end].strip() == b"--":
-            raise StreamError("closed", "the server ended the stream")
-        del self._buffer[: end + 1]
+        return self._take(end + 1).strip()
 
-    def _headers(self) -> list[bytes]:
-        """Header lines up to the empty one."""
-        lines: list[bytes] = []
-        while True:
-            while (end := self._buffer.find(b"\n")) < 0:
-                self._more(MAX_HEADER_BYTES)
-            line = self._take(end + 1).strip()
-            if not line:
-                return lines
-            lines.append(line)
-
-    @staticmethod
-    def _content_length(headers: list[bytes]) -> int | None:
-        for line in headers:
+    def _stated_length(self) -> int | None:
+        """Read the header up to its empty line."""
+        length, left = None, MAX_HEADER_BYTES
+        while line := self._line():
+            left -= len(line) + 1
+            if left < 0:
+                raise _no_multipart()
             name, _, value = line.partition(b":")
-            if name.strip().lower() == b"content-length" and value.strip().isdigit():
-                length = int(value)
-                if length > MAX_PART_BYTES:
-                    raise StreamError("garbage", f"a part of {length} bytes is no camera picture")
-                return length or None
-        return None
+            digits = value.strip()
+            if name.strip().lower() != b"content-length" or not digits.isdigit():
+                continue
+            if len(digits) > MAX_LENGTH_DIGITS or int(digits) > MAX_PART_BYTES:
+                shown = digits[:MAX_LENGTH_DIGITS].decode()
+                raise StreamError("garbage", f"a part of {shown} bytes is no camera picture")
+            length = int(digits) or None
+        return length
 
     def _until_picture_ends(self) -> bytes:
         """Without a length: up to the next boundary, or to the end of a whole JPEG."""
+        searched = 0
         while True:
-            end = self._buffer.find(self._boundary)
+            end = self._buffer.find(self._boundary, searched)
             if end >= 0:
                 return self._take(end)
-            tail = self._buffer.rstrip(b"\r\n")
-            if tail.startswith(START_OF_IMAGE) and tail.endswith(END_OF_IMAGE):
-                whole = bytes(tail)
-                if damage(whole) is None:
-                    self._buffer.clear()
-                    return whole
+            if self._buffer.startswith(START_OF_IMAGE):
+                tail = bytes(self._buffer[-16:]).rstrip(LINE_ENDS)
+                if tail.endswith(END_OF_IMAGE):
+                    whole = bytes(self._buffer.rstrip(LINE_ENDS))
+                    if damage(whole) is None:
+                        self._buffer.clear()
+                        return whole
+            searched = max(0, len(self._buffer) - len(self._boundary))
             self._more()
 
     def _take(self, count: int) -> bytes:
@@ -89,5 +122,9 @@ class MultipartReader:
 
     def _more(self, limit: int = MAX_PART_BYTES) -> None:
         if len(self._buffer) > limit:
-            raise StreamError("garbage", "the stream is not the multipart stream it says it is")
+            raise _no_multipart()
         self._buffer += self._receive()
+
+
+def _no_multipart() -> StreamError:
+    return StreamError("garbage", "the stream is not the multipart stream it says it is")

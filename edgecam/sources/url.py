@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from edgecam.credentials import redact
 from edgecam.types import SourceError
 
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+# What is part of an address and what is not is for others to say.
+PRINTABLE = "".join(map(chr, range(33, 127)))
+MAX_HOST_CHARACTERS = 255
 _USER = re.compile(r"(?<=://)[^/?#\s]*@")
 
 
@@ -26,6 +29,18 @@ class StreamUrl:
     password: str = field(repr=False)
 
     @property
+    def origin(self) -> tuple[str, str, int]:
+        """Whom the credentials are for."""
+        return self.scheme, self.host, self.port
+
+    @property
+    def authority(self) -> str:
+        """Host and port as an HTTP request names them; raises ValueError for an odd host."""
+        host = self.host if self.host.isascii() else self.host.encode("idna").decode()
+        host = f"[{host}]" if ":" in host else host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
     def shown(self) -> str:
         return redact(self.full)
 
@@ -33,6 +48,11 @@ class StreamUrl:
     def bare(self) -> str:
         """The URL without credentials."""
         return _USER.sub("", self.full)
+
+
+def escape(text: str | bytes) -> str:
+    """``text`` with blanks, control characters and all beyond ASCII as ``%XX``."""
+    return quote(text, safe=PRINTABLE)
 
 
 def parse(url: str) -> StreamUrl:
@@ -46,9 +66,15 @@ def parse(url: str) -> StreamUrl:
             f"{redact(url)}: not a URL; in a password write / as %2F, @ as %40 and : as %3A"
         ) from None
     scheme = parts.scheme.lower()
-    if not host or any(character.isspace() or ord(character) < 32 for character in url):
+    if (
+        not host
+        or len(host) > MAX_HOST_CHARACTERS
+        or any(character.isspace() or ord(character) < 32 for character in url)
+    ):
         raise SourceError(f"{redact(url)}: not a URL; expected {scheme}://HOST[:PORT]/PATH")
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if scheme not in DEFAULT_PORTS:
+        raise SourceError(f"{scheme}:// is no network stream; expected {', '.join(DEFAULT_PORTS)}")
+    target = escape((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
     username = unquote(parts.username) if parts.username is not None else None
     password = unquote(parts.password or "")
     return StreamUrl(url, scheme, host, port or DEFAULT_PORTS[scheme], target, username, password)
