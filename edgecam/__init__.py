@@ -8,18 +8,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from edgecam.errors import EdgecamError
-    from edgecam.library import Finder, Results, results
-    from edgecam.types import Box, Detection, Frame, Keypoint, Pose, Result
+from edgecam.core.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from edgecam.api import Finder, Results, results
+    from edgecam.core.errors import EdgecamError
+    from edgecam.core.result import Box, Detection, Frame, Keypoint, Pose, Result
 
 # Imported when it is first asked for: the command line has no use for it.
 _HOMES = {
-    "library": ("Finder", "Results", "results"),
-    "errors": ("EdgecamError",),
-    "types": ("Box", "Detection", "Frame", "Keypoint", "Pose", "Result"),
+    "api": ("Finder", "Results", "results"),
+    "core.errors": ("EdgecamError",),
+    "core.result": ("Box", "Detection", "Frame", "Keypoint", "Pose", "Result"),
 }
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Pose",
     "Result",
     "Results",
+    "__version__",
     "results",
 ]
 

@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command line; exits 0, 1 for a fault, 2 for wrong usage."""
     try:
-        from edgecam.cli import main as run
+        from edgecam.cli.main import main as run
     except ImportError as error:
         cause: BaseException = error
         while cause.__cause__ is not None:

@@ -11,9 +11,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from live_ages import Camera, run
 
-from edgecam.model import Model
-from edgecam.settings import InferenceSettings, ModelSettings
-from edgecam.telemetry import quantile
+from edgecam.inference.model import Model
+from edgecam.pipeline.meter import quantile
+from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 # At this size one thread manages some two frames a second.
 SLOW = ("posenet_mobilenet_v1_075_fp16", "1601x1601")

@@ -149,7 +149,7 @@ def mosquitto_command() -> str | None:
 @contextmanager
 def mosquitto(folder: Path) -> Iterator[tuple[int, int]]:
     """A mosquitto with its default limits; its port and process id."""
-    from edgecam.broker import free_port
+    from edgecam.mqtt.embedded_broker import free_port
 
     command = mosquitto_command()
     if command is None:
@@ -240,9 +240,9 @@ def publish(port: int, first: int, number: int, rate_hz: float, seconds: float) 
     """Cameras ``first`` and following, each through a sink of its own."""
     import numpy as np
 
-    from edgecam.settings import MqttSettings
-    from edgecam.sinks.mqtt import MqttSink
-    from edgecam.types import Decoded, Frame, Pose, Result
+    from edgecam.core.result import Decoded, Frame, Pose, Result
+    from edgecam.settings.schema import MqttSettings
+    from edgecam.sinks.mqtt.sink import MqttSink
 
     random = np.random.default_rng(first)
     image = np.zeros((480, 640, 3), np.uint8)

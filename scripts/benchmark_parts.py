@@ -12,11 +12,11 @@ import numpy as np
 from benchmark_peers import posenet_python, tensorflow_js
 from numpy.typing import NDArray
 
-from edgecam.decoders import posenet_tfjs
-from edgecam.messages import result_payload
-from edgecam.model import Model
-from edgecam.settings import InferenceSettings, ModelSettings
-from edgecam.types import Box, Decoded, Detection, Frame, Pose, Result
+from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result
+from edgecam.inference.decoders import posenet_tfjs
+from edgecam.inference.model import Model
+from edgecam.messages.result import result_payload
+from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 Add = Callable[..., None]

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from benchmark_parts import median_ms
 
-from edgecam import bundled, runtime
+from edgecam.inference import catalog as bundled
+from edgecam.inference import runtime
 
 ROOT = Path(__file__).resolve().parents[1]
 Add = Callable[..., None]

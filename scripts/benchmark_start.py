@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from edgecam import bundled
-from edgecam.opencv import cv2
+from edgecam.core.opencv import cv2
+from edgecam.inference import catalog as bundled
 
 ROOT = Path(__file__).resolve().parents[1]
 Add = Callable[..., None]

@@ -32,13 +32,14 @@ from benchmark_plot import plot
 from benchmark_precisions import precisions
 from benchmark_start import start_up
 
-from edgecam import bundled, runtime
-from edgecam.bench import score_tracks
-from edgecam.broker import EmbeddedBroker, free_port
-from edgecam.model import Model
-from edgecam.opencv import cv2
-from edgecam.settings import InferenceSettings, ModelSettings, Settings, SourceSettings
-from edgecam.types import DecodeOptions, Frame
+from edgecam.core.opencv import cv2
+from edgecam.core.result import DecodeOptions, Frame
+from edgecam.inference import catalog as bundled
+from edgecam.inference import runtime
+from edgecam.inference.model import Model
+from edgecam.mqtt.embedded_broker import EmbeddedBroker, free_port
+from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings, SourceSettings
+from edgecam.tools.evaluate.throughput import score_tracks
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "benchmarks.csv"

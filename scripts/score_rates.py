@@ -7,11 +7,11 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgecam import bundled
-from edgecam.configuration import load
-from edgecam.messages import PERSON
-from edgecam.run import run
-from edgecam.types import Result
+from edgecam.core.result import Result
+from edgecam.daemon.run import run
+from edgecam.inference import catalog as bundled
+from edgecam.messages.result import PERSON
+from edgecam.settings.load import load
 
 RATES_HZ = (10.0, 5.0, 2.0, 1.0, 0.5)
 

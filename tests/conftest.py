@@ -16,8 +16,8 @@ from brokers import Mosquitto, Subscriber
 from confinement import Confinement
 from programs import ROOT
 
-from edgecam.settings import MqttSettings
-from edgecam.sinks.mqtt import MqttSink
+from edgecam.settings.schema import MqttSettings
+from edgecam.sinks.mqtt.sink import MqttSink
 
 if TYPE_CHECKING:
     from pages import LivePage

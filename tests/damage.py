@@ -21,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecam import bundled, probe, probe_child
-from edgecam.model import Model
-from edgecam.runtime import find
-from edgecam.settings import InferenceSettings, ModelSettings
-from edgecam.types import DecodeOptions, EdgecamError, Frame, ModelError
+from edgecam.core.result import DecodeOptions, EdgecamError, Frame, ModelError
+from edgecam.inference import catalog as bundled
+from edgecam.inference import probe, probe_child
+from edgecam.inference.model import Model
+from edgecam.inference.runtime import find
+from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 PAGE_BYTES = 4096
 # Flatbuffers keep their tables at one end; the rest is weights, which may be anything.

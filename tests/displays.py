@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecam.opencv import cv2
+from edgecam.core.opencv import cv2
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgecam.types import Result
+from edgecam.core.result import Result
 
 
 class Keep:

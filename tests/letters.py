@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from programs import CLIP
 
-from edgecam.zoo.documents.page import page
+from edgecam.tools.train.documents.page import page
 
 LABELS = ("letter", "nothing")
 FACE_PX = (420, 594)

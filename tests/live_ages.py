@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgecam import board, bundled
-from edgecam.model import Model
-from edgecam.opencv import cv2
-from edgecam.pipeline import Inferred, Prepared
-from edgecam.staged import StagedPipeline
-from edgecam.telemetry import Meter
-from edgecam.types import DecodeOptions, Frame, Image, Result, SourceStatus, be_idle
+from edgecam.core import board
+from edgecam.core.opencv import cv2
+from edgecam.core.result import DecodeOptions, Frame, Image, Result, SourceStatus, be_idle
+from edgecam.inference import catalog as bundled
+from edgecam.inference.model import Model
+from edgecam.pipeline.base import Inferred, Prepared
+from edgecam.pipeline.meter import Meter
+from edgecam.pipeline.staged import StagedPipeline
 
 
 class Camera:

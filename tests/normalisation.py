@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgecam.convert.graph import Graph
-from edgecam.tflite_file import ModelFile
-from edgecam.tflite_graph import FileOp
+from edgecam.inference.tflite.file import ModelFile
+from edgecam.inference.tflite.graph import FileOp
+from edgecam.tools.convert.graph import Graph
 
 _CHANNELWISE = ("MUL", "SUB", "DIV", "ADD", "RSQRT", "BATCH_NORM")
 

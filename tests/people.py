@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skeletons import STANDING
 
-from edgecam.keypoints import BONES, NAMES
+from edgecam.core.keypoints import BONES, NAMES
 
 SIDE_PX = 160
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecam.types import Pose
+from edgecam.core.result import Pose
 
 BUNDLED = Path(__file__).parent / "data" / "posenet"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "conformance" / "posenet"

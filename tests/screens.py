@@ -11,8 +11,8 @@ from brokers import wait_until
 from numpy.typing import NDArray
 from pages import LivePage
 
-from edgecam.configuration import parse_toml
-from edgecam.opencv import cv2
+from edgecam.core.opencv import cv2
+from edgecam.settings.load import parse_toml
 
 KEYPOINT_BGR = (0, 212, 255)
 # A disc of 3 px: its centre is within half a pixel of where the result says.

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edgecam.keypoints import INDEX, NAMES
-from edgecam.types import Pose
+from edgecam.core.keypoints import INDEX, NAMES
+from edgecam.core.result import Pose
 
 Point = tuple[float, float]
 

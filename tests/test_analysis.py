@@ -16,16 +16,16 @@ from keeping import Keep
 from programs import CLIP, edgecam
 from skeletons import person
 
-from edgecam.analysis import Analysis
-from edgecam.configuration import load
-from edgecam.messages import result_payload
-from edgecam.rate import RateLimit
-from edgecam.run import run
-from edgecam.settings import OutputSettings, Settings
-from edgecam.settings_scene import MaskSettings, TrackingSettings, ZoneSettings
-from edgecam.sinks.mqtt import MqttSink
-from edgecam.types import Box, Decoded, Detection, Frame, Pose, Result, SettingsError
-from edgecam.wire import EventMessage
+from edgecam.analysis.analyzer import Analysis
+from edgecam.core.rate_limit import RateLimit
+from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result, SettingsError
+from edgecam.daemon.run import run
+from edgecam.messages.result import result_payload
+from edgecam.messages.schema import EventMessage
+from edgecam.settings.load import load
+from edgecam.settings.scene import MaskSettings, TrackingSettings, ZoneSettings
+from edgecam.settings.schema import OutputSettings, Settings
+from edgecam.sinks.mqtt.sink import MqttSink
 
 IMAGE = np.zeros((480, 640, 3), np.uint8)
 SCENE = """

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from programs import CLIP, edgecam, environment, error_line
 
-from edgecam import bundled, tflite_file
+from edgecam.inference import catalog as bundled
+from edgecam.inference.tflite import file as tflite_file
 
 POSENET = ("--model", "posenet")
 
@@ -119,7 +120,7 @@ def test_a_model_that_kills_the_runtime_does_not_kill_edgecam(tmp_path: Path) ->
     data = path.read_bytes()
     places = table_positions(data)
     script = (
-        "import sys; from pathlib import Path; from edgecam import runtime\n"
+        "import sys; from pathlib import Path; from edgecam.inference import runtime\n"
         "i = runtime.find().interpreter(model_content=Path(sys.argv[1]).read_bytes())\n"
         "i.allocate_tensors(); i.invoke()"
     )

@@ -10,14 +10,14 @@ import pytest
 from brokers import Mosquitto
 from programs import CLIP, ROOT, edgecam, error_line
 
-from edgecam.bench import Marks, measure, score_tracks
-from edgecam.settings import (
+from edgecam.settings.schema import (
     InferenceSettings,
     ModelSettings,
     MqttSettings,
     Settings,
     SourceSettings,
 )
+from edgecam.tools.evaluate.throughput import Marks, measure, score_tracks
 
 MODEL = "posenet_mobilenet_v1_075_int8"
 # A ratio within one run; where others use the machine too, a later round may be less disturbed.

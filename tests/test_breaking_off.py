@@ -12,20 +12,8 @@ import pytest
 from programs import ROOT
 from test_lanes import Places
 
-from edgecam.attention import Attention
-from edgecam.attentive import AttentivePipeline
-from edgecam.lanes import LanesPipeline
-from edgecam.library import results
-from edgecam.model import Model
-from edgecam.pipeline import Pipeline
-from edgecam.relay import RelayPipeline
-from edgecam.run import run as run_daemon
-from edgecam.service import Stop
-from edgecam.settings import InferenceSettings, ModelSettings, Settings, SourceSettings
-from edgecam.staged import StagedPipeline
-from edgecam.telemetry import Meter
-from edgecam.turns import Turns
-from edgecam.types import (
+from edgecam.api import results
+from edgecam.core.result import (
     DecodeOptions,
     EdgecamError,
     Frame,
@@ -35,6 +23,18 @@ from edgecam.types import (
     SourceStatus,
     be_idle,
 )
+from edgecam.daemon.run import run as run_daemon
+from edgecam.daemon.service import Stop
+from edgecam.inference.model import Model
+from edgecam.pipeline.base import Pipeline
+from edgecam.pipeline.meter import Meter
+from edgecam.pipeline.roi.controller import Attention
+from edgecam.pipeline.schedule import Turns
+from edgecam.pipeline.sequential import AttentivePipeline
+from edgecam.pipeline.single_interpreter import RelayPipeline
+from edgecam.pipeline.staged import StagedPipeline
+from edgecam.pipeline.worker_pool import LanesPipeline
+from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings, SourceSettings
 
 FAILING = ROOT / "tests" / "data" / "models" / "fails_on_bright.tflite"
 GOOD = 21
@@ -135,7 +135,7 @@ def test_a_live_source_that_fails_while_nobody_looks_ends_the_run(kind: str) -> 
 def test_a_program_gets_the_last_result_too(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"inference.probe": False, "inference.threads": 1}
     for source, wanted in ((Breaking(fails_at=13), 13), (Breaking(), GOOD)):
-        monkeypatch.setattr("edgecam.library.open_source", lambda *_, source=source: source)
+        monkeypatch.setattr("edgecam.api.open_source", lambda *_, source=source: source)
         found: list[int] = []
         with results("pictures", FAILING, settings=settings) as seen:
             numbers = (each.frame.sequence for each in seen)
@@ -150,7 +150,7 @@ def test_who_stops_a_run_that_breaks_off_gets_to_know_why(monkeypatch: pytest.Mo
             super().publish(result)
             time.sleep(0.1)
 
-    monkeypatch.setattr("edgecam.session.open_source", lambda *_: Breaking(fails_at=13))
+    monkeypatch.setattr("edgecam.daemon.session.open_source", lambda *_: Breaking(fails_at=13))
     settings = Settings(
         model=(ModelSettings(path=str(FAILING)),),
         source=SourceSettings(url="/pictures"),

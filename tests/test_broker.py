@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from brokers import Subscriber, is_listening, retained, wait_until
 
-from edgecam.broker import EmbeddedBroker
-from edgecam.settings import MqttSettings
-from edgecam.sinks.mqtt import MqttSink
-from edgecam.types import EdgecamError
+from edgecam.core.result import EdgecamError
+from edgecam.mqtt.embedded_broker import EmbeddedBroker
+from edgecam.settings.schema import MqttSettings
+from edgecam.sinks.mqtt.sink import MqttSink
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def test_mosquitto_sub_gets_what_is_retained_and_the_will(broker: EmbeddedBroker
     )
     script = (
         "import sys, time\n"
-        "from edgecam.settings import MqttSettings\n"
-        "from edgecam.sinks.mqtt import MqttSink\n"
+        "from edgecam.settings.schema import MqttSettings\n"
+        "from edgecam.sinks.mqtt.sink import MqttSink\n"
         "sink = MqttSink(MqttSettings(url=sys.argv[1]), 'demo', 'b')\n"
         "sink.publish_state('paused', b'1')\n"
         "time.sleep(60)\n"
@@ -94,7 +94,7 @@ def test_close_frees_the_port_and_ends_the_child() -> None:
 def test_the_broker_dies_with_a_process_that_is_killed() -> None:
     script = (
         "import time\n"
-        "from edgecam.broker import EmbeddedBroker\n"
+        "from edgecam.mqtt.embedded_broker import EmbeddedBroker\n"
         "print(EmbeddedBroker().port, flush=True)\n"
         "time.sleep(60)\n"
     )

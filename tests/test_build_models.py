@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecam import bundled
+from edgecam.inference import catalog as bundled
 
 ROOT = Path(__file__).parent.parent
 MAX_BYTES = 10_000_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecam import bundled
+from edgecam.inference import catalog as bundled
 from edgecam.sources.video import VideoFile
 
 MODELS = Path(__file__).parent.parent / "models"

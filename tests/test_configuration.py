@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgecam import bounded_toml
-from edgecam.cli import cli
-from edgecam.configuration import SettingInfo, describe, load, parse_toml
-from edgecam.options import FLAG_NAMES
-from edgecam.types import SettingsError
+from edgecam.cli.main import cli
+from edgecam.cli.options import FLAG_NAMES
+from edgecam.core import bounded_toml
+from edgecam.core.result import SettingsError
+from edgecam.settings.load import SettingInfo, describe, load, parse_toml
 
 
 def test_flags_beat_environment_beat_file_beat_defaults(tmp_path: Path) -> None:

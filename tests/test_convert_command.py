@@ -14,14 +14,14 @@ import pytest
 from click.testing import CliRunner, Result
 from tfjs_graphs import GraphModel, resnet
 
-from edgecam import bundled
-from edgecam.cli import cli
-from edgecam.convert import conversion
-from edgecam.convert.conversion import Options
-from edgecam.convert.graph import ConvertError
-from edgecam.convert.posenet import OUTPUTS, size_step, valid_size
-from edgecam.tflite_file import read
-from edgecam.tflite_metadata import metadata
+from edgecam.cli.main import cli
+from edgecam.inference import catalog as bundled
+from edgecam.inference.tflite.file import read
+from edgecam.inference.tflite.metadata import metadata
+from edgecam.tools.convert import conversion
+from edgecam.tools.convert.conversion import Options
+from edgecam.tools.convert.graph import ConvertError
+from edgecam.tools.convert.posenet import OUTPUTS, size_step, valid_size
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from graphdefs import Type, const, node, placeholder
 
-from edgecam.convert import evaluate, graphdef
-from edgecam.convert.graph import ConvertError, Graph
+from edgecam.tools.convert import constant_folding as evaluate
+from edgecam.tools.convert import graphdef
+from edgecam.tools.convert.graph import ConvertError, Graph
 
 ONE_TWO, THREE_FOUR = np.array([1, 2], np.float32), np.array([3, 4], np.float32)
 F, I = np.float32, np.int32  # noqa: E741

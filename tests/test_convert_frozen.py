@@ -14,11 +14,13 @@ from click.testing import CliRunner, Result
 from graphdefs import const, node, placeholder
 from ssd_graphs import F, T
 
-from edgecam import anchors, bundled, labels
-from edgecam.cli import cli
-from edgecam.tflite_file import read
-from edgecam.tflite_metadata import metadata
-from edgecam.types import MINUS_ONE_TO_ONE
+from edgecam.cli.main import cli
+from edgecam.core.result import MINUS_ONE_TO_ONE
+from edgecam.inference import catalog as bundled
+from edgecam.inference import labels
+from edgecam.inference.decoders import anchors
+from edgecam.inference.tflite.file import read
+from edgecam.inference.tflite.metadata import metadata
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecam.convert.graph import ConvertError, Graph, Node, data_inputs, in_order
+from edgecam.tools.convert.graph import ConvertError, Graph, Node, data_inputs, in_order
 
 
 def graph(*nodes: Node, outputs: tuple[str, ...]) -> Graph:

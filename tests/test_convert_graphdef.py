@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from graphdefs import Shape, Type, block, const, node, number, placeholder, tensor, varint
 
-from edgecam.convert import graphdef
-from edgecam.convert.graph import ConvertError
+from edgecam.tools.convert import graphdef
+from edgecam.tools.convert.graph import ConvertError
 
 SMALL = (
     placeholder("image", (-1, 4, 4, 3))

@@ -11,15 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from tfjs_graphs import FLOAT, GraphModel, integers, text
 
-from edgecam import tflite_metadata
-from edgecam.convert import tfjs
-from edgecam.convert.float16 import halve
-from edgecam.convert.graph import ConvertError
-from edgecam.convert.lower import lower
-from edgecam.convert.writer import write
-from edgecam.runtime import find
-from edgecam.tflite_file import read
-from edgecam.types import RAW_PIXELS
+from edgecam.core.result import RAW_PIXELS
+from edgecam.inference.runtime import find
+from edgecam.inference.tflite import metadata as tflite_metadata
+from edgecam.inference.tflite.file import read
+from edgecam.tools.convert import tfjs
+from edgecam.tools.convert.float16 import halve
+from edgecam.tools.convert.graph import ConvertError
+from edgecam.tools.convert.lower import lower
+from edgecam.tools.convert.writer import write
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from edgecam import labels, tflite_file, tflite_metadata
-from edgecam.convert import metadata
-from edgecam.runtime import find
-from edgecam.types import MINUS_ONE_TO_ONE, Normalization
+from edgecam.core.result import MINUS_ONE_TO_ONE, Normalization
+from edgecam.inference import labels
+from edgecam.inference.runtime import find
+from edgecam.inference.tflite import file as tflite_file
+from edgecam.inference.tflite import metadata as tflite_metadata
+from edgecam.tools.convert import metadata
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
 MODEL = SHARED / "posenet_mobilenet_v1_075_353_481_quant.tflite"

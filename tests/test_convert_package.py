@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecam.model import Model
-from edgecam.settings import InferenceSettings, ModelSettings
-from edgecam.types import Box, DecodeOptions, Detection, Frame
+from edgecam.core.result import Box, DecodeOptions, Detection, Frame
+from edgecam.inference.model import Model
+from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 pytestmark = pytest.mark.long
 

@@ -13,13 +13,13 @@ from graphdefs import Type, const, node, placeholder
 from numpy.typing import NDArray
 from ssd_graphs import ANCHORS, CELLS, CLASSES, EPSILON, SIDE, F, I, T
 
-from edgecam import anchors as stored_anchors
-from edgecam import tflite_file
-from edgecam.convert import graphdef, metadata, ssd, ssd_boxes, ssd_graph, writer
-from edgecam.convert.graph import ConvertError, Graph
-from edgecam.convert.lower import lower
-from edgecam.runtime import find
-from edgecam.types import MINUS_ONE_TO_ONE, RAW_PIXELS
+from edgecam.core.result import MINUS_ONE_TO_ONE, RAW_PIXELS
+from edgecam.inference.decoders import anchors as stored_anchors
+from edgecam.inference.runtime import find
+from edgecam.inference.tflite import file as tflite_file
+from edgecam.tools.convert import graphdef, metadata, ssd, ssd_boxes, ssd_graph, writer
+from edgecam.tools.convert.graph import ConvertError, Graph
+from edgecam.tools.convert.lower import lower
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
 

@@ -12,17 +12,17 @@ import pytest
 import ssd_graphs
 from click.testing import CliRunner, Result
 
-from edgecam import runtime
-from edgecam.cli import cli
-from edgecam.convert import ssd_graph
-from edgecam.convert.graph import ConvertError
-from edgecam.convert.lite import LiteModel
-from edgecam.convert.posenet import OUTPUTS
-from edgecam.convert.proof import prove
-from edgecam.convert.writer import write
-from edgecam.tflite_file import read
-from edgecam.tflite_metadata import metadata
-from edgecam.types import MINUS_ONE_TO_ONE
+from edgecam.cli.main import cli
+from edgecam.core.result import MINUS_ONE_TO_ONE
+from edgecam.inference import runtime
+from edgecam.inference.tflite.file import read
+from edgecam.inference.tflite.metadata import metadata
+from edgecam.tools.convert import ssd_graph
+from edgecam.tools.convert.graph import ConvertError
+from edgecam.tools.convert.lite import LiteModel
+from edgecam.tools.convert.posenet import OUTPUTS
+from edgecam.tools.convert.proof import prove
+from edgecam.tools.convert.writer import write
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
 

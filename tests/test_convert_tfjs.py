@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from tensorflowjs import TensorFlowJs, published_posenet
 from tfjs_graphs import GraphModel, every_op, resnet
 
-from edgecam import bundled, tflite_file
-from edgecam.convert import posenet, tfjs, tfjs_folder
-from edgecam.convert.conversion import Options, convert
-from edgecam.convert.posenet import OUTPUTS
-from edgecam.runtime import find
+from edgecam.inference import catalog as bundled
+from edgecam.inference.runtime import find
+from edgecam.inference.tflite import file as tflite_file
 from edgecam.sources.video import VideoFile
+from edgecam.tools.convert import posenet, tfjs, tfjs_folder
+from edgecam.tools.convert.conversion import Options, convert
+from edgecam.tools.convert.posenet import OUTPUTS
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
 pytestmark = pytest.mark.long

@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner
 from tfjs_graphs import every_op
 
-from edgecam import bundled
-from edgecam.cli import cli
-from edgecam.convert import tfjs_folder
-from edgecam.convert.conversion import Options, convert
-from edgecam.convert.tfjs_folder import SHARD_BYTES, WEIGHTS
-from edgecam.runtime import find
-from edgecam.types import EdgecamError
+from edgecam.cli.main import cli
+from edgecam.core.result import EdgecamError
+from edgecam.inference import catalog as bundled
+from edgecam.inference.runtime import find
+from edgecam.tools.convert import tfjs_folder
+from edgecam.tools.convert.conversion import Options, convert
+from edgecam.tools.convert.tfjs_folder import SHARD_BYTES, WEIGHTS
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from edgecam.credentials import read_password, redact
-from edgecam.types import SettingsError
+from edgecam.core.result import SettingsError
+from edgecam.settings.credentials import read_password, redact
 
 
 @pytest.mark.parametrize(

@@ -16,22 +16,22 @@ from keeping import Keep
 from programs import CLIP, edgecam, error_line, shared
 from skeletons import person
 
-from edgecam.attention import Attention
-from edgecam.bench_crop import measure_crop
-from edgecam.configuration import load
-from edgecam.crop import Crop, Tile, cells
-from edgecam.evaluate.likeness import likeness
-from edgecam.geometry import Rectangle, tile
-from edgecam.look import walk
-from edgecam.model import Model, Staged
-from edgecam.opencv import cv2
-from edgecam.preprocess import Stager
-from edgecam.run import run
-from edgecam.session import Session, load_models
-from edgecam.settings import InferenceSettings, ModelSettings, Settings, SourceSettings
-from edgecam.settings_scene import CropSettings
+from edgecam.core.geometry import Rectangle, tile
+from edgecam.core.opencv import cv2
+from edgecam.core.result import Box, DecodeOptions, Frame, Pose, Result, Sink, Tensor
+from edgecam.daemon.run import run
+from edgecam.daemon.session import Session, load_models
+from edgecam.inference.model import Model, Staged
+from edgecam.inference.preprocess import Stager
+from edgecam.pipeline.roi.controller import Attention
+from edgecam.pipeline.roi.inference_steps import walk
+from edgecam.pipeline.roi.person_crop import Crop, Tile, cells
+from edgecam.settings.load import load
+from edgecam.settings.scene import CropSettings
+from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings, SourceSettings
 from edgecam.sources.video import VideoFile
-from edgecam.types import Box, DecodeOptions, Frame, Pose, Result, Sink, Tensor
+from edgecam.tools.evaluate.crop_throughput import measure_crop
+from edgecam.tools.evaluate.oks import likeness
 
 SIZE = (640, 480)
 

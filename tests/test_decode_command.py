@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 from posenet_vectors import BUNDLED, NO_SHARED, SHARED, SHARED_FILES, bundled, float_set
 
-from edgecam.cli import cli
-from edgecam.decoders import posenet_coral
+from edgecam.cli.main import cli
+from edgecam.inference.decoders import posenet_coral
 
 CROWD = BUNDLED / "crowd_stepped.npz"
 

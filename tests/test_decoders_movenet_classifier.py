@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecam import decoders, labels, tflite_file, tflite_metadata
-from edgecam.decoders import classifier, movenet
-from edgecam.decoders.family import FamilyContext
-from edgecam.interpreter import dequantised
-from edgecam.opencv import cv2
-from edgecam.runtime import find
-from edgecam.types import DecodeOptions, Decoder, ModelError, TensorInfo
+from edgecam.core.opencv import cv2
+from edgecam.core.result import DecodeOptions, Decoder, ModelError, TensorInfo
+from edgecam.inference import decoders, labels
+from edgecam.inference.decoders import classifier, movenet
+from edgecam.inference.decoders.family import FamilyContext
+from edgecam.inference.interpreter import dequantised
+from edgecam.inference.runtime import find
+from edgecam.inference.tflite import file as tflite_file
+from edgecam.inference.tflite import metadata as tflite_metadata
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MODELS, IMAGES = SHARED / "models", SHARED / "media" / "images"

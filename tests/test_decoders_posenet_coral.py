@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from posenet_vectors import BUNDLED, NO_SHARED, SHARED_FILES, bundled, differences, shared_set
 
-from edgecam.decoders import posenet_coral
-from edgecam.keypoints import EDGES
-from edgecam.types import Pose
+from edgecam.core.keypoints import EDGES
+from edgecam.core.result import Pose
+from edgecam.inference.decoders import posenet_coral
 
 SETTINGS = {"max_poses": 10, "score_threshold": 0.3, "nms_radius_px": 10.0}
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from posenet_vectors import bundled, differences
 
-from edgecam import decoders, tflite_file
-from edgecam.bundled import resolve
-from edgecam.decoders import posenet
-from edgecam.decoders.family import FamilyContext
-from edgecam.types import DecodeOptions, Decoder, ModelError, TensorInfo
+from edgecam.core.result import DecodeOptions, Decoder, ModelError, TensorInfo
+from edgecam.inference import decoders
+from edgecam.inference.catalog import resolve
+from edgecam.inference.decoders import posenet
+from edgecam.inference.decoders.family import FamilyContext
+from edgecam.inference.tflite import file as tflite_file
 
 FLOAT = np.dtype(np.float32)
 GRID = (13, 21)

@@ -20,9 +20,9 @@ from posenet_vectors import (
     shared_set,
 )
 
-from edgecam.decoders import posenet_roots, posenet_tfjs
-from edgecam.decoders.posenet_tree import scores_from_logits
-from edgecam.types import Pose
+from edgecam.core.result import Pose
+from edgecam.inference.decoders import posenet_roots, posenet_tfjs
+from edgecam.inference.decoders.posenet_tree import scores_from_logits
 
 CASES = sorted(path.stem for path in BUNDLED.glob("*.json"))
 # The vectors are rounded to 1e-6 px and 1e-9: the agreement is with their last digit.

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecam import anchors, decoders, labels, tflite_file
-from edgecam.decoders import boxes as boxes_module
-from edgecam.decoders import ssd, ssd_raw
-from edgecam.decoders.family import FamilyContext, PostProcess
-from edgecam.interpreter import dequantised
-from edgecam.opencv import cv2
-from edgecam.runtime import find
-from edgecam.tflite_cut import cut_custom_op
-from edgecam.types import DecodeOptions, ModelError, TensorInfo
+from edgecam.core.opencv import cv2
+from edgecam.core.result import DecodeOptions, ModelError, TensorInfo
+from edgecam.inference import decoders, labels
+from edgecam.inference.decoders import anchors, ssd, ssd_raw
+from edgecam.inference.decoders import boxes as boxes_module
+from edgecam.inference.decoders.family import FamilyContext, PostProcess
+from edgecam.inference.interpreter import dequantised
+from edgecam.inference.runtime import find
+from edgecam.inference.tflite import file as tflite_file
+from edgecam.inference.tflite.cut import cut_custom_op
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 COCO = SHARED / "models" / "ssd_mobilenet_v1_coco_quant_postprocess.tflite"

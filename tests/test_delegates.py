@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgecam.delegates import choose
-from edgecam.model import Model
-from edgecam.settings import InferenceSettings, ModelSettings
-from edgecam.types import DelegateError, ModelError
+from edgecam.core.result import DelegateError, ModelError
+from edgecam.inference.delegates import choose
+from edgecam.inference.model import Model
+from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 SOURCE = Path(__file__).parent / "native" / "noop_delegate.c"
 

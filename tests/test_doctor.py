@@ -17,11 +17,11 @@ from daemons import delegate_library
 from doctors import DOCTOR, Report, examine, toml
 from programs import ROOT, shared
 
-from edgecam import bundled
-from edgecam.configuration import load
-from edgecam.doctor import CHECKS, inference
-from edgecam.doctor.vision import camera_name
-from edgecam.remedies import OF_CAMERA
+from edgecam.inference import catalog as bundled
+from edgecam.settings.load import load
+from edgecam.sources.remedies import OF_CAMERA
+from edgecam.tools.doctor import CHECKS, inference
+from edgecam.tools.doctor.cameras import camera_name
 
 SITE = Path(np.__file__).parent.parent
 

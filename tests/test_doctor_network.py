@@ -13,11 +13,12 @@ from authority import Authority, listener
 from brokers import Mosquitto
 from doctors import examine, toml
 
-from edgecam.configuration import load
-from edgecam.doctor import network, vision
-from edgecam.doctor.finding import Finding
-from edgecam.remedies import OF_CAMERA, OVER_MQTT
-from edgecam.settings import Settings
+from edgecam.settings.load import load
+from edgecam.settings.schema import Settings
+from edgecam.sources.remedies import OF_CAMERA, OVER_MQTT
+from edgecam.tools.doctor import cameras as vision
+from edgecam.tools.doctor import network
+from edgecam.tools.doctor.finding import Finding
 from tests.servers import Server
 
 Make = Callable[..., Mosquitto]

@@ -13,7 +13,7 @@ import pytest
 from doctors import DOCTOR, Report, compiled, examine, in_own_devices, in_own_mounts, toml
 from programs import ROOT
 
-from edgecam.doctor import usb
+from edgecam.tools.doctor import usb
 
 SITE = Path(np.__file__).parent.parent
 

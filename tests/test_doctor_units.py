@@ -13,8 +13,8 @@ import pytest
 from doctors import Report, examine, in_own_mounts, toml
 from programs import ROOT
 
-from edgecam.doctor import units
-from edgecam.types import EdgecamError
+from edgecam.core.result import EdgecamError
+from edgecam.tools.doctor import units
 
 
 def program(folder: Path, name: str, script: str) -> str:

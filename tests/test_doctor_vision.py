@@ -12,8 +12,8 @@ import pytest
 from doctors import Report, compiled, examine, in_own_devices, toml
 from programs import ROOT
 
-from edgecam.doctor import vision
-from edgecam.remedies import OF_CAMERA
+from edgecam.sources.remedies import OF_CAMERA
+from edgecam.tools.doctor import cameras as vision
 
 WHEELS = "pip install opencv-python, whose wheels have it"
 

@@ -10,21 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecam.decoders import outline, recognise
-from edgecam.decoders.family import FamilyContext
-from edgecam.document import Document
-from edgecam.geometry import stretch, to_source
-from edgecam.messages import result_line
-from edgecam.quadrilateral import area, clockwise, overlap
-from edgecam.steady_page import SteadyPages
-from edgecam.types import (
-    Decoded,
-    DecodeOptions,
-    Frame,
-    ModelError,
-    Result,
-    TensorInfo,
-)
+from edgecam.analysis.page_smoothing import SteadyPages
+from edgecam.core.document import Document
+from edgecam.core.geometry import stretch, to_source
+from edgecam.core.quadrilateral import area, clockwise, overlap
+from edgecam.core.result import Decoded, DecodeOptions, Frame, ModelError, Result, TensorInfo
+from edgecam.inference.decoders import page_corners as outline
+from edgecam.inference.decoders import recognise
+from edgecam.inference.decoders.family import FamilyContext
+from edgecam.messages.result import result_line
 
 PAGES = (
     ((20, 15), (108, 22), (112, 110), (14, 104)),

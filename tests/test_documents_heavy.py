@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from normalisation import in_tflite
 
-from edgecam.evaluate.pages import rate
-from edgecam.model import Model
-from edgecam.settings import InferenceSettings, ModelSettings
-from edgecam.types import DecodeOptions, Frame
+from edgecam.core.result import DecodeOptions, Frame
+from edgecam.inference.model import Model
+from edgecam.settings.schema import InferenceSettings, ModelSettings
+from edgecam.tools.evaluate.pages import rate
 
 ROOT = Path(__file__).parent.parent
 PHOTOGRAPHS = Path(__file__).parent / "data" / "documents"

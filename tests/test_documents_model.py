@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from normalisation import in_tflite
 
-from edgecam import bundled
-from edgecam.document import Document
-from edgecam.evaluate.pages import Hit, by_canny, rate, summary
-from edgecam.model import Model
-from edgecam.settings import InferenceSettings, ModelSettings
-from edgecam.tflite_file import read
-from edgecam.types import DecodeOptions, Frame, Image
-from edgecam.zoo.documents.scene import render
+from edgecam.core.document import Document
+from edgecam.core.result import DecodeOptions, Frame, Image
+from edgecam.inference import catalog as bundled
+from edgecam.inference.model import Model
+from edgecam.inference.tflite.file import read
+from edgecam.settings.schema import InferenceSettings, ModelSettings
+from edgecam.tools.evaluate.pages import Hit, by_canny, rate, summary
+from edgecam.tools.train.documents.scene import render
 
 PHOTOGRAPHS = Path(__file__).parent / "data" / "documents"
 MAX_BYTES = 400_000

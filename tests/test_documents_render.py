@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgecam.cli import cli
-from edgecam.quadrilateral import area, clockwise
-from edgecam.zoo.documents import texture
-from edgecam.zoo.documents.scene import render
+from edgecam.cli.main import cli
+from edgecam.core.quadrilateral import area, clockwise
+from edgecam.tools.train.documents import texture
+from edgecam.tools.train.documents.scene import render
 
 
 def test_a_seed_is_a_picture() -> None:

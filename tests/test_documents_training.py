@@ -15,17 +15,17 @@ import pytest
 from click.testing import CliRunner
 from programs import ROOT, edgecam
 
-from edgecam import bundled
-from edgecam.cli import cli
-from edgecam.tflite_file import ModelFile, read
-from edgecam.zoo.coco import TrainError
+from edgecam.cli.main import cli
+from edgecam.inference import catalog as bundled
+from edgecam.inference.tflite.file import ModelFile, read
+from edgecam.tools.train.coco import TrainError
 
 keras = pytest.importorskip("keras", reason="the extra [tensorflow] is not installed")
 
 
 @pytest.fixture(scope="module")
 def network() -> object:
-    from edgecam.zoo.hed import hed
+    from edgecam.tools.train.hed import hed
 
     return hed()
 
@@ -48,7 +48,7 @@ def test_upsampling_has_no_weights(network: keras.Model) -> None:
 
 
 def test_exported_it_has_no_batch_norm_left(network: keras.Model, tmp_path: Path) -> None:
-    from edgecam.zoo.hed import exported
+    from edgecam.tools.train.hed import exported
 
     rng = np.random.default_rng(0)
     for layer in network.layers:
@@ -85,8 +85,8 @@ def kernels(file: ModelFile) -> list[tuple[str, tuple[int, ...]]]:
 
 @pytest.mark.long
 def test_training_teaches_it(tmp_path: Path) -> None:
-    from edgecam.zoo.documents.training import Progress, held_out_loss, render_set, train
-    from edgecam.zoo.hed import hed
+    from edgecam.tools.train.documents.training import Progress, held_out_loss, render_set, train
+    from edgecam.tools.train.hed import hed
 
     pairs = render_set(tmp_path, 0, 64, 2, print)
     seen: list[Progress] = []
@@ -141,7 +141,7 @@ def test_the_command_refuses_before_it_renders(tmp_path: Path) -> None:
 
 def go_on(folder: Path) -> None:
     """A batch of pages and no time, with what lies in ``folder``."""
-    from edgecam.zoo.documents.training import BATCH, render_set, train
+    from edgecam.tools.train.documents.training import BATCH, render_set, train
 
     pairs = render_set(folder, 0, BATCH, 1, print)
     train(pairs, pairs, 1e-9, folder / "hed.weights.h5", lambda _progress: None)
@@ -171,7 +171,7 @@ def test_what_is_damaged_of_an_earlier_run_is_named_in_a_line(
 
 
 def test_pages_that_do_not_fit_on_the_disk_are_not_begun(tmp_path: Path) -> None:
-    from edgecam.zoo.documents.training import render_set
+    from edgecam.tools.train.documents.training import render_set
 
     with pytest.raises(TrainError, match="give fewer --scenes"):
         render_set(tmp_path, 0, 1 << 40, 1, print)

@@ -12,7 +12,7 @@ import pytest
 from brokers import Mosquitto, wait_until
 from programs import CLIP, edgecam, environment, start
 
-from edgecam.wire import ResultMessage, Telemetry
+from edgecam.messages.schema import ResultMessage, Telemetry
 
 FRAMES = 30
 

@@ -9,7 +9,7 @@ import pytest
 from programs import ROOT, edgecam, error_line
 from test_house import MODULES
 
-from edgecam.errors import EdgecamError
+from edgecam.core.errors import EdgecamError
 
 HEADINGS = re.findall(r"^#+ (.+)$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
 

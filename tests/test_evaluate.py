@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgecam.cli import cli
-from edgecam.evaluate import bench, coco
-from edgecam.model import Model
-from edgecam.settings import InferenceSettings, ModelSettings
-from edgecam.types import Box, Decoded, Detection, Pose
+from edgecam.cli.main import cli
+from edgecam.core.result import Box, Decoded, Detection, Pose
+from edgecam.inference.model import Model
+from edgecam.settings.schema import InferenceSettings, ModelSettings
+from edgecam.tools.evaluate import accuracy as bench
+from edgecam.tools.evaluate import coco
 
 pytest.importorskip("pycocotools", reason="the extra [eval] is not installed")
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from tensorflowjs import TensorFlowJs, published_posenet
 
-from edgecam.convert.conversion import Options, convert
-from edgecam.evaluate import bench, coco
-from edgecam.model import Model
-from edgecam.settings import InferenceSettings, ModelSettings
+from edgecam.core.result import Frame
+from edgecam.inference.model import Model
+from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.sources.jpeg import decode_image
-from edgecam.types import Frame
+from edgecam.tools.convert.conversion import Options, convert
+from edgecam.tools.evaluate import accuracy as bench
+from edgecam.tools.evaluate import coco
 
 # TensorFlow.js takes some five seconds a picture on its plain backend.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from skeletons import hands_up, person, waving
 
-from edgecam.analysis import Analysis
-from edgecam.insight import Event
-from edgecam.settings import Settings
-from edgecam.settings_scene import LineSettings, MaskSettings, ZoneSettings
-from edgecam.types import Box, Decoded, Detection, Frame, Pose, Result
+from edgecam.analysis.analyzer import Analysis
+from edgecam.core.events import Event
+from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result
+from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
+from edgecam.settings.schema import Settings
 
 RATE_HZ = 10.0
 DEFAULTS = Settings()

@@ -2,8 +2,8 @@ import logging
 
 import pytest
 
-import edgecam.faultlog
-from edgecam.faultlog import FaultLog
+import edgecam.core.fault_log
+from edgecam.core.fault_log import FaultLog
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from edgecam.geometry import FITS, Fit, letterbox, stretch, to_source
-from edgecam.opencv import cv2
-from edgecam.types import Box, Decoded, Detection, Pose
+from edgecam.core.geometry import FITS, Fit, letterbox, stretch, to_source
+from edgecam.core.opencv import cv2
+from edgecam.core.result import Box, Decoded, Detection, Pose
 
 SIZES = [((768, 576), (481, 353)), ((1280, 720), (257, 257)), ((30, 90), (300, 300))]
 

@@ -12,11 +12,16 @@ from brokers import Mosquitto, Subscriber, free_port, retained, wait_until
 from daemons import LOOPED, MODEL
 from programs import edgecam, error_line, start
 
-from edgecam.configuration import load
-from edgecam.homeassistant import Features, chosen_labels, discovery, discovery_filter
+from edgecam.homeassistant.discovery import (
+    Features,
+    chosen_labels,
+    discovery,
+    discovery_filter,
+)
 from edgecam.mqtt.connection import matches
-from edgecam.settings import HomeAssistantSettings, MqttSettings, Settings
-from edgecam.sinks.mqtt import MqttSink
+from edgecam.settings.load import load
+from edgecam.settings.schema import HomeAssistantSettings, MqttSettings, Settings
+from edgecam.sinks.mqtt.sink import MqttSink
 
 HOME = HomeAssistantSettings()
 COMMANDS = frozenset({"pause", "decode.score_threshold", "snapshot"})

@@ -15,7 +15,7 @@ from daemons import LOOPED
 from hass import HomeAssistant, python
 from programs import edgecam, start
 
-from edgecam.insight import POSTURES
+from edgecam.core.events import POSTURES
 
 pytestmark = pytest.mark.long
 

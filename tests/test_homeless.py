@@ -13,9 +13,10 @@ import pytest
 from brokers import Mosquitto, Subscriber
 from programs import CLIP, edgecam, environment, error_line, start
 
-from edgecam import bundled, probe
-from edgecam.places import base_directory, expanded
-from edgecam.types import SettingsError
+from edgecam.core.places import base_directory, expanded
+from edgecam.core.result import SettingsError
+from edgecam.inference import catalog as bundled
+from edgecam.inference import probe
 
 # In no passwd: what it needs of this machine's files it may read all the same.
 STRANGER = "54321"
@@ -122,8 +123,8 @@ def test_recordings_without_a_home_want_a_directory() -> None:
 @only_root
 def test_no_home_is_no_directory_of_its_own() -> None:
     code = (
-        "from edgecam import bundled, probe; print(bundled.pulled_directory(), "
-        "probe.cache_directory({}), bundled.resolve('posenet'))"
+        "from edgecam.inference import catalog, probe; print(catalog.pulled_directory(), "
+        "probe.cache_directory({}), catalog.resolve('posenet'))"
     )
     done = subprocess.run(
         [*AS_STRANGER, sys.executable, "-c", code],

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgecam import bundled, inspection, runtime
-from edgecam.commands.inspect import command
-from edgecam.delegates import delegated_nodes
-from edgecam.types import ModelError
+from edgecam.cli.commands.inspect import command
+from edgecam.core.result import ModelError
+from edgecam.inference import catalog as bundled
+from edgecam.inference import runtime
+from edgecam.inference.delegates import delegated_nodes
+from edgecam.tools import inspect_model as inspection
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no model files at {SHARED}")

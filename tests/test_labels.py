@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edgecam import labels, tflite_file, tflite_metadata
-from edgecam.types import ModelError
+from edgecam.core.result import ModelError
+from edgecam.inference import labels
+from edgecam.inference.tflite import file as tflite_file
+from edgecam.inference.tflite import metadata as tflite_metadata
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no model files at {SHARED}")

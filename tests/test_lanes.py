@@ -10,19 +10,27 @@ import numpy as np
 import pytest
 from programs import CLIP
 
-from edgecam.batches import MAX_BYTES, MAX_FRAMES, Look, batch
-from edgecam.lanes import LanesPipeline
-from edgecam.model import Model
-from edgecam.pipeline import Pipeline
-from edgecam.relay import RelayPipeline
-from edgecam.session import load_models, pipeline_for
-from edgecam.settings import InferenceSettings, ModelSettings, Settings, SourceSettings
+from edgecam.core.result import (
+    DecodeOptions,
+    Frame,
+    Result,
+    Sink,
+    Source,
+    SourceStatus,
+    be_idle,
+)
+from edgecam.daemon.session import load_models, pipeline_for
+from edgecam.inference.model import Model
+from edgecam.pipeline.base import Pipeline
+from edgecam.pipeline.batching import MAX_BYTES, MAX_FRAMES, Look, batch
+from edgecam.pipeline.meter import Meter
+from edgecam.pipeline.single_interpreter import RelayPipeline
+from edgecam.pipeline.staged import StagedPipeline
+from edgecam.pipeline.worker_pool import LanesPipeline
+from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings, SourceSettings
 from edgecam.sinks.jsonl import JsonLinesSink
 from edgecam.sources import is_recording
 from edgecam.sources.video import VideoFile
-from edgecam.staged import StagedPipeline
-from edgecam.telemetry import Meter
-from edgecam.types import DecodeOptions, Frame, Result, Sink, Source, SourceStatus, be_idle
 
 FRAMES = 30
 

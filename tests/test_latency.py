@@ -9,9 +9,9 @@ import statistics
 import pytest
 from live_ages import Camera, run
 
-from edgecam.model import Model
-from edgecam.settings import InferenceSettings, ModelSettings
-from edgecam.telemetry import quantile
+from edgecam.inference.model import Model
+from edgecam.pipeline.meter import quantile
+from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 RUNS_AT_MOST = 6
 

@@ -16,8 +16,8 @@ import pytest
 from programs import CLIP, ROOT, edgecam, environment
 
 import edgecam as package
-from edgecam import messages
-from edgecam.opencv import cv2
+from edgecam.core.opencv import cv2
+from edgecam.messages import result as messages
 from tests.servers import Server
 
 PICTURES = {"max_frames": 6}

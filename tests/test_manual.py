@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from brokers import wait_until
+from docs_pages.manpages import MANUALS, escaped
 from programs import ROOT
 from terminals import Terminal
 
-from edgecam.cli import COMMANDS
-from edgecam.configuration import describe
-from edgecam.manual import MANUALS, escaped
-from edgecam.options import FLAG_NAMES
+from edgecam.cli.main import COMMANDS
+from edgecam.cli.options import FLAG_NAMES
+from edgecam.settings.load import describe
 
 PAGES = sorted(MANUALS)
 SITE = Path(np.__file__).parent.parent
@@ -198,5 +198,5 @@ def test_fish_completes(prefix: Path, tmp_path: Path) -> None:
 
 
 def test_completion_costs_a_start_nothing() -> None:
-    code = "import edgecam.cli, sys; print('click.shell_completion' in sys.modules)"
+    code = "import edgecam.cli.main, sys; print('click.shell_completion' in sys.modules)"
     assert said(sys.executable, "-c", code, PYTHONPATH=str(ROOT)).stdout.strip() == "False"

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgecam import keypoints
-from edgecam.commands.schema import command
-from edgecam.event_messages import event_payload
-from edgecam.messages import (
+from edgecam.cli.commands.schema import command
+from edgecam.core import keypoints
+from edgecam.core.result import Box, Classification, Decoded, Detection, Frame, Pose, Result
+from edgecam.messages.event import event_payload
+from edgecam.messages.result import (
     Counts,
     Topics,
     counts,
@@ -22,8 +23,14 @@ from edgecam.messages import (
     slug,
     telemetry_payload,
 )
-from edgecam.types import Box, Classification, Decoded, Detection, Frame, Pose, Result
-from edgecam.wire import Keypoints, Rates, ResultMessage, SourceReport, Telemetry, schema
+from edgecam.messages.schema import (
+    Keypoints,
+    Rates,
+    ResultMessage,
+    SourceReport,
+    Telemetry,
+    schema,
+)
 
 RNG = np.random.default_rng(7)
 

@@ -15,8 +15,8 @@ from brokers import Mosquitto
 from click.testing import CliRunner
 from programs import CLIP, ROOT, edgecam, environment, error_line
 
-from edgecam import bundled
-from edgecam.cli import cli
+from edgecam.cli.main import cli
+from edgecam.inference import catalog as bundled
 
 README = (ROOT / "README.md").read_text("utf-8")
 PHOTOGRAPH = ROOT / "tests" / "data" / "documents" / "letter.jpg"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from programs import CLIP, edgecam, environment, error_line
 
-from edgecam import bundled
+from edgecam.inference import catalog as bundled
 
 DAMAGE = Path(__file__).with_name("damage.py")
 LIMIT_S = 5.0

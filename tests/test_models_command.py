@@ -14,13 +14,13 @@ from click.testing import CliRunner, Result
 from servers.files import FileServer
 from test_convert_command import posenet as tfjs_posenet
 
-from edgecam import bundled
-from edgecam.cli import cli
-from edgecam.convert import download, published
-from edgecam.convert.graph import ConvertError
-from edgecam.convert.pull import PINS
-from edgecam.model import Model
-from edgecam.settings import InferenceSettings, ModelSettings
+from edgecam.cli.main import cli
+from edgecam.inference import catalog as bundled
+from edgecam.inference.model import Model
+from edgecam.settings.schema import InferenceSettings, ModelSettings
+from edgecam.tools.convert import download, published
+from edgecam.tools.convert.graph import ConvertError
+from edgecam.tools.convert.pull import PINS
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="converts with ai-edge-litert")
 

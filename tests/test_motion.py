@@ -11,15 +11,15 @@ import pytest
 from keeping import Keep
 from programs import CLIP
 
-from edgecam.analysis import Analysis
-from edgecam.configuration import load
-from edgecam.motion import Motion, MotionGate
-from edgecam.opencv import cv2
-from edgecam.run import run
-from edgecam.settings import Settings
-from edgecam.settings_scene import MotionSettings, TrackingSettings
-from edgecam.tracking import pose_oks
-from edgecam.types import Decoded, Frame, Image, Pose, Result
+from edgecam.analysis.analyzer import Analysis
+from edgecam.analysis.tracker import pose_oks
+from edgecam.core.opencv import cv2
+from edgecam.core.result import Decoded, Frame, Image, Pose, Result
+from edgecam.daemon.run import run
+from edgecam.pipeline.roi.motion_gate import Motion, MotionGate
+from edgecam.settings.load import load
+from edgecam.settings.scene import MotionSettings, TrackingSettings
+from edgecam.settings.schema import Settings
 
 RANDOM = np.random.default_rng(3)
 CLIP_HZ = 10

@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from edgecam.cli import COMMANDS, cli
-from edgecam.option_types import Number, SizeRange
+from edgecam.cli.main import COMMANDS, cli
+from edgecam.cli.option_types import Number, SizeRange
 
 MAKERS = ("teach", "train", "scan", "tune")
 

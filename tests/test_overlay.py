@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecam.overlay import draw_on
-from edgecam.types import Box, Decoded, Detection
+from edgecam.core.result import Box, Decoded, Detection
+from edgecam.sinks.render.overlay import draw_on
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 240), (768, 576), (1280, 720)])

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from edgecam import __version__, bundled
+from edgecam.core.version import __version__
+from edgecam.inference import catalog as bundled
 
 ROOT = Path(__file__).parent.parent
 LIMIT_BYTES = 10_000_000
@@ -51,7 +52,7 @@ def test_holds_every_file_of_models_and_systemd(wheel: Path) -> None:
             pytest.skip("not a git checkout: nothing to compare with")
         for name in filter(None, listed.stdout.split("\0")):
             if (ROOT / name).name != ".gitkeep":
-                size = packed.get(f"edgecam/bundled/{name}")
+                size = packed.get(f"edgecam/data/{name}")
                 assert size == (ROOT / name).stat().st_size, name
     assert any(name.endswith("/licenses/LICENSE") for name in packed)
     assert "edgecam/py.typed" in packed
@@ -62,9 +63,12 @@ def test_holds_every_file_of_models_and_systemd(wheel: Path) -> None:
 
 
 def test_finds_its_models_and_clip(installed: Path) -> None:
-    code = "from edgecam import bundled; print(bundled.clip(), *(c.file for c in bundled.cards()))"
+    code = (
+        "from edgecam.inference import catalog; "
+        "print(catalog.clip(), *(c.file for c in catalog.cards()))"
+    )
     clip, *models = map(Path, run(installed, "-c", code).split())
-    home = installed / "edgecam" / "bundled" / "models"
+    home = installed / "edgecam" / "data" / "models"
     assert clip.parent == home / "clips"
     assert clip.is_file()
     assert [model.name for model in models] == [card.file.name for card in bundled.cards()]
@@ -73,7 +77,7 @@ def test_finds_its_models_and_clip(installed: Path) -> None:
 
 
 def test_does_its_main_job(installed: Path) -> None:
-    clip = next((installed / "edgecam/bundled/models/clips").glob("*.mp4"))
+    clip = next((installed / "edgecam/data/models/clips").glob("*.mp4"))
     arguments = ["--model", "posenet", "--source", str(clip), "--max-frames", "3", "--jsonl", "-"]
     lines = run(installed, "-m", "edgecam", *arguments).splitlines()
     assert len(lines) == 3

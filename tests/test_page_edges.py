@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecam.page_edges import sharpened
-from edgecam.zoo.documents.scene import render
+from edgecam.inference.decoders.page_edges import sharpened
+from edgecam.tools.train.documents.scene import render
 
 PAGE = np.array(((120.3, 90.7), (510.6, 110.2), (540.9, 400.1), (95.4, 380.8)))
 

@@ -3,9 +3,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from edgecam.opencv import cv2
-from edgecam.preprocess import Stager, filler
-from edgecam.types import MINUS_ONE_TO_ONE, Frame, ModelError, Normalization, TensorInfo
+from edgecam.core.opencv import cv2
+from edgecam.core.result import MINUS_ONE_TO_ONE, Frame, ModelError, Normalization, TensorInfo
+from edgecam.inference.preprocess import Stager, filler
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (33, 49, 3), dtype=np.uint8)
 IMAGENET = Normalization((123.15, 115.9, 103.06), (1.0, 1.0, 1.0))

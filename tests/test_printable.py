@@ -12,10 +12,10 @@ import pytest
 from programs import ROOT
 from rich.table import Table
 
-from edgecam.console import Console
-from edgecam.log import fault_line
-from edgecam.notify import Notifier
-from edgecam.printable import printable, say, say_json
+from edgecam.cli.log import fault_line
+from edgecam.core.console import Console
+from edgecam.core.printable import printable, say, say_json
+from edgecam.daemon.systemd_notify import Notifier
 
 EVIL = "a\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\nedgecam: all is well[bold]"
 SAFE = "a?]0;owned??[2J?31m??edgecam: all is well[bold]"

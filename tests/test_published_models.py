@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from programs import edgecam, error_line, shared
 
-from edgecam import coco
+from edgecam.inference.decoders import coco_labels as coco
 
 
 def replayed(model: Path, source: Path, *options: object) -> dict[str, Any]:

@@ -12,24 +12,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgecam import bundled, tflite_metadata
-from edgecam.cli import cli
-from edgecam.convert import agreement, calibration, recipe, shrink, writer
-from edgecam.convert.graph import ConvertError
-from edgecam.convert.lite import LiteModel, LiteOperator
-from edgecam.convert.metadata import AXIS_LABELS
-from edgecam.convert.quantize import quantize
-from edgecam.model import Model
-from edgecam.settings import DecodeSettings, InferenceSettings, ModelSettings
-from edgecam.tflite_file import ModelFile, read
-from edgecam.types import (
-    MINUS_ONE_TO_ONE,
-    Box,
-    Decoded,
-    Detection,
-    Pose,
-    SourceError,
-)
+from edgecam.cli.main import cli
+from edgecam.core.result import MINUS_ONE_TO_ONE, Box, Decoded, Detection, Pose, SourceError
+from edgecam.inference import catalog as bundled
+from edgecam.inference.model import Model
+from edgecam.inference.tflite import metadata as tflite_metadata
+from edgecam.inference.tflite.file import ModelFile, read
+from edgecam.settings.schema import DecodeSettings, InferenceSettings, ModelSettings
+from edgecam.tools.convert import agreement, calibration, recipe, shrink, writer
+from edgecam.tools.convert.graph import ConvertError
+from edgecam.tools.convert.lite import LiteModel, LiteOperator
+from edgecam.tools.convert.metadata import AXIS_LABELS
+from edgecam.tools.convert.quantize import quantize
 
 pytest.importorskip("litert_quantizer", reason="the extra [quantize] is not installed")
 
@@ -328,7 +322,7 @@ def test_the_folder_is_looked_for_before_the_work(float_model: Path, tmp_path: P
 
 
 def test_the_bundled_model_is_widened_to_what_the_runtime_computes(tmp_path: Path) -> None:
-    from edgecam.convert.rewrite import widen
+    from edgecam.tools.convert.rewrite import widen
 
     path = bundled.resolve("posenet_mobilenet_v1_075_fp16")
     wide = tmp_path / "wide.tflite"

@@ -16,9 +16,9 @@ from brokers import Mosquitto, Subscriber, wait_until
 from hass import HomeAssistant, python
 from programs import ROOT
 
-from edgecam.messages import Topics
+from edgecam.messages.result import Topics
 from edgecam.mqtt.connection import matches
-from edgecam.sinks.mqtt import MqttSink
+from edgecam.sinks.mqtt.sink import MqttSink
 
 PAGE = (ROOT / "docs" / "recipes.md").read_text("utf-8")
 NODE_RED = "node-red@4"

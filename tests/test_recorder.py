@@ -18,16 +18,16 @@ from brokers import wait_until
 from programs import CLIP, edgecam, error_line
 from skeletons import person, waving
 
-from edgecam.analysis import Analysis
-from edgecam.checkpoint import Checkpoint, check_shapes, plain, rebuilt
-from edgecam.playback import results
-from edgecam.recorder import MAX_SPAN_S, Recorder
-from edgecam.recording import SUFFIX, read
-from edgecam.recordings import Folder, obstacle, place
-from edgecam.settings import Settings
-from edgecam.settings_recorder import RecorderSettings
-from edgecam.settings_scene import LineSettings, ZoneSettings
-from edgecam.types import Box, Decoded, Detection, Frame, Pose, Result
+from edgecam.analysis.analyzer import Analysis
+from edgecam.analysis.checkpoint import Checkpoint, check_shapes, plain, rebuilt
+from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result
+from edgecam.settings.recorder import RecorderSettings
+from edgecam.settings.scene import LineSettings, ZoneSettings
+from edgecam.settings.schema import Settings
+from edgecam.sinks.recorder.file import SUFFIX, read
+from edgecam.sinks.recorder.folder import Folder, obstacle, place
+from edgecam.sinks.recorder.recorder import MAX_SPAN_S, Recorder
+from edgecam.sinks.recorder.replay import results
 
 IMAGE = np.zeros((480, 640, 3), np.uint8)
 EVERYWHERE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))

@@ -3,11 +3,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from docs_pages.manpages import MANUALS
+from docs_pages.reference import PAGES
 from programs import environment
 
-from edgecam.configuration import describe
-from edgecam.manual import MANUALS
-from edgecam.reference import PAGES
+from edgecam.settings.load import describe
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from programs import CLIP, edgecam, error_line
 
-from edgecam.keypoints import NAMES
+from edgecam.core.keypoints import NAMES
 
 FRAMES = 12
 

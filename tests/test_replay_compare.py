@@ -1,6 +1,6 @@
 import json
 
-from edgecam.replay import compare
+from edgecam.tools.evaluate.compare_results import compare
 
 
 def line(x: float = 10.0, score: float = 0.5, sequence: int = 0, poses: int = 1) -> bytes:

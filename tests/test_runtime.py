@@ -14,12 +14,16 @@ import pytest
 from doctors import examine
 from programs import CLIP, edgecam
 
-from edgecam import bundled, runtime
+from edgecam.inference import catalog as bundled
+from edgecam.inference import runtime
 
 ROOT = Path(__file__).parent.parent
 SITE = Path(np.__file__).parent.parent
 MODEL = bundled.resolve("posenet")
-FIND = "from edgecam import runtime; found = runtime.find(); print(found.name, found.version)"
+FIND = (
+    "from edgecam.inference import runtime; found = runtime.find(); "
+    "print(found.name, found.version)"
+)
 
 
 def installed(name: str) -> str | None:
@@ -82,7 +86,7 @@ def test_tensorflow_serves_where_nothing_else_is_installed(tmp_path: Path) -> No
             (tmp_path / part.name).symlink_to(part)
     code = (
         "from pathlib import Path\n"
-        "from edgecam import probe, runtime\n"
+        "from edgecam.inference import probe; from edgecam.inference import runtime\n"
         "found = runtime.find()\n"
         f"probe.run(Path({str(MODEL)!r}), found, ('1', '-', 'cpu'))\n"
         "print(found.name)"

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgecam.cli import cli
-from edgecam.page_scan import aspect_ratio, encoded, flattened
-from edgecam.quadrilateral import clockwise
-from edgecam.zoo.documents.scene import render
+from edgecam.cli.main import cli
+from edgecam.core.quadrilateral import clockwise
+from edgecam.tools.scan_page import aspect_ratio, encoded, flattened
+from edgecam.tools.train.documents.scene import render
 from tests.servers import Server
 
 PHOTOGRAPHS = Path(__file__).parent / "data" / "documents"

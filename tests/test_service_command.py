@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from programs import ROOT, edgecam, environment, error_line
 
-from edgecam.configuration import load
+from edgecam.settings.load import load
 
 UNIT = "etc/systemd/system/edgecam@front.service"
 CAMERA = ("--model", "posenet", "--source", "/dev/v4l/by-id/usb-cam")

@@ -15,11 +15,11 @@ from brokers import Mosquitto, Subscriber, wait_until
 from daemons import Daemon
 from programs import CLIP, ROOT, edgecam, error_line
 
-from edgecam.configuration import load
-from edgecam.opencv import cv2
-from edgecam.standing import Standing
-from edgecam.turns import Turns
-from edgecam.types import Box, Decoded, Detection, Frame, Result, SettingsError
+from edgecam.core.opencv import cv2
+from edgecam.core.result import Box, Decoded, Detection, Frame, Result, SettingsError
+from edgecam.pipeline.schedule import Turns
+from edgecam.settings.load import load
+from edgecam.sinks.render.last_found import Standing
 
 POSENET = "posenet:input_size=129x161"
 FAILING = ROOT / "tests" / "data" / "models" / "fails_on_bright.tflite"

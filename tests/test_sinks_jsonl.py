@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from programs import CLIP, edgecam, error_line
 
+from edgecam.core.result import Decoded, Frame, Pose, Result, SinkError
 from edgecam.sinks.jsonl import JsonLinesSink
-from edgecam.types import Decoded, Frame, Pose, Result, SinkError
 
 LOUD_POSE = Pose(0.9, np.full((17, 2), 123.4), np.full(17, 0.9))
 
@@ -96,7 +96,7 @@ def test_dash_is_standard_output_and_a_closed_pipe_is_one_error() -> None:
     script = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "from test_sinks_jsonl import write\n"
-        "from edgecam.types import SinkError\n"
+        "from edgecam.core.result import SinkError\n"
         "try: write('-', int(sys.argv[1]))\n"
         "except SinkError as error: sys.exit(str(error))\n"
     )

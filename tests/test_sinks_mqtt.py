@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from brokers import Mosquitto, Subscriber, free_port, retained, wait_until
 
-from edgecam.settings import MqttSettings, Settings
+from edgecam.core.result import Decoded, Frame, Pose, Result, SettingsError
+from edgecam.messages.schema import Rates, SourceReport, Telemetry
+from edgecam.settings.schema import MqttSettings, Settings
 from edgecam.sinks import open_sinks
-from edgecam.sinks.mqtt import MqttSink
-from edgecam.types import Decoded, Frame, Pose, Result, SettingsError
-from edgecam.wire import Rates, SourceReport, Telemetry
+from edgecam.sinks.mqtt.sink import MqttSink
 
 POSE = Pose(0.9, np.full((17, 2), 100.0), np.full(17, 0.9))
 
@@ -184,8 +184,8 @@ def test_the_will_says_offline_when_the_process_dies(
 ) -> None:
     script = (
         "import sys, time\n"
-        "from edgecam.settings import MqttSettings\n"
-        "from edgecam.sinks.mqtt import MqttSink\n"
+        "from edgecam.settings.schema import MqttSettings\n"
+        "from edgecam.sinks.mqtt.sink import MqttSink\n"
         "sink = MqttSink(MqttSettings(url=sys.argv[1]), 'front', 'b')\n"
         "time.sleep(60)\n"
     )

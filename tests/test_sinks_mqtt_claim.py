@@ -17,9 +17,9 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 from programs import CLIP, edgecam, error_line
 
-from edgecam.settings import MqttSettings
-from edgecam.sinks.mqtt import MqttSink
-from edgecam.types import SinkError
+from edgecam.core.result import SinkError
+from edgecam.settings.schema import MqttSettings
+from edgecam.sinks.mqtt.sink import MqttSink
 
 SMALL = ("--model", "posenet", "--input-size", "129x161", "--threads", "1")
 AVAILABILITY = "edgecam/front/availability"
@@ -178,7 +178,7 @@ def test_one_that_ran_already_stays_and_waits(
     broker.start()
     # Where both ask at the same time the second one has the lower token.
     tokens = iter(("ffff", "0000"))
-    monkeypatch.setattr("edgecam.sinks.mqtt_claim.secrets.token_hex", lambda _: next(tokens))
+    monkeypatch.setattr("edgecam.sinks.mqtt.name_claim.secrets.token_hex", lambda _: next(tokens))
     first = sink(broker)
     assert first.wait_connected(60)
     broker.stop()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from edgecam.sinks.outbox import Outbox, RecentResults, RetainedStates
+from edgecam.sinks.mqtt.outbox import Outbox, RecentResults, RetainedStates
 
 
 def filled(number: int, max_messages: int = 100, max_bytes: int = 10_000) -> Outbox:

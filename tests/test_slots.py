@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from edgecam.slots import Finished, InOrder, Latest, Queue
+from edgecam.core.queues import Finished, InOrder, Latest, Queue
 
 
 def test_latest_keeps_the_newest_and_counts_what_it_drops() -> None:

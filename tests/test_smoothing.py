@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecam.smoothing import DeadBand, OneEuro
+from edgecam.analysis.smoothing import DeadBand, OneEuro
 
 SURE = np.full(17, 0.9)
 

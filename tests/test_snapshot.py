@@ -12,11 +12,11 @@ from daemons import LOOPED, MODEL
 from numpy.typing import NDArray
 from programs import edgecam
 
-from edgecam import keypoints
-from edgecam.settings import SnapshotSettings
-from edgecam.sinks.mqtt import MqttSink
-from edgecam.snapshot import Snapshots, picture
-from edgecam.types import Box, Decoded, Detection, Frame, Pose, Result
+from edgecam.core import keypoints
+from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result
+from edgecam.settings.schema import SnapshotSettings
+from edgecam.sinks.mqtt.sink import MqttSink
+from edgecam.sinks.render.snapshot import Snapshots, picture
 
 WIDTH, HEIGHT = 640, 360
 TOPIC = "edgecam/front/snapshot"

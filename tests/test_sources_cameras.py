@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecam.settings import SourceSettings
+from edgecam.core.result import SourceError
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source
 from edgecam.sources.camera import CameraEndpoint
 from edgecam.sources.live import LiveSource
 from edgecam.sources.picamera import PicameraEndpoint, widest_mode
 from edgecam.sources.supervised import StreamError
-from edgecam.types import SourceError
 from tests.servers.viewer import wait_for
 
 PICAMERA2 = "picamera2==0.3.38"
@@ -28,8 +28,8 @@ PICAMERA2 = "picamera2==0.3.38"
 def test_missing_camera_is_refused_in_one_line_and_quietly(url: str) -> None:
     code = (
         "import sys; from edgecam.sources import open_source\n"
-        "from edgecam.settings import SourceSettings\n"
-        "from edgecam.types import SourceError\n"
+        "from edgecam.settings.schema import SourceSettings\n"
+        "from edgecam.core.result import SourceError\n"
         "try:\n"
         "    open_source(SourceSettings(url=sys.argv[1]))\n"
         "except SourceError as error:\n"

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecam.opencv import cv2
-from edgecam.settings import SourceSettings
+from edgecam.core.opencv import cv2
+from edgecam.core.result import EdgecamError, Frame, SourceError
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source
-from edgecam.types import EdgecamError, Frame, SourceError
 
 FRAMES, RATE_HZ = 50, 25.0
 
@@ -161,7 +161,7 @@ def test_damaged_video_gives_what_can_be_decoded_and_prints_nothing(
     damaged.write_bytes(data)
     code = (
         "import sys; from edgecam.sources import open_source;"
-        "from edgecam.settings import SourceSettings;"
+        "from edgecam.settings.schema import SourceSettings;"
         "print(len(list(open_source(SourceSettings(url=sys.argv[1])).frames())))"
     )
     command = [sys.executable, "-c", code, damaged]
@@ -275,7 +275,7 @@ def test_missing_opencv_library_names_both_remedies() -> None:
         "        if name == 'cv2':\n"
         "            raise ImportError('libGL.so.1: cannot open shared object file')\n"
         "sys.meta_path.insert(0, Broken())\n"
-        "from edgecam.types import EdgecamError\n"
+        "from edgecam.core.result import EdgecamError\n"
         "try:\n"
         "    import edgecam.opencv\n"
         "except EdgecamError as error:\n"

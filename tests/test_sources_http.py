@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecam.settings import SourceSettings
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source
 from edgecam.sources import url as urls
 from edgecam.sources.http_get import REDIRECTS

@@ -7,8 +7,8 @@ import threading
 
 import numpy as np
 
-from edgecam import bundled
-from edgecam.settings import SourceSettings
+from edgecam.inference import catalog as bundled
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source
 
 

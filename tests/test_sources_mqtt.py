@@ -20,16 +20,16 @@ from brokers import Mosquitto, Subscriber, free_port, wait_until
 from daemons import Daemon
 from programs import CLIP, ROOT, edgecam, error_line, start
 
-from edgecam.broker import EmbeddedBroker
+from edgecam.core.opencv import cv2
+from edgecam.core.rate_limit import MAX_CAMERAS, CameraLimits
+from edgecam.core.result import EdgecamError, Frame
 from edgecam.mqtt.address import parse_url
+from edgecam.mqtt.embedded_broker import EmbeddedBroker
+from edgecam.mqtt.frame_publisher import PicturePublisher
 from edgecam.mqtt.login import login
-from edgecam.mqtt.publisher import PicturePublisher
-from edgecam.opencv import cv2
-from edgecam.rate import MAX_CAMERAS, CameraLimits
-from edgecam.settings import MqttSettings, SourceSettings
+from edgecam.settings.schema import MqttSettings, SourceSettings
 from edgecam.sources import open_source
-from edgecam.sources.held import MAX_IN_WORK, Held, Picture
-from edgecam.types import EdgecamError, Frame
+from edgecam.sources.worker_queue import MAX_IN_WORK, Held, Picture
 from tests.servers.viewer import Viewer, wait_for
 
 HOLD = 8

@@ -13,14 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edgecam.credentials import redact
-from edgecam.settings import SourceSettings
+from edgecam.core.result import SourceError
+from edgecam.settings.credentials import redact
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources import mjpeg, open_source
+from edgecam.sources.frozen_frame import Stillness
 from edgecam.sources.multipart import MultipartReader
-from edgecam.sources.stillness import Stillness
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.url import parse
-from edgecam.types import SourceError
 from tests.servers import Server
 from tests.servers.mjpeg import jpeg
 from tests.servers.viewer import Viewer, wait_for
@@ -303,8 +303,8 @@ def test_sources_leave_no_thread_behind(camera: Server) -> None:
 def test_nothing_is_printed_by_ffmpeg(rtsp: Server) -> None:
     code = (
         "import sys; from edgecam.sources import open_source\n"
-        "from edgecam.settings import SourceSettings\n"
-        "from edgecam.types import SourceError\n"
+        "from edgecam.settings.schema import SourceSettings\n"
+        "from edgecam.core.result import SourceError\n"
         "for url in sys.argv[1:]:\n"
         "    try:\n"
         "        open_source(SourceSettings(url=url))\n"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from edgecam.settings import SourceSettings
-from edgecam.sources import outage
-from edgecam.sources.outage import STEADY_RETRY_S, Outage
+from edgecam.settings.schema import SourceSettings
+from edgecam.sources import backoff as outage
+from edgecam.sources.backoff import STEADY_RETRY_S, Outage
 
 
 def test_attempts_are_1_s_apart_at_first_and_30_s_in_the_end(

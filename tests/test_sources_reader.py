@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from brokers import free_port
 
-from edgecam.settings import SourceSettings
+from edgecam.core.result import Image, Source
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source, supervised
 from edgecam.sources.live import LiveSource
 from edgecam.sources.supervised import StreamError
-from edgecam.types import Image, Source
 from tests.servers import Server
 from tests.servers.viewer import Viewer, seconds_until
 

@@ -145,7 +145,7 @@ def test_the_confinement_of_that_test_is_real(tmp_path: Path) -> None:
     del tmp_path
     code = (
         "import ctypes, errno, json, mmap, os\n"
-        "from edgecam.board import clock_synced\n"
+        "from edgecam.core.board import clock_synced\n"
         "found = {'clock': clock_synced()}\n"
         "try:\n    mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)\n"
         "except OSError as error:\n    found['mmap'] = errno.errorcode[error.errno]\n"

@@ -14,17 +14,19 @@ import pytest
 from click.testing import CliRunner, Result
 from normalisation import in_tflite
 
-from edgecam import bundled, labelled, runtime
-from edgecam.cli import cli
-from edgecam.convert.graph import ConvertError
-from edgecam.labelled import TeachError, held_out
-from edgecam.model import Model
+from edgecam.cli.main import cli
+from edgecam.inference import catalog as bundled
+from edgecam.inference import runtime
+from edgecam.inference.model import Model
+from edgecam.inference.tflite.file import read
+from edgecam.inference.tflite.metadata import metadata, normalization
 from edgecam.sources.jpeg import decode_image
-from edgecam.teach import graft, softmax
-from edgecam.teach.backbone import find
-from edgecam.teach.graft import Head
-from edgecam.tflite_file import read
-from edgecam.tflite_metadata import metadata, normalization
+from edgecam.tools.convert.graph import ConvertError
+from edgecam.tools.train import labelled_images as labelled
+from edgecam.tools.train.head import graft, softmax
+from edgecam.tools.train.head.backbone import find
+from edgecam.tools.train.head.graft import Head
+from edgecam.tools.train.labelled_images import TeachError, held_out
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

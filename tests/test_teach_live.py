@@ -13,7 +13,7 @@ import numpy as np
 from normalisation import in_tflite
 from terminals import Terminal
 
-from edgecam.tflite_file import read
+from edgecam.inference.tflite.file import read
 from tests.servers import Server
 
 LABELS = ("wave", "none")

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecam import board
-from edgecam.stage_times import StageTimes
-from edgecam.telemetry import Meter
-from edgecam.types import Decoded, Frame, Result
+from edgecam.core import board
+from edgecam.core.result import Decoded, Frame, Result
+from edgecam.core.stage_times import StageTimes
+from edgecam.pipeline.meter import Meter
 
 
 def result(captured_s: float, times: dict[str, StageTimes]) -> Result:

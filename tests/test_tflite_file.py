@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecam import tflite_file
-from edgecam.tflite_cut import cut_custom_op
-from edgecam.types import ModelError
+from edgecam.core.result import ModelError
+from edgecam.inference.tflite import file as tflite_file
+from edgecam.inference.tflite.cut import cut_custom_op
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no model files at {SHARED}")

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from daemons import Daemon
 from programs import ROOT, edgecam
 
-from edgecam.cli import cli
-from edgecam.opencv import cv2
+from edgecam.cli.main import cli
+from edgecam.core.opencv import cv2
 
 POSES, PAGES = "posenet:input_size=257x337", "documents:rate_hz=5"
 FRAMES, FRAME_HZ = 40, 10

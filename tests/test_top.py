@@ -20,8 +20,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from programs import edgecam, error_line
 from terminals import Terminal
 
-from edgecam.fleet import MAX_INSTANCES, MAX_LABELS, Fleet, Row
-from edgecam.fleet_screen import View
+from edgecam.tools.fleet.screen import View
+from edgecam.tools.fleet.state import MAX_INSTANCES, MAX_LABELS, Fleet, Row
 
 TOP = (sys.executable, "-m", "edgecam", "top")
 # Sets the title, clears the screen, colours (C1 too), a bell, reversed text and rich's own markup.

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from skeletons import person
 
-from edgecam import bundled
-from edgecam.configuration import load
-from edgecam.evaluate.tracks import TrackScorer, Truth, read_truth
-from edgecam.intervals import Intervals
-from edgecam.run import run
-from edgecam.settings_scene import TrackingSettings
-from edgecam.tracking import Tracker, greedy, iou, oks
-from edgecam.types import Box, Decoded, Detection, EdgecamError, Frame, Pose, Result
+from edgecam.analysis.intervals import Intervals
+from edgecam.analysis.tracker import Tracker, greedy, iou, oks
+from edgecam.core.result import Box, Decoded, Detection, EdgecamError, Frame, Pose, Result
+from edgecam.daemon.run import run
+from edgecam.inference import catalog as bundled
+from edgecam.settings.load import load
+from edgecam.settings.scene import TrackingSettings
+from edgecam.tools.evaluate.tracks import TrackScorer, Truth, read_truth
 
 SIZE = (640, 480)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from programs import edgecam, error_line
 
-from edgecam.configuration import load
-from edgecam.tune import Point, Variant, choice, front
+from edgecam.settings.load import load
+from edgecam.tools.evaluate.tune import Point, Variant, choice, front
 
 QUICK = ("tune", "posenet", "--size", "257x257", "--size", "353x481", "--budget-s", "60")
 CONFIGURATION = """\

@@ -18,11 +18,11 @@ from brokers import Subscriber, wait_until
 from pages import BEARER, SCENE, LivePage, live_page
 from programs import CLIP
 
-from edgecam.configuration import read_toml
-from edgecam.opencv import cv2
-from edgecam.types import SettingsError
-from edgecam.web.journal import MAX_POINTS, Journal
-from edgecam.wire import Rates, SourceReport, Telemetry
+from edgecam.core.opencv import cv2
+from edgecam.core.result import SettingsError
+from edgecam.messages.schema import Rates, SourceReport, Telemetry
+from edgecam.settings.load import read_toml
+from edgecam.sinks.web.history import MAX_POINTS, Journal
 
 
 def test_results_are_those_of_the_json_lines(near: LivePage) -> None:

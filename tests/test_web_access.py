@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 from pages import BEARER, FORM, TOKEN, LivePage
 
-from edgecam.web.limits import MAX_GUESSES
-from edgecam.web.security import Address, Guard, bearer
-from edgecam.web.server import Server
-from edgecam.web.stream import Hub
+from edgecam.sinks.web.rate_limits import MAX_GUESSES
+from edgecam.sinks.web.security import Address, Guard, bearer
+from edgecam.sinks.web.server import Server
+from edgecam.sinks.web.stream import Hub
 
 
 def routes() -> list[tuple[str, str]]:

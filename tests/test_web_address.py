@@ -11,10 +11,10 @@ import pytest
 from pages import BEARER, FORM, TOKEN, LivePage
 from programs import CLIP, edgecam, environment, error_line
 
-from edgecam.settings_access import WebSettings
-from edgecam.sinks.web import open_page
-from edgecam.types import PageError
-from edgecam.web.security import Address, Guard
+from edgecam.core.result import PageError
+from edgecam.settings.access import WebSettings
+from edgecam.sinks.web.security import Address, Guard
+from edgecam.sinks.web.sink import open_page
 
 
 def test_it_is_reached_through_a_proxy_under_the_names_it_was_given(far: LivePage) -> None:
@@ -36,7 +36,7 @@ def test_it_is_reached_through_a_proxy_under_the_names_it_was_given(far: LivePag
 
 
 def test_without_its_extra_it_says_what_to_install() -> None:
-    code = "import sys; sys.modules['aiohttp'] = None; from edgecam.cli import main; main()"
+    code = "import sys; sys.modules['aiohttp'] = None; from edgecam.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "--model", "posenet", "--source", CLIP, "--web"],
         capture_output=True,

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pages import LivePage
 from screens import element, result_of, share_along, texts, visit
 
-from edgecam.keypoints import BONES, NAMES
-from edgecam.opencv import cv2
+from edgecam.core.keypoints import BONES, NAMES
+from edgecam.core.opencv import cv2
 
 # What is written on the picture since it was last begun anew.
 LISTEN = """

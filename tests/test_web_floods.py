@@ -12,7 +12,7 @@ from brokers import wait_until
 from pages import LivePage
 from viewers import handshake
 
-from edgecam.web.limits import BURST_BYTES, BYTES_PER_S, Allowances
+from edgecam.sinks.web.rate_limits import BURST_BYTES, BYTES_PER_S, Allowances
 
 FLOOD_S = 1.5
 PING = bytes([0x89, 0x80, 0, 0, 0, 0])
@@ -61,7 +61,7 @@ def is_heard(page: LivePage, address: str) -> bool:
 
 def test_what_was_sent_is_forgiven_with_time_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     allowances, now_s = Allowances(), [100.0]
-    monkeypatch.setattr("edgecam.web.limits.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("edgecam.sinks.web.rate_limits.time.monotonic", lambda: now_s[0])
     assert allowances.grants("a", BURST_BYTES)
     assert not allowances.grants("a", 1)
     assert allowances.grants("b", 100)

@@ -10,10 +10,10 @@ from brokers import free_port, is_listening, wait_until
 from programs import CLIP
 from viewers import Watcher
 
-from edgecam import snapshot
-from edgecam.configuration import load
-from edgecam.run import run
-from edgecam.wire import Telemetry
+from edgecam.daemon.run import run
+from edgecam.messages.schema import Telemetry
+from edgecam.settings.load import load
+from edgecam.sinks.render import snapshot
 
 FRAMES = 60
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgecam import bundled, whole_file
-from edgecam.cli import cli
-from edgecam.whole_file import OutputError
+from edgecam.cli.main import cli
+from edgecam.core import atomic_file as whole_file
+from edgecam.core.atomic_file import OutputError
+from edgecam.inference import catalog as bundled
 
 UNWRITABLE = Path("/proc")  # even for root
 

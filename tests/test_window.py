@@ -11,11 +11,11 @@ from brokers import wait_until
 from displays import display, screenshot
 from programs import CLIP, edgecam, environment, error_line
 
-from edgecam.model import Model
-from edgecam.opencv import cv2
-from edgecam.overlay import draw
-from edgecam.settings import DecodeSettings, InferenceSettings, ModelSettings
-from edgecam.types import Frame, Result
+from edgecam.core.opencv import cv2
+from edgecam.core.result import Frame, Result
+from edgecam.inference.model import Model
+from edgecam.settings.schema import DecodeSettings, InferenceSettings, ModelSettings
+from edgecam.sinks.render.overlay import draw
 
 
 def picture(path: Path) -> None:

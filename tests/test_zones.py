@@ -9,15 +9,15 @@ from typing import get_args
 import msgspec
 import numpy as np
 import pytest
+from docs_pages.events_page import events_page
 from skeletons import person
 
-from edgecam.event_page import events_page
-from edgecam.insight import EventType
-from edgecam.opencv import cv2
-from edgecam.scene import Scene, Subject
-from edgecam.settings import Settings
-from edgecam.tracking import boxes_of
-from edgecam.zones import Polygon, anchors, is_inside, meet, side
+from edgecam.analysis.scene import Scene, Subject
+from edgecam.analysis.tracker import boxes_of
+from edgecam.analysis.zones import Polygon, anchors, is_inside, meet, side
+from edgecam.core.events import EventType
+from edgecam.core.opencv import cv2
+from edgecam.settings.schema import Settings
 
 SHAPES = {
     "triangle": ((0.1, 0.1), (0.9, 0.3), (0.4, 0.9)),

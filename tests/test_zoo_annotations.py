@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgecam.cli import cli
-from edgecam.evaluate.coco import EvaluateError
-from edgecam.zoo import coco
-from edgecam.zoo.coco import TrainError
-from edgecam.zoo.export import beside
+from edgecam.cli.main import cli
+from edgecam.tools.evaluate.coco import EvaluateError
+from edgecam.tools.train import coco
+from edgecam.tools.train.coco import TrainError
+from edgecam.tools.train.export import beside
 
 pytest.importorskip("pycocotools", reason="the extra [eval] is not installed")
 

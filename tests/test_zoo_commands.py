@@ -15,10 +15,10 @@ import shapes
 from click.testing import CliRunner, Result
 from programs import ROOT
 
-from edgecam.cli import cli
-from edgecam.convert import graphdef
-from edgecam.model import Model
-from edgecam.settings import InferenceSettings, ModelSettings
+from edgecam.cli.main import cli
+from edgecam.inference.model import Model
+from edgecam.settings.schema import InferenceSettings, ModelSettings
+from edgecam.tools.convert import graphdef
 
 if not all(map(importlib.util.find_spec, ("tensorflow", "pycocotools", "litert_quantizer"))):
     pytest.skip("needs the extras [tensorflow], [eval] and [quantize]", allow_module_level=True)

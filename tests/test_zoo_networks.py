@@ -13,19 +13,22 @@ import pytest
 from click.testing import CliRunner
 from normalisation import in_graph, in_tflite
 
-from edgecam import anchors, bundled, runtime
-from edgecam.cli import cli
-from edgecam.convert import fold, graphdef, tfjs, tfjs_folder
-from edgecam.convert.conversion import Options, convert
-from edgecam.convert.graph import ConvertError
-from edgecam.convert.posenet import OUTPUTS
-from edgecam.convert.tensorflow_load import open_tensorflow
-from edgecam.tflite_file import SSD_POSTPROCESS_OP, read
+from edgecam.cli.main import cli
+from edgecam.inference import catalog as bundled
+from edgecam.inference import runtime
+from edgecam.inference.decoders import anchors
+from edgecam.inference.tflite.file import SSD_POSTPROCESS_OP, read
+from edgecam.tools.convert import fuse as fold
+from edgecam.tools.convert import graphdef, tfjs, tfjs_folder
+from edgecam.tools.convert.conversion import Options, convert
+from edgecam.tools.convert.graph import ConvertError
+from edgecam.tools.convert.posenet import OUTPUTS
+from edgecam.tools.convert.tensorflow_load import open_tensorflow
 
 if not importlib.util.find_spec("tensorflow"):
     pytest.skip("builds networks with TensorFlow's Keras", allow_module_level=True)
 
-from edgecam.zoo import (
+from edgecam.tools.train import (
     classes,
     detector,
     export,
@@ -98,7 +101,7 @@ def ours_of_keras(name: str, alpha: float, **arguments: Any) -> Any:
 
 
 def heads_keras() -> Any:
-    from edgecam.zoo.layers import open_keras
+    from edgecam.tools.train.layers import open_keras
 
     return open_keras()
 
@@ -364,8 +367,8 @@ def test_weights_are_kept_where_they_fit(tmp_path: Path) -> None:
 
 def test_the_bundled_posenet_begins_a_classifier() -> None:
     """Its folded layers give the same features in Keras as in the runtime."""
-    from edgecam.teach import graft
-    from edgecam.teach.backbone import find
+    from edgecam.tools.train.head import graft
+    from edgecam.tools.train.head.backbone import find
 
     path = bundled.resolve("posenet-fp16")
     model, kept = classes.build("v1", 0.75, (161, 161), 3, path)

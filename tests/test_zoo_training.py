@@ -16,18 +16,19 @@ import shapes
 from click.testing import CliRunner, Result
 from skeletons import STANDING
 
-from edgecam import anchors, bundled
-from edgecam.cli import cli
-from edgecam.convert.posenet import OUTPUTS
-from edgecam.convert.ssd import RAW_SCALES
-from edgecam.convert.ssd_boxes import BoxCoder, decoded
-from edgecam.decoders.posenet_tfjs import decode_multiple_poses
-from edgecam.evaluate.bench import metric_of
-from edgecam.keypoints import NAMES
-from edgecam.model import Model
-from edgecam.settings import InferenceSettings, ModelSettings
-from edgecam.types import Box
-from edgecam.zoo import boxes, coco, poses, training
+from edgecam.cli.main import cli
+from edgecam.core.keypoints import NAMES
+from edgecam.core.result import Box
+from edgecam.inference import catalog as bundled
+from edgecam.inference.decoders import anchors
+from edgecam.inference.decoders.posenet_tfjs import decode_multiple_poses
+from edgecam.inference.model import Model
+from edgecam.settings.schema import InferenceSettings, ModelSettings
+from edgecam.tools.convert.posenet import OUTPUTS
+from edgecam.tools.convert.ssd import RAW_SCALES
+from edgecam.tools.convert.ssd_boxes import BoxCoder, decoded
+from edgecam.tools.evaluate.accuracy import metric_of
+from edgecam.tools.train import boxes, coco, poses, training
 
 needs_keras = pytest.mark.skipif(
     not importlib.util.find_spec("tensorflow"), reason="trains with TensorFlow's Keras"

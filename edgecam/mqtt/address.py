@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from edgecam.credentials import redact
-from edgecam.places import expanded
-from edgecam.settings import MqttSettings
-from edgecam.types import SettingsError
+from edgecam.core.places import expanded
+from edgecam.core.result import SettingsError
+from edgecam.settings.credentials import redact
+from edgecam.settings.schema import MqttSettings
 
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 EXPECTED = "expected mqtt://HOST[:1883] or mqtts://HOST[:8883]"

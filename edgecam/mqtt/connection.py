@@ -20,8 +20,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edgecam.mqtt.address import BrokerAddress, Fault, fault_of, tls_of
+from edgecam.mqtt.frame_topics import Delivered
 from edgecam.mqtt.login import Login
-from edgecam.mqtt.pictures import Delivered
 
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLNVAL
 # CONNACK return codes, MQTT 3.1.1 table 3.1, as paho words them.

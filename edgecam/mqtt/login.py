@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgecam.credentials import read_password
-from edgecam.settings import MqttSettings
-from edgecam.types import SettingsError
+from edgecam.core.result import SettingsError
+from edgecam.settings.credentials import read_password
+from edgecam.settings.schema import MqttSettings
 
 ONLINE = b"online"
 OFFLINE = b"offline"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from edgecam.settings import Settings
-from edgecam.types import Sink
+from edgecam.core.result import Sink
+from edgecam.settings.schema import Settings
 
 
 class OpenSink(Sink, Protocol):
@@ -45,7 +45,7 @@ def _window(settings: Settings, boot_id: str) -> OpenSink | None:
 def _mqtt(settings: Settings, boot_id: str) -> OpenSink | None:
     if settings.mqtt.url is None:
         return None
-    from edgecam.sinks.mqtt import MqttSink
+    from edgecam.sinks.mqtt.sink import MqttSink
 
     sink = MqttSink(settings.mqtt, settings.name, boot_id)
     if settings.homeassistant.enabled:
@@ -56,7 +56,7 @@ def _mqtt(settings: Settings, boot_id: str) -> OpenSink | None:
 def _web(settings: Settings, boot_id: str) -> OpenSink | None:
     if settings.web.listen is None:
         return None
-    from edgecam.sinks.web import open_page
+    from edgecam.sinks.web.sink import open_page
 
     return open_page(settings.web, settings.name, boot_id)
 
@@ -88,7 +88,7 @@ def check_sinks(settings: Settings) -> None:
         PageError: there can be no such page.
     """
     if settings.web.listen is not None:
-        from edgecam.sinks.web import check
+        from edgecam.sinks.web.sink import check
 
         check(settings.web)
 

@@ -13,10 +13,10 @@ import sys
 import time
 from collections.abc import Mapping
 
-from edgecam.event_messages import event_line
-from edgecam.messages import result_line
-from edgecam.places import expanded
-from edgecam.types import Result, SinkError
+from edgecam.core.places import expanded
+from edgecam.core.result import Result, SinkError
+from edgecam.messages.event import event_line
+from edgecam.messages.result import result_line
 
 STDOUT = "-"
 

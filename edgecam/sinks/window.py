@@ -7,11 +7,11 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgecam.opencv import cv2
-from edgecam.overlay import draw
-from edgecam.slots import Finished, Latest
-from edgecam.standing import Standing
-from edgecam.types import Result, SinkError
+from edgecam.core.opencv import cv2
+from edgecam.core.queues import Finished, Latest
+from edgecam.core.result import Result, SinkError
+from edgecam.sinks.render.last_found import Standing
+from edgecam.sinks.render.overlay import draw
 
 ESCAPE_KEYS = (27, ord("q"))
 # Resizable, and without the toolbar that Qt builds of OpenCV add.

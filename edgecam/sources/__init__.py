@@ -7,10 +7,10 @@ import re
 import threading
 from urllib.parse import unquote, urlsplit
 
-from edgecam.places import expanded
-from edgecam.settings import MqttSettings, SourceSettings
+from edgecam.core.places import expanded
+from edgecam.core.result import Source, SourceError
+from edgecam.settings.schema import MqttSettings, SourceSettings
 from edgecam.sources import images
-from edgecam.types import Source, SourceError
 
 KINDS = (
     "a camera index, /dev/v4l/by-id/..., picamera, rtsp://, http://, mqtt://HOST/TOPIC, "
@@ -40,7 +40,7 @@ def serves_several(settings: SourceSettings) -> bool:
     """
     if _scheme(settings.url) not in MQTT:
         return False
-    from edgecam.mqtt.pictures import parse_source
+    from edgecam.mqtt.frame_topics import parse_source
 
     return parse_source(settings.url).several
 
@@ -62,7 +62,7 @@ def open_source(
 
         return open_network(settings, stop)
     if scheme in MQTT:
-        from edgecam.mqtt.pictures import parse_source
+        from edgecam.mqtt.frame_topics import parse_source
         from edgecam.sources.mqtt import MqttSource
 
         return MqttSource(parse_source(url), settings, mqtt or MqttSettings(), stop)

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from edgecam.opencv import cv2
-from edgecam.settings import SourceSettings
+from edgecam.core.opencv import cv2
+from edgecam.core.result import Image
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources.live import LiveSource
 from edgecam.sources.supervised import StreamError
-from edgecam.types import Image
 
 # Beyond this, raw pictures do not fit through USB 2 at 30 frames a second.
 LARGEST_RAW_PX = 640 * 480

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from edgecam.opencv import cv2
-from edgecam.settings import SourceSettings
-from edgecam.sources.reach import connect
+from edgecam.core.opencv import cv2
+from edgecam.core.result import Image
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources.supervised import StreamError
+from edgecam.sources.tcp_probe import connect
 from edgecam.sources.url import StreamUrl
-from edgecam.types import Image
 
 PROBE_TIMEOUT_S = 1.0
 # OpenCV takes FFmpeg's options from the environment alone, at each opening: RTSP over TCP, as UDP

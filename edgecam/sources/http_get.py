@@ -13,12 +13,12 @@ from functools import cache
 from typing import cast
 from urllib.parse import urljoin
 
+from edgecam.core.result import SourceError
 from edgecam.sources import url as urls
 from edgecam.sources.http_auth import authorization
-from edgecam.sources.reach import connect
 from edgecam.sources.supervised import StreamError
+from edgecam.sources.tcp_probe import connect
 from edgecam.sources.url import StreamUrl
-from edgecam.types import SourceError
 
 REDIRECTS = 5
 RECEIVE_BYTES = 65536

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from edgecam.core.result import Frame, Image, SourceError, SourceStatus, be_idle
 from edgecam.sources.jpeg import decode_image
-from edgecam.sources.pace import Pace
-from edgecam.types import Frame, Image, SourceError, SourceStatus, be_idle
+from edgecam.sources.playback_clock import Pace
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgecam.opencv import cv2
-from edgecam.types import Image, SourceError
+from edgecam.core.opencv import cv2
+from edgecam.core.result import Image, SourceError
 
 START_OF_IMAGE = b"\xff\xd8"
 END_OF_IMAGE = b"\xff\xd9"

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from edgecam.settings import SourceSettings
-from edgecam.sources.stillness import Stillness
+from edgecam.core.result import Frame, Image, be_idle
+from edgecam.settings.schema import SourceSettings
+from edgecam.sources.frozen_frame import Stillness
 from edgecam.sources.supervised import Place, SupervisedSource
-from edgecam.types import Frame, Image, be_idle
 
 
 class Capture(Protocol):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from edgecam.types import Frame, Source, SourceStatus, be_idle
+from edgecam.core.result import Frame, Source, SourceStatus, be_idle
 
 
 class Loop:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from edgecam.settings import SourceSettings
+from edgecam.core.result import Image, SourceError
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources.ffmpeg import PROBE_TIMEOUT_S, FfmpegEndpoint
 from edgecam.sources.http_get import Answer
 from edgecam.sources.jpeg import START_OF_IMAGE, decode_image
 from edgecam.sources.live import Capture
 from edgecam.sources.multipart import MAX_PART_BYTES, MultipartReader
-from edgecam.sources.reach import connect
 from edgecam.sources.supervised import StreamError
+from edgecam.sources.tcp_probe import connect
 from edgecam.sources.url import StreamUrl
-from edgecam.types import Image, SourceError
 
 MULTIPART, PICTURE, FOR_FFMPEG = "multipart", "picture", "for FFmpeg"
 PAGES = ("json", "html", "xml")

@@ -17,18 +17,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
-from edgecam.messages import slug
+from edgecam.core.result import Frame, SourceError, be_idle
+from edgecam.messages.result import slug
 from edgecam.mqtt.address import Fault, tls_context
 from edgecam.mqtt.connection import PictureConnection
+from edgecam.mqtt.frame_topics import Delivered, PictureTopics
 from edgecam.mqtt.login import login
-from edgecam.mqtt.pictures import Delivered, PictureTopics
-from edgecam.settings import MqttSettings, SourceSettings
-from edgecam.sources.held import Held, Picture
+from edgecam.settings.schema import MqttSettings, SourceSettings
+from edgecam.sources.frozen_frame import Stillness
 from edgecam.sources.jpeg import START_OF_IMAGE, damage, decode_image
-from edgecam.sources.reach import connect
-from edgecam.sources.stillness import Stillness
 from edgecam.sources.supervised import StreamError, SupervisedSource
-from edgecam.types import Frame, SourceError, be_idle
+from edgecam.sources.tcp_probe import connect
+from edgecam.sources.worker_queue import Held, Picture
 
 PROBE_TIMEOUT_S = 1.0
 STEP_S = 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from edgecam.settings import SourceSettings
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources import url as urls
 from edgecam.sources.ffmpeg import FfmpegEndpoint
 from edgecam.sources.live import Endpoint, LiveSource

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from edgecam.settings import SourceSettings
+from edgecam.core.result import Image, SourceError
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources.live import LiveSource
 from edgecam.sources.supervised import StreamError
-from edgecam.types import Image, SourceError
 
 DEFAULT_SIZE_PX = (640, 480)
 REMEDY = (

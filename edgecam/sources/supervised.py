@@ -23,12 +23,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from edgecam.credentials import redact
-from edgecam.faultlog import FaultLog
-from edgecam.remedies import of_source
-from edgecam.settings import SourceSettings
-from edgecam.sources.outage import Outage
-from edgecam.types import Frame, SourceError, SourceStatus, be_idle
+from edgecam.core.fault_log import FaultLog
+from edgecam.core.result import Frame, SourceError, SourceStatus, be_idle
+from edgecam.settings.credentials import redact
+from edgecam.settings.schema import SourceSettings
+from edgecam.sources.backoff import Outage
+from edgecam.sources.remedies import of_source
 
 LOOK_EVERY_S = 1.0
 SHORTEST_WAIT_S = 0.1

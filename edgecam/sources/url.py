@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
-from edgecam.credentials import redact
-from edgecam.types import SourceError
+from edgecam.core.result import SourceError
+from edgecam.settings.credentials import redact
 
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 # What is part of an address and what is not is for others to say.

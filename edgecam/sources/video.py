@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from edgecam.opencv import cv2
-from edgecam.sources.pace import Pace
-from edgecam.types import Frame, Image, SourceError, SourceStatus, be_idle
+from edgecam.core.opencv import cv2
+from edgecam.core.result import Frame, Image, SourceError, SourceStatus, be_idle
+from edgecam.sources.playback_clock import Pace
 
 # FFmpeg's own threads hold a frame each and take processor time from the interpreter.
 DECODER_THREADS = 1

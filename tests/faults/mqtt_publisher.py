@@ -13,9 +13,9 @@ import time
 
 import numpy as np
 
-from edgecam.settings import MqttSettings
-from edgecam.sinks.mqtt import MqttSink
-from edgecam.types import Decoded, Frame, Pose, Result
+from edgecam.core.result import Decoded, Frame, Pose, Result
+from edgecam.settings.schema import MqttSettings
+from edgecam.sinks.mqtt.sink import MqttSink
 
 WARM_UP_S = 2.0
 IMAGE = np.zeros((48, 64, 3), np.uint8)

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from brokers import Mosquitto, Received, Subscriber, free_port, wait_until
 
-from edgecam.settings import MqttSettings
-from edgecam.sinks import mqtt_network
-from edgecam.sinks.mqtt import MqttSink
+from edgecam.settings.schema import MqttSettings
+from edgecam.sinks.mqtt import network_thread as mqtt_network
+from edgecam.sinks.mqtt.sink import MqttSink
 
 PUBLISHER = Path(__file__).with_name("mqtt_publisher.py")
 ROOT = Path(__file__).parents[2]

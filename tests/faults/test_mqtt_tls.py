@@ -16,14 +16,14 @@ import pytest
 from authority import Authority, listener
 from brokers import Mosquitto, free_port, wait_until
 
+from edgecam.core.opencv import cv2
+from edgecam.core.result import SettingsError
 from edgecam.mqtt.address import parse_url, tls_context
+from edgecam.mqtt.frame_publisher import PicturePublisher
 from edgecam.mqtt.login import login
-from edgecam.mqtt.publisher import PicturePublisher
-from edgecam.opencv import cv2
-from edgecam.settings import MqttSettings, SourceSettings
-from edgecam.sinks.mqtt import MqttSink
+from edgecam.settings.schema import MqttSettings, SourceSettings
+from edgecam.sinks.mqtt.sink import MqttSink
 from edgecam.sources import open_source
-from edgecam.types import SettingsError
 
 CANARY = "canary-4711"
 

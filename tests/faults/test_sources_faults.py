@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecam.settings import SourceSettings
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source
 from tests.servers import Server
 from tests.servers.viewer import Viewer, wait_for

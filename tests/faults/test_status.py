@@ -19,8 +19,8 @@ from brokers import free_port, wait_until
 from daemons import LOOPED, MODEL, Daemon
 from programs import edgecam, error_line
 
-from edgecam import status
-from edgecam.status import Status, StatusServer
+from edgecam.daemon import status_socket as status
+from edgecam.daemon.status_socket import Status, StatusServer
 
 NOBODY = 65534
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from brokers import wait_until
 
-from edgecam.types import Frame, Source
+from edgecam.core.result import Frame, Source
 
 
 class Viewer:

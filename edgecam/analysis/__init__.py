@@ -1,0 +1,1 @@
+"""Tracks, zones and events."""

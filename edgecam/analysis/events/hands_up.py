@@ -1,0 +1,54 @@
+"""``hands_up``: both wrists above the nose for ``events.hands_up_s``.
+
+Geometry: each wrist is higher in the picture than the nose and than its own elbow; all five
+keypoints are sure, else nothing is said. Lowering one hand ends it after the same time. Source:
+the plain meaning of the gesture, and the COCO skeleton, which has no top of the head: the face's
+keypoints are its highest, so a wrist above the nose is beside or above the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from edgecam.analysis.events.rule import Lasting, Memory, event
+from edgecam.analysis.scene import Scene, Subject
+from edgecam.core.events import Event
+from edgecam.core.keypoints import INDEX
+
+_NOSE = INDEX["nose"]
+_ARMS = tuple((INDEX[f"{side}_wrist"], INDEX[f"{side}_elbow"]) for side in ("left", "right"))
+
+
+def are_up(subject: Subject) -> bool | None:
+    """Whether both hands are up; None where the keypoints do not say."""
+    if not subject.sure(_NOSE, *_ARMS[0], *_ARMS[1]):
+        return None
+    nose_y = subject.point(_NOSE)[1]
+    return all(
+        subject.point(wrist)[1] < min(nose_y, subject.point(elbow)[1]) for wrist, elbow in _ARMS
+    )
+
+
+class HandsUp:
+    """Tells once when somebody raises both hands."""
+
+    name = "hands_up"
+
+    def __init__(self, lasting_s: float, number: Callable[[], int]) -> None:
+        self._lasting_s, self._number = lasting_s, number
+        self._states: Memory[Lasting] = Memory(Lasting)
+
+    @property
+    def memories(self) -> Mapping[str, Memory[Any]]:
+        return {self.name: self._states}
+
+    def __call__(self, scene: Scene) -> Iterator[Event]:
+        self._states.keep(scene)
+        for subject in scene.subjects:
+            if subject.pose is None:
+                continue
+            value = False if self.name in subject.blind else are_up(subject)
+            state = self._states[subject.track]
+            if state.update(value, scene.time_s, self._lasting_s, self._lasting_s) and state.is_on:
+                yield event("hands_up", self._number(), scene, subject, state.since_s)

@@ -1,0 +1,66 @@
+"""``sitting`` and ``lying``: a posture that lasts ``events.posture_s``.
+
+Geometry and source: ``edgecam.events.body``. Sitting is a straight trunk with the knees nearly as
+high as the hips; lying is a level trunk with level legs. What the keypoints do not say changes
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgecam.analysis.events.rule import Lasting, Memory, event
+from edgecam.analysis.scene import Scene, Subject
+from edgecam.core.events import Event, EventType
+
+_TOLD: tuple[EventType, ...] = ("sitting", "lying")
+
+
+@dataclass(slots=True)
+class _Body:
+    current: str = "unknown"
+    states: dict[str, Lasting] = field(
+        default_factory=lambda: {name: Lasting() for name in ("standing", *_TOLD)}
+    )
+
+
+class Postures:
+    """Tells when a posture has lasted; ``of`` is the last one that has, by track."""
+
+    name = "posture"
+
+    def __init__(self, lasting_s: float, number: Callable[[], int]) -> None:
+        self._lasting_s, self._number = lasting_s, number
+        self._bodies: Memory[_Body] = Memory(_Body)
+
+    @property
+    def memories(self) -> Mapping[str, Memory[Any]]:
+        return {self.name: self._bodies}
+
+    def __call__(self, scene: Scene) -> Iterator[Event]:
+        self._bodies.keep(scene)
+        for subject in scene.subjects:
+            if subject.pose is not None:
+                yield from self._look(scene, subject, self._bodies[subject.track])
+
+    def _look(self, scene: Scene, subject: Subject, body: _Body) -> Iterator[Event]:
+        seen = None if self.name in subject.blind else subject.posture
+        before, began = body.current, None
+        for name, state in body.states.items():
+            is_it = None if seen is None else seen == name
+            if state.update(is_it, scene.time_s, self._lasting_s, self._lasting_s):
+                if state.is_on:
+                    began = body.current = name
+                elif body.current == name:
+                    body.current = "unknown"
+        for told in _TOLD:
+            if told == began:
+                number, since_s = self._number(), body.states[told].since_s
+                yield event(told, number, scene, subject, since_s, None, {"before": before})
+
+    @property
+    def of(self) -> dict[int, str]:
+        """Of each track with a pose: standing, sitting, lying or unknown."""
+        return {track: body.current for track, body in self._bodies.states.items()}

@@ -1,0 +1,186 @@
+"""``edgecam decode``: saved PoseNet outputs to poses, without a model."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecam.cli.option_types import Number
+from edgecam.core.keypoints import COUNT, EDGES
+from edgecam.core.printable import say_json
+from edgecam.core.result import EdgecamError, Pose
+from edgecam.inference.decoders import posenet_coral, posenet_tfjs
+from edgecam.inference.decoders.posenet import STRIDES, stride_of
+
+Array = NDArray[Any]
+
+FLOAT_SETS = ("float", "tfjs385", "synthetic")
+_FLOAT_KEYS = ("heatmaps", "offsets", "displacement_fwd", "displacement_bwd")
+_QUANTISED = re.compile(r"(coral_(\d+)_(\d+)_(full|comp))_heatmaps_u8")
+
+
+_MADE_WITH = "give a file that numpy.savez has written"
+
+
+@click.command("decode")
+@click.argument("tensors_file", metavar="TENSORS.npz", type=click.Path(path_type=Path))
+@click.option(
+    "--decoder",
+    type=click.Choice(["tfjs", "coral"]),
+    default="tfjs",
+    show_default=True,
+    help="Whose rules.",
+)
+@click.option(
+    "--stride",
+    type=click.Choice([str(stride) for stride in STRIDES]),
+    default="16",
+    show_default=True,
+    help="Input pixels from cell to cell.",
+)
+@click.option("--max-poses", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--score-threshold", type=Number(0, 1), default=0.5, show_default=True)
+@click.option("--nms-radius", type=Number(0), default=20.0, show_default=True, help="Input pixels.")
+@click.option("--single", is_flag=True, help="One pose: each keypoint's best cell.")
+@click.option("--tensors", "name", metavar="SET", help="Which set, where the file holds several.")
+def command(
+    tensors_file: Path,
+    decoder: str,
+    stride: str,
+    max_poses: int,
+    score_threshold: float,
+    nms_radius: float,
+    single: bool,
+    name: str | None,
+) -> None:
+    """Decode saved network outputs to poses.
+
+    Prints {"poses": [{"score", "keypoints": [[y, x, score] x 17]}]} in pixels of the network's
+    input. TENSORS.npz holds heatmaps (logits), offsets, displacement_fwd and displacement_bwd
+    as float32, or quantised sets named coral_HEIGHT_WIDTH_full or _comp.
+    """
+    if single and decoder != "tfjs":
+        raise click.UsageError("--single: the coral rules know no single pose; use --decoder tfjs")
+    heatmaps, offsets, displacements = _read(tensors_file, name, int(stride))
+    poses: tuple[Pose, ...]
+    if single:
+        poses = (posenet_tfjs.decode_single_pose(heatmaps, offsets, stride=int(stride)),)
+    else:
+        decode = (
+            posenet_coral.decode_poses if decoder == "coral" else posenet_tfjs.decode_multiple_poses
+        )
+        poses = decode(
+            heatmaps,
+            offsets,
+            displacements,
+            stride=int(stride),
+            max_poses=max_poses,
+            score_threshold=score_threshold,
+            nms_radius_px=nms_radius,
+        )
+    say_json(json.dumps({"poses": [_as_json(pose) for pose in poses]}))
+
+
+def _as_json(pose: Pose) -> dict[str, Any]:
+    rows = np.column_stack((pose.xy[:, ::-1], pose.scores))
+    return {"score": pose.score, "keypoints": rows.tolist()}
+
+
+def _read(path: Path, name: str | None, stride: int) -> tuple[Array, Array, Array]:
+    """Read one set: heatmaps, offsets and displacements, float32, checked."""
+    try:
+        file = np.load(path)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise EdgecamError(f"{path}: expected an .npz of named arrays, found one array")
+        with file:
+            arrays = _arrays(path, file, name, stride)
+    except OSError as error:
+        raise EdgecamError(f"{path}: {error.strerror or error}; {_MADE_WITH}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        # NumPy takes whatever is no array for pickled data, and says how to load that.
+        found = "something else" if "pickled" in str(error) else str(error)
+        raise EdgecamError(
+            f"{path}: expected an .npz of named arrays, found {found}; {_MADE_WITH}"
+        ) from None
+    grid = arrays[0].shape[:2]
+    depths = (COUNT, 2 * COUNT, 4 * len(EDGES))
+    for what, array, depth in zip(
+        ("heatmaps", "offsets", "displacements"), arrays, depths, strict=True
+    ):
+        if array.shape != (*grid, depth) or not array.size:
+            raise EdgecamError(
+                f"{path}: {what} have shape {list(array.shape)}, expected [rows, columns, {depth}]"
+                " of one grid"
+            )
+        if not np.isfinite(array).all():
+            raise EdgecamError(f"{path}: {what} hold NaN or infinity; save finite outputs")
+    return arrays
+
+
+def _arrays(path: Path, file: Any, name: str | None, stride: int) -> tuple[Array, Array, Array]:
+    quantised = {m[1]: m for key in file.files if (m := _QUANTISED.fullmatch(key))}
+    has_float = any(key in file for key in _FLOAT_KEYS)
+    held = [*(["float"] if has_float else []), *sorted(quantised)]
+    if name is None and not has_float and len(quantised) == 1:
+        name = next(iter(quantised))
+    if name in quantised:
+        return _quantised_set(path, file, quantised[name], stride)
+    if held and (name not in (None, *FLOAT_SETS) or not has_float):
+        problem = f"holds no set {name!r}" if name else "holds several sets"
+        raise EdgecamError(f"{path}: {problem}; choose one with --tensors: {', '.join(held)}")
+    heatmaps, offsets, forward, backward = (_float(path, file, key) for key in _FLOAT_KEYS)
+    if forward.shape != backward.shape or forward.ndim != 3:
+        raise EdgecamError(
+            f"{path}: displacement_fwd has shape {list(forward.shape)} and displacement_bwd "
+            f"{list(backward.shape)}, expected [rows, columns, {2 * len(EDGES)}] both"
+        )
+    return heatmaps, offsets, np.concatenate((forward, backward), axis=-1)
+
+
+def _float(path: Path, file: Any, key: str) -> Array:
+    array = _array(path, file, key)
+    if array.dtype.kind != "f":
+        raise EdgecamError(f"{path}: {key} is {array.dtype}, expected float32")
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _array(path: Path, file: Any, key: str) -> Array:
+    if key not in file:
+        raise EdgecamError(f"{path}: {key} is missing; found {', '.join(file.files) or 'nothing'}")
+    array: Array = file[key]
+    # A batch of one, as an interpreter returns it, is fine too.
+    return array[0] if array.ndim == 4 and array.shape[0] == 1 else array
+
+
+def _quantised_set(
+    path: Path, file: Any, match: re.Match[str], stride: int
+) -> tuple[Array, Array, Array]:
+    """A set of Coral's; the component network's mid offsets are stored with the full model's."""
+    name = match[1]
+    shared = name.removesuffix(match[4]) + "full"
+    heatmaps = _dequantised(path, file, f"{name}_heatmaps")
+    found = stride_of((int(match[2]), int(match[3])), heatmaps.shape[:2])
+    if found != stride:
+        raise EdgecamError(f"{path}: {name} has stride {found}; drop --stride {stride}")
+    mid = f"{name if f'{name}_mid_offsets_u8' in file else shared}_mid_offsets"
+    offsets = _dequantised(path, file, f"{name}_short_offsets")
+    return heatmaps, offsets, _dequantised(path, file, mid)
+
+
+def _dequantised(path: Path, file: Any, key: str) -> Array:
+    values, scale, zero_point = (
+        _array(path, file, f"{key}_{part}") for part in ("u8", "scale", "zero_point")
+    )
+    if values.dtype != np.uint8 or values.ndim != 3 or scale.size != 1 or zero_point.size != 1:
+        raise EdgecamError(f"{path}: {key}: expected uint8 [rows, columns, channels] and a scale")
+    steps = values.astype(np.float32) - np.float32(zero_point.item())
+    dequantised: Array = steps * np.float32(scale.item())
+    return dequantised

@@ -1,0 +1,180 @@
+"""``edgecam demo``: the whole of edgecam on what it brings along, without a camera or network.
+
+Three parties, as in a house: a broker, ``edgecam`` in a process of its own that publishes to it,
+and here a subscriber. What is shown has gone over MQTT.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import click
+
+from edgecam.core.printable import say
+from edgecam.core.result import EdgecamError
+from edgecam.inference import catalog as bundled
+from edgecam.mqtt.embedded_broker import EmbeddedBroker
+from edgecam.mqtt.subscriber import Follower
+from edgecam.settings.schema import MqttSettings
+from edgecam.tools.fleet.instance import Snapshot, Watch
+
+NAME = "demo"
+FAMILIES = ("posenet", "ssdlite")
+TABLE_INTERVAL_S, LINE_INTERVAL_S = 0.25, 1.0
+# Linux tells the process when we are gone, however we ended (PR_SET_PDEATHSIG is 1 in prctl.h).
+_ENDS_WITH_US = (
+    "import ctypes, os, runpy, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
+    "parent = int(sys.argv.pop(1)); "
+    # We may have gone before it could ask to be told.
+    "parent == os.getppid() or sys.exit(1); "
+    "runpy.run_module('edgecam', run_name='__main__')"
+)
+# The process loads its models and says goodbye to the broker in less.
+STOP_TIMEOUT_S = 10.0
+
+
+def _default_models() -> list[str]:
+    """Of each family the bundled model that its name stands for."""
+    return [
+        card.name
+        for family in FAMILIES
+        for card in bundled.cards()
+        if family in card.aliases or family == card.name
+    ]
+
+
+def _arguments(models: list[str], url: str, max_frames: int | None) -> list[str]:
+    command = [sys.executable, "-c", _ENDS_WITH_US, str(os.getpid())]
+    command += ["--name", NAME, "--broker", url]
+    command += ["--source", str(bundled.clip()), "--loop", "--realtime"]
+    for model in models:
+        command += ["--model", model]
+    return [*command, "--max-frames", str(max_frames)] if max_frames else command
+
+
+@contextmanager
+def _publisher(arguments: list[str], errors: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run edgecam beside us; it is asked to stop, and given the time to say that it is offline."""
+    environment = {**os.environ, "EDGECAM_TELEMETRY_INTERVAL_S": "1"}
+    # In a session of its own: Ctrl-C is for us alone, who then stop things in order.
+    process = subprocess.Popen(
+        arguments,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stderr=errors,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _line(shown: Snapshot) -> str:
+    if shown.people is None:
+        return f"{shown.name}: {shown.available or 'starting'}"
+    parts = [f"{shown.results} results", f"{shown.fps:.1f} fps", f"{shown.people} people"]
+    parts += [f"{number} {label}" for label, number in shown.counts.items() if label != "person"]
+    if shown.latency_ms is not None:
+        parts.append(f"latency {shown.latency_ms:.0f} ms")
+    return f"{shown.name}: " + ", ".join(parts)
+
+
+def _follow_in_lines(watch: Watch, done: threading.Event, follower: Follower) -> None:
+    while not done.wait(LINE_INTERVAL_S):
+        follower.check()
+        say(_line(watch.snapshot(time.monotonic())))
+
+
+def _follow_in_table(watch: Watch, done: threading.Event, follower: Follower) -> None:
+    from rich.live import Live
+
+    from edgecam.tools.fleet.instance_table import table
+
+    with Live(table(watch.snapshot(time.monotonic())), auto_refresh=False) as live:
+        while not done.wait(TABLE_INTERVAL_S):
+            follower.check()
+            live.update(table(watch.snapshot(time.monotonic())), refresh=True)
+
+
+def _until_done(watch: Watch, process: subprocess.Popen[bytes], follower: Follower) -> bool:
+    """Show what arrives until the publisher has ended; False if Ctrl-C came before."""
+    done = threading.Event()
+
+    def wait() -> None:
+        process.wait()
+        done.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    follow = _follow_in_table if sys.stdout.isatty() else _follow_in_lines
+    try:
+        follow(watch, done, follower)
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def _summary(watch: Watch, took_s: float) -> str:
+    summary = watch.summary
+    text = f"{summary.results} results published and received over MQTT in {took_s:.1f} s, "
+    text += f"{summary.fewest} to {summary.most} people"
+    if summary.latencies_ms:
+        text += f", capture to publish {statistics.median(summary.latencies_ms):.0f} ms (median)"
+    return text
+
+
+@click.command("demo")
+@click.option("-m", "--model", multiple=True, help="Another model than the bundled ones.")
+@click.option("--max-frames", type=click.IntRange(min=1), help="Stop after this many frames.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Of the broker. [default: a free one]")
+def command(model: tuple[str, ...], max_frames: int | None, port: int | None) -> None:
+    """Bundled clip, bundled models, embedded broker, live table; Ctrl-C ends it."""
+    # Also where whoever starts us ignores Ctrl-C, as a shell does for what runs in its background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    models = list(model) or _default_models()
+    if not models:
+        raise EdgecamError(f"no bundled models in {bundled.directory()}; install edgecam again")
+    watch = Watch(NAME)
+    with EmbeddedBroker(port) as broker, tempfile.TemporaryFile() as errors:
+        names = ", ".join(bundled.resolve(name).name for name in models)
+        say(f"clip {bundled.clip().name}; models {names}")
+        say(f"look on: mosquitto_sub -h 127.0.0.1 -p {broker.port} -v -t 'edgecam/#'")
+        follower = Follower(
+            MqttSettings(url=broker.url),
+            (f"edgecam/{NAME}/#",),
+            lambda topic, payload, _: watch.take(topic, payload, time.monotonic()),
+        )
+        started_s = time.monotonic()
+        try:
+            with _publisher(_arguments(models, broker.url, max_frames), errors) as process:
+                ended = _until_done(watch, process, follower)
+            took_s = time.monotonic() - started_s
+        finally:
+            follower.close()
+        errors.seek(0)
+        said = errors.read().decode("utf-8", "replace").strip()
+    if not watch.summary.results and not ended:
+        say("stopped before the first result")
+        return
+    if ended and (process.returncode or not watch.summary.results):
+        if not said:
+            raise EdgecamError("no result arrived")
+        # The line of the process that ran the clip, whole as it is.
+        for line in said.splitlines():
+            say(line, err=True)
+        raise SystemExit(1)
+    say(_summary(watch, took_s))

@@ -1,0 +1,91 @@
+"""``edgecam doctor``: what works here, what does not, and what to do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+import msgspec
+
+from edgecam.cli.option_types import Number
+from edgecam.cli.options import FLAG_NAMES
+from edgecam.core.printable import MAX_LINE, printable, say, say_json
+from edgecam.core.result import SettingsError
+from edgecam.core.version import __version__
+from edgecam.settings.load import load
+from edgecam.settings.schema import Settings
+from edgecam.tools.doctor import CHECKS, examine
+from edgecam.tools.doctor.finding import Finding, fail
+from edgecam.tools.doctor.subprocess_check import TIMEOUT_S
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def _show(finding: Finding) -> None:
+    level = click.style(f"{finding.level:4}", fg=_COLOURS[finding.level])
+    click.echo(f"{level}  {finding.check:14} {printable(finding.text, MAX_LINE)}")
+    if finding.remedy is not None:
+        say(f"{'':21}-> {finding.remedy}")
+
+
+def _summary(findings: list[Finding]) -> str:
+    count = {level: sum(f.level == level for f in findings) for level in _COLOURS}
+    return f"{count['ok']} ok, {count['warn']} warnings, {count['fail']} failures"
+
+
+# By the name that a shell takes for one word.
+_NAMES = {name.replace(" ", "-"): name for name, *_ in CHECKS}
+
+_ABOUT = f"""Say what works on this board, what does not, and what to do.
+
+Makes every check, or those named: {", ".join(_NAMES)}. Exits 1 if something failed; a warning
+alone is no failure.
+"""
+
+
+@click.command("doctor", help=_ABOUT)
+@click.argument("checks", nargs=-1, type=click.Choice(list(_NAMES)), metavar="[CHECK]...")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="EDGECAM_CONFIG",
+    help="Settings file (TOML): its source, models, delegate and broker are tried too.",
+)
+@click.option(
+    "--timeout-s",
+    type=Number(min=1.0),
+    default=TIMEOUT_S,
+    show_default=True,
+    help="How long one check may take before it is ended and told as failed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    checks: tuple[str, ...],
+    config: Path | None,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """Print each finding as soon as it is there."""
+    findings: list[Finding] = []
+    try:
+        settings = load(config, os.environ, {}, FLAG_NAMES)
+    except SettingsError as error:
+        settings = Settings()
+        findings.append(fail("settings", str(error), "mend the settings and run doctor again"))
+        if not as_json:
+            _show(findings[0])
+    only = [_NAMES[check] for check in checks]
+    for finding in examine(settings, only, timeout_s):
+        findings.append(finding)
+        if not as_json:
+            _show(finding)
+    failed = any(finding.level == "fail" for finding in findings)
+    if as_json:
+        report = {"version": __version__, "failed": failed, "findings": findings}
+        say_json(msgspec.json.format(msgspec.json.encode(report), indent=2))
+    else:
+        say(_summary(findings))
+    ctx.exit(int(failed))

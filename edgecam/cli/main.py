@@ -1,0 +1,204 @@
+"""The command line: parse, open, run."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from edgecam.cli.completion import a_file, one_of
+from edgecam.cli.options import FLAG_NAMES, given, model_options
+from edgecam.core.result import EdgecamError
+from edgecam.core.version import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from edgecam.settings.schema import Settings
+
+# Name on the command line -> one line of help; the code is in edgecam/commands/NAME.py.
+COMMANDS: dict[str, str] = {
+    "bench": "Measure a model here against the bare interpreter.",
+    "convert": "Make a .tflite of a published model.",
+    "decode": "Decode saved network outputs to poses.",
+    "demo": "Bundled clip, bundled model, embedded broker, live table.",
+    "discovery": "Show what Home Assistant is told, or take it all back.",
+    "doctor": "Say what works on this board, what does not, and what to do.",
+    "eval": "Score models on annotated pictures, side by side.",
+    "frames": "Publish a camera's pictures for an edgecam elsewhere to look at.",
+    "inspect": "Show what is inside a model.",
+    "models": "List, show, check and download models.",
+    "quantize": "Make a float model smaller and faster, and compare the two.",
+    "replay": "Run a recorded clip; write or check golden results.",
+    "service": "Install or remove a camera as a systemd service.",
+    "status": "Say how the running instances are.",
+    "scan": "Find the page in a picture or before a camera and write it flat.",
+    "schema": "Print the JSON schema of the messages.",
+    "teach": "Teach a network new classes, from folders or a camera.",
+    "top": "Watch every camera on a broker, in the terminal.",
+    "tune": "Find the fastest settings for this board that still see enough.",
+    "train": "Train a network of edgecam's own.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command when it is called, and turns faults into one line and exit code 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"edgecam.cli.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands by the table: to import each for its help would take a second."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=text)
+            for name, text in sorted(COMMANDS.items())
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Of the command's own arguments as well: no path, address or number holds a NUL byte."""
+        strange = next((text for text in args if "\0" in text), None)
+        if strange is not None:
+            raise click.UsageError(f"expected text, found a NUL byte in {strange!r:.80}", ctx)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EdgecamError as error:
+            fault = error
+        except PermissionError as error:
+            # Where a folder may not be entered, to ask whether something is in it fails already.
+            if error.filename is None:
+                raise
+            fault = EdgecamError(
+                f"{error.filename}: this user may not look there; give it leave to, or name "
+                "another place"
+            )
+        from edgecam.cli.log import fault_line
+
+        click.echo(fault_line(fault.line()), err=True)
+        return ctx.exit(1)
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@model_options
+@click.option(
+    "-s",
+    "--source",
+    shell_complete=one_of("picamera", or_file=True),
+    help="Camera index, rtsp://, http://, picamera, file, folder.",
+)
+@click.option("--realtime", is_flag=True, help="Play a file at its own rate, as if live.")
+@click.option("--loop", is_flag=True, help="Begin a file again at its end, for ever.")
+@click.option("--wait-for-source", is_flag=True, help="Start without the camera, wait for it.")
+@click.option("-n", "--name", help="Camera name in topics.  [default: camera]")
+@click.option("-b", "--broker", help="mqtt://HOST:1883 or mqtts://HOST:8883.")
+@click.option("--username", help="User at the broker.")
+@click.option("--password-file", shell_complete=a_file, help="File with the broker's password.")
+@click.option("--show", is_flag=True, help="Open a window with skeletons and boxes.")
+@click.option(
+    "--web",
+    metavar="[HOST:PORT]",
+    is_flag=False,
+    flag_value="127.0.0.1:8080",
+    help="Serve a live page for browsers; alone: 127.0.0.1:8080.",
+)
+@click.option(
+    "--jsonl",
+    shell_complete=a_file,
+    help="Write one JSON line per frame to this file; - is stdout.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@click.version_option(__version__, prog_name="edgecam")
+@click.pass_context
+def cli(ctx: click.Context, /, config: Path | None, verbose: bool, **_: Any) -> None:
+    """Camera pose and detection on small boards: frames in, poses and boxes out over MQTT.
+
+    \b
+    edgecam --model posenet --show                      the camera in a window
+    edgecam --model posenet --source clip.mp4 --jsonl - one JSON line per frame
+    edgecam --config /etc/edgecam/front.toml            as a service
+    edgecam demo                                        see it work, offline
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    variables = {"EDGECAM_MODEL", "EDGECAM_MODEL_PATH"}
+    if not ctx.params["model"] and config is None and not variables & os.environ.keys():
+        click.echo(ctx.get_help())
+        ctx.exit(2)
+    from edgecam.cli import log
+    from edgecam.settings.load import load
+
+    def read() -> Settings:
+        return load(config, os.environ, given(ctx), FLAG_NAMES)
+
+    settings = read()
+    log.set_up(verbose)
+    from edgecam.daemon.run import run
+    from edgecam.daemon.service import Service, Stop
+    from edgecam.daemon.systemd_notify import Notifier
+
+    stop = Stop()
+    service = Service(stop, read if config is not None else None, Notifier(), settings.watchdog_s)
+    with service.signals():
+        run(settings, stop, service=service)
+
+
+def main() -> None:
+    """Run the command line; exits 0, 1 for a fault, 2 for wrong usage."""
+    # A handler may hold the GIL for 5 ms otherwise, in which the interpreter stands still.
+    sys.setswitchinterval(0.001)
+    try:
+        cli.main(prog_name="edgecam")
+    except SystemExit as end:
+        _leave(end.code)
+    except OSError as error:
+        # Click itself sees to a reader that has gone.
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.stderr.write(f"edgecam: error: {error.strerror}; make room where the output goes\n")
+        _leave(1)
+
+
+def _leave(code: str | int | None) -> NoReturn:
+    """Exit at once where a thread is left behind, stuck in native code.
+
+    Such a call that returns while Python shuts down aborts the process.
+    """
+    if threading.active_count() > 1:
+        from edgecam.daemon.service import leave
+
+        leave(code if isinstance(code, int) else int(code is not None))
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Command-line options that several commands share, and the settings that they set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edgecam.cli.completion import a_file, a_model, one_of
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# Option -> setting. What the option takes is checked by the setting, in one place.
+FLAGS: dict[str, str] = {
+    "name": "name",
+    "model": "model.path",
+    "input_size": "model.input_size",
+    "labels": "model.labels",
+    "decoder": "model.decoder",
+    "fit": "model.fit",
+    "source": "source.url",
+    "realtime": "source.realtime",
+    "loop": "source.loop",
+    "wait_for_source": "source.wait",
+    "broker": "mqtt.url",
+    "username": "mqtt.username",
+    "password_file": "mqtt.password_file",
+    "jsonl": "output.jsonl",
+    "events": "output.events_jsonl",
+    "show": "output.show",
+    "web": "web.listen",
+    "smoothing": "tracking.smoothing",
+    "delegate": "inference.delegate",
+    "delegate_required": "inference.delegate_required",
+    "threads": "inference.threads",
+    "max_frames": "max_frames",
+    "score_threshold": "decode.score_threshold",
+    "max_poses": "decode.max_poses",
+    "min_pose_score": "decode.min_pose_score",
+    "nms_radius": "decode.nms_radius_px",
+}
+FLAG_NAMES = {setting: "--" + option.replace("_", "-") for option, setting in FLAGS.items()}
+
+CONFIG_OPTION = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="EDGECAM_CONFIG",
+    help="Settings file (TOML); flags and EDGECAM_... variables beat it.",
+)
+_MODEL = (
+    click.option(
+        "-m",
+        "--model",
+        multiple=True,
+        shell_complete=a_model,
+        help="File or bundled name; NAME:rate_hz=2 for it alone. Repeatable.",
+    ),
+    click.option("--input-size", help="HEIGHTxWIDTH of a PoseNet, sides 16n+1."),
+    click.option(
+        "--fit",
+        shell_complete=one_of("auto", "letterbox", "stretch"),
+        help="How a frame fills the input: auto, letterbox or stretch.  [auto]",
+    ),
+    click.option("--labels", shell_complete=a_file, help="Label file, one per line, or .pbtxt."),
+    click.option(
+        "--delegate",
+        shell_complete=one_of("auto", "cpu", "edgetpu", "gpu", "nnapi", or_file=True),
+        help="auto, cpu, edgetpu, gpu, nnapi or PATH[:key=value,...].",
+    ),
+    click.option(
+        "--delegate-required", is_flag=True, help="Fail instead of falling back to the CPU."
+    ),
+    click.option("--threads", help="Inference threads.  [default: all cores, 4 at most]"),
+)
+_DECODE = (
+    click.option(
+        "--decoder",
+        shell_complete=one_of("auto", "tfjs", "coral"),
+        help="PoseNet rules: auto, tfjs or coral.",
+    ),
+    click.option("--score-threshold", help="0..1, of a person's root keypoint or a box.  [0.5]"),
+    click.option("--max-poses", help="People per frame.  [5]"),
+    click.option("--min-pose-score", help="0..1, drops ghost poses.  [0.15]"),
+    click.option("--nms-radius", help="Model-input pixels between two people's roots.  [20]"),
+    click.option("--max-frames", help="Stop after this many frames."),
+)
+_TRACKS = (
+    click.option(
+        "--smoothing/--no-smoothing", default=True, help="Steady the keypoints of a track.  [yes]"
+    ),
+    click.option(
+        "--events",
+        shell_complete=a_file,
+        help="Write one JSON line per event to this file; - is stdout.",
+    ),
+)
+
+
+def _applied(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def model_options(command: Command) -> Command:
+    """Settings file, models, how they run and decode, and what becomes of tracks."""
+    return _applied(command, (CONFIG_OPTION, *_MODEL, *_DECODE, *_TRACKS))
+
+
+def given(ctx: click.Context) -> dict[str, Any]:
+    """The options that were really typed, by setting."""
+    typed = click.core.ParameterSource.COMMANDLINE
+    return {
+        setting: ctx.params[option]
+        for option, setting in FLAGS.items()
+        if option in ctx.params and ctx.get_parameter_source(option) == typed
+    }

@@ -1,0 +1,154 @@
+"""Opens what the settings name, runs the pipeline and reports on it until the end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgecam.core.printable import printable
+from edgecam.core.result import Sink
+from edgecam.daemon.service import Service
+from edgecam.daemon.session import Session, load_models
+from edgecam.daemon.telemetry_report import caption
+from edgecam.settings.schema import MqttSettings, Settings
+from edgecam.sinks import check_sinks
+
+if TYPE_CHECKING:
+    from edgecam.messages.schema import Telemetry
+    from edgecam.mqtt.broker import Broker
+    from edgecam.sinks.window import Window
+
+TICK_S = 0.1
+# A recording waits for its broker, or its first results would find none.
+BROKER_WAIT_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    settings: Settings,
+    stop: threading.Event,
+    on_telemetry: Callable[[Telemetry], None] | None = None,
+    extra_sinks: Sequence[Sink] = (),
+    with_broker: bool = True,
+    service: Service | None = None,
+) -> Telemetry:
+    """Run until the source ends, ``max_frames`` are published, or ``stop`` is set.
+
+    ``on_telemetry`` gets every report, ``extra_sinks`` every result; without ``with_broker``
+    nothing is published even if the settings name a broker. ``service`` is told how it goes, and
+    asked for new settings. Returns the last report.
+
+    Raises:
+        EdgecamError: something does not open, a stage failed, or a recording ended whose broker
+            was never reached.
+    """
+    if not with_broker:
+        settings = msgspec.structs.replace(settings, mqtt=MqttSettings())
+    service = service or Service()
+    check_sinks(settings)
+    session = Session(settings, load_models(settings), stop, extra_sinks)
+    service.opened()
+    try:
+        if session.broker is not None and not session.source.live:
+            _wait_for(session.broker, stop)
+        session.pipeline.start()
+        service.ready(session.settings)
+        while _until_the_end(session, stop, service, on_telemetry):
+            service.reloading()
+            session = session.reopened(*service.taken())
+            session.pipeline.start()
+            service.ready(session.settings)
+        if session.window is not None and session.meter.frames_published == 1:
+            _hold(session.window, stop)
+    finally:
+        service.stopping()
+        last = session.close()
+    if last.source.state == "ended" and last.source.reason is not None:
+        log.warning("%s: %s", session.source.description, last.source.reason)
+    if session.broker is not None and not session.source.live and not stop.is_set():
+        session.broker.check_reached()
+    return last
+
+
+def _hold(window: Window, stop: threading.Event) -> None:
+    """Leave a single picture on the screen until a key is pressed or the window closed."""
+    while window.tick("", wait_ms=50) and not stop.is_set():
+        pass
+
+
+def _wait_for(broker: Broker, stop: threading.Event) -> None:
+    end_s = time.monotonic() + BROKER_WAIT_S
+    while not stop.is_set() and time.monotonic() < end_s and not broker.wait_connected(TICK_S):
+        broker.check()
+
+
+def _until_the_end(
+    session: Session,
+    stop: threading.Event,
+    service: Service,
+    on_telemetry: Callable[[Telemetry], None] | None,
+) -> bool:
+    """Report until the session is over; True if other settings are ready to take its place."""
+    status = StatusLine()
+    pipeline, reporter, window = session.pipeline, session.reporter, session.window
+    try:
+        while not pipeline.wait(0.0 if window else TICK_S) and not stop.is_set():
+            now_s = time.monotonic()
+            session.tick(now_s)
+            due = reporter.due(now_s)
+            text = caption(reporter, now_s) if due or window or status.due(now_s) else ""
+            if due:
+                report = reporter.publish(now_s)
+                service.report(report, text)
+                if on_telemetry is not None:
+                    on_telemetry(report)
+            status.show(text, now_s)
+            if service.tick(pipeline.heartbeats, now_s):
+                pipeline.check()
+                return True
+            if window is not None and not window.tick(text, wait_ms=20):
+                break
+        # Whoever stops it while it breaks off gets to know why it did.
+        pipeline.check()
+        return False
+    finally:
+        status.clear()
+
+
+class StatusLine:
+    """One line that is written over itself, where standard error is a terminal."""
+
+    INTERVAL_S = 0.5
+
+    def __init__(self) -> None:
+        # Results printed on the same terminal would be torn apart by it.
+        self._on = sys.stderr.isatty() and not (sys.stdout.isatty() and "-" in sys.argv)
+        self._next_s = 0.0
+
+    def due(self, now_s: float) -> bool:
+        return self._on and now_s >= self._next_s
+
+    def show(self, text: str, now_s: float) -> None:
+        if self.due(now_s):
+            self._next_s = now_s + self.INTERVAL_S
+            width = _terminal_width()
+            sys.stderr.write(f"\r\x1b[2K{printable(text, width - 1)}")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        if self._on:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+
+
+def _terminal_width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns

@@ -1,0 +1,297 @@
+"""Everything that is open for one set of settings, from the source to the sinks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from edgecam.analysis.analyzer import Analysis
+from edgecam.core import board
+from edgecam.core.result import EdgecamError, SettingsError, Sink, Source
+from edgecam.daemon.remote_control import Remote
+from edgecam.daemon.telemetry_report import Reporter
+from edgecam.daemon.thermal_governor import Governor
+from edgecam.homeassistant.announce import announce
+from edgecam.inference import runtime
+from edgecam.inference.model import Model
+from edgecam.pipeline.base import Pipeline
+from edgecam.pipeline.meter import Meter
+from edgecam.pipeline.roi.controller import Attention, attends
+from edgecam.pipeline.sequential import AttentivePipeline
+from edgecam.pipeline.single_interpreter import RelayPipeline
+from edgecam.pipeline.staged import StagedPipeline
+from edgecam.pipeline.worker_pool import LanesPipeline
+from edgecam.settings.schema import Settings
+from edgecam.sinks import MADE_OF, OpenSink, open_sinks
+from edgecam.sinks.recorder.folder import place
+from edgecam.sources import is_recording, open_source, serves_several
+
+if TYPE_CHECKING:
+    from edgecam.daemon.remote_control import CommandBroker
+    from edgecam.messages.schema import Telemetry
+    from edgecam.mqtt.broker import Broker
+    from edgecam.sinks.recorder.recorder import Recorder
+    from edgecam.sinks.render.snapshot import Snapshots
+    from edgecam.sinks.web.sink import Page
+    from edgecam.sinks.window import Window
+
+# A stage that is stuck in native code is left behind.
+CLOSE_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+def load_models(settings: Settings) -> list[Model]:
+    """Load every model of the settings.
+
+    Raises:
+        SettingsError: none is named, or two have the same name.
+        EdgecamError: one does not load.
+    """
+    if not settings.model:
+        raise SettingsError(
+            "no model given: use --model MODEL.tflite or a bundled name, such as --model posenet"
+        )
+    # Several frames at once are none whose looks depend on each other.
+    recorded = is_recording(settings.source) and not attends(settings)
+    models = [Model(model, settings.inference, recorded) for model in settings.model]
+    names = [model.name for model in models]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SettingsError(f"model {twice!r} is given twice: results are told apart by file name")
+    for model in models:
+        if model.is_badly_placed:
+            log.warning(
+                "%s: %s %s takes 10 to 27 times as long for quantised models here; take a float "
+                "one such as posenet-fp16, or pip install ai-edge-litert",
+                model.name,
+                *(runtime.find().name, runtime.find().version),
+            )
+    return models
+
+
+def _check(settings: Settings) -> None:
+    """
+    Raises:
+        SettingsError: a place or a picture of one camera is asked for, and there are several; or
+            recordings have nowhere to go.
+    """
+    if settings.recorder.enabled:
+        place(settings.recorder, settings.name, os.environ)
+    asked = {
+        "zone": settings.zone,
+        "line": settings.line,
+        "mask": settings.mask,
+        "crop.enabled": settings.crop.enabled,
+        "motion.enabled": settings.motion.enabled,
+        "snapshot.mode": settings.snapshot.mode != "off",
+        "recorder.enabled": settings.recorder.enabled,
+    }
+    key = next((key for key, is_asked in asked.items() if is_asked), None)
+    if key is not None and serves_several(settings.source):
+        raise SettingsError(
+            f"{key}: expected one camera, found the pictures of several, {settings.source.url}; "
+            "drop it, or give the source one camera's topic"
+        )
+
+
+def pipeline_for(source: Source, models: Sequence[Model]) -> type[Pipeline]:
+    """How work on ``source`` is best spread over threads."""
+    if source.live:
+        return StagedPipeline
+    if min(model.lanes for model in models) > 1:
+        return LanesPipeline
+    return RelayPipeline if all(model.may_twin for model in models) else StagedPipeline
+
+
+class Session:
+    """One run of the pipeline; a reload closes it and opens the next.
+
+    ``stop`` ends the opening of a camera that does not answer, ``extra_sinks`` are the caller's,
+    ``kept`` those of the session before that go on.
+
+    Raises:
+        EdgecamError: the source or a sink does not open; what did is closed again.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: Sequence[Model],
+        stop: threading.Event,
+        extra_sinks: Sequence[Sink] = (),
+        kept: Mapping[str, OpenSink] | None = None,
+    ) -> None:
+        self.settings, self.models = settings, models
+        self._stop, self._extra_sinks = stop, extra_sinks
+        _check(settings)
+        self._attention = Attention(settings, models) if attends(settings) else None
+        boot_id = uuid.uuid4().hex[:8]
+        self.source = open_source(settings.source, stop, settings.mqtt)
+        self.meter = Meter(settings.telemetry.window_s, time.monotonic())
+        try:
+            self.opened = open_sinks(settings, boot_id, kept)
+        except BaseException:
+            self.source.close()
+            raise
+        self.sinks: list[Sink] = [*self.opened.values(), *extra_sinks]
+        self.snapshots: Snapshots | None = None
+        self.broker = cast("Broker | None", self.opened.get("mqtt"))
+        self.window = cast("Window | None", self.opened.get("window"))
+        self.page = cast("Page | None", self.opened.get("web"))
+        if self.broker is not None:
+            announce(self.broker, settings, models)
+            self._open_snapshots(self.broker)
+        self.governor = Governor(settings.thermal)
+        self._thermal_zones = Path(settings.thermal.directory)
+        self.remote = Remote(
+            settings,
+            cast("CommandBroker | None", self.opened.get("mqtt")),
+            None if self.snapshots is None else self.snapshots.ask,
+        )
+        analysis = Analysis(
+            settings,
+            any(model.finds_poses for model in models),
+            {model.name: 1.0 / model.rate_hz for model in models if model.rate_hz},
+        )
+        self.recorder = self._open_recorder(boot_id, analysis)
+        self.pipeline = self._pipeline(analysis)
+        self.reporter = Reporter(
+            settings,
+            boot_id,
+            models,
+            self.source,
+            self.pipeline,
+            self.meter,
+            self.sinks,
+            self.broker,
+            self.governor,
+            self.remote,
+            None if self.recorder is None else self.recorder.report,
+        )
+        if self.page is not None:
+            self.page.attach(self.remote.change, settings.zone, settings.mask, settings.line)
+        self._describe()
+
+    def _pipeline(self, analysis: Analysis) -> Pipeline:
+        kind: Callable[..., Pipeline] = pipeline_for(self.source, self.models)
+        if self._attention is not None:
+            kind = partial(AttentivePipeline, self._attention)
+        return kind(
+            self.source,
+            self.models,
+            self.sinks,
+            self.meter,
+            self.remote.options,
+            self.settings.max_frames,
+            lambda: self.governor.interval_s,
+            lambda: self.remote.paused,
+            analysis,
+        )
+
+    def _open_snapshots(self, broker: Broker) -> None:
+        settings = self.settings.snapshot
+        if settings.mode == "off" or not settings.retain:
+            broker.forget_snapshots()
+        if settings.mode != "off":
+            from edgecam.sinks.render.snapshot import Snapshots
+
+            self.snapshots = Snapshots(
+                settings, lambda jpeg: broker.publish_snapshot(jpeg, settings.retain)
+            )
+            self.sinks.append(self.snapshots)
+
+    def _open_recorder(self, boot_id: str, analysis: Analysis) -> Recorder | None:
+        if not self.settings.recorder.enabled:
+            return None
+        if not self.settings.tracking.enabled:
+            log.warning("recorder.enabled: without tracking there are no events to record")
+        from edgecam.sinks.recorder.recorder import Recorder
+
+        recorder = Recorder(self.settings, boot_id, analysis, self.source.live)
+        self.sinks.append(recorder)
+        return recorder
+
+    def _describe(self) -> None:
+        for model in self.models:
+            report = model.delegate
+            log.info(
+                "model %s: %s, input %dx%d, on %s with %d threads",
+                model.name,
+                model.decoder.family,
+                model.stager.height_px,
+                model.stager.width_px,
+                report.active,
+                model.threads,
+            )
+            if report.fallback is not None:
+                log.warning("%s: fell back to %s (%s)", model.name, report.active, report.fallback)
+        log.info("source %s; camera name %s", self.source.description, self.settings.name)
+
+    def tick(self, now_s: float) -> None:
+        """Call several times a second: temperature, the flight recorder, the live page."""
+        if self.broker is not None:
+            self.broker.check()
+        if self.governor.due(now_s):
+            temperature_c = board.temperature_c(self._thermal_zones)
+            rate_hz = self.meter.rates(now_s).inferred or 0.0
+            self.governor.update(now_s, temperature_c, board.throttled(), rate_hz)
+        if self.recorder is not None:
+            self.recorder.tick(now_s)
+        if self.page is not None and self.page.due(now_s):
+            threshold = self.remote.options().score_threshold
+            self.page.report(self.reporter.report(now_s), threshold)
+
+    def halt(self) -> Telemetry:
+        """Stop the pipeline and close the source; returns the last report."""
+        self.remote.close()
+        self.pipeline.stop()
+        self.pipeline.join(CLOSE_S)
+        for own in (self.snapshots, self.recorder):
+            if own is not None:
+                own.close()
+        return self.reporter.publish(time.monotonic())
+
+    def close(self) -> Telemetry:
+        """Halt and close every sink; returns the last report."""
+        last = self.halt()
+        for sink in self.sinks:
+            sink.close()
+        return last
+
+    def reopened(self, settings: Settings, models: Sequence[Model]) -> Session:
+        """Halt and go on with other settings; with the old ones where the others do not open.
+
+        Raises:
+            EdgecamError: neither open; nothing is left open.
+        """
+        self.halt()
+        try:
+            return self._successor(settings, models)
+        except EdgecamError as error:
+            log.error("the new configuration does not start, the old one goes on: %s", error)
+        try:
+            return self._successor(self.settings, self.models)
+        except EdgecamError:
+            self.close()
+            raise
+
+    def _successor(self, settings: Settings, models: Sequence[Model]) -> Session:
+        for name, sink in list(self.opened.items()):
+            if MADE_OF[name](settings) != MADE_OF[name](self.settings):
+                # Before the new one opens: two would fight for one availability topic.
+                sink.close()
+                del self.opened[name]
+        # A camera that is away is degraded, and no reason to end a service.
+        source = msgspec.structs.replace(settings.source, wait=True)
+        settings = msgspec.structs.replace(settings, source=source)
+        return Session(settings, models, self._stop, self._extra_sinks, self.opened)

@@ -1,0 +1,282 @@
+"""The files of a systemd service: one unit, one configuration and its secrets for each camera."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecam.core.result import EdgecamError, SettingsError
+from edgecam.inference import catalog as bundled
+from edgecam.mqtt.address import parse_url
+from edgecam.settings.credentials import read_password, redact
+from edgecam.settings.load import load, model_of, parse
+from edgecam.settings.schema import Settings
+from edgecam.sinks.recorder.file import SUFFIX
+
+PACKAGE = Path(__file__).parent.parent
+SHIPPED_START = "/usr/bin/env edgecam --config /etc/edgecam/%i.toml"
+# What the unit hides: files below them have to be bound into its view.
+HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of the service: where below the root, what is in it, and who may read it."""
+
+    path: Path
+    text: str
+    mode: int = 0o644
+
+
+class InstallationError(EdgecamError):
+    """A service cannot be installed or removed as asked."""
+
+    section = "As a service"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the files of the instance ``name`` lie below ``root``."""
+
+    root: Path
+    name: str
+
+    @property
+    def unit(self) -> Path:
+        return self.root / f"etc/systemd/system/edgecam@{self.name}.service"
+
+    @property
+    def drop_ins(self) -> Path:
+        return self.unit.with_name(f"{self.unit.name}.d")
+
+    def configuration(self, suffix: str) -> Path:
+        return self.root / f"etc/edgecam/{self.name}.{suffix}"
+
+    def present(self) -> list[Path]:
+        """Every file of the instance that exists, also what systemd made for it."""
+        files = [self.unit, *map(self.configuration, ("toml", "env", "password"))]
+        files += sorted(self.drop_ins.glob("*"))
+        wants = [path / self.unit.name for path in self.unit.parent.glob("*.wants")]
+        cache = self.root / "var/cache"
+        probed = (cache / f"private/edgecam/{self.name}").glob("probed/*")
+        state = self.root / "var/lib"
+        kept = (state / f"private/edgecam/{self.name}/recordings").glob(f"*{SUFFIX}")
+        files += [*wants, *probed, *kept]
+        files += [cache / f"edgecam/{self.name}", state / f"edgecam/{self.name}"]
+        return [path for path in files if path.is_symlink() or path.is_file()]
+
+    def directories(self) -> list[Path]:
+        """Directories that are edgecam's own, innermost first; one may hold other instances."""
+        found = [self.drop_ins, self.root / "etc/edgecam"]
+        for base, inner in (("var/cache", "probed"), ("var/lib", "recordings")):
+            private = self.root / base / "private/edgecam"
+            own = private / self.name
+            found += [own / inner, own, private, self.root / base / "edgecam"]
+        return found
+
+
+def shipped(name: str) -> str:
+    """A file of ``systemd/`` as it is shipped.
+
+    Raises:
+        InstallationError: the installation lacks it.
+    """
+    places = (PACKAGE / "data" / "systemd", PACKAGE.parent / "systemd")
+    found = next((place / name for place in places if (place / name).is_file()), None)
+    if found is None:
+        raise InstallationError(f"systemd/{name} is missing; install edgecam again")
+    return found.read_text("utf-8")
+
+
+def _argument(text: str) -> str:
+    """One word of a command line or path list in a unit."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"' if " " in text else escaped
+
+
+def _start() -> str:
+    script = Path(sys.executable).with_name("edgecam")
+    program = [str(script)] if script.is_file() else [sys.executable, "-m", "edgecam"]
+    return " ".join(map(_argument, program))
+
+
+def _needed(settings: Settings) -> Iterable[Path]:
+    yield from (Path(sys.prefix), Path(sys.base_prefix), PACKAGE.parent)
+    for model in settings.model:
+        yield bundled.resolve(model.path).absolute()
+        if model.labels:
+            yield Path(model.labels).absolute()
+    if os.path.exists(settings.source.url) and not settings.source.url.startswith("/dev/"):
+        yield Path(settings.source.url).absolute()
+
+
+def _unit(settings: Settings) -> str:
+    text = shipped("edgecam@.service")
+    text = text.replace(SHIPPED_START, f"{_start()} --config /etc/edgecam/%i.toml")
+    wanted = {"video", "render", "plugdev"}
+    groups = sorted(wanted & {group.gr_name for group in grp.getgrall()})
+    # A group that this system does not have would keep the service from starting.
+    text = text.replace("Groups=video render plugdev", f"Groups={' '.join(groups)}")
+    hidden = [p for p in _needed(settings) if any(p.is_relative_to(place) for place in HIDDEN)]
+    if hidden:
+        paths = " ".join(_argument(str(path)) for path in dict.fromkeys(hidden))
+        text = text.replace("ProtectHome=yes", f"ProtectHome=tmpfs\nBindReadOnlyPaths={paths}")
+    return text
+
+
+def _value(value: Any) -> str:
+    # A JSON string, number or truth value is TOML as well.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _toml(name: str, models: list[str], flags: Mapping[str, Any]) -> str:
+    lines = [f"# Camera {name}; systemctl reload edgecam@{name} takes changes.", ""]
+    lines.append(f"name = {_value(name)}")
+    for text in models:
+        path, own = model_of(text)
+        lines += ["", "[[model]]", f"path = {_value(path)}"]
+        for leaf, value in own.items():
+            lines.append(f"{leaf} = {_value(parse(f'model.{leaf}', value, '--model'))}")
+    sections: dict[str, list[str]] = {}
+    for key, value in flags.items():
+        section, _, leaf = key.rpartition(".")
+        sections.setdefault(section, []).append(f"{leaf} = {_value(value)}")
+    for section, values in sections.items():
+        lines += ["", f"[{section}]", *values]
+    return "\n".join(lines) + "\n"
+
+
+def _environment_file(variable: str, value: str) -> str:
+    """systemd.exec(5), EnvironmentFile=: in double quotes these four are escaped."""
+    for character in '\\"$`':
+        value = value.replace(character, f"\\{character}")
+    return f'{variable}="{value}"\n'
+
+
+def _located(model: str) -> str:
+    """A bundled model stays a name; a file is named by its whole path."""
+    path = model_of(model)[0]
+    own = model.removeprefix(path)
+    found = bundled.resolve(path)
+    if not found.is_file():
+        raise InstallationError(f"--model {path}: expected a file or a bundled model, found none")
+    return (path if found.parent == bundled.directory() else str(found.absolute())) + own
+
+
+def planned(
+    layout: Layout, models: list[str], flags: Mapping[str, Any], password_file: str | None
+) -> list[File]:
+    """The files of a service whose settings are ``flags``, by dotted key.
+
+    Raises:
+        EdgecamError: a setting is refused, or a model is missing.
+    """
+    models = [_located(model) for model in models]
+    url = str(flags["source.url"])
+    shown = {"source.url": redact(url), "source.wait": True}
+    shown |= {key: value for key, value in flags.items() if key != "source.url"}
+    text = _toml(layout.name, models, shown)
+    settings = checked(text)
+    if not settings.model:
+        raise SettingsError("--model: expected a file or a bundled model, such as posenet")
+    if settings.mqtt.url is not None:
+        parse_url(settings.mqtt.url)
+    files = [File(layout.unit, _unit(settings)), File(layout.configuration("toml"), text)]
+    if url != redact(url):
+        secret = _environment_file("EDGECAM_SOURCE_URL", url)
+        files.append(File(layout.configuration("env"), secret, 0o600))
+    if password_file is not None:
+        password = read_password(password_file)
+        assert password is not None
+        files.append(File(layout.configuration("password"), f"{password.secret}\n", 0o600))
+    if url.partition("://")[0] in ("rtsp", "rtsps", "http", "https"):
+        name = "network-camera.conf"
+        files.append(File(layout.drop_ins / name, shipped(name)))
+    return files
+
+
+def checked(text: str) -> Settings:
+    """The settings of a configuration that is not written yet; raises SettingsError."""
+    with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        try:
+            return load(Path(file.name), {}, {})
+        except SettingsError as error:
+            raise SettingsError(str(error).replace(f"{file.name}: ", "")) from None
+
+
+def write(files: list[File]) -> None:
+    """Write all of them, or none.
+
+    Raises:
+        InstallationError: one exists already, or cannot be written.
+    """
+    written: list[Path] = []
+    made: list[Path] = []
+    try:
+        for file in files:
+            made += _make_directory(file.path.parent)
+            _write_new(file)
+            written.append(file.path)
+    except OSError as error:
+        for path in written:
+            path.unlink()
+        for directory in reversed(made):
+            directory.rmdir()
+        if isinstance(error, FileExistsError):
+            raise InstallationError(
+                f"{error.filename} exists already; run edgecam service uninstall first"
+            ) from None
+        raise InstallationError(
+            f"cannot write {error.filename}: {error.strerror}; run it as root (sudo)"
+        ) from None
+
+
+def _make_directory(path: Path) -> list[Path]:
+    missing = [parent for parent in (path, *path.parents) if not parent.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]
+
+
+def _write_new(file: File) -> None:
+    """Beside its name first, so that nobody ever reads half of it."""
+    temporary = file.path.with_name(f".{file.path.name}.new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, file.mode)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as stream:
+            os.fchmod(fd, file.mode)
+            stream.write(file.text)
+        # Unlike a rename it does not overwrite.
+        os.link(temporary, file.path)
+    except FileExistsError:
+        raise FileExistsError(17, "exists", str(file.path)) from None
+    finally:
+        temporary.unlink()
+
+
+def remove(layout: Layout) -> list[Path]:
+    """Remove every file of the instance, and the directories that are empty then.
+
+    Raises:
+        InstallationError: there is none, or one cannot be removed.
+    """
+    found = layout.present()
+    if not found:
+        raise InstallationError(f"no service {layout.name!r} is installed below {layout.root}")
+    refused = [path for path in found if not os.access(path.parent, os.W_OK)]
+    if refused:
+        raise InstallationError(f"cannot remove {refused[0]}; run it as root (sudo)")
+    for path in found:
+        path.unlink()
+    for directory in layout.directories():
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+    return found

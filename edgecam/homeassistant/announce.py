@@ -1,0 +1,72 @@
+"""Tells Home Assistant what this instance has, and takes back what it no longer has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from edgecam.core import board
+from edgecam.core.events import POSTURES, EventType
+from edgecam.homeassistant import discovery as homeassistant
+from edgecam.homeassistant.discovery import Features
+from edgecam.inference.model import Model
+from edgecam.messages.result import PERSON, Topics, slug
+from edgecam.mqtt.broker import Broker
+from edgecam.settings.schema import Settings
+from edgecam.sources import serves_several
+
+
+def _known_labels(models: Sequence[Model]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(slug(label) for model in models for label in model.counted))
+
+
+def features(settings: Settings, models: Sequence[Model]) -> Features:
+    """What the instance can tell with these models on this board."""
+    labels = homeassistant.chosen_labels(_known_labels(models), settings.homeassistant)
+    tracks = settings.tracking.enabled
+    if serves_several(settings.source):
+        # What the cameras see is published under their own names; here is how the worker is.
+        labels, tracks = (), False
+    return Features(
+        labels=labels,
+        models=", ".join(model.name for model in models),
+        has_temperature=board.temperature_c(Path(settings.thermal.directory)) is not None,
+        has_throttling=board.throttled() is not None,
+        has_snapshots=settings.snapshot.mode != "off",
+        commands=frozenset(settings.remote.allow),
+        zones={
+            zone.name: tuple(dict.fromkeys(map(slug, zone.labels))) or labels
+            for zone in (settings.zone if tracks else ())
+        },
+        event_types=get_args(EventType) if tracks else (),
+        postures=POSTURES if tracks and any(model.finds_poses for model in models) else (),
+    )
+
+
+def announce(broker: Broker, settings: Settings, models: Sequence[Model]) -> None:
+    """Publish the discovery messages; what an earlier run left and is not among them is cleared."""
+    home = settings.homeassistant
+    found = features(settings, models)
+    messages: dict[str, bytes] = {}
+    if home.enabled:
+        broker.expect(found.labels)
+        messages = homeassistant.discovery(settings.name, home, found)
+    broker.keep_only(homeassistant.discovery_filter(settings.name, home), messages)
+    _prepare_states(broker, Topics(settings.name), found, _known_labels(models))
+    for topic, payload in messages.items():
+        broker.publish_retained(topic, payload)
+
+
+def _prepare_states(broker: Broker, topics: Topics, found: Features, known: Sequence[str]) -> None:
+    """States of zones: none of those that are gone, and 0 until somebody is seen."""
+    kept = {
+        topics.zone_count(zone, label)
+        for zone, labels in found.zones.items()
+        for label in {*labels, *known, PERSON}
+    }
+    broker.keep_only(f"{topics.base}/zone/+/count/+", kept)
+    broker.keep_only(topics.posture, [topics.posture] if found.postures else [])
+    for zone, labels in found.zones.items():
+        for label in labels:
+            broker.publish_retained(topics.zone_count(zone, label), b"0")

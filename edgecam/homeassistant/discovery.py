@@ -1,0 +1,277 @@
+"""What Home Assistant is told so that it shows a camera without any configuration.
+
+One retained message per entity, ``<prefix>/<component>/<node>/<object>/config``: the form that
+2024.3 and today's releases take alike (the device-based one came with 2024.11). ``object_id``
+names the entity up to 2026.3, ``default_entity_id`` from 2025.10 on; each ignores the other.
+2024.3 rejects an entity with anything unknown inside ``device`` or ``origin``.
+Source: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from edgecam.core.version import __version__
+from edgecam.messages.result import Topics, slug
+from edgecam.settings.schema import HomeAssistantSettings
+
+# Of a detector with more labels than this only the everyday ones become entities.
+MAX_LABELS = 20
+EVERYDAY_LABELS = (
+    *("person", "bicycle", "car", "motorcycle", "bus", "truck"),
+    *("bird", "cat", "dog"),
+)
+
+DIAGNOSTIC = {"entity_category": "diagnostic"}
+MEASUREMENT = {"state_class": "measurement"}
+_NOT_ENTITY_ID = re.compile(r"[^a-z0-9]+")
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What this instance has to tell: labels that it counts, its models, the board's sensors.
+
+    ``commands`` are the settings that may be changed over MQTT. ``zones`` maps a zone to the
+    labels that are counted in it. ``event_types`` and ``postures`` are empty where nothing
+    tells of them.
+    """
+
+    labels: tuple[str, ...] = ()
+    models: str = ""
+    has_temperature: bool = False
+    has_throttling: bool = False
+    has_snapshots: bool = False
+    commands: frozenset[str] = frozenset()
+    zones: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    event_types: tuple[str, ...] = ()
+    postures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One entity; ``needs_camera`` if it means nothing while the camera is away."""
+
+    component: str
+    object_id: str
+    name: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    needs_camera: bool = False
+
+
+def chosen_labels(known: Iterable[str], settings: HomeAssistantSettings) -> tuple[str, ...]:
+    """The labels, as slugs, that become entities, of those that the models know."""
+    if settings.labels:
+        return tuple(dict.fromkeys(map(slug, settings.labels)))
+    found = tuple(dict.fromkeys(map(slug, known)))
+    if len(found) <= MAX_LABELS:
+        return found
+    return tuple(label for label in found if label in EVERYDAY_LABELS)
+
+
+def discovery_filter(name: str, settings: HomeAssistantSettings) -> str:
+    """The topic filter that all discovery messages of the camera ``name`` match."""
+    return f"{settings.prefix}/+/{_node(name)}/+/config"
+
+
+def discovery(name: str, settings: HomeAssistantSettings, features: Features) -> dict[str, bytes]:
+    """Topic -> payload, to be retained, of every entity of the camera ``name``."""
+    topics, node = Topics(name), _node(name)
+    messages = {}
+    for entity in entities(topics, features):
+        unique_id = f"{node}_{entity.object_id}"
+        entity_id = _NOT_ENTITY_ID.sub("_", unique_id).strip("_")
+        messages[f"{settings.prefix}/{entity.component}/{node}/{entity.object_id}/config"] = (
+            _encode(
+                {
+                    "name": entity.name,
+                    "unique_id": unique_id,
+                    "object_id": entity_id,
+                    "default_entity_id": f"{entity.component}.{entity_id}",
+                    "availability": _availability(topics, entity.needs_camera),
+                    "availability_mode": "all",
+                    "device": _device(name, features),
+                    "origin": {"name": "edgecam", "sw_version": __version__},
+                    "qos": 1,
+                    **entity.fields,
+                }
+            )
+        )
+    return messages
+
+
+def _node(name: str) -> str:
+    return f"edgecam_{name}"
+
+
+def _availability(topics: Topics, needs_camera: bool) -> list[dict[str, str]]:
+    """The daemon's will; and the camera's state for what only a camera can tell."""
+    of = (topics.availability, topics.source) if needs_camera else (topics.availability,)
+    return [
+        {"topic": topic, "payload_available": "online", "payload_not_available": "offline"}
+        for topic in of
+    ]
+
+
+def _device(name: str, features: Features) -> dict[str, Any]:
+    return {
+        "identifiers": [_node(name)],
+        "name": f"Edgecam {name}",
+        "manufacturer": "edgecam",
+        "model": features.models or "edgecam",
+        "sw_version": __version__,
+    }
+
+
+def entities(topics: Topics, features: Features) -> Iterator[Entity]:
+    """Every entity that such a camera has."""
+    for label in features.labels:
+        yield from _occupancy(label, _shown(label), topics.count(label))
+    for zone, labels in features.zones.items():
+        for label in labels:
+            name = f"{_shown(zone)} {_shown(label).lower()}"
+            yield from _occupancy(f"zone_{zone}_{label}", name, topics.zone_count(zone, label))
+    if features.event_types:
+        event = {"event_types": features.event_types, "state_topic": topics.event}
+        yield Entity("event", "event", "Event", event)
+    if features.postures:
+        posture = {"device_class": "enum", "options": features.postures, "icon": "mdi:human"}
+        fields = {**posture, "state_topic": topics.posture}
+        yield Entity("sensor", "posture", "Posture", fields, needs_camera=True)
+    if features.has_snapshots:
+        picture = {"image_topic": topics.snapshot, "content_type": "image/jpeg"}
+        yield Entity("image", "snapshot", "Snapshot", picture)
+    yield from _commands(topics, features)
+    yield _problem(topics.telemetry)
+    yield from _measurements(topics.telemetry)
+    if features.has_temperature:
+        yield _temperature(topics.telemetry)
+    if features.has_temperature or features.has_throttling:
+        yield _throttled(topics.telemetry)
+
+
+def _commands(topics: Topics, features: Features) -> Iterator[Entity]:
+    """What a person may do from there, where the configuration allows it."""
+    config = {"entity_category": "config"}
+    if "pause" in features.commands:
+        fields = _settable(topics, "pause") | {"icon": "mdi:pause"}
+        yield Entity("switch", "pause", "Pause", {**config, **fields})
+    threshold = "decode.score_threshold"
+    if threshold in features.commands:
+        span = {"min": 0.0, "max": 1.0, "step": 0.01, "mode": "slider", "icon": "mdi:tune"}
+        fields = _settable(topics, threshold) | span
+        yield Entity("number", "score_threshold", "Score threshold", {**config, **fields})
+    if "snapshot" in features.commands and features.has_snapshots:
+        fields = {"command_topic": topics.set("snapshot"), "icon": "mdi:camera"}
+        yield Entity("button", "take_snapshot", "Take snapshot", {**config, **fields})
+
+
+def _settable(topics: Topics, setting: str) -> dict[str, Any]:
+    return {"command_topic": topics.set(setting), "state_topic": topics.state(setting)}
+
+
+def _shown(part: str) -> str:
+    return part.replace("_", " ").replace("-", " ").strip().capitalize() or part
+
+
+def _occupancy(object_id: str, name: str, topic: str) -> Iterator[Entity]:
+    """Whether there is any, and how many."""
+    yield Entity(
+        "binary_sensor",
+        f"{object_id}_occupancy",
+        f"{name} occupancy",
+        {
+            "device_class": "occupancy",
+            "state_topic": topic,
+            "value_template": "{{ 'ON' if value | int(0) > 0 else 'OFF' }}",
+        },
+        needs_camera=True,
+    )
+    yield Entity(
+        "sensor",
+        f"{object_id}_count",
+        f"{name} count",
+        {**MEASUREMENT, "state_topic": topic, "icon": "mdi:counter"},
+        needs_camera=True,
+    )
+
+
+def _of_json(expression: str, otherwise: str = "") -> str:
+    """A template of a JSON payload; an empty one, which clears the topic, is none."""
+    value = f"{{{{ {expression} }}}}"
+    return f"{{% if value_json is defined %}}{value}{{% else %}}{otherwise}{{% endif %}}"
+
+
+def _problem(telemetry: str) -> Entity:
+    fields = {
+        "device_class": "problem",
+        "state_topic": telemetry,
+        "value_template": _of_json("'OFF' if value_json.source.state == 'online' else 'ON'"),
+        "json_attributes_topic": telemetry,
+        "json_attributes_template": _of_json("value_json.source | tojson", "{}"),
+    }
+    return Entity("binary_sensor", "stream_problem", "Stream problem", {**DIAGNOSTIC, **fields})
+
+
+def _measurements(telemetry: str) -> Iterator[Entity]:
+    """How it runs; ``None`` is Home Assistant's word for a value that is not known."""
+    common = {**DIAGNOSTIC, "state_topic": telemetry}
+    duration = {**common, **MEASUREMENT, "device_class": "duration"}
+    rate = {"unit_of_measurement": "fps", "icon": "mdi:speedometer"}
+    yield Entity(
+        "sensor",
+        "fps",
+        "Frame rate",
+        {
+            **common,
+            **MEASUREMENT,
+            **rate,
+            "value_template": _of_json("value_json.fps.published"),
+            "suggested_display_precision": 1,
+        },
+    )
+    for object_id, name, key in (
+        ("inference_time", "Inference time", "invoke_ms"),
+        ("latency", "Capture to publish", "capture_to_publish_ms"),
+    ):
+        template = _of_json(f"value_json.{key}.p50 if value_json.{key} else None")
+        milliseconds = {"unit_of_measurement": "ms", "suggested_display_precision": 1}
+        yield Entity(
+            "sensor", object_id, name, {**duration, **milliseconds, "value_template": template}
+        )
+    age = {
+        "unit_of_measurement": "s",
+        "suggested_display_precision": 1,
+        "value_template": _of_json("value_json.source.last_frame_age_s"),
+    }
+    yield Entity("sensor", "last_frame_age", "Last frame age", {**duration, **age})
+    delegate = {"icon": "mdi:chip", "value_template": _of_json("value_json.delegate")}
+    yield Entity("sensor", "delegate", "Delegate", {**common, **delegate})
+
+
+def _temperature(telemetry: str) -> Entity:
+    fields = {
+        "device_class": "temperature",
+        "unit_of_measurement": "°C",
+        "suggested_display_precision": 0,
+        "state_topic": telemetry,
+        "value_template": _of_json("value_json.temperature_c"),
+    }
+    return Entity("sensor", "temperature", "Temperature", {**DIAGNOSTIC, **MEASUREMENT, **fields})
+
+
+def _throttled(telemetry: str) -> Entity:
+    slower = "value_json.throttled or (value_json.thermal and value_json.thermal.step)"
+    fields = {
+        "device_class": "problem",
+        "state_topic": telemetry,
+        "value_template": _of_json(f"'ON' if {slower} else 'OFF'"),
+        "json_attributes_topic": telemetry,
+        "json_attributes_template": _of_json("(value_json.thermal or {}) | tojson", "{}"),
+    }
+    return Entity("binary_sensor", "throttling", "Throttling", {**DIAGNOSTIC, **fields})

@@ -1,0 +1,76 @@
+"""What detectors share: non-maximum suppression, and arrays of boxes to detections.
+
+Boxes are [N, 4]: y min, x min, y max, x max, fractions of the model input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecam.core.result import Box, Decoded, Detection
+
+Array = NDArray[Any]
+
+_CHUNK = 96
+
+
+def overlapping(first: Array, second: Array, threshold: float) -> NDArray[np.bool_]:
+    """Return [N, M]: where boxes [N, 4] and [M, 4] share more than ``threshold`` of their union.
+
+    A box without area overlaps nothing.
+    """
+    top, left, bottom, right = np.ascontiguousarray(first.T)[:, :, None]
+    top_2, left_2, bottom_2, right_2 = np.ascontiguousarray(second.T)[:, None, :]
+    common = np.maximum(np.minimum(bottom, bottom_2) - np.maximum(top, top_2), 0.0)
+    common *= np.maximum(np.minimum(right, right_2) - np.maximum(left, left_2), 0.0)
+    union = (bottom - top) * (right - left) + (bottom_2 - top_2) * (right_2 - left_2) - common
+    union *= threshold
+    found: NDArray[np.bool_] = common > union
+    return found
+
+
+def suppress(boxes: Array, threshold: float, limit: int) -> NDArray[np.intp]:
+    """Return the rows that remain, ``limit`` at most, of boxes sorted from the best score down.
+
+    A box goes where its overlap with a better one that remains is above ``threshold``. Boxes are
+    compared by chunks, so that the tail is never looked at once ``limit`` is reached.
+    """
+    if limit < 1:
+        return np.empty(0, np.intp)
+    kept: list[int] = []
+    for start in range(0, len(boxes), _CHUNK):
+        chunk = boxes[start : start + _CHUNK]
+        alive = np.logical_not(overlapping(boxes[kept], chunk, threshold).any(axis=0))
+        spared = ~overlapping(chunk, chunk, threshold)
+        for row in range(len(chunk)):
+            if not alive[row]:
+                continue
+            kept.append(start + row)
+            if len(kept) == limit:
+                return np.array(kept, np.intp)
+            alive &= spared[row]
+    return np.array(kept, np.intp)
+
+
+def detections(
+    boxes: Array,
+    classes: NDArray[np.intp],
+    scores: Array,
+    labels: Sequence[str] | None,
+    size: tuple[int, int],
+) -> Decoded:
+    """Return boxes as detections in pixels of ``size``, (height, width) of the model input."""
+    height_px, width_px = size
+    pixels = (boxes * np.array([height_px, width_px, height_px, width_px], np.float32)).tolist()
+    found = []
+    for (top, left, bottom, right), number, score in zip(
+        pixels, classes.tolist(), scores.tolist(), strict=True
+    ):
+        known = labels is not None and 0 <= number < len(labels)
+        label = labels[number] if labels is not None and known else f"class_{number}"
+        found.append(Detection(label, number, score, Box(left, top, right, bottom)))
+    return Decoded(detections=tuple(found))

@@ -1,0 +1,80 @@
+"""Plain classification: one output [1, C] or [1, 1, 1, C], a probability or a logit per class.
+
+Logits go through softmax. The best ``top_k`` classes are returned, the best first, whatever their
+probability: which of them matter is for the reader to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecam.core.result import (
+    MINUS_ONE_TO_ONE,
+    Classification,
+    Decoded,
+    DecodeOptions,
+    Decoder,
+    Normalization,
+    Tensor,
+    TensorInfo,
+)
+from edgecam.inference.decoders.family import FamilyContext, holds_probabilities
+from edgecam.inference.labels import fit_with_background
+
+# uint8 probabilities are each off by up to half a step; the sum of a thousand is off by this.
+_SUM_TOLERANCE = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classifier:
+    """``probabilities`` is None where only the values tell whether they are logits."""
+
+    why: str
+    labels: tuple[str, ...] | None
+    probabilities: bool | None
+    family: str = "classifier"
+    fit: str = "letterbox"
+    normalization: Normalization = MINUS_ONE_TO_ONE
+    outputs: tuple[int, ...] = (0,)
+
+    def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        values = np.asarray(tensors[0], np.float64).ravel()
+        if not np.isfinite(values).all():
+            return Decoded()
+        known = self.probabilities
+        if known is None:
+            known = values.min() >= 0.0 and abs(values.sum() - 1.0) < _SUM_TOLERANCE
+        if not known:
+            values = np.exp(values - values.max())
+            values /= values.sum()
+        best = np.argsort(-values, kind="stable")[: options.top_k].tolist()
+        return Decoded(
+            classes=tuple(Classification(self._label(i), i, float(values[i])) for i in best)
+        )
+
+    def _label(self, number: int) -> str:
+        return self.labels[number] if self.labels is not None else f"class_{number}"
+
+
+def recognise(
+    inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], context: FamilyContext
+) -> Decoder | None:
+    """Return the decoder if a picture goes in and one row of at least two classes comes out.
+
+    Raises:
+        ModelError: it is a classifier, but the labels do not fit.
+    """
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or len(outputs) != 1:
+        return None
+    shape = outputs[0].shape
+    if shape[-1:] < (2,) or shape[:-1] not in ((1,), (1, 1, 1)):
+        return None
+    probabilities = holds_probabilities(outputs[0], context.output_op(0))
+    form = {True: "probabilities", False: "logits", None: "told by value"}[probabilities]
+    names = context.labels
+    if names is not None:
+        names = fit_with_background(names, shape[-1], f"output {outputs[0].name!r}")
+    return Classifier(f"one output {list(shape)}, {form}", names, probabilities)

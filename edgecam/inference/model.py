@@ -1,0 +1,294 @@
+"""One model, whole: file, runtime, delegate, family and geometry; from a frame to what is in it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecam.core.document import Document
+from edgecam.core.geometry import Fit, to_source
+from edgecam.core.places import expanded
+from edgecam.core.result import (
+    Decoded,
+    DecodeOptions,
+    Decoder,
+    DelegateError,
+    Frame,
+    Image,
+    ModelError,
+    Tensor,
+    TensorInfo,
+)
+from edgecam.inference import catalog as bundled
+from edgecam.inference import labels, probe, runtime
+from edgecam.inference.decoders import context_of, recognise
+from edgecam.inference.decoders.page_edges import sharpened
+from edgecam.inference.delegates import DelegateChoice, DelegateReport, choose
+from edgecam.inference.interpreter import Interpreter
+from edgecam.inference.preprocess import Stager, filler
+from edgecam.inference.tflite import metadata as tflite_metadata
+from edgecam.inference.tflite.cut import cut_custom_op
+from edgecam.inference.tflite.file import POSENET_DECODER_OP, ModelFile, custom_ops, load, read
+from edgecam.messages.result import PERSON
+from edgecam.settings.schema import InferenceSettings, ModelSettings
+
+MAX_DEFAULT_THREADS = 4
+# PoseNet's sides are one more than a multiple of this, or of its output stride if that is more.
+SIDE_STEP = 16
+POSE_FAMILIES = ("posenet", "movenet")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Staged:
+    """A frame at model size: ``image`` uint8[H, W, 3] RGB, and where the frame lies in it."""
+
+    image: Image
+    fit: Fit
+
+
+def default_threads() -> int:
+    """All cores this process may use, 4 at most: beyond that small models get no faster."""
+    return max(1, min(MAX_DEFAULT_THREADS, len(os.sched_getaffinity(0))))
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """``HEIGHTxWIDTH`` as (height, width) in pixels; None stays None."""
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    return int(height), int(width)
+
+
+def runnable(file: ModelFile) -> ModelFile:
+    """The model without Coral's decoder op: no runtime here has it, edgecam decodes."""
+    if POSENET_DECODER_OP not in custom_ops(file):
+        return file
+    return read(cut_custom_op(file.data, POSENET_DECODER_OP, file.name), file.name)
+
+
+def _open(
+    file: ModelFile,
+    threads: int,
+    size: tuple[int, int] | None,
+    choice: DelegateChoice,
+    required: bool,
+) -> Interpreter:
+    if file.needs_edgetpu and choice.library is None:
+        raise ModelError(
+            f"{file.name} is compiled for the Edge TPU and runs on nothing else; use "
+            "--delegate edgetpu with one attached, or the same model not compiled for it"
+        )
+    try:
+        interpreter = Interpreter(
+            file.data,
+            file.name,
+            runtime.find(),
+            threads,
+            choice,
+            input_size=size,
+            required=required or file.needs_edgetpu,
+        )
+    except DelegateError as error:
+        if not file.needs_edgetpu:
+            raise
+        raise ModelError(
+            f"{file.name} is compiled for the Edge TPU, which cannot be used here ({error.reason});"
+            " attach one and install libedgetpu1-std, or use the same model not compiled for it"
+        ) from None
+    if len(interpreter.inputs) != 1 or len(interpreter.inputs[0].shape) != 4:
+        shapes = [list(info.shape) for info in interpreter.inputs]
+        raise ModelError(f"{file.name}: expected one input [1, H, W, 3], found {shapes}")
+    return interpreter
+
+
+def open_interpreter(
+    path: Path, threads: int, size: tuple[int, int] | None, spec: str
+) -> Interpreter:
+    """Load a model file as ``Model`` does, without recognising it; for the probe.
+
+    Raises:
+        ModelError, DelegateError: as ``Model``.
+    """
+    file = runnable(read(path))
+    return _open(file, threads, size, choose(spec, file.needs_edgetpu), required=False)
+
+
+class Model:
+    """A model ready to run; ``stage`` may run beside ``invoke`` of the frame before.
+
+    ``name`` is the file's stem. ``delegate`` says what really runs it. ``fit`` is how a
+    frame really fills the input, never auto.
+
+    Raises:
+        ModelError: the file, its card, its labels or its size do not fit, or no family knows it.
+        DelegateError: the delegate is required and does not run it.
+    """
+
+    def __init__(
+        self, settings: ModelSettings, inference: InferenceSettings, recorded: bool = False
+    ) -> None:
+        path = bundled.resolve(settings.path)
+        self.path = path
+        self.name = path.stem
+        data = load(path)
+        self.card = bundled.card_of(path)
+        if self.card is not None:
+            # Before anything makes sense of the file: the hash says most about what happened.
+            bundled.verify(self.card, data)
+        self.file = read(data, str(path))
+        self._runnable = runnable(self.file)
+        self.threads = inference.threads or default_threads()
+        self._settings, self._inference = settings, inference
+        self._metadata = tflite_metadata.metadata(self.file)
+        size = parse_size(settings.input_size)
+        if size is not None:
+            self._check_resizable(size)
+        choice = choose(inference.delegate, self.file.needs_edgetpu)
+        if inference.probe:
+            arguments = (str(self.threads), settings.input_size or "-", inference.delegate)
+            probe.check(path, self.file.data, runtime.find(), arguments)
+        # A delegate's threads are its own, and what it runs on may be there once.
+        self.may_twin = recorded and choice.library is None
+        self.lanes = self.threads if self.may_twin else 1
+        self._new_interpreter = partial(
+            _open,
+            self._runnable,
+            self.threads // self.lanes,
+            size,
+            choice,
+            inference.delegate_required,
+        )
+        self.rate_hz = settings.rate_hz
+        self.interpreter = self._new_interpreter()
+        self.decoder = self._recognise(self.interpreter.inputs, self.interpreter.outputs)
+        _, height, width, channels = self.interpreter.inputs[0].shape
+        if channels != 3:
+            raise ModelError(f"{path}: expected 3 colour channels, found {channels}")
+        self.fit = self.decoder.fit if settings.fit == "auto" else settings.fit
+        self.stager = Stager(height, width, self.fit)
+        self.fill = filler(
+            self.interpreter.inputs[0],
+            tflite_metadata.normalization(self._metadata, str(path)),
+            self.decoder.normalization,
+        )
+
+    def reload(self) -> None:
+        """Begin anew with an interpreter that has seen nothing.
+
+        Raises:
+            ModelError, DelegateError: it does not load any more.
+        """
+        self.interpreter = self._new_interpreter()
+
+    def twin(self) -> Model:
+        """The same model with an interpreter of its own, for another frame at the same time."""
+        twin = copy.copy(self)
+        twin.interpreter = self._new_interpreter()
+        return twin
+
+    def resized(self, size: str) -> Model:
+        """The same model with an input of this ``HEIGHTxWIDTH``, for parts of a frame.
+
+        Raises:
+            ModelError: it takes no such size.
+        """
+        settings = msgspec.structs.replace(self._settings, input_size=size, fit="stretch")
+        return Model(settings, self._inference)
+
+    @property
+    def delegate(self) -> DelegateReport:
+        return self.interpreter.delegate
+
+    @property
+    def is_badly_placed(self) -> bool:
+        """Whether a float model would be faster with this board's runtime."""
+        on_cpu = self.delegate.active in ("xnnpack", "cpu")
+        return on_cpu and runtime.find().is_slow_in_integers and self.file.computes_in_integers
+
+    @property
+    def finds_poses(self) -> bool:
+        return self.decoder.family.startswith(POSE_FAMILIES)
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The labels that it may find any number of, as far as they are known beforehand."""
+        if self.finds_poses:
+            return (PERSON,)
+        found = getattr(self.decoder, "labels", None)
+        if found is None or self.decoder.family == "classifier":
+            return ()
+        return tuple(label for label in found if label.lower() not in labels.BACKGROUND)
+
+    def _check_resizable(self, size: tuple[int, int]) -> None:
+        decoder = self._recognise(self._runnable.inputs, self._runnable.outputs)
+        if not decoder.family.startswith("posenet"):
+            raise ModelError(
+                f"{self.path}: a {decoder.family} model has one input size; drop --input-size "
+                "(only a PoseNet is fully convolutional)"
+            )
+        # At stride 8 sides of 8n+1 would do too, but none was published so.
+        step = max(SIDE_STEP, getattr(decoder, "stride", SIDE_STEP))
+        if any(side % step != 1 for side in size):
+            nearest = "x".join(str(max(1, round((side - 1) / step)) * step + 1) for side in size)
+            raise ModelError(
+                f"--input-size {size[0]}x{size[1]}: expected sides of {step}n+1 (HEIGHTxWIDTH), "
+                f"as PoseNet was trained; the nearest is {nearest}"
+            )
+
+    def _recognise(
+        self, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
+    ) -> Decoder:
+        given = self._settings.labels
+        card_labels = self.card.fields.get("labels") if self.card is not None else None
+        known = labels.resolve(
+            Path(expanded(given, "model.labels")) if given else None,
+            self.path,
+            self.path.with_name(card_labels) if card_labels else None,
+            self._metadata,
+        )
+        context = context_of(self._runnable, known, self._settings.decoder)
+        return recognise(inputs, outputs, context)
+
+    def buffer(self) -> Image:
+        """Return a buffer for ``stage``: uint8[H, W, 3]."""
+        return self.stager.buffer()
+
+    def stage(self, frame: Frame, buffer: Image) -> Staged:
+        """Fit ``frame`` into ``buffer`` at model size."""
+        return Staged(buffer, self.stager.stage(frame, buffer))
+
+    def invoke(self, staged: Staged) -> list[Tensor]:
+        """Run the model; returns the decoder's tensors, batch dimension kept, not dequantised."""
+        self.interpreter.fill(staged.image, self.fill)
+        self.interpreter.invoke()
+        return self.interpreter.read(self.decoder.outputs)
+
+    def dequantised(self, tensors: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+        """What ``invoke`` returned, as the decoder takes it."""
+        return self.interpreter.dequantised(self.decoder.outputs, tensors)
+
+    def decode(
+        self,
+        tensors: Sequence[Tensor],
+        staged: Staged,
+        frame: Frame,
+        options: DecodeOptions,
+    ) -> Decoded:
+        """What is in the frame, in source-frame pixels."""
+        found = self.decoder(self.dequantised(tensors), options)
+        found = to_source(found, staged.fit, frame.width_px, frame.height_px)
+        if not found.documents:
+            return found
+        # The network's map is coarser than the picture, which may show the edge more exactly.
+        pages = (
+            Document(page.score, sharpened(frame.image, page.corners)) for page in found.documents
+        )
+        return replace(found, documents=tuple(pages))

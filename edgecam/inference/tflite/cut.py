@@ -1,0 +1,101 @@
+"""Cut a custom op off a model, so that its inputs become the model's outputs.
+
+The file is patched in place, byte for byte as long as before: this needs no schema package and
+keeps weights, alignment and anything appended to the file where they are.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from edgecam.core.result import ModelError
+from edgecam.inference.tflite.file import ModelFile, read
+from edgecam.inference.tflite.flatbuffer import Table, Vector
+from edgecam.inference.tflite.graph import FileOp
+
+_OUTPUTS, _OPERATORS = 2, 3  # slots of SubGraph
+_SIGNATURES = 7  # slot of Model
+
+
+def cut_custom_op(data: bytes, op_name: str, name: str = "the model") -> bytes:
+    """Return the model without the op: its inputs that are not constants become outputs.
+
+    They stand in the op's own order, after the outputs that the op does not make. Ops that use
+    the cut op's results go with it. ``name`` stands for the model in messages.
+
+    Raises:
+        ModelError: the main graph has no such op, or not exactly one.
+    """
+    model = read(data, name)
+    found = [index for index, op in enumerate(model.main.ops) if _is(op, op_name)]
+    if len(found) != 1:
+        raise ModelError(
+            f"{name} has {len(found)} nodes {op_name}, expected one: nothing to cut off"
+        )
+    cut = _downstream(model, found[0])
+    gone = {tensor for index in cut for tensor in model.main.ops[index].outputs}
+    kept = [tensor for tensor in model.main.outputs if tensor not in gone]
+    op = model.main.ops[found[0]]
+    new = [t for t in op.inputs if t >= 0 and not model.main.tensors[t].is_constant]
+    outputs = kept + [tensor for tensor in new if tensor not in kept]
+
+    patched = bytearray(data)
+    _write_outputs(patched, found[0], outputs, name)
+    _drop_operators(patched, cut)
+    if any(gone & set(signature.outputs.values()) for signature in model.signatures):
+        _set_length(patched, _graph_and_root(patched)[1].vector(_SIGNATURES), 0)
+    return bytes(patched)
+
+
+def _is(op: FileOp, op_name: str) -> bool:
+    return op.is_custom and op.name == op_name
+
+
+def _downstream(model: ModelFile, start: int) -> list[int]:
+    """Return the op and every later one that needs its results, in order of execution."""
+    cut = [start]
+    gone = set(model.main.ops[start].outputs)
+    for index in range(start + 1, len(model.main.ops)):
+        op = model.main.ops[index]
+        if gone & set(op.inputs):
+            cut.append(index)
+            gone |= set(op.outputs)
+    return cut
+
+
+def _graph_and_root(data: bytearray) -> tuple[Table, Table]:
+    root = Table.root(memoryview(data))
+    return root.tables(2, lambda table: table)[0], root
+
+
+def _set_length(data: bytearray, vector: Vector, length: int) -> None:
+    struct.pack_into("<I", data, vector.start - 4, length)
+
+
+def _write_outputs(data: bytearray, op: int, outputs: Sequence[int], name: str) -> None:
+    graph, _ = _graph_and_root(data)
+    vector = graph.vector(_OUTPUTS)
+    if len(outputs) > vector.length:
+        # The op's own list of inputs is about to be unused. It lies behind the graph's table
+        # (offsets only point forward), so that the table can point to it.
+        vector = graph.tables(_OPERATORS, lambda table: table)[op].vector(1)
+        if len(outputs) > vector.length:
+            raise ModelError(
+                f"{name} leaves no room for {len(outputs)} outputs in place of its custom op"
+            )
+        field = graph.field(_OUTPUTS)
+        struct.pack_into("<I", data, field, vector.start - 4 - field)
+    _set_length(data, vector, len(outputs))
+    struct.pack_into(f"<{len(outputs)}i", data, vector.start, *outputs)
+
+
+def _drop_operators(data: bytearray, cut: Sequence[int]) -> None:
+    graph, _ = _graph_and_root(data)
+    vector = graph.vector(_OPERATORS)
+    targets = graph.tables(_OPERATORS, lambda table: table.position)
+    kept = [target for index, target in enumerate(targets) if index not in set(cut)]
+    for index, target in enumerate(kept):
+        at = vector.start + 4 * index
+        struct.pack_into("<I", data, at, target - at)
+    _set_length(data, vector, len(kept))

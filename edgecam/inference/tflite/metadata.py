@@ -1,0 +1,138 @@
+"""TFLite metadata inside a model file: normalisation, tensor names and label files.
+
+A flatbuffer in the buffer ``TFLITE_METADATA`` (identifier M001) and, behind the model, a ZIP
+with the files that it names. Slots are field numbers of ``metadata_schema.fbs`` of TFLite Support.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgecam.core.result import ModelError, Normalization
+from edgecam.inference.tflite.file import ModelFile
+from edgecam.inference.tflite.flatbuffer import DamagedError, Table
+
+BUFFER_NAME = "TFLITE_METADATA"
+IDENTIFIER = b"M001"
+ANCHORS_NAME = "edgecam_anchors"
+
+NORMALIZATION_UNIT = 1  # ProcessUnitOptions.NormalizationOptions
+LABEL_FILE_TYPES = (2, 3)  # AssociatedFileType TENSOR_AXIS_LABELS and TENSOR_VALUE_LABELS
+_ZIP_END = b"PK\x05\x06"
+_MAX_FILE_BYTES = 16 << 20
+_ZIP_END_REACH = 65557  # the record is 22 bytes and a comment of up to 65535
+
+
+@dataclass(frozen=True, slots=True)
+class TensorMetadata:
+    """One input or output: ``mean`` and ``std`` per channel, or one for all; empty where unsaid.
+
+    The model wants ``(value - mean) / std`` of 0..255 RGB values. ``label_files`` are names.
+    """
+
+    name: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    label_files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What the metadata says: ``files`` holds the content of each packed file by name."""
+
+    name: str
+    description: str
+    inputs: tuple[TensorMetadata, ...]
+    outputs: tuple[TensorMetadata, ...]
+    files: Mapping[str, bytes]
+
+    @property
+    def label_file(self) -> str | None:
+        """The packed file with one label a line: the one an output names, or the only .txt."""
+        named = [file for output in self.outputs for file in output.label_files]
+        found = [file for file in named if file in self.files]
+        if not found:
+            found = [file for file in self.files if file.endswith(".txt")]
+            return found[0] if len(found) == 1 else None
+        return found[0]
+
+
+def metadata(model: ModelFile) -> Metadata:
+    """Return the metadata of a model; all parts are empty where it has none.
+
+    Raises:
+        ModelError: the metadata or the appended ZIP is damaged.
+    """
+    files = _packed_files(model)
+    raw = model.metadata.get(BUFFER_NAME)
+    if raw is None or bytes(raw[4:8]) != IDENTIFIER:
+        return Metadata("", "", (), (), files)
+    try:
+        root = Table.root(raw)
+        graphs = root.tables(3, lambda table: table)
+        return Metadata(
+            name=root.string(0),
+            description=root.string(1),
+            inputs=graphs[0].tables(2, _tensor) if graphs else (),
+            outputs=graphs[0].tables(3, _tensor) if graphs else (),
+            files=files,
+        )
+    except DamagedError as error:
+        raise ModelError(f"the metadata in {model.name} is damaged ({error})") from error
+
+
+def normalization(found: Metadata, name: str = "the model") -> Normalization | None:
+    """Return what the metadata says about the picture's values, None where it is silent.
+
+    Raises:
+        ModelError: it says it for another number of channels, or divides by 0.
+    """
+    said = next((entry for entry in found.inputs if entry.mean and entry.std), None)
+    if said is None:
+        return None
+    mean, std = (values * 3 if len(values) == 1 else values for values in (said.mean, said.std))
+    values = (*mean, *std)
+    if len(mean) != 3 or len(std) != 3 or 0.0 in std or not all(map(math.isfinite, values)):
+        raise ModelError(
+            f"the metadata in {name} normalises by mean {list(said.mean)} and std"
+            f" {list(said.std)}: expected one or three of each, std not 0"
+        )
+    return Normalization((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+
+def _tensor(table: Table) -> TensorMetadata:
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    for unit in table.tables(4, lambda row: row):
+        options = unit.table(1)
+        if unit.integer(0, "B") == NORMALIZATION_UNIT and options is not None:
+            mean, std = options.numbers(0, "f"), options.numbers(1, "f")
+    associated = table.tables(6, lambda row: (row.string(0), row.integer(2, "b")))
+    return TensorMetadata(
+        name=table.string(0),
+        mean=mean,
+        std=std,
+        label_files=tuple(name for name, kind in associated if kind in LABEL_FILE_TYPES),
+    )
+
+
+def _packed_files(model: ModelFile) -> dict[str, bytes]:
+    if model.data.rfind(_ZIP_END, max(0, len(model.data) - _ZIP_END_REACH)) < 0:
+        return {}
+    import zipfile
+    import zlib
+
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(model.data))
+    except zipfile.BadZipFile:
+        # Four bytes of weights may look like the end of a ZIP.
+        return {}
+    with archive:
+        members = [info for info in archive.infolist() if info.file_size <= _MAX_FILE_BYTES]
+        try:
+            return {info.filename: archive.read(info) for info in members}
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+            raise ModelError(f"the files packed in {model.name} are damaged ({error})") from error

@@ -1,0 +1,169 @@
+"""Sends a thin camera's pictures to a broker, the newest one whenever the broker has the last."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import random
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from edgecam.core.fault_log import FaultLog
+from edgecam.mqtt.address import BrokerAddress, Fault
+from edgecam.mqtt.connection import PictureConnection
+from edgecam.mqtt.frame_topics import CAPTURED, SEQUENCE, Delivered
+from edgecam.mqtt.login import Login
+from edgecam.settings.credentials import redact
+
+OPEN_TIMEOUT_S = 4.0
+CONNACK_TIMEOUT_S = 5.0
+STEP_S = 0.5
+STOP_S = 2.0
+# As the sink: trying is cheap, but what a person has to mend is tried twice a minute.
+BACKOFF_S = (1.0, 2.0, 3.0)
+BACKOFF_PERSON_S = 31.0
+# One on its way and one behind it: a camera far from its broker needs no more.
+IN_FLIGHT = 2
+# The broker throws away what no worker took for so long.
+EXPIRY_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class PicturePublisher(threading.Thread):
+    """Publishes on ``topic`` (MQTT 5, QoS 1) through every outage, until ``stop``."""
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        login: Login,
+        context: ssl.SSLContext | None,
+        topic: str,
+        period_s: float,
+    ) -> None:
+        """``period_s``: about how far apart pictures are; a broker keeps none for longer."""
+        super().__init__(name="pictures", daemon=True)
+        self.connected = threading.Event()
+        # Why there is no connection.
+        self.reason: str | None = f"{address}: connecting"
+        self._address, self._login, self._context = address, login, context
+        self._topic = topic
+        self._expiry_s = math.ceil(max(EXPIRY_S, 2.0 * period_s))
+        self._newest: tuple[bytes, Mapping[str, str]] | None = None
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._faults = FaultLog(log)
+        self._stopping = threading.Event()
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+
+    def offer(self, jpeg: bytes, sequence: int, captured_unix_s: float) -> None:
+        """Send this picture next; the one that still waits is dropped and counted."""
+        about = {SEQUENCE: str(sequence), CAPTURED: f"{captured_unix_s:.3f}"}
+        with self._lock:
+            self._counts["dropped"] += self._newest is not None
+            self._newest = jpeg, about
+        self._wake()
+
+    def counters(self) -> Mapping[str, int]:
+        """Pictures published and dropped, connections and their faults, since the start."""
+        with self._lock:
+            return dict(self._counts)
+
+    def stop(self) -> None:
+        """Wait for what the broker still has to acknowledge, at most two seconds, and end."""
+        self._stopping.set()
+        self._wake()
+        self.join(STOP_S)
+
+    def _wake(self) -> None:
+        # Full means that it is awake already.
+        with contextlib.suppress(BlockingIOError):
+            self._wake_write.send(b"\0")
+
+    def _count(self, name: str, number: int = 1) -> None:
+        with self._lock:
+            self._counts[name] += number
+
+    def run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            connection = self._connect()
+            if connection.established and connection.fault is None:
+                failures = 0
+                self._serve(connection)
+            self.connected.clear()
+            fault = connection.fault
+            if fault is None:
+                return
+            self._count("connection_faults")
+            self.reason = redact(fault.reason)
+            self._faults.fault("mqtt", self.reason)
+            wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)
+            self._stopping.wait(wait_s if fault.kind == "network" else BACKOFF_PERSON_S)
+            failures += 1
+
+    def _connect(self) -> PictureConnection:
+        connection = PictureConnection(
+            self._address,
+            self._login,
+            self._context,
+            _ignore,
+            lambda error: self._faults.fault("message", f"not understood: {error!r}"),
+            window=1,
+            max_packet_bytes=65_536,
+        )
+        connection.open(OPEN_TIMEOUT_S)
+        until_s = time.monotonic() + CONNACK_TIMEOUT_S
+        while connection.fault is None and not connection.established:
+            if time.monotonic() > until_s or self._stopping.is_set():
+                text = f"{self._address}: no answer to CONNECT; is it a broker of MQTT 5?"
+                connection.give_up(Fault("network", text))
+            else:
+                self._step(connection, 0.1)
+        return connection
+
+    def _step(self, connection: PictureConnection, timeout_s: float) -> None:
+        connection.step(timeout_s, self._wake_read)
+        with contextlib.suppress(BlockingIOError):
+            self._wake_read.recv(4096)
+
+    def _serve(self, connection: PictureConnection) -> None:
+        self._count("connects")
+        self._faults.recovered("mqtt", f"{self._address}: connected")
+        self.reason = None
+        self.connected.set()
+        in_flight: set[int] = set()
+        while connection.fault is None and not (self._stopping.is_set() and not in_flight):
+            self._settle(connection, in_flight)
+            if connection.writable and len(in_flight) < IN_FLIGHT and not self._stopping.is_set():
+                self._send(connection, in_flight)
+            self._step(connection, STEP_S)
+        if connection.fault is None:
+            connection.finish()
+
+    def _settle(self, connection: PictureConnection, in_flight: set[int]) -> None:
+        while connection.acknowledged:
+            in_flight.discard(connection.acknowledged.popleft())
+            self._count("published")
+        while connection.refused:
+            self._count("refused")
+            self._faults.fault("refused", f"{self._topic}: refused: {connection.refused.popleft()}")
+
+    def _send(self, connection: PictureConnection, in_flight: set[int]) -> None:
+        with self._lock:
+            newest, self._newest = self._newest, None
+        if newest is not None:
+            in_flight.add(
+                connection.publish_picture(self._topic, newest[0], self._expiry_s, newest[1])
+            )
+
+
+def _ignore(delivered: Delivered) -> None:
+    """Nothing is subscribed to."""

@@ -1,0 +1,1 @@
+"""Threads from source to sinks."""

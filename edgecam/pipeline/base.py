@@ -1,0 +1,285 @@
+"""What every run of frames through models into sinks has in common: its threads and its end.
+
+How the work is spread over threads differs: see ``staged``, ``lanes`` and ``relay``.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from edgecam.core.result import (
+    Decoded,
+    DecodeOptions,
+    DelegateError,
+    Frame,
+    Image,
+    ModelError,
+    Result,
+    Sink,
+    Source,
+    Tensor,
+)
+from edgecam.core.stage_times import StageTimes
+from edgecam.inference.model import Model, Staged
+from edgecam.pipeline.meter import Meter
+from edgecam.pipeline.schedule import Turns
+
+# How long a stage waits for its turn before it says again that it is alive.
+BEAT_S = 0.5
+# How long a thread that comes back from an invoke waits for one that runs Python: the default is
+# 5 ms, more than many an invoke takes; half a millisecond still cost a small model some percent.
+SWITCH_S = 0.0001
+
+
+@dataclass(slots=True, eq=False)
+class Prepared:
+    """A frame on its way to the interpreter: per model, its pixels and what staging took.
+
+    ``staged`` is None for a model that does not look at it.
+    """
+
+    frame: Frame
+    buffers: Sequence[Image]
+    staged: list[Staged | None]
+    preprocess_ms: list[float]
+
+
+@dataclass(slots=True, eq=False)
+class Inferred:
+    """A frame with the raw output tensors of each model that looked at it, None for others."""
+
+    prepared: Prepared
+    tensors: list[list[Tensor] | None]
+    invoke_ms: list[float]
+
+
+@dataclass(slots=True)
+class Heartbeats:
+    """When each stage last made progress, monotonic seconds."""
+
+    at_s: dict[str, float] = field(default_factory=dict)
+
+    def beat(self, stage: str) -> None:
+        self.at_s[stage] = time.monotonic()
+
+    def end(self, stage: str) -> None:
+        """The stage is done: nothing more is expected of it."""
+        self.at_s.pop(stage, None)
+
+    def older_than(self, since_s: float) -> tuple[str, ...]:
+        """The stages whose last progress was before ``since_s``."""
+        return tuple(stage for stage, at_s in sorted(self.at_s.copy().items()) if at_s < since_s)
+
+
+@runtime_checkable
+class HoldingSource(Protocol):
+    """A source that holds on to what its frames are made of until they are done with."""
+
+    def release(self, frame: Frame) -> None:
+        """``frame`` is published, or was overtaken or passed over; from any thread."""
+        ...
+
+
+class Pipeline(ABC):
+    """Runs ``source`` through ``models`` into ``sinks`` until it ends, fails or is stopped.
+
+    ``options`` is asked before each decode, so that thresholds may change while it runs, and
+    ``interval_s`` before each invoke: how far apart two of them must begin. While ``paused`` no
+    frame of a live source is taken; a recording goes on, for it has to lose nothing. ``analyse``
+    gets the results in order, one at a time.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        models: Sequence[Model],
+        sinks: Sequence[Sink],
+        meter: Meter,
+        options: Callable[[], DecodeOptions],
+        max_frames: int | None = None,
+        interval_s: Callable[[], float] = lambda: 0.0,
+        paused: Callable[[], bool] = lambda: False,
+        analyse: Callable[[Result], Result] = lambda result: result,
+    ) -> None:
+        self._source, self._models, self._sinks = source, models, sinks
+        self._meter, self._options = meter, options
+        self._max_frames, self._interval_s = max_frames, interval_s
+        self._paused, self._analyse = paused, analyse
+        self.turns = Turns(models, source.live)
+        self._release = source.release if isinstance(source, HoldingSource) else _let_go
+        self._published = 0
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+        self.heartbeats = Heartbeats()
+        self._threads = [
+            threading.Thread(target=self._guard, args=item, name=item[0], daemon=True)
+            for item in self._stages().items()
+        ]
+
+    @abstractmethod
+    def _stages(self) -> Mapping[str, Callable[[], None]]:
+        """What each thread runs, by its name."""
+
+    @abstractmethod
+    def _abort(self) -> None:
+        """Wake whatever waits for another stage, and let it end."""
+
+    @property
+    def dropped(self) -> int:
+        """Frames that a newer one overtook before they were inferred."""
+        return 0
+
+    def counters(self) -> Mapping[str, int]:
+        """What else it counts, by name."""
+        return {}
+
+    def start(self) -> None:
+        sys.setswitchinterval(SWITCH_S)
+        for thread in self._threads:
+            self.heartbeats.beat(thread.name)
+            thread.start()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; True once every stage is done.
+
+        Raises:
+            Exception: whatever a stage's thread raised.
+        """
+        ended = self._done.wait(timeout_s)
+        if ended:
+            self.check()
+        return ended
+
+    def check(self) -> None:
+        """Raise what a stage's thread raised, also before what is under way has gone out."""
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """End from any thread: nothing new is captured, what is under way is dropped."""
+        self._source.close()
+        self._abort()
+        self._done.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Give the threads this long in all to return after ``stop`` or the end."""
+        deadline_s = time.monotonic() + timeout_s
+        for thread in filter(threading.Thread.is_alive, self._threads):
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+
+    def _guard(self, name: str, stage: Callable[[], None]) -> None:
+        try:
+            stage()
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
+            try:
+                self._fail(error)
+            finally:
+                self._abort()
+                self._done.set()
+        finally:
+            self.heartbeats.end(name)
+
+    def _fail(self, error: BaseException) -> None:
+        """Take nothing new; ``wait`` raises the error when what is under way has gone out."""
+        if self._error is None:
+            self._error = error
+        self._source.close()
+
+    def _captured(self, stage: str) -> Iterator[Frame]:
+        """The source's frames; where it fails they end, and those before go on their way."""
+        try:
+            frames = self._source.frames(lambda: self.heartbeats.beat(stage))
+            # Not "yield from": what goes wrong while it is closed early is no failure of the run.
+            while (frame := next(frames, None)) is not None:
+                yield frame
+        except Exception as error:  # noqa: BLE001 - handed to the main thread, which raises it
+            self._fail(error)
+
+    def _wait_for_turn(self, last_s: float, stage: str) -> None:
+        """Wait until the next invoke may begin."""
+        while (left_s := last_s + self._interval_s() - time.monotonic()) > 0:
+            if self._done.wait(min(left_s, BEAT_S)):
+                return
+            self.heartbeats.beat(stage)
+
+    def _prepare_one(
+        self, frame: Frame, buffers: Sequence[Image], looks: Sequence[bool]
+    ) -> Prepared:
+        staged: list[Staged | None] = []
+        times_ms = []
+        for model, buffer, look in zip(self._models, buffers, looks, strict=True):
+            started_s = time.perf_counter()
+            staged.append(model.stage(frame, buffer) if look else None)
+            times_ms.append((time.perf_counter() - started_s) * 1e3)
+        return Prepared(frame, buffers, staged, times_ms)
+
+    def _infer_one(
+        self, prepared: Prepared, models: Sequence[Model], looks: Sequence[bool], stage: str
+    ) -> Inferred:
+        """Invoke each model that looks at the frame.
+
+        Raises:
+            ModelError: none is left that works.
+        """
+        tensors: list[list[Tensor] | None] = []
+        times_ms = []
+        for place, (model, staged) in enumerate(zip(models, prepared.staged, strict=True)):
+            started_s = time.perf_counter()
+            look = staged is not None and looks[place]
+            found = self._invoke(place, model, staged, prepared.frame) if look and staged else None
+            tensors.append(found)
+            times_ms.append((time.perf_counter() - started_s) * 1e3)
+            self.heartbeats.beat(stage)
+        self._meter.inferred(time.monotonic())
+        return Inferred(prepared, tensors, times_ms)
+
+    def _invoke(
+        self, place: int, model: Model, staged: Staged, frame: Frame
+    ) -> list[Tensor] | None:
+        try:
+            if self.turns.is_retry(place):
+                model.reload()
+            tensors = model.invoke(staged)
+        except (ModelError, DelegateError) as error:
+            self.turns.failed(place, frame.time_s, error)
+            return None
+        self.turns.worked(place)
+        return tensors
+
+    def _decode_one(self, inferred: Inferred) -> Result:
+        prepared, options = inferred.prepared, self._options()
+        by_model: dict[str, Decoded] = {}
+        times: dict[str, StageTimes] = {}
+        for place, model in enumerate(self._models):
+            tensors, staged = inferred.tensors[place], prepared.staged[place]
+            if tensors is None or staged is None:
+                continue
+            started_s = time.perf_counter()
+            by_model[model.name] = model.decode(tensors, staged, prepared.frame, options)
+            decode_ms = (time.perf_counter() - started_s) * 1e3
+            times[model.name] = StageTimes(
+                prepared.preprocess_ms[place], inferred.invoke_ms[place], decode_ms
+            )
+        return Result(prepared.frame, by_model, times)
+
+    def _publish_one(self, decoded: Result) -> None:
+        if not decoded.by_model and not decoded.repeated:
+            # Whoever should have looked at it failed.
+            self._release(decoded.frame)
+            return
+        result = self._analyse(decoded)
+        for sink in self._sinks:
+            sink.publish(result)
+        self._meter.published(result, time.monotonic())
+        self._published += 1
+        self._release(result.frame)
+
+
+def _let_go(frame: Frame) -> None:
+    """Most sources hold on to nothing."""

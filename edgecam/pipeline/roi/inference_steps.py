@@ -1,0 +1,119 @@
+"""One model's look at a frame or at parts of it, in steps: whoever runs them does the invokes.
+
+A look is a generator. It yields a ``Request`` for each invoke that it needs and gets the
+``Answer``, so it need not know what a model that fails or is loaded anew does to the run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from edgecam.core.result import Decoded, DecodeOptions, Frame, Tensor
+from edgecam.core.stage_times import StageTimes
+from edgecam.inference.model import Model, Staged
+from edgecam.pipeline.roi.person_crop import Tile
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """A picture for ``model``, the ``place``-th of all."""
+
+    place: int
+    model: Model
+    staged: Staged
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What the model returned, None where it failed, and what that took."""
+
+    tensors: Sequence[Tensor] | None
+    invoke_ms: float
+
+
+Steps = Generator[Request, Answer, Value]
+Found = tuple[Decoded, StageTimes]
+# Runs a model on a picture made for it, the model being the n-th; None where it failed.
+Invoke = Callable[[int, Model, Staged, Frame], Sequence[Tensor] | None]
+
+
+def answer(request: Request, invoke: Invoke) -> Answer:
+    """Do what a look waits for."""
+    started_s = time.perf_counter()
+    tensors = invoke(request.place, request.model, request.staged, request.frame)
+    return Answer(tensors, (time.perf_counter() - started_s) * 1e3)
+
+
+def walk(steps: Steps[Value], invoke: Invoke) -> Value:
+    """Go through all steps of a look, one after the other."""
+    try:
+        request = next(steps)
+        while True:
+            request = steps.send(answer(request, invoke))
+    except StopIteration as end:
+        value: Value = end.value
+        return value
+
+
+@dataclass(slots=True)
+class Sight:
+    """What each model that looked at a frame found, in source-frame pixels, and what that took."""
+
+    found: dict[str, Decoded] = field(default_factory=dict)
+    times: dict[str, StageTimes] = field(default_factory=dict)
+
+    def add(self, model: str, part: Found | None) -> None:
+        """Nothing is added of a model that failed."""
+        if part is not None:
+            self.found[model], self.times[model] = part
+
+
+class Look:
+    """One model at one size, with the buffer that its pictures are made in."""
+
+    def __init__(self, place: int, model: Model) -> None:
+        self.place, self.model = place, model
+        self._buffer = model.buffer()
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    def whole(self, frame: Frame, options: DecodeOptions) -> Steps[Found | None]:
+        """What is in a frame, in source-frame pixels; None where the model failed."""
+        started_s = time.perf_counter()
+        staged = self.model.stage(frame, self._buffer)
+        staged_ms = (time.perf_counter() - started_s) * 1e3
+        answer = yield Request(self.place, self.model, staged, frame)
+        if answer.tensors is None:
+            return None
+        started_s = time.perf_counter()
+        found = self.model.decode(answer.tensors, staged, frame, options)
+        return found, _times(staged_ms, answer, started_s)
+
+    def tiles(
+        self, frame: Frame, tiles: Sequence[Tile], options: DecodeOptions
+    ) -> Steps[Found | None]:
+        """What is in parts of a frame put side by side, in pixels of the model input."""
+        started_s = time.perf_counter()
+        self._buffer[:] = 0
+        for each in tiles:
+            self.model.stager.stage_tile(frame.image, each.part, each.fit, self._buffer)
+        staged = Staged(self._buffer, tiles[0].fit)
+        staged_ms = (time.perf_counter() - started_s) * 1e3
+        answer = yield Request(self.place, self.model, staged, frame)
+        if answer.tensors is None:
+            return None
+        started_s = time.perf_counter()
+        found = self.model.decoder(self.model.dequantised(answer.tensors), options)
+        return found, _times(staged_ms, answer, started_s)
+
+
+def _times(staged_ms: float, answer: Answer, decoding_s: float) -> StageTimes:
+    return StageTimes(staged_ms, answer.invoke_ms, (time.perf_counter() - decoding_s) * 1e3)

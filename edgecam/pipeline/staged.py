@@ -1,0 +1,143 @@
+"""One interpreter: four stages, capture, prepare, infer and publish, each with its thread.
+
+Each takes from the slot before it and puts into the slot behind it, so that the interpreter waits
+for nothing but a frame. Before it a live source's slots keep only the newest item, so that it
+never sees an old one; a recording's keep every item, in order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from edgecam.core.queues import Finished, Latest, Queue, Slot
+from edgecam.core.result import EdgecamError, Frame, Image
+from edgecam.pipeline.base import BEAT_S, Inferred, Pipeline, Prepared
+
+Item = TypeVar("Item")
+
+# One set being prepared, one in the slot, one in the interpreter.
+BUFFER_SETS = 3
+
+
+class StagedPipeline(Pipeline):
+    """A live source's newest frame as fast as the models can, or a recording's every frame."""
+
+    def _stages(self) -> Mapping[str, Callable[[], None]]:
+        live = self._source.live
+        self._frames: Slot[Frame] = Latest() if live else Queue(2)
+        self._prepared: Slot[Prepared] = Latest() if live else Queue(1)
+        self._inferred: Queue[Inferred] = Queue(2)
+        self._buffers: SimpleQueue[Sequence[Image]] = SimpleQueue()
+        for _ in range(BUFFER_SETS):
+            self._buffers.put([model.buffer() for model in self._models])
+        return {
+            "capture": self._capture,
+            "prepare": self._prepare,
+            "infer": self._infer,
+            "publish": self._publish,
+        }
+
+    @property
+    def dropped(self) -> int:
+        """Frames that a newer one overtook before they were inferred."""
+        slots = (self._frames, self._prepared)
+        return sum(slot.dropped for slot in slots if isinstance(slot, Latest))
+
+    def _slots(self) -> Sequence[Slot[Any]]:
+        """In the order in which a frame goes through them."""
+        return self._frames, self._prepared, self._inferred
+
+    def _abort(self) -> None:
+        for slot in self._slots():
+            slot.abort()
+
+    def _capture(self) -> None:
+        for frame in self._captured("capture"):
+            self._meter.captured(time.monotonic())
+            self.heartbeats.beat("capture")
+            overtaken = self._frames.put(frame)
+            if overtaken is not None:
+                self._release(overtaken)
+            # A live source may be overtaken, so there the published ones are counted.
+            if not self._source.live and frame.sequence + 1 == self._max_frames:
+                break
+        self._frames.finish()
+
+    def _next(self, slot: Slot[Item], stage: str) -> Item:
+        while True:
+            item = slot.get(BEAT_S)
+            self.heartbeats.beat(stage)
+            if item is not None:
+                return item
+
+    def _wait_while_paused(self, stage: str) -> None:
+        while (
+            self._source.live
+            and self._paused()
+            and self._error is None
+            and not self._done.wait(BEAT_S / 2)
+        ):
+            self.heartbeats.beat(stage)
+
+    def _prepare(self) -> None:
+        while True:
+            self._wait_while_paused("prepare")
+            try:
+                frame = self._next(self._frames, "prepare")
+            except Finished:
+                return self._prepared.finish()
+            # A frame before it may still take a model's turn, so this is for more than will look.
+            may = self.turns.may(frame)
+            if not any(may):
+                self._release(frame)
+                continue
+            prepared = self._prepare_one(frame, self._buffers.get(), may)
+            displaced = self._prepared.put(prepared)
+            if displaced is not None:
+                self._recycle(displaced)
+                self._release(displaced.frame)
+
+    def _recycle(self, prepared: Prepared) -> None:
+        self._buffers.put(prepared.buffers)
+
+    def _infer(self) -> None:
+        began_s = 0.0
+        while True:
+            # Before the frame is taken, so that it is the newest one.
+            self._wait_for_turn(began_s, "infer")
+            try:
+                prepared = self._next(self._prepared, "infer")
+            except Finished:
+                return self._inferred.finish()
+            looks = self.turns.take(prepared.frame)
+            if not any(looks):
+                self._recycle(prepared)
+                self._release(prepared.frame)
+                continue
+            began_s = time.monotonic()
+            try:
+                inferred = self._infer_one(prepared, self._models, looks, "infer")
+            except EdgecamError as error:
+                return self._break_off(error)
+            self._recycle(prepared)
+            self._inferred.put(inferred)
+
+    def _break_off(self, error: EdgecamError) -> None:
+        """No model works any more: what was inferred still goes out."""
+        self._fail(error)
+        *before, inferred = self._slots()
+        for slot in before:
+            slot.abort()
+        inferred.finish()
+
+    def _publish(self) -> None:
+        while self._published != self._max_frames:
+            try:
+                inferred = self._next(self._inferred, "publish")
+            except Finished:
+                break
+            self._publish_one(self._decode_one(inferred))
+        self._done.set()

@@ -1,0 +1,267 @@
+"""Puts settings together: defaults, then the TOML file, then ``EDGECAM_...``, then flags.
+
+Each layer is checked on its own, so that an error names the place a person has to mend.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from edgecam.core import bounded_file, bounded_toml
+from edgecam.core.result import SettingsError
+from edgecam.settings.credentials import redact
+from edgecam.settings.messages import check_texts, nearest, plain, refusal
+from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
+from edgecam.settings.schema import ModelSettings, Settings
+from edgecam.settings.section import Section
+
+# What may stand several times, as [[model]].
+LISTS: Mapping[str, type[Section]] = {
+    "model": ModelSettings,
+    "zone": ZoneSettings,
+    "mask": MaskSettings,
+    "line": LineSettings,
+}
+ENVIRONMENT_PREFIX = "EDGECAM_"
+# What belongs to the environment of edgecam but is no setting.
+RESERVED_VARIABLES = frozenset({"EDGECAM_CONFIG", "EDGECAM_CACHE_DIR"})
+
+
+@dataclass(frozen=True, slots=True)
+class SettingInfo:
+    """One setting: its dotted ``key``, annotated type, default and one-line description."""
+
+    key: str
+    type: Any
+    default: Any
+    description: str
+
+    @property
+    def in_file_alone(self) -> bool:
+        """One variable or flag cannot say which of several it means."""
+        return self.key.partition(".")[0] in LISTS.keys() - {"model"}
+
+    @property
+    def variable(self) -> str:
+        return ENVIRONMENT_PREFIX + self.key.upper().replace(".", "_")
+
+
+def _sections(struct: type[Section]) -> Iterator[tuple[str, Any, Any]]:
+    hints = get_type_hints(struct, include_extras=True)
+    for field in msgspec.structs.fields(struct):
+        default = None if field.default is msgspec.NODEFAULT else field.default
+        yield field.name, hints[field.name], default
+
+
+def _description(annotated: Any) -> str:
+    for part in get_args(annotated)[1:]:
+        if isinstance(part, msgspec.Meta) and part.description:
+            return part.description
+    return next((d for d in map(_description, get_args(annotated)) if d), "")
+
+
+def describe() -> tuple[SettingInfo, ...]:
+    """Every setting of every section, in file order; those of a model as ``model.KEY``.
+
+    Those of a zone, mask or line are in the file alone.
+    """
+    found = []
+    for name, annotated, default in _sections(Settings):
+        if name in LISTS:
+            sub = LISTS[name]
+        elif isinstance(default, Section):
+            sub = type(default)
+        else:
+            found.append(SettingInfo(name, annotated, default, _description(annotated)))
+            continue
+        found += [
+            SettingInfo(f"{name}.{key}", kind, value, _description(kind))
+            for key, kind, value in _sections(sub)
+        ]
+    return tuple(found)
+
+
+def _checked(data: Mapping[str, Any], origin: str) -> Settings:
+    check_texts(data, origin)
+    try:
+        return msgspec.convert(data, Settings)
+    except msgspec.ValidationError as error:
+        raise refusal(error, data, origin, [info.key for info in describe()]) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings file as nested dictionaries, checked on its own.
+
+    Raises:
+        SettingsError: the file cannot be read, is no TOML, or holds an unknown or bad value.
+    """
+    check_texts(str(path), "--config")
+    try:
+        data = bounded_file.read(path, bounded_file.TEXT_BYTES)
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: expected a readable TOML file, found: {error.strerror}; "
+            "check the path given to --config"
+        ) from None
+    return parse_toml(data, str(path))
+
+
+def parse_toml(text: bytes, origin: str) -> dict[str, Any]:
+    """Settings in TOML, checked as those of the file ``origin`` are; raises SettingsError."""
+    try:
+        data = bounded_toml.loads(text.decode())
+    except ValueError as error:  # not TOML, not UTF-8, or an endless number
+        raise SettingsError(f"{origin}: expected TOML, found: {error}") from None
+    for name in LISTS:
+        if isinstance(data.get(name), dict):
+            # One alone is naturally written [model], without the list's second pair of brackets.
+            data[name] = [data[name]]
+    try:
+        _checked(data, origin)
+    except RecursionError:
+        raise SettingsError(f"{origin}: expected settings, found tables in tables") from None
+    return data
+
+
+def model_of(text: str) -> tuple[str, dict[str, str]]:
+    """``PATH[:key=value...]`` taken apart: settings of this model alone."""
+    match = re.fullmatch(r"(.*?)((?::[a-z_]+=[^:=]*)*)", text, re.DOTALL)
+    path, rest = (match[1], match[2]) if match else (text, "")
+    return path, dict(part.split("=", 1) for part in rest.split(":")[1:])
+
+
+def _is_list(annotated: Any) -> bool:
+    if get_origin(annotated) is Annotated:
+        return _is_list(get_args(annotated)[0])
+    return get_origin(annotated) is tuple
+
+
+def _single(key: str, value: Any, infos: Mapping[str, SettingInfo], origin: str) -> Any:
+    """One value given as text (environment, flag), turned into its type."""
+    if isinstance(value, str) and _is_list(infos[key].type):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        return msgspec.to_builtins(msgspec.convert(value, infos[key].type, strict=False))
+    except msgspec.ValidationError as error:
+        message = plain(str(error).partition(" - at `$")[0])
+        raise SettingsError(f"{origin}: {key}: {message}, found {redact(repr(value))}") from None
+
+
+def parse(key: str, text: str, origin: str) -> Any:
+    """One setting's value given as text, checked as in a configuration.
+
+    Raises:
+        SettingsError: it is of the wrong type or out of range.
+    """
+    return _single(key, text, {info.key: info for info in describe()}, origin)
+
+
+def _assign(data: dict[str, Any], key: str, value: Any) -> None:
+    section, _, leaf = key.rpartition(".")
+    if section == "model":
+        for model in data.get("model", []):
+            model[leaf] = value
+    elif section:
+        data.setdefault(section, {})[leaf] = value
+    else:
+        data[leaf] = value
+
+
+def _models_of(layer: Mapping[str, Any]) -> list[str]:
+    paths = layer.get("model.path", ())
+    return paths.split(",") if isinstance(paths, str) else list(paths)
+
+
+def _apply_own(data: dict[str, Any], own: list[dict[str, str]], origin: str) -> None:
+    """What ``PATH:key=value`` says of one model beats what is said of all of them."""
+    infos = {info.key: info for info in describe()}
+    for model, values in zip(data["model"], own, strict=True):
+        for leaf, text in values.items():
+            key = f"model.{leaf}"
+            if key not in infos or leaf == "path":
+                known = [k for k in infos if k.startswith("model.") and k != "model.path"]
+                raise SettingsError(f"{origin}: unknown key {leaf!r}{nearest(key, known)}")
+            model[leaf] = _single(key, text, infos, origin)
+
+
+def _apply(data: dict[str, Any], layer: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+    """Lay dotted ``layer`` over ``data``; a ``model.KEY`` goes to every model."""
+    infos = {info.key: info for info in describe()}
+    for key, value in layer.items():
+        if key != "model.path":
+            _assign(data, key, _single(key, value, infos, origins[key]))
+
+
+def _variables(flag_names: Mapping[str, str]) -> dict[str, str]:
+    """Variable -> setting: each has one of its own, and one called after its flag."""
+    by_flag = {
+        ENVIRONMENT_PREFIX + flag.lstrip("-").upper().replace("-", "_"): key
+        for key, flag in flag_names.items()
+    }
+    own = {info.variable: info.key for info in describe() if not info.in_file_alone}
+    return {**by_flag, "EDGECAM_MODEL": "model.path", **own}
+
+
+def _environment_layer(
+    environment: Mapping[str, str], flag_names: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    by_variable = _variables(flag_names)
+    layer: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    for variable, value in sorted(environment.items()):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in RESERVED_VARIABLES:
+            continue
+        key = by_variable.get(variable)
+        if key is None:
+            raise SettingsError(
+                f"unknown environment variable {variable}{nearest(variable, list(by_variable))}"
+            )
+        if key in layer and layer[key] != value:
+            raise SettingsError(f"{origins[key]} and {variable} set {key} differently; drop one")
+        layer[key], origins[key] = value, variable
+    return layer, origins
+
+
+def load(
+    config: Path | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, Any],
+    flag_names: Mapping[str, str] | None = None,
+) -> Settings:
+    """Put the layers together.
+
+    ``flags`` maps dotted keys (``mqtt.url``, ``model.path`` as a list of ``PATH[:key=value...]``)
+    to given values;
+    ``flag_names`` says what each is called on the command line, for errors.
+
+    Raises:
+        SettingsError: an unknown key, a wrong type, or a value out of range, in any layer.
+    """
+    data = read_toml(config) if config is not None else {}
+    data = {key: _copied(value) for key, value in data.items()}
+    names = flag_names or {}
+    layer, origins = _environment_layer(environment, names)
+    # The list of models is settled first: model.KEY of any layer then reaches all of them.
+    models = _models_of(flags) or _models_of(layer)
+    own: list[dict[str, str]] = []
+    if models:
+        parts = [model_of(text) for text in models]
+        data["model"], own = [{"path": path} for path, _ in parts], [more for _, more in parts]
+    _apply(data, layer, origins)
+    _apply(data, flags, {key: names.get(key, "settings") for key in flags})
+    if models:
+        flag = names.get("model.path", "model.path")
+        _apply_own(data, own, flag if _models_of(flags) else origins["model.path"])
+    return _checked(data, "settings")
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value

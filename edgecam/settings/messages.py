@@ -1,0 +1,94 @@
+"""What is said of settings that will not do: one line with the key and what was found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from edgecam.core.result import SettingsError
+from edgecam.settings.credentials import redact
+from edgecam.settings.section import IN_WORDS
+
+# How much is shown of what was found.
+_SHOWN = 200
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the known key nearest to ``key``, or nothing."""
+    import difflib
+
+    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def plain(message: str) -> str:
+    """msgspec's words without its marks, and a pattern in words."""
+    for pattern, words in IN_WORDS.items():
+        message = message.replace(f"`str` matching regex {pattern!r}", words)
+    return (
+        message.replace("`", "")
+        .replace("str matching regex", "text matching")
+        .replace(" | null", "")
+    )
+
+
+def _found(data: Any, path: list[str]) -> str:
+    for part in path:
+        if isinstance(data, Mapping) and part in data:
+            data = data[part]
+        elif isinstance(data, list) and part.isdigit() and int(part) < len(data):
+            data = data[int(part)]
+        else:
+            return ""
+    return f", found {redact(repr(data)):.{_SHOWN}}"
+
+
+def refusal(
+    error: msgspec.ValidationError, data: Mapping[str, Any], origin: str, keys: list[str]
+) -> SettingsError:
+    """msgspec's words and path as one line with the key, the expectation and the nearest key."""
+    message, _, path = str(error).partition(" - at `$")
+    path = path.rstrip("`").lstrip(".").replace("[...]", ".0")
+    parts = [p for p in re.sub(r"\[(\d+)\]", r".\1", path).split(".") if p]
+    unknown = re.search(r"unknown field `([^`]*)`", message)
+    section = ".".join(p for p in parts if not p.isdigit())
+    if unknown is None:
+        return SettingsError(f"{origin}: {section}: {plain(message)}{_found(data, parts)}")
+    key = f"{section}.{unknown[1]}" if section else unknown[1]
+    known = [*keys, *sorted({k.split(".")[0] for k in keys if "." in k})]
+    return SettingsError(f"{origin}: unknown key {key[:_SHOWN]!r}{nearest(key, known)}")
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        # A file name of any bytes comes as text with such escapes in it.
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_texts(data: Any, origin: str) -> None:
+    """Refuse text that can be no path, address or name, at any depth of ``data``.
+
+    Raises:
+        SettingsError: a text holds a NUL byte or half a character.
+    """
+    # No recursion: whoever writes TOML says how deep it goes.
+    left = [("", data)]
+    while left:
+        key, value = left.pop()
+        if isinstance(value, Mapping):
+            left += [(f"{key}.{name}"[-80:].lstrip("."), part) for name, part in value.items()]
+        elif isinstance(value, list | tuple):
+            left += [(key, part) for part in value]
+        elif isinstance(value, str) and ("\0" in value or not _is_whole(value)):
+            what = "a NUL byte" if "\0" in value else "half a character"
+            where = f"{origin}: {key}" if key else origin
+            shown = redact(repr(value))[:_SHOWN]
+            raise SettingsError(
+                f"{where}: expected text, found {what} in {shown}; write it without"
+            )

@@ -1,0 +1,267 @@
+"""Every setting with its unit, default and check; TOML file, then environment, then flags.
+
+A key is written ``section.key``: ``[mqtt] url`` in TOML, ``EDGECAM_MQTT_URL`` in the environment.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edgecam.core.result import DecodeOptions
+from edgecam.settings.access import RemoteSettings, WebSettings
+from edgecam.settings.recorder import RecorderSettings
+from edgecam.settings.scene import (
+    CropSettings,
+    EventSettings,
+    LineSettings,
+    MaskSettings,
+    MotionSettings,
+    TrackingSettings,
+    ZoneSettings,
+)
+from edgecam.settings.section import (
+    Celsius,
+    Count,
+    Fraction,
+    Hertz,
+    Pixels,
+    Seconds,
+    Section,
+    Size,
+    Slug,
+    Threads,
+    TopicName,
+)
+
+
+class ModelSettings(Section, frozen=True):
+    """One model; ``[[model]]`` in TOML, ``--model`` (several times) on the command line."""
+
+    path: Annotated[str, Meta(min_length=1, description="file, or the name of a bundled model")]
+    input_size: Annotated[
+        Size | None, Meta(description="HEIGHTxWIDTH; PoseNet only, sides 16n+1")
+    ] = None
+    labels: Annotated[str | None, Meta(description="label file, one per line or .pbtxt")] = None
+    decoder: Annotated[
+        Literal["auto", "tfjs", "coral"], Meta(description="PoseNet decoding rules")
+    ] = "auto"
+    fit: Annotated[
+        Literal["auto", "letterbox", "stretch"],
+        Meta(description="how a frame fills the model input; auto is what suits its family"),
+    ] = "auto"
+    rate_hz: Annotated[
+        Hertz | None, Meta(description="frames a second that it looks at, at most; default all")
+    ] = None
+
+
+class SourceSettings(Section, frozen=True):
+    """Where frames come from."""
+
+    url: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="camera index, /dev/v4l/by-id/..., picamera, rtsp://, http://, "
+            "mqtt://HOST/TOPIC, file, directory or glob",
+        ),
+    ] = "0"
+    realtime: Annotated[bool, Meta(description="play a file at its own rate, as if live")] = False
+    loop: Annotated[bool, Meta(description="begin a file again at its end, for ever")] = False
+    width_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
+    height_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
+    rate_hz: Annotated[
+        Hertz | None, Meta(description="asked of a camera; the rate of a directory of images")
+    ] = None
+    wait: Annotated[
+        bool, Meta(description="start without the camera and wait for it; for a service")
+    ] = False
+    open_timeout_s: Annotated[Seconds, Meta(description="to open a stream")] = 5.0
+    read_timeout_s: Annotated[Seconds, Meta(description="without a frame until offline")] = 3.5
+    backoff_min_s: Annotated[Seconds, Meta(description="first wait before reopening")] = 1.0
+    backoff_max_s: Annotated[Seconds, Meta(description="longest wait before reopening")] = 30.0
+    hold_frames: Annotated[
+        int,
+        Meta(
+            ge=5,
+            le=1000,
+            description="by MQTT: frames that wait or are processed, at most; so many are lost "
+            "with a worker that is killed",
+        ),
+    ] = 16
+    frozen_after_s: Annotated[
+        Seconds, Meta(description="the same picture for this long is reported as frozen")
+    ] = 60.0
+
+
+class InferenceSettings(Section, frozen=True):
+    """What runs the models."""
+
+    delegate: Annotated[
+        str, Meta(description="auto, cpu, edgetpu, gpu, nnapi or PATH[:key=value,...]")
+    ] = "auto"
+    delegate_required: Annotated[bool, Meta(description="fail rather than fall back")] = False
+    threads: Annotated[
+        Threads | None, Meta(description="inference threads; default all cores, 4 at most")
+    ] = None
+    probe: Annotated[bool, Meta(description="try load and one invoke in a child process first")] = (
+        True
+    )
+
+
+class DecodeSettings(Section, frozen=True):
+    """Thresholds; all may change while edgecam runs."""
+
+    score_threshold: Annotated[Fraction, Meta(description="of a root keypoint or a box")] = 0.5
+    max_poses: Annotated[int, Meta(ge=1, le=100, description="people per frame")] = 5
+    nms_radius_px: Annotated[
+        float, Meta(ge=0.0, le=1000.0, description="model-input pixels between two people's roots")
+    ] = 20.0
+    min_pose_score: Annotated[
+        Fraction, Meta(description="drops ghost poses; 0 keeps every pose")
+    ] = 0.15
+    nms_iou: Annotated[Fraction, Meta(description="overlap above which a box is dropped")] = 0.6
+    max_detections: Annotated[int, Meta(ge=1, le=1000, description="boxes per frame")] = 100
+    top_k: Annotated[int, Meta(ge=1, le=100, description="labels of a classifier")] = 5
+
+    def options(self) -> DecodeOptions:
+        return DecodeOptions(**msgspec.structs.asdict(self))
+
+
+class MqttSettings(Section, frozen=True):
+    """The broker; nothing is published without ``url``."""
+
+    url: Annotated[str | None, Meta(description="mqtt://HOST[:1883] or mqtts://HOST[:8883]")] = None
+    username: Annotated[str | None, Meta(description="user name")] = None
+    password_file: Annotated[
+        str | None,
+        Meta(description="file with the password; default systemd credential mqtt-password"),
+    ] = None
+    ca_file: Annotated[str | None, Meta(description="CA certificates; default the system's")] = None
+    certificate_file: Annotated[str | None, Meta(description="client certificate")] = None
+    key_file: Annotated[str | None, Meta(description="client key")] = None
+    keepalive_s: Annotated[int, Meta(ge=2, le=3600, description="MQTT keep-alive")] = 15
+    outbox_max_messages: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="events kept while the broker is away")
+    ] = 10_000
+    outbox_max_bytes: Annotated[
+        int, Meta(ge=1024, description="bytes of events kept while the broker is away")
+    ] = 4_000_000
+    max_payload_bytes: Annotated[
+        int, Meta(ge=1024, le=268_435_455, description="larger messages are dropped and counted")
+    ] = 1_000_000
+
+
+class HomeAssistantSettings(Section, frozen=True):
+    """What Home Assistant is told by MQTT discovery."""
+
+    enabled: Annotated[
+        bool, Meta(description="announce entities to Home Assistant, where there is a broker")
+    ] = True
+    prefix: Annotated[TopicName, Meta(description="discovery prefix")] = "homeassistant"
+    birth_topic: Annotated[
+        TopicName, Meta(description="where Home Assistant says online when it has started")
+    ] = "homeassistant/status"
+    labels: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="labels that get entities; default all of a model with up to 20, else "
+            "people, vehicles and pets"
+        ),
+    ] = ()
+
+
+class SnapshotSettings(Section, frozen=True):
+    """Pictures over MQTT; none leaves the board unless a mode is chosen."""
+
+    mode: Annotated[
+        Literal["off", "image", "blurred", "skeleton"],
+        Meta(description="skeleton: stick figures on black, made of keypoints alone"),
+    ] = "off"
+    when: Annotated[
+        Literal["found", "always", "asked"],
+        Meta(description="something is found; whatever is seen; only on command"),
+    ] = "found"
+    interval_s: Annotated[Seconds, Meta(description="at least, between two pictures")] = 10.0
+    width_px: Annotated[Pixels, Meta(description="larger pictures are made this wide")] = 640
+    quality: Annotated[int, Meta(ge=1, le=100, description="of the JPEG")] = 80
+    retain: Annotated[bool, Meta(description="the broker keeps the last picture")] = False
+
+
+class OutputSettings(Section, frozen=True):
+    """Where results go besides MQTT."""
+
+    jsonl: Annotated[
+        str | None, Meta(description="file of JSON lines, one per frame; - is stdout")
+    ] = None
+    events_jsonl: Annotated[
+        str | None, Meta(description="file of JSON lines, one per event; - is stdout")
+    ] = None
+    result_max_hz: Annotated[
+        Hertz | None, Meta(description="results a second, at most; events are not held back")
+    ] = None
+    dead_band_px: Annotated[
+        float,
+        Meta(ge=0.0, le=1000.0, description="a keypoint of a track stays until it moved so far"),
+    ] = 0.0
+    show: Annotated[bool, Meta(description="a window with skeletons, boxes and fps")] = False
+
+
+class TelemetrySettings(Section, frozen=True):
+    """How often edgecam reports on itself."""
+
+    interval_s: Annotated[Seconds, Meta(description="between two reports")] = 10.0
+    window_s: Annotated[Seconds, Meta(description="span of rates and percentiles")] = 10.0
+
+
+class ThermalSettings(Section, frozen=True):
+    """When a hot board gets fewer invokes a second; also whenever it slows itself down."""
+
+    limit_c: Annotated[Celsius, Meta(description="from here on fewer invokes, in steps")] = 80.0
+    hysteresis_c: Annotated[
+        float, Meta(ge=0.0, le=50.0, description="this far below the limit more again")
+    ] = 5.0
+    step_s: Annotated[Seconds, Meta(description="between two steps")] = 30.0
+    directory: Annotated[
+        str, Meta(min_length=1, description="where the kernel shows its thermal zones")
+    ] = "/sys/class/thermal"
+
+
+class Settings(Section, frozen=True):
+    """All of it."""
+
+    name: Annotated[Slug, Meta(description="camera name in topics, [a-z0-9_-]{1,64}")] = "camera"
+    watchdog_s: Annotated[
+        Seconds | None,
+        Meta(description="end when a stage is stuck this long; for supervisors without systemd's"),
+    ] = None
+    max_frames: Annotated[Count | None, Meta(description="stop after this many frames")] = None
+    model: tuple[ModelSettings, ...] = ()
+    zone: tuple[ZoneSettings, ...] = ()
+    mask: tuple[MaskSettings, ...] = ()
+    line: tuple[LineSettings, ...] = ()
+    motion: MotionSettings = MotionSettings()
+    crop: CropSettings = CropSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    events: EventSettings = EventSettings()
+    source: SourceSettings = SourceSettings()
+    inference: InferenceSettings = InferenceSettings()
+    decode: DecodeSettings = DecodeSettings()
+    mqtt: MqttSettings = MqttSettings()
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
+    snapshot: SnapshotSettings = SnapshotSettings()
+    recorder: RecorderSettings = RecorderSettings()
+    output: OutputSettings = OutputSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    thermal: ThermalSettings = ThermalSettings()
+    remote: RemoteSettings = RemoteSettings()
+    web: WebSettings = WebSettings()
+
+    def __post_init__(self) -> None:
+        for kind, named in (("zone", self.zone), ("mask", self.mask), ("line", self.line)):
+            names = [each.name for each in named]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"Expected different names, found {kind} {twice} twice")

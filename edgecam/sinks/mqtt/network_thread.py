@@ -1,0 +1,270 @@
+"""The network thread of the MQTT sink: connect, deliver, notice the loss, wait, again."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+
+from edgecam.core.fault_log import FaultLog
+from edgecam.mqtt.address import BrokerAddress, Fault
+from edgecam.mqtt.connection import Connection, MessageCallback, matches
+from edgecam.mqtt.login import OFFLINE, Login
+from edgecam.sinks.mqtt.delivery import Delivery
+from edgecam.sinks.mqtt.name_claim import Claim
+
+log = logging.getLogger(__name__)
+
+OPEN_TIMEOUT_S = 4.0
+CONNACK_TIMEOUT_S = 5.0
+# A broker that comes back is used within 5 s; trying is cheap.
+BACKOFF_S = (1.0, 2.0, 3.0)
+# Certificates and passwords are mended by people: at most two attempts a minute.
+BACKOFF_PERSON_S = 31.0
+# Subscribers lose their sessions with the broker too: let them return before the events do.
+SETTLE_S = 2.0
+# A connection that the broker closes this soon may have been closed for what was sent.
+REFUSAL_WITHIN_S = 10.0
+STEP_S = 1.0
+CLAIM_STEP_S = 0.02
+# A broker that closes for what it does not allow: then nobody is asked.
+MAX_CLAIMS_CUT = 2
+# A stop waits this long for a connection, for the next acknowledgement, for that of "offline".
+STOP_CONNECT_S = 1.5
+STOP_STALL_S = 1.5
+STOP_OFFLINE_S = 1.0
+
+
+class NetworkThread(threading.Thread):
+    """Keeps a connection to the broker; ``connected`` while there is one, else ``fault``."""
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        login: Login,
+        context: ssl.SSLContext | None,
+        delivery: Delivery,
+        faults: FaultLog,
+        claim: Claim,
+    ) -> None:
+        super().__init__(name="edgecam-mqtt", daemon=True)
+        self.connected = threading.Event()
+        self.fault: Fault | None = Fault("network", f"{address}: connecting")
+        self._address = address
+        self._login = login
+        self._context = context
+        self._delivery = delivery
+        self._faults = faults
+        self._claim = claim
+        self._claims_cut = 0
+        # The name was another's when this instance began: it has no business here.
+        self.turned_away: str | None = None
+        self._subscriptions: list[tuple[str, MessageCallback]] = []
+        self._new_filters: deque[str] = deque()
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self._stopping = threading.Event()
+        self._stop_began_s = 0.0
+        self._stop_by_s = 0.0
+        self.connects = 0
+
+    def wake(self) -> None:
+        """There is something to send."""
+        # Full means that it is awake already.
+        with contextlib.suppress(BlockingIOError):
+            self._wake_write.send(b"\0")
+
+    def subscribe(self, topic_filter: str, callback: MessageCallback) -> None:
+        others = [item for item in self._subscriptions if item[0] != topic_filter]
+        self._subscriptions = [*others, (topic_filter, callback)]
+        self._new_filters.append(topic_filter)
+        self.wake()
+
+    def stop(self, drain_s: float) -> None:
+        """Deliver within ``drain_s``, say offline, end; less where there is no broker."""
+        began_s = time.monotonic()
+        if not self._stopping.is_set():
+            self._stop_began_s, self._stop_by_s = began_s, began_s + drain_s
+            self._stopping.set()
+        self.wake()
+        end_s = began_s + drain_s + STOP_OFFLINE_S
+        while self.is_alive() and time.monotonic() < end_s:
+            self.join(0.05)
+            # A name that does not resolve cannot be interrupted: leave the thread behind.
+            if not self.connected.is_set() and time.monotonic() - began_s > STOP_CONNECT_S + 0.3:
+                break
+
+    def run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                connection = self._connect()
+                if connection.established and connection.fault is None:
+                    failures = 0
+                    self._claim_name(connection)
+                if connection.established and connection.fault is None:
+                    self._serve(connection)
+                fault = connection.fault
+            except Exception as error:
+                log.exception("mqtt: unexpected error, connecting again")
+                self._delivery.count("internal_errors")
+                fault = Fault("network", f"{self._address}: internal error: {error!r}")
+            self.connected.clear()
+            self.fault = fault
+            if fault is None:
+                break
+            self._delivery.count("connection_faults")
+            self._faults.fault("mqtt", fault.reason)
+            if fault.kind == "name" and not self.connects:
+                self.turned_away = fault.reason
+                break
+            if not self._pause(fault, failures):
+                break
+            failures += 1
+        if left := len(self._delivery.events):
+            log.warning("mqtt: stopped with %d events undelivered", left)
+
+    def _pause(self, fault: Fault, failures: int) -> bool:
+        """Wait before the next attempt; False if a stop makes it pointless."""
+        if self._stopping.is_set():
+            return False
+        passing = fault.kind == "network" or (fault.kind == "handshake" and self.connects > 0)
+        wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)
+        if self._stopping.wait(wait_s if passing else BACKOFF_PERSON_S):
+            # One last attempt, for the events' sake; nothing else is worth the wait.
+            return passing and len(self._delivery.events) > 0
+        return True
+
+    def _connect(self) -> Connection:
+        stopping = self._stopping.is_set()
+        connection = Connection(
+            self._address, self._login, self._context, self._receive, self._note_error
+        )
+        connection.open(STOP_CONNECT_S if stopping else OPEN_TIMEOUT_S)
+        until_s = time.monotonic() + (STOP_CONNECT_S if stopping else CONNACK_TIMEOUT_S)
+        while connection.fault is None and not connection.established:
+            if time.monotonic() > until_s or self._stopping.is_set() != stopping:
+                connection.give_up(
+                    Fault("network", f"{self._address}: no answer to CONNECT; is it a broker?")
+                )
+                break
+            connection.step(0.1, self._wake_read)
+            self._drain_wake()
+        return connection
+
+    def _claim_name(self, connection: Connection) -> None:
+        """Ask for the name; sets the connection's fault where another instance has it."""
+        claim = self._claim
+        if self._claims_cut >= MAX_CLAIMS_CUT:
+            self._delivery.count("claims_skipped")
+            claim.win()
+            return
+        claim.begin()
+        for topic_filter in claim.filters:
+            connection.subscribe(topic_filter)
+        while connection.fault is None and not self._stopping.is_set():
+            self._speak(connection)
+            if claim.settled(time.monotonic()):
+                break
+            connection.step(CLAIM_STEP_S, self._wake_read)
+            self._drain_wake()
+        self._claims_cut = self._claims_cut + 1 if connection.closed_by_broker else 0
+        if claim.other is None:
+            claim.win()
+        elif connection.fault is None:
+            # With a DISCONNECT: the will would say that the other one is offline.
+            connection.finish()
+            connection.fault = Fault(
+                "name",
+                f"{self._address}: another edgecam has this name, on {claim.other}; give this one "
+                "another --name, or stop that one",
+            )
+
+    def _speak(self, connection: Connection) -> None:
+        """Say what the claim has to say, and look at what it has heard."""
+        claim = self._claim
+        while claim.to_say:
+            connection.publish(claim.topic, claim.to_say.popleft(), 1, False)
+        while claim.conflicts:
+            self._delivery.count("name_conflicts")
+            host = claim.conflicts.popleft()
+            self._faults.fault("name", f"another edgecam has this name too, on {host}")
+        if claim.said_offline and not self._stopping.is_set():
+            claim.said_offline = False
+            self._delivery.count("offline_corrected")
+            self._delivery.announce_again()
+
+    def _drain_wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_read.recv(65_536)
+
+    def _serve(self, connection: Connection) -> None:
+        """Until the connection is lost (``connection.fault``) or a stop has delivered all."""
+        delivery = self._delivery
+        delivery.begin(SETTLE_S if self.connects else 0.0)
+        self.connects += 1
+        delivery.count("connects")
+        self._new_filters.clear()
+        self._new_filters.extend(topic_filter for topic_filter, _ in self._subscriptions)
+        self.fault = None
+        self.connected.set()
+        self._faults.recovered("mqtt", f"{self._address}: connected")
+        began_s = progress_s = time.monotonic()
+        try:
+            while connection.fault is None:
+                self._drain_wake()
+                if delivery.settle(connection):
+                    progress_s = time.monotonic()
+                self._speak(connection)
+                while self._new_filters:
+                    connection.subscribe(self._new_filters.popleft())
+                delivery.feed(connection)
+                if self._stopping.is_set() and self._is_drained(progress_s):
+                    self._say_offline(connection)
+                    break
+                self._step(connection)
+            delivery.settle(connection)
+        finally:
+            age_s = time.monotonic() - began_s
+            delivery.end(refused=connection.closed_by_broker and age_s < REFUSAL_WITHIN_S)
+
+    def _step(self, connection: Connection) -> None:
+        wait_s = 0.05 if self._stopping.is_set() else STEP_S
+        settle_left_s = self._delivery.settle_left_s
+        connection.step(min(wait_s, settle_left_s) if settle_left_s else wait_s, self._wake_read)
+
+    def _is_drained(self, progress_s: float) -> bool:
+        now_s = time.monotonic()
+        self._delivery.hurry()
+        stalled = now_s - max(progress_s, self._stop_began_s) > STOP_STALL_S
+        return self._delivery.done or now_s > self._stop_by_s or stalled
+
+    def _say_offline(self, connection: Connection) -> None:
+        if not connection.writable:
+            connection.give_up(Fault("network", f"{self._address}: stopped without an answer"))
+            return
+        mid = connection.publish(self._delivery.availability_topic, OFFLINE, 1, True)
+        until_s = time.monotonic() + STOP_OFFLINE_S
+        while connection.fault is None and time.monotonic() < until_s:
+            if mid in connection.acknowledged:
+                connection.finish()
+                return
+            connection.step(0.05, self._wake_read)
+            self._drain_wake()
+        connection.give_up(Fault("network", f"{self._address}: stopped without an answer"))
+
+    def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
+        self._claim.receive(topic, payload, retained)
+        for topic_filter, callback in self._subscriptions:
+            if matches(topic_filter, topic):
+                callback(topic, payload, retained)
+
+    def _note_error(self, error: BaseException) -> None:
+        self._delivery.count("callback_errors")
+        self._faults.fault("mqtt callback", f"mqtt: a message was not understood: {error!r}")

@@ -1,0 +1,159 @@
+"""The folder of the flight recorder: a bounded number of files and bytes, the oldest go first.
+
+Which is the oldest says the number that begins a file's name, never the clock: a board without a
+battery starts in 1970, and one with a bad battery may have been in 2099.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecam.core.places import base_directory, expanded
+from edgecam.core.result import SettingsError
+from edgecam.settings.recorder import RecorderSettings
+from edgecam.sinks.recorder.file import SUFFIX
+
+_UNFINISHED = ".unfinished"
+# What earlier releases wrote begins with the time, whose digits a T ends.
+_NUMBERED = re.compile(r"(\d{6,15})-")
+
+
+def place(settings: RecorderSettings, name: str, environment: Mapping[str, str]) -> Path:
+    """Where the recordings of the instance ``name`` are: the service's state directory if any.
+
+    Raises:
+        SettingsError: no directory is named, and this user has none.
+    """
+    if settings.directory is not None:
+        return Path(expanded(settings.directory, "recorder.directory"))
+    if state := environment.get("STATE_DIRECTORY"):
+        return Path(state.split(":")[0]) / "recordings"
+    base = base_directory("XDG_STATE_HOME", ".local", "state", environment=environment)
+    if base is None:
+        raise SettingsError(
+            "recorder.directory: expected a directory, for this user has no home; name one"
+        )
+    return base / "edgecam" / name / "recordings"
+
+
+def obstacle(folder: Path) -> str | None:
+    """Why nothing can be written there, as far as can be told without writing."""
+    nearest = folder
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        return f"{nearest} is no directory"
+    if os.access(nearest, os.W_OK | os.X_OK):
+        return None
+    is_read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
+    return f"{nearest}: {os.strerror(errno.EROFS if is_read_only else errno.EACCES)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in the folder; ``dropped`` made room for the newest."""
+
+    files: int
+    size_bytes: int
+    dropped: int = 0
+
+
+class Folder:
+    """Holds at most ``max_files`` recordings of ``max_bytes`` in all; other files are left alone.
+
+    One instance writes into it. A file appears whole or not at all.
+    """
+
+    def __init__(self, path: Path, max_files: int, max_bytes: int) -> None:
+        self.path, self._max_files, self._max_bytes = path, max_files, max_bytes
+
+    def _listed(self) -> list[tuple[int, int, str, int]]:
+        """(number, time, name, bytes) of each recording, oldest first.
+
+        Those without a number are of an earlier release, and go by their time.
+        """
+        found = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+                    about = entry.stat(follow_symlinks=False)
+                    numbered = _NUMBERED.match(entry.name)
+                    number = int(numbered[1]) if numbered else 0
+                    time_ns = 0 if numbered else about.st_mtime_ns
+                    found.append((number, time_ns, entry.name, about.st_size))
+        return sorted(found)
+
+    def contents(self) -> Contents:
+        """
+        Raises:
+            OSError: it cannot be read.
+        """
+        listed = self._listed()
+        return Contents(len(listed), sum(size for *_, size in listed))
+
+    def add(self, name: str, data: bytes) -> Contents:
+        """Write a file and let the oldest go, so that both bounds hold at every moment.
+
+        Its name is a number, one more than the newest one's, and ``name``.
+
+        Raises:
+            OSError: there is no room, or nothing can be written; what was there is still there,
+                but for what had to go.
+        """
+        if len(data) > self._max_bytes:
+            raise OSError(
+                errno.EFBIG, f"one recording has {len(data)} bytes, more than recorder.max_bytes"
+            )
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._sweep()
+        number = max((number for number, *_ in self._listed()), default=0) + 1
+        name = f"{number:06}-{name}"
+        unfinished = self.path / f".{name}{_UNFINISHED}"
+        try:
+            self._write(unfinished, data)
+            dropped = self._make_room(len(data))
+            unfinished.replace(self.path / name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+        self._sync_directory()
+        now = self.contents()
+        return Contents(now.files, now.size_bytes, dropped)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+
+    def _sweep(self) -> None:
+        """Remove what a loss of power left half-written."""
+        for path in self.path.glob(f".*{SUFFIX}{_UNFINISHED}"):
+            path.unlink(missing_ok=True)
+
+    def _make_room(self, size_bytes: int) -> int:
+        listed = self._listed()
+        total, dropped = sum(size for *_, size in listed), 0
+        for *_, name, size in listed:
+            if len(listed) - dropped < self._max_files and total + size_bytes <= self._max_bytes:
+                break
+            (self.path / name).unlink(missing_ok=True)
+            total, dropped = total - size, dropped + 1
+        return dropped
+
+    def _sync_directory(self) -> None:
+        """The name too is on the disk; not every file system can say so."""
+        with contextlib.suppress(OSError):
+            fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)

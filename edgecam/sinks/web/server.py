@@ -1,0 +1,286 @@
+"""The live page's routes, each behind the same guard, and the files that it consists of.
+
+Nothing of a request names a file: the pages are read once, at start, into a fixed table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import socket
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import msgspec
+from aiohttp import http_exceptions, web
+
+from edgecam.core.fault_log import FaultLog
+from edgecam.core.result import EdgecamError, SettingsError
+from edgecam.settings.load import parse_toml
+from edgecam.sinks.web.rate_limits import Connections, Guesses
+from edgecam.sinks.web.security import CONTROL_HEADER, HEADERS, POLICY, Guard, bearer
+from edgecam.sinks.web.stream import HEARTBEAT_S, MAX_MESSAGE_BYTES, MAX_VIEWERS, Hub
+
+# A hundred corners in every one of a dozen zones.
+MAX_BODY_BYTES = 32_768
+# Less than limits.DEADLINE_S: who asks now and then is let go, not cut off.
+KEEPALIVE_S = 5.0
+COOKIE_S = 30 * 86400
+
+_PAGE = Path(__file__).parent / "page"
+_FILES: Mapping[str, tuple[str, str]] = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/ask.js": ("ask.js", "text/javascript"),
+    "/events.js": ("events.js", "text/javascript"),
+    "/picture.js": ("picture.js", "text/javascript"),
+    "/plots.js": ("plots.js", "text/javascript"),
+    "/zones.js": ("zones.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+# What the zone editor writes.
+PLACES = ("zone", "mask", "line")
+_OPEN = frozenset({"/healthz"})
+
+log = logging.getLogger(__name__)
+# aiohttp answers what is no HTTP itself, in plain text and past every hook of its own, so without
+# HEADERS; and it would log a traceback each time.
+_HTTP_LOG = logging.getLogger(f"{__name__}.http")
+_HTTP_LOG.setLevel(logging.CRITICAL + 1)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the page asks for."""
+
+    control: str
+    value: str = ""
+
+
+class LoginPage:
+    """Asks for the token; its style stands in it, for no other route answers whoever has none."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        style = text.partition("<style>")[2].partition("</style>")[0]
+        digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        policy = HEADERS[POLICY]
+        self._policy = policy.replace("style-src 'self'", f"style-src 'sha256-{digest}'")
+
+    def answer(self, why: str, status: int = 401) -> web.Response:
+        """The page; ``why`` says, in words of our own, what was wrong with the last token."""
+        return web.Response(
+            status=status,
+            text=self._text.replace('role="alert">', f'role="alert">{why.strip()}'),
+            content_type="text/html",
+            headers={POLICY: self._policy},
+        )
+
+
+class Server:
+    """Serves ``hub`` on an open socket; ``control`` carries out a command or raises."""
+
+    def __init__(self, guard: Guard, hub: Hub, control: Callable[[str, str], None]) -> None:
+        self._guard, self._hub, self._control = guard, hub, control
+        self._connections, self._guesses = Connections(), Guesses()
+        self._login = LoginPage((_PAGE / "login.html").read_text("utf-8"))
+        self._files = {
+            route: ((_PAGE / name).read_bytes(), kind) for route, (name, kind) in _FILES.items()
+        }
+        self._faults = FaultLog(log)
+        self.refused = 0
+
+    @property
+    def evicted(self) -> int:
+        return self._connections.evicted + self._hub.evicted
+
+    def application(self) -> web.Application:
+        app = web.Application(middlewares=[self._checked], client_max_size=MAX_BODY_BYTES)
+        app.on_response_prepare.append(self._protect)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/stream", self._stream)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_post("/control", self._command)
+        app.router.add_post("/zones", self._check_zones)
+        app.router.add_post("/login", self._log_in)
+        app.router.add_get("/login", self._to_page)
+        for route in self._files:
+            app.router.add_get(route, self._file)
+        return app
+
+    async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
+        """Serve until ``stop`` is set."""
+        runner = web.AppRunner(
+            self.application(),
+            access_log=None,
+            logger=_HTTP_LOG,
+            handle_signals=False,
+            keepalive_timeout=KEEPALIVE_S,
+        )
+        await runner.setup()
+        assert runner.server is not None
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(self._connections.wrap(runner.server), sock=listener)
+        sweeping = asyncio.create_task(self._connections.sweep())
+        try:
+            await stop.wait()
+        finally:
+            sweeping.cancel()
+            server.close()
+            self._hub.close()
+            self._connections.close()
+            await runner.cleanup()
+
+    @web.middleware
+    async def _checked(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._connections.asked(request.transport)
+        try:
+            response = await self._refusal(request) or await handler(request)
+        except web.HTTPException as error:
+            response = web.Response(status=error.status, text=f"{error.reason}\n")
+        except (web.RequestPayloadError, http_exceptions.HttpProcessingError, UnicodeError):
+            response = self._refuse(400, "the request is malformed")
+        except Exception as error:  # noqa: BLE001 - logged; no request may print a traceback
+            self._faults.fault("request", f"live page: a request failed: {error!r:.200}")
+            response = self._refuse(500, "this request failed; see the log")
+        return response
+
+    @staticmethod
+    async def _protect(request: web.Request, response: web.StreamResponse) -> None:
+        """Of every answer, also of those that come before our own checks."""
+        del request
+        own = {POLICY: response.headers[POLICY]} if POLICY in response.headers else {}
+        response.headers.update({**HEADERS, **own})
+
+    async def _refusal(self, request: web.Request) -> web.Response | None:
+        """Why this request goes no further, for every route alike; None if it may."""
+        transport = request.transport
+        local = transport.get_extra_info("sockname") if transport is not None else None
+        host = request.headers.get("Host")
+        if host is None or not self._guard.knows_host(host, local[0] if local else ""):
+            return self._refuse(421, "this is not the host that you asked for; see web.hosts")
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._guard.is_own_origin(origin, host):
+            return self._refuse(403, "not from another site")
+        changes = request.method not in ("GET", "HEAD") or request.path == "/stream"
+        if changes and origin is None:
+            return self._refuse(403, "Origin is missing")
+        if request.path in _OPEN or (request.path == "/login" and request.method == "POST"):
+            return None
+        if self._guard.is_session(request.cookies.get(self._guard.cookie)):
+            return None
+        token = bearer(request.headers.get("Authorization"))
+        if token:
+            return await self._guess(request, token)
+        if request.path in ("/", "/login") and request.method == "GET":
+            self.refused += 1
+            return self._login.answer("")
+        return self._refuse(401, "the token is missing or wrong")
+
+    async def _guess(self, request: web.Request, token: str) -> web.Response | None:
+        """Why this token opens nothing; None if it is the right one."""
+        address = request.remote or ""
+        if self._guesses.are_too_many(address):
+            return self._refuse(429, "too many wrong tokens; wait a second")
+        if self._guard.is_token(token):
+            return None
+        await self._guesses.wrong(address)
+        return self._refuse(401, "the token is missing or wrong")
+
+    def _refuse(self, status: int, why: str) -> web.Response:
+        self.refused += 1
+        return web.Response(status=status, text=f"{why}\n")
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(text="ok\n")
+
+    async def _file(self, request: web.Request) -> web.Response:
+        body, kind = self._files[request.path]
+        return web.Response(body=body, content_type=kind, charset="utf-8")
+
+    async def _log_in(self, request: web.Request) -> web.Response:
+        # Not request.post(): nobody without the token gets at a parser of multipart or charsets.
+        if request.content_type != "application/x-www-form-urlencoded":
+            return self._refuse(415, "expected application/x-www-form-urlencoded")
+        form = parse_qs((await request.read()).decode("ascii", "replace"))
+        token, session = form.get("token", [""])[0].strip(), self._guard.session
+        if not token or session is None:
+            return self._refuse(401, "the token is missing or wrong")
+        refusal = await self._guess(request, token)
+        if refusal is not None:
+            return self._login.answer(refusal.text or "", refusal.status)
+        response = web.Response(status=303, headers={"Location": "/"})
+        response.set_cookie(
+            self._guard.cookie,
+            session,
+            max_age=COOKIE_S,
+            httponly=True,
+            samesite="Strict",
+            # Behind a proxy that speaks TLS.
+            secure=request.headers["Origin"].startswith("https:"),
+        )
+        return response
+
+    async def _to_page(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(status=303, headers={"Location": "/"})
+
+    async def _command(self, request: web.Request) -> web.Response:
+        if request.headers.get(CONTROL_HEADER) != "1":
+            return self._refuse(403, f"{CONTROL_HEADER} is missing")
+        try:
+            command = msgspec.json.decode(await request.read(), type=Command)
+            self._control(command.control, command.value)
+        except (msgspec.DecodeError, EdgecamError) as error:
+            return self._refuse(400, str(error))
+        return web.Response(status=204)
+
+    async def _check_zones(self, request: web.Request) -> web.Response:
+        """Whether this text would do in a configuration file; nothing is changed."""
+        if request.headers.get(CONTROL_HEADER) != "1":
+            return self._refuse(403, f"{CONTROL_HEADER} is missing")
+        try:
+            places = parse_toml(await request.read(), "zones")
+        except SettingsError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        other = next((key for key in places if key not in PLACES), None)
+        if other is not None:
+            return web.Response(status=400, text=f"zones: {other!r} is none of {PLACES}\n")
+        return web.Response(status=204)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        telemetry = self._hub.journal.telemetry
+        if telemetry is None:
+            return web.Response(status=503, text="no report yet\n")
+        try:
+            from edgecam.sinks.web.metrics import Seen, exposition
+        except ImportError:
+            why = "/metrics needs prometheus-client; run: pip install 'edgecam[web]'"
+            return web.Response(status=501, text=f"{why}\n")
+        seen = Seen(*self._hub.counts(), self._hub.journal.by_type)
+        body, kind = exposition(telemetry, seen, request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": kind})
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        if self._hub.viewers >= MAX_VIEWERS:
+            return self._refuse(503, f"{MAX_VIEWERS} viewers are here already")
+        stream = web.WebSocketResponse(
+            heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False, timeout=1.0
+        )
+        # Refused here if it is no WebSocket's handshake.
+        await stream.prepare(request)
+        transport = request.transport
+        self._connections.is_viewer(transport)
+        try:
+            await self._hub.serve(stream)
+        finally:
+            # Not a goodbye that a stalled viewer would never read.
+            if transport is not None:
+                transport.abort()
+        return stream

@@ -1,0 +1,212 @@
+"""The live page as a sink: results in, a server on a thread and a loop of its own.
+
+Publishing stores the newest result and no more. JSON and JPEG are made when somebody watches, on
+the server's threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from edgecam.core.board import clock_synced
+from edgecam.core.events import Event
+from edgecam.core.opencv import cv2
+from edgecam.core.result import PageError, Result, SettingsError
+from edgecam.messages.event import event_fields, event_payload
+from edgecam.messages.result import result_line
+from edgecam.messages.schema import Telemetry
+from edgecam.settings.access import WebSettings
+from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
+from edgecam.settings.section import Section
+from edgecam.sinks.render.last_found import Standing
+from edgecam.sinks.render.snapshot import jpeg, shown_size
+from edgecam.sinks.web.listen_address import Entrance
+from edgecam.sinks.web.security import Guard
+
+try:
+    import aiohttp  # noqa: F401 - said in one line here rather than deep in the room
+except ImportError:
+    raise PageError(
+        "--web needs aiohttp, which is not installed; run: pip install 'edgecam[web]'"
+    ) from None
+
+from edgecam.sinks.web.pictures import Pictures
+from edgecam.sinks.web.server import Server
+from edgecam.sinks.web.stream import Hub
+from edgecam.sinks.web.viewer_message import Moment
+
+REPORT_INTERVAL_S = 2.0
+CLOSE_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+def _given(section: Section) -> dict[str, Any]:
+    """The keys that differ from their default: what a person would write into the file."""
+    return {
+        field.name: value
+        for field in msgspec.structs.fields(section)
+        if (value := getattr(section, field.name)) != field.default
+    }
+
+
+def check(settings: WebSettings) -> None:
+    """
+    Raises:
+        PageError: no page could be served like this, whoever listens where.
+    """
+    Entrance.of(settings)
+
+
+def open_page(settings: WebSettings, name: str, boot_id: str) -> Page:
+    """
+    Raises:
+        PageError: the address or the token will not do, or nothing can listen there.
+    """
+    entrance = Entrance.of(settings)
+    if entrance.warning is not None:
+        log.warning("%s", entrance.warning)
+    listener = entrance.listen()
+    guard = entrance.guard(listener.getsockname()[1])
+    page = Page(settings, name, boot_id, guard, listener)
+    asks = "" if entrance.token is None else " (asks for the token)"
+    log.info("live page on %s%s", guard.address.url, asks)
+    return page
+
+
+class Page:
+    """Shows the newest result to browsers."""
+
+    def __init__(
+        self,
+        settings: WebSettings,
+        name: str,
+        boot_id: str,
+        guard: Guard,
+        listener: socket.socket,
+    ) -> None:
+        self._settings, self._name, self._boot_id = settings, name, boot_id
+        self._newest: Moment | None = None
+        self._standing = Standing()
+        self._results = self._events = 0
+        self._change: Callable[[str, str], None] | None = None
+        self._next_s = 0.0
+        self._error: BaseException | None = None
+        hello: dict[str, object] = {"name": name, "controls": settings.controls}
+        self._pictures = Pictures(self._jpeg) if settings.pictures else None
+        self._hub = Hub(hello, self._pictures, lambda: self._newest)
+        self._server = Server(guard, self._hub, self._control)
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(
+            target=self._serve, args=(listener,), name="web", daemon=True
+        )
+        self._thread.start()
+
+    def attach(
+        self,
+        change: Callable[[str, str], None],
+        zones: Sequence[ZoneSettings] = (),
+        masks: Sequence[MaskSettings] = (),
+        lines: Sequence[LineSettings] = (),
+    ) -> None:
+        """``change`` carries out the page's commands, or raises ``SettingsError``."""
+        self._change = change
+        scene = {"zone": zones, "mask": masks, "line": lines}
+        given = {kind: list(map(_given, places)) for kind, places in scene.items()}
+        self._call(self._hub.show, msgspec.json.encode(given))
+
+    def _serve(self, listener: socket.socket) -> None:
+        try:
+            asyncio.set_event_loop(self._loop)
+            self._loop.run_until_complete(self._server.run(listener, self._stop))
+        except BaseException as error:  # noqa: BLE001 - handed to the publishing thread
+            self._error = error
+        finally:
+            self._loop.close()
+
+    def publish(self, result: Result) -> None:
+        """
+        Raises:
+            Exception: whatever ended the server.
+        """
+        if self._error is not None:
+            raise self._error
+        published_s, name, boot_id = time.monotonic(), self._name, self._boot_id
+        result = self._standing(result)
+        self._results += 1
+        self._newest = Moment(
+            self._results, result, lambda: result_line(result, name, boot_id, published_s)
+        )
+        if result.insight is not None and result.insight.events:
+            self._publish_events(result.insight.events)
+        elif self._hub.waiting:
+            self._call(self._hub.wake)
+
+    def _publish_events(self, events: Sequence[Event]) -> None:
+        for event in events:
+            fields = event_fields(event, self._boot_id)
+            payload = event_payload(
+                fields, self._name, self._boot_id, self._events, time.time(), clock_synced()
+            )
+            self._events += 1
+            self._call(self._hub.happened, event.event_type, payload)
+
+    def _call(self, what: Callable[..., None], *arguments: Any) -> None:
+        """Have something done on the server's thread, unless it has ended."""
+        if self._error is None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+    def due(self, now_s: float) -> bool:
+        """Whether the page wants a report: now and then, and at once after a command."""
+        if now_s < self._next_s:
+            return False
+        self._next_s = now_s + REPORT_INTERVAL_S
+        return True
+
+    def report(self, telemetry: Telemetry, score_threshold: float) -> None:
+        self._call(self._hub.report, telemetry, score_threshold)
+
+    def _control(self, control: str, value: str) -> None:
+        """Carry out a command of the page, on the server's thread."""
+        if control not in self._settings.controls or self._change is None:
+            raise SettingsError(f"{control[:64]!r} may not be set; web.controls lists what may")
+        self._change(control, value)
+        self._next_s = 0.0
+
+    def _jpeg(self, result: Result) -> bytes:
+        frame, settings = result.frame, self._settings
+        size = shown_size(frame.width_px, frame.height_px, settings.width_px)
+        image = frame.image
+        if size != (frame.width_px, frame.height_px):
+            # Averaging takes three times as long, and below a half it is all that looks right.
+            is_slight = 2 * size[0] > frame.width_px
+            how = cv2.INTER_LINEAR if is_slight else cv2.INTER_AREA
+            image = cv2.resize(image, size, interpolation=how)
+        return jpeg(image, settings.quality)
+
+    def restart(self, boot_id: str) -> None:
+        """Frame numbers begin again under this ``boot_id``."""
+        self._boot_id = boot_id
+
+    def counters(self) -> Mapping[str, int]:
+        return {
+            "web_viewers": self._hub.viewers,
+            "web_jpegs": 0 if self._pictures is None else self._pictures.made,
+            "web_skipped": self._hub.skipped,
+            "web_evicted": self._server.evicted,
+            "web_refused": self._server.refused,
+        }
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(CLOSE_S)

@@ -1,0 +1,37 @@
+"""What a check says: ok, warn or fail, what was found, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import msgspec
+
+from edgecam.settings.schema import Settings
+
+Level = Literal["ok", "warn", "fail"]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of the report; ``remedy`` is one thing to do, None where nothing is wrong."""
+
+    check: str
+    level: Level
+    text: str
+    remedy: str | None = None
+
+
+# Yields its findings; an EdgecamError that it raises becomes a failure.
+Check = Callable[[Settings], Iterable[Finding]]
+
+
+def ok(check: str, text: str) -> Finding:
+    return Finding(check, "ok", text)
+
+
+def warn(check: str, text: str, remedy: str) -> Finding:
+    return Finding(check, "warn", text, remedy)
+
+
+def fail(check: str, text: str, remedy: str) -> Finding:
+    return Finding(check, "fail", text, remedy)

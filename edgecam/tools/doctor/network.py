@@ -1,0 +1,143 @@
+"""The broker that the settings name: reached, trusted, logged in to, and by Home Assistant too."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+
+from edgecam.core.result import SinkError
+from edgecam.mqtt.connection import Connection
+from edgecam.settings.schema import Settings
+from edgecam.tools.doctor.finding import Finding, fail, ok, warn
+
+# How long is waited for a message that the broker sends at once if it has it.
+LISTEN_S = 2.0
+SOON_S = 14 * 86_400.0
+# A certificate that is refused says why in OpenSSL's words.
+CERTIFICATES = (
+    ("expired", "renew the broker's certificate, or set this clock right"),
+    ("not yet valid", "set this clock right: timedatectl set-ntp true"),
+    ("self-signed", "name the certificate, or its CA's, in mqtt.ca_file"),
+    ("self signed", "name the certificate, or its CA's, in mqtt.ca_file"),
+    ("local issuer", "name in mqtt.ca_file the CA that signed the broker's certificate"),
+    ("mismatch", "use in mqtt.url the name that is in the certificate"),
+    ("not valid for", "use in mqtt.url the name that is in the certificate"),
+    ("speak TLS", "use mqtt:// for this port, or the port on which the broker speaks TLS"),
+)
+NETWORK = (
+    ("cannot resolve", "mend the host name in mqtt.url, or use its address"),
+    ("connection refused", "start the broker (systemctl start mosquitto), or mend mqtt.url"),
+    ("mqtts://", "use mqtts:// and the broker's TLS port (8883), or a port that speaks MQTT"),
+    ("is it a broker", "mend the port in mqtt.url: 1883, or 8883 with mqtts://"),
+    ("no answer", "mend the address in mqtt.url, or let the firewall pass the port"),
+)
+REMEDIES = {
+    "login": "mend mqtt.username and mqtt.password_file, or the broker's list of users",
+    "handshake": "name mqtt.certificate_file and mqtt.key_file if the broker wants them, else "
+    "use the port on which it speaks TLS (8883)",
+}
+
+
+def _remedy(error: SinkError) -> str:
+    for words, remedy in CERTIFICATES if error.kind == "tls" else NETWORK:
+        if error.kind in ("tls", "network") and words in str(error):
+            return remedy
+    return REMEDIES.get(error.kind or "", "mend mqtt.url, or the broker's listener and firewall")
+
+
+class _Visit:
+    """One connection to the broker, as a visitor who listens for a moment."""
+
+    def __init__(self, settings: Settings) -> None:
+        from edgecam.mqtt.subscriber import connect
+
+        self.heard: dict[str, bytes] = {}
+        self._errors: list[BaseException] = []
+        self._wake = socket.socketpair()
+        self.connection: Connection = connect(
+            settings.mqtt, self._hear, self._errors.append, self._wake[0]
+        )
+
+    def _hear(self, topic: str, payload: bytes, retained: bool) -> None:
+        del retained
+        self.heard[topic] = payload
+
+    def listen(self, topics: set[str]) -> None:
+        """Until all of ``topics`` were heard, but not for long."""
+        until_s = time.monotonic() + LISTEN_S
+        while topics - self.heard.keys() and time.monotonic() < until_s:
+            if self.connection.fault is not None:
+                raise SinkError(self.connection.fault.reason, self.connection.fault.kind)
+            self.connection.step(0.1, self._wake[0])
+
+    def close(self) -> None:
+        self.connection.finish()
+        for end in self._wake:
+            end.close()
+
+
+def broker(settings: Settings) -> Iterator[Finding]:
+    """Whether the broker answers, accepts certificates and login, passes messages on."""
+    if settings.mqtt.url is None:
+        yield ok("broker", "none in the settings")
+        return
+    try:
+        visit = _Visit(settings)
+    except SinkError as error:
+        yield fail("broker", str(error), _remedy(error))
+        return
+    try:
+        yield from _trust(settings, visit.connection)
+        yield from _listen(settings, visit)
+    except SinkError as error:
+        yield fail("broker", str(error), _remedy(error))
+    finally:
+        visit.close()
+
+
+def _trust(settings: Settings, connection: Connection) -> Iterator[Finding]:
+    who = f"user {settings.mqtt.username!r}" if settings.mqtt.username else "no user name"
+    yield ok("broker", f"{settings.mqtt.url} answers and takes the login ({who})")
+    if connection.tls is None:
+        yield ok("broker", "no TLS: for a network that you trust")
+        return
+    version, until = connection.tls
+    text = f"{version}, certificate accepted, valid until {until}"
+    if until and ssl.cert_time_to_seconds(until) < time.time() + SOON_S:
+        yield warn("broker", text, "renew the broker's certificate before it expires")
+    else:
+        yield ok("broker", text)
+
+
+def _listen(settings: Settings, visit: _Visit) -> Iterator[Finding]:
+    echo, birth = f"edgecam/{settings.name}/doctor", settings.homeassistant.birth_topic
+    wanted = {echo, birth} if settings.homeassistant.enabled else {echo}
+    for topic in sorted(wanted):
+        visit.connection.subscribe(topic)
+    visit.connection.publish(echo, b"1", 1, False)
+    visit.listen(wanted)
+    if echo in visit.heard:
+        yield ok("broker", f"passes on what is published below edgecam/{settings.name}/")
+    else:
+        text = f"what is published on {echo} does not come back"
+        remedy = f"let this user read and write edgecam/{settings.name}/# (the broker's ACL)"
+        yield fail("broker", text, remedy)
+    if settings.homeassistant.enabled:
+        yield _birth(birth, visit.heard.get(birth))
+
+
+def _birth(topic: str, payload: bytes | None) -> Finding:
+    if payload == b"online":
+        return ok("home assistant", f"says online on {topic}")
+    if payload is None:
+        text = f"not heard on {topic}: absent, or its birth message is not retained"
+        remedy = (
+            "in its MQTT options let birth and will be retained, and restart it; without Home "
+            "Assistant set homeassistant.enabled = false"
+        )
+        return warn("home assistant", text, remedy)
+    said = payload[:40].decode("utf-8", "replace")
+    remedy = "start Home Assistant, or mend its MQTT integration"
+    return warn("home assistant", f"says {said!r} on {topic}, not online", remedy)

@@ -1,0 +1,84 @@
+"""Reference pages made from the code: each name under docs/ and what writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+from docs_pages.events_page import events_page
+from docs_pages.messages_page import messages_page
+
+from edgecam.cli.options import FLAG_NAMES
+from edgecam.settings.load import SettingInfo, describe
+
+_TYPE_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+_BOUNDS = (("ge", "from {}"), ("gt", "above {}"), ("le", "to {}"), ("lt", "below {}"))
+
+
+def range_of(annotated: Any) -> str:
+    """What a value may be, in words, without its description."""
+    origin = get_origin(annotated)
+    if origin is Annotated:
+        kind, *notes = get_args(annotated)
+        words = [range_of(kind)]
+        for note in (note for note in notes if isinstance(note, msgspec.Meta)):
+            words += [
+                text.format(f"{value:,}" if isinstance(value, int) else f"{value:g}")
+                for name, text in _BOUNDS
+                if (value := getattr(note, name)) is not None
+            ]
+            if note.pattern:
+                words.append(f"`{note.pattern}`")
+        return " ".join(words)
+    if origin in (Union, UnionType):
+        return " or ".join(range_of(part) for part in get_args(annotated) if part is not NoneType)
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(annotated))
+    if origin is tuple:
+        return f"list of {range_of(get_args(annotated)[0])}"
+    return _TYPE_NAMES.get(annotated, getattr(annotated, "__name__", str(annotated)))
+
+
+def default_of(info: SettingInfo) -> str:
+    if info.default in (None, ()) or info.key == "model.path":
+        return ""
+    if isinstance(info.default, tuple):
+        return ", ".join(f"`{value}`" for value in info.default)
+    shown = str(info.default).lower() if isinstance(info.default, bool) else info.default
+    return f"`{shown}`"
+
+
+def settings_page() -> str:
+    """Every setting: key, what it takes, default, flag and description."""
+    rows = [
+        "# Settings",
+        "",
+        "A key is written `[section] key` in the TOML file and `EDGECAM_SECTION_KEY` in the",
+        "environment, or after its flag, `--score-threshold` as `EDGECAM_SCORE_THRESHOLD`.",
+        "Flags beat the environment, which beats the file, which beats the default.",
+        "`[[model]]`, `[[zone]]`, `[[mask]]` and `[[line]]` may stand several times; the last",
+        "three are in the file alone. This page is written by `scripts/make-reference`.",
+        "",
+        "| key | takes | default | flag | what it is |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for info in describe():
+        flag = FLAG_NAMES.get(info.key, "")
+        cells = (
+            f"`{info.key}`",
+            range_of(info.type).replace("|", "\\|"),
+            default_of(info),
+            f"`{flag}`" if flag else "",
+            info.description.replace("|", "\\|"),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "events.md": events_page,
+    "messages.md": messages_page,
+    "settings.md": settings_page,
+}
