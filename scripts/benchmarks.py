@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from benchmark_bars import check
 from benchmark_heads import heads
 from benchmark_live import live
 from benchmark_many import fleet, instances, mosquitto_command
@@ -249,7 +250,15 @@ def main() -> None:
         choices=PIECES,
         help="measure these, and leave every other row as it was measured",
     )
+    parser.add_argument(
+        "--check",
+        nargs="*",
+        metavar="BAR",
+        help="measure no more than the ratios that have a bar, or those named; 1 if one is missed",
+    )
     given = parser.parse_args()
+    if given.check is not None:
+        sys.exit(bool(check(given.check)))
     if given.many:
         table = Table()
         many(table)
