@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from edgecam.inference.tflite import metadata as tflite_metadata
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no model files at {SHARED}")
+BUNDLED = Path(__file__).parent.parent / "models" / "posenet_mobilenet_v1_075_int8.tflite"
 NO_METADATA = tflite_metadata.Metadata("", "", (), (), {})
 
 
@@ -100,6 +103,35 @@ def test_labels_come_out_of_the_model_file() -> None:
     inside = labels.resolve(None, None, None, found)
     assert inside == labels.load(SHARED / "imagenet_labels.txt")
     assert len(inside) == 1001
+
+
+def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    model = io.BytesIO(BUNDLED.read_bytes())
+    with zipfile.ZipFile(model, "a", compression) as packed:
+        for name, content in members.items():
+            packed.writestr(name, content)
+    return model.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("members", "compression", "expected"),
+    [
+        ({f"{n}.txt": bytes(1 << 20) for n in range(17)}, zipfile.ZIP_DEFLATED, "17825792 bytes"),
+        ({f"{n}.txt": b"" for n in range(101)}, zipfile.ZIP_STORED, "101 files of 0 bytes"),
+        ({"labels.txt": b"person"}, zipfile.ZIP_LZMA, "compressed by method 14"),
+    ],
+)
+def test_packed_files_are_bounded_before_they_are_unpacked(
+    members: dict[str, bytes], compression: int, expected: str
+) -> None:
+    model = tflite_file.read(zipped(members, compression), "m.tflite")
+    with pytest.raises(ModelError, match=expected):
+        tflite_metadata.metadata(model)
+
+
+def test_a_packed_directory_beyond_its_bound_is_not_read() -> None:
+    model = tflite_file.read(zipped({f"{n:0>200}": b"" for n in range(300)}), "m.tflite")
+    assert tflite_metadata.metadata(model).files == {}
 
 
 @needs_shared

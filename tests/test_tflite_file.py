@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import pytest
+from flatbuffers import flexbuffers
 
+from edgecam.core import bounded_file
 from edgecam.core.result import ModelError
 from edgecam.inference.tflite import file as tflite_file
 from edgecam.inference.tflite.cut import cut_custom_op
+from edgecam.inference.tflite.graph import FileOp
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no model files at {SHARED}")
@@ -206,3 +210,59 @@ def test_a_cut_without_room_for_the_outputs_is_refused() -> None:
     data, _ = with_op_in_the_middle(outputs_of_others=1)
     with pytest.raises(ModelError, match="no room for 4 outputs"):
         cut_custom_op(data, tflite_file.POSENET_DECODER_OP)
+
+
+def aliased(tensors: int, subgraphs: int) -> bytes:
+    """A model whose graphs are one graph, whose tensors are one tensor."""
+    build = flatbuffers.Builder(1 << 20)
+
+    def vector(offset: int, count: int) -> int:
+        build.StartVector(4, count, 4)
+        for _ in range(count):
+            build.PrependUOffsetTRelative(offset)
+        return build.EndVector()
+
+    def table(slots: int, offsets: dict[int, int]) -> int:
+        build.StartObject(slots)
+        for slot, offset in offsets.items():
+            build.PrependUOffsetTRelativeSlot(slot, offset, 0)
+        return build.EndObject()
+
+    name = build.CreateString("t")
+    rows = vector(table(4, {3: name}), tensors)
+    graphs = vector(table(5, {0: rows}), subgraphs)
+    buffers = vector(table(1, {}), 1)
+    build.Finish(table(8, {2: graphs, 4: buffers}), tflite_file.IDENTIFIER)
+    return bytes(build.Output())
+
+
+def test_parts_that_share_their_place_do_not_take_more_than_their_file() -> None:
+    assert len(tflite_file.read(aliased(5, 1)).main.tensors) == 5
+    for tensors, subgraphs in ((1000, 2000), (20_000, 1)):
+        with pytest.raises(ModelError, match="its parts overlap, or are too many"):
+            tflite_file.read(aliased(tensors, subgraphs), "m.tflite")
+
+
+def op_with(options: bytes) -> FileOp:
+    return FileOp("X", True, 1, (), (), options)
+
+
+def test_options_of_a_custom_op_are_numbers_of_a_map_and_nothing_else() -> None:
+    packed = flexbuffers.Dumps({"num_classes": 90, "scale": 0.5, "fast": True, "list": [1, [2]]})
+    found = tflite_file.custom_options(op_with(packed))
+    assert found == {"num_classes": 90, "scale": 0.5, "fast": True}
+    assert tflite_file.custom_options(op_with(b"")) == {}
+    for damaged, expected in (
+        (packed[:-1], "no map"),
+        (b"\0", "damaged"),
+        (flexbuffers.Dumps([1]), "no map"),
+        (flexbuffers.Dumps({"a": "b" * 5000}), "bytes, expected at most 4096"),
+    ):
+        with pytest.raises(ModelError, match=expected):
+            tflite_file.custom_options(op_with(damaged))
+
+
+def test_a_model_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_file, "MODEL_BYTES", 1000)
+    with pytest.raises(ModelError, match="cannot be read: it is larger than 1000 bytes"):
+        tflite_file.read("/dev/zero")

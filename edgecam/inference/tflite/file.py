@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecam.core import bounded_file
 from edgecam.core.result import ModelError, TensorInfo
 from edgecam.inference.digest import sha256
 from edgecam.inference.tflite.flatbuffer import DamagedError, Table
@@ -30,6 +31,7 @@ IDENTIFIER = b"TFL3"
 EDGETPU_OP = "edgetpu-custom-op"
 POSENET_DECODER_OP = "PosenetDecoderOp"
 SSD_POSTPROCESS_OP = "TFLite_Detection_PostProcess"
+_MAX_OPTIONS_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,13 +127,25 @@ def custom_options(op: FileOp, name: str = "the model") -> Mapping[str, int | fl
     """
     from flatbuffers import flexbuffers
 
+    if not op.custom_options:
+        return {}
+    if len(op.custom_options) > _MAX_OPTIONS_BYTES:
+        raise ModelError(
+            f"{name}: the options of {op.name} have {len(op.custom_options)} bytes, expected at "
+            f"most {_MAX_OPTIONS_BYTES}"
+        )
     try:
-        found = flexbuffers.Loads(op.custom_options) if op.custom_options else {}
-    except (ValueError, IndexError, TypeError, struct.error, RecursionError) as error:
+        root = flexbuffers.GetRoot(op.custom_options)
+        if not root.IsMap:
+            raise ModelError(f"{name}: the options of {op.name} are no map")
+        # Not all of it: lists in lists may share their places, and be endless.
+        found, options = root.AsMap, {}
+        for key, value in zip(found.Keys, found.Values, strict=True):
+            if value.IsNumeric or value.IsBool:
+                options[key.AsKey] = value.Value
+    except (ValueError, IndexError, TypeError, AssertionError, struct.error) as error:
         raise ModelError(f"{name}: the options of {op.name} are damaged ({error})") from error
-    if not isinstance(found, dict):
-        raise ModelError(f"{name}: the options of {op.name} are no map: found {found!r}")
-    return {str(key): value for key, value in found.items() if isinstance(value, int | float)}
+    return options
 
 
 def load(path: Path) -> bytes:
@@ -141,7 +155,7 @@ def load(path: Path) -> bytes:
         ModelError: it is missing or cannot be read.
     """
     try:
-        return path.read_bytes()
+        return bounded_file.read(path, bounded_file.MODEL_BYTES)
     except FileNotFoundError as error:
         raise ModelError(f"model {path} does not exist: check the path") from error
     except IsADirectoryError as error:

@@ -7,12 +7,22 @@ come from people and cards that lose power. Layout: https://flatbuffers.dev/inte
 
 from __future__ import annotations
 
+import builtins
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 T = TypeVar("T")
+
+# Numbers, and tables, of which each takes as long as some of them. The largest vision models have
+# a tenth of it.
+MAX_PARTS = 4_000_000
+_TABLE_PARTS = 40
+# An offset and the table's own.
+_TABLE_BYTES = 8
+_MAX_OVERLAP = 2
+_MIN_ROOM_BYTES = 4096
 
 _STRUCTS = {kind: struct.Struct("<" + kind) for kind in "bBHiIfqQ"}
 
@@ -28,6 +38,28 @@ def unpack(data: memoryview, kind: str, position: int) -> int:
     except struct.error as error:
         raise DamagedError(f"byte {position} of {len(data)} is read") from error
     return value
+
+
+@dataclass(slots=True)
+class Room:
+    """How much more is read of one buffer: nothing stops two offsets from pointing to one place.
+
+    What is read through offsets is at most twice as long as the buffer, since only equal texts
+    and numbers share a place, and no more than ``MAX_PARTS`` parts.
+    """
+
+    bytes: int
+    parts: int = MAX_PARTS
+
+    def take(self, size: int, parts: int) -> None:
+        """
+        Raises:
+            DamagedError: so much was read already that the parts must overlap.
+        """
+        self.bytes -= size
+        self.parts -= parts
+        if self.bytes < 0 or self.parts < 0:
+            raise DamagedError("its parts overlap, or are too many")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +82,12 @@ class Table:
 
     data: memoryview
     position: int
+    room: Room = field(repr=False)
 
     @staticmethod
     def root(data: memoryview) -> Table:
-        return Table(data, unpack(data, "I", 0))
+        room = Room(_MAX_OVERLAP * len(data) + _MIN_ROOM_BYTES)
+        return Table(data, unpack(data, "I", 0), room)
 
     def field(self, slot: int) -> int:
         """Return the byte position of a field, 0 where the table leaves it at its default."""
@@ -77,7 +111,7 @@ class Table:
 
     def table(self, slot: int) -> Table | None:
         position = self.target(slot)
-        return Table(self.data, position) if position else None
+        return Table(self.data, position, self.room) if position else None
 
     def vector(self, slot: int) -> Vector:
         position = self.target(slot)
@@ -86,23 +120,35 @@ class Table:
         return Vector(self.data, position + 4, unpack(self.data, "I", position))
 
     def numbers(self, slot: int, kind: str) -> tuple[int | float, ...]:
-        vector = self.vector(slot).check(_STRUCTS[kind].size)
+        size = _STRUCTS[kind].size
+        vector = self.vector(slot).check(size)
+        self.room.take(size * vector.length, vector.length)
         return struct.unpack_from(f"<{vector.length}{kind}", self.data, vector.start)
 
     def integers(self, slot: int, kind: str) -> tuple[int, ...]:
         return tuple(int(value) for value in self.numbers(slot, kind))
 
     def bytes(self, slot: int) -> memoryview:
+        """Return a vector's bytes where they are, not a copy."""
         vector = self.vector(slot).check(1)
         return self.data[vector.start : vector.start + vector.length]
 
+    def copy(self, slot: int) -> builtins.bytes:
+        """Return a vector's bytes."""
+        content = self.bytes(slot)
+        self.room.take(len(content), 1)
+        return content.tobytes()
+
     def string(self, slot: int) -> str:
         try:
-            return str(self.bytes(slot), "utf-8")
+            return str(self.copy(slot), "utf-8")
         except UnicodeDecodeError as error:
             raise DamagedError(f"text at byte {self.target(slot)} is not UTF-8") from error
 
     def tables(self, slot: int, make: Callable[[Table], T]) -> tuple[T, ...]:
         vector = self.vector(slot).check(4)
+        self.room.take(_TABLE_BYTES * vector.length, _TABLE_PARTS * vector.length)
         positions = range(vector.start, vector.start + 4 * vector.length, 4)
-        return tuple(make(Table(self.data, at + unpack(self.data, "I", at))) for at in positions)
+        return tuple(
+            make(Table(self.data, at + unpack(self.data, "I", at), self.room)) for at in positions
+        )

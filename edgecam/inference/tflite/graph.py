@@ -100,10 +100,14 @@ def read_buffer(view: memoryview, table: Table) -> memoryview:
     # Files over 2 GB keep weights behind the flatbuffer: offset and size instead of data.
     offset, size = table.integer(1, "Q"), table.integer(2, "Q")
     if offset <= 1:
-        return table.bytes(0)
-    if offset + size > len(view):
+        found = table.bytes(0)
+    elif offset + size > len(view):
         raise DamagedError(f"a buffer of {size} bytes at byte {offset}")
-    return view[offset : offset + size]
+    else:
+        found = view[offset : offset + size]
+    # No copy, but what writes the model again makes one of each.
+    table.room.take(len(found), 0)
+    return found
 
 
 def read_operator_code(table: Table) -> tuple[str, bool, int]:
@@ -150,7 +154,7 @@ def _op(table: Table, codes: tuple[tuple[str, bool, int], ...]) -> FileOp:
         version=version,
         inputs=table.integers(1, "i"),
         outputs=table.integers(2, "i"),
-        custom_options=bytes(table.bytes(5)),
+        custom_options=table.copy(5),
     )
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgecam.core.result import ModelError, Normalization
 from edgecam.inference.tflite.file import ModelFile
 from edgecam.inference.tflite.flatbuffer import DamagedError, Table
+
+if TYPE_CHECKING:
+    from zipfile import ZipInfo
 
 BUFFER_NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
@@ -22,7 +26,10 @@ ANCHORS_NAME = "edgecam_anchors"
 NORMALIZATION_UNIT = 1  # ProcessUnitOptions.NormalizationOptions
 LABEL_FILE_TYPES = (2, 3)  # AssociatedFileType TENSOR_AXIS_LABELS and TENSOR_VALUE_LABELS
 _ZIP_END = b"PK\x05\x06"
-_MAX_FILE_BYTES = 16 << 20
+_MAX_FILES = 100
+_MAX_FILES_BYTES = 16 << 20
+_MAX_DIRECTORY_BYTES = 65_536
+_COMPRESSIONS = (0, 8)  # stored and deflated
 _ZIP_END_REACH = 65557  # the record is 22 bytes and a comment of up to 65535
 
 
@@ -120,19 +127,41 @@ def _tensor(table: Table) -> TensorMetadata:
 
 
 def _packed_files(model: ModelFile) -> dict[str, bytes]:
-    if model.data.rfind(_ZIP_END, max(0, len(model.data) - _ZIP_END_REACH)) < 0:
+    end = model.data.rfind(_ZIP_END, max(0, len(model.data) - _ZIP_END_REACH))
+    if end < 0:
         return {}
     import zipfile
     import zlib
 
+    # A directory that says it is larger is not looked at: it alone would take minutes.
+    directory_bytes = int.from_bytes(model.data[end + 12 : end + 16], "little")
+    if directory_bytes > _MAX_DIRECTORY_BYTES:
+        return {}
     try:
         archive = zipfile.ZipFile(io.BytesIO(model.data))
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, ValueError, RuntimeError, OSError):
         # Four bytes of weights may look like the end of a ZIP.
         return {}
     with archive:
-        members = [info for info in archive.infolist() if info.file_size <= _MAX_FILE_BYTES]
+        members = archive.infolist()
+        _check_members(members, model.name)
         try:
             return {info.filename: archive.read(info) for info in members}
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
-            raise ModelError(f"the files packed in {model.name} are damaged ({error})") from error
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError) as why:
+            raise ModelError(f"the files packed in {model.name} are damaged ({why})") from why
+
+
+def _check_members(members: Sequence[ZipInfo], name: str) -> None:
+    total = sum(info.file_size for info in members)
+    if len(members) > _MAX_FILES or total > _MAX_FILES_BYTES:
+        raise ModelError(
+            f"{len(members)} files of {total} bytes are packed in {name}: expected label files, "
+            f"{_MAX_FILES} of {_MAX_FILES_BYTES} bytes at most; take the model without them"
+        )
+    # What unpacks LZMA makes as much room as the file asks for.
+    odd = next((info for info in members if info.compress_type not in _COMPRESSIONS), None)
+    if odd is not None:
+        raise ModelError(
+            f"{odd.filename!r:.80} packed in {name} is compressed by method {odd.compress_type}: "
+            "expected stored or deflated"
+        )
