@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from graphdefs import Shape, Type, block, const, node, number, placeholder, tensor, varint
 
+from edgecam.core import bounded_file
 from edgecam.tools.convert import graphdef
 from edgecam.tools.convert.graph import ConvertError
 
@@ -116,6 +117,32 @@ def test_refuses_what_is_no_graph_in_one_line(raw: bytes, words: str) -> None:
         graphdef.parse(raw, "bad.pb")
     assert "bad.pb" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def filled(name: str, size: int, kind: int = 1) -> bytes:
+    """A constant of one value that fills a shape."""
+    value = number(1, kind) + block(2, block(2, number(1, size)))
+    attribute = block(5, block(1, b"value") + block(2, block(8, value)))
+    return block(1, block(1, name.encode()) + block(2, b"Const") + attribute)
+
+
+def test_constants_together_are_bounded_by_the_file() -> None:
+    node = block(1, block(1, b"x") + block(2, b"Placeholder"))
+    graph = graphdef.parse(node + filled("a", 1 << 20) + filled("b", 1 << 20), "two.pb")
+    assert graph.constants["b"].shape == (1 << 20,)
+    for raw in (
+        b"".join(filled(f"c{n}", 1 << 20) for n in range(5)),
+        filled("a", 50_000_000),
+        filled("a", 50_000_000, kind=7),
+    ):
+        with pytest.raises(ConvertError, match=r"bad\.pb .*much larger than the file"):
+            graphdef.parse(node + raw, "bad.pb")
+
+
+def test_a_file_without_end_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_file, "MODEL_BYTES", 1000)
+    with pytest.raises(ConvertError, match="it is larger than 1000 bytes"):
+        graphdef.read(Path("/dev/zero"))
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:

@@ -6,22 +6,17 @@ Every operation is TensorFlow's of that name, in numpy.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from edgecam.tools.convert.graph import (
-    MAX_ELEMENTS,
-    Array,
-    ConvertError,
-    Graph,
-    Node,
-    in_order,
-)
+from edgecam.tools.convert.graph import Array, ConvertError, Graph, Node, Room, in_order
 
 Operation = Callable[[Node, list[Array]], Any]
+_MAX_ITEM_BYTES = 8
 
 
 def value(graph: Graph, name: str, fed: Mapping[str, Array] | None = None) -> Array:
@@ -31,8 +26,9 @@ def value(graph: Graph, name: str, fed: Mapping[str, Array] | None = None) -> Ar
         ConvertError: it depends on the picture, or on an op that is not known here.
     """
     known = {**graph.constants, **(fed or {})}
+    room = room_of(known)
     for node in in_order(replace(graph, constants=known, outputs=(name,))):
-        known.update(results(node, known))
+        known.update(results(node, known, room))
     if name not in known:
         raise ConvertError(f"the graph has no tensor {name!r}")
     return known[name]
@@ -41,11 +37,12 @@ def value(graph: Graph, name: str, fed: Mapping[str, Array] | None = None) -> Ar
 def fold_constants(graph: Graph) -> Graph:
     """Return an equal graph, in order, without what takes constants alone or divides by one."""
     known = dict(graph.constants)
+    room = room_of(known)
     kept = []
     for node in in_order(graph):
         fixed = node.inputs and all(name in known for name in node.inputs)
         if fixed and node.op in OPERATIONS and node.name not in (*graph.inputs, *graph.outputs):
-            known.update(results(node, known))
+            known.update(results(node, known, room))
         elif node.op == "RealDiv" and _is_scalar_one(known.get(node.inputs[1])):
             kept.append(Node(node.name, "Identity", node.inputs[:1], {}))
         else:
@@ -57,11 +54,17 @@ def _is_scalar_one(divisor: Array | None) -> bool:
     return divisor is not None and divisor.ndim == 0 and divisor == 1
 
 
-def results(node: Node, known: Mapping[str, Array]) -> dict[str, Array]:
+def room_of(constants: Mapping[str, Array]) -> Room:
+    """Return how much may be computed from these."""
+    return Room.beside(sum(array.nbytes for array in constants.values()))
+
+
+def results(node: Node, known: Mapping[str, Array], room: Room) -> dict[str, Array]:
     """Return the node's outputs by tensor name; ``known`` holds its inputs.
 
     Raises:
-        ConvertError: the op is not known here, or its inputs do not fit together.
+        ConvertError: the op is not known here, its inputs do not fit together, or the outputs
+            would not find ``room``.
     """
     operation = OPERATIONS.get(node.op)
     if operation is None:
@@ -69,8 +72,12 @@ def results(node: Node, known: Mapping[str, Array]) -> dict[str, Array]:
             f"{node.op} {node.name!r} cannot be computed ahead: expected constants alone"
         )
     try:
+        values = [known[name] for name in node.inputs]
+        if any(value.dtype.hasobject for value in values):
+            raise TypeError("texts")
+        room.take(_count(node.op, values) * _MAX_ITEM_BYTES)
         with np.errstate(all="ignore"):
-            found = operation(node, [known[name] for name in node.inputs])
+            found = operation(node, values)
     except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
         raise ConvertError(
             f"{node.op} {node.name!r} is malformed ({type(error).__name__}: {error})"
@@ -105,19 +112,37 @@ def _axis(node: Node, default: int = 0) -> int:
     return int(node.attributes.get("axis", default))
 
 
-def _bounded(count: float) -> None:
-    """Refuse what a damaged shape would make: more than a gigabyte of float32."""
-    if count > MAX_ELEMENTS:
-        raise ValueError(f"{count:.3g} elements")
+_BROADCASTING = re.compile(
+    "Add(V2)?|(Real)?Div|Floor(Div|Mod)|(Not)?Equal|(Greater|Less)(Equal)?|Logical(And|Or)|"
+    "Maximum|Minimum|Mul|Pow|Select(V2)?|Sub"
+)
+
+
+def _count(op: str, values: Sequence[Array]) -> float:
+    """At least as many elements as the outputs have together; no array is made for it."""
+    match op:
+        case "BroadcastTo" | "Fill":
+            return float(math.prod(_sides(values[op == "BroadcastTo"])))
+        case "Tile":
+            return float(values[0].size * math.prod(_sides(values[1])))
+        case "Range":
+            start, limit, delta = (float(item) for item in values)
+            return max(0.0, (limit - start) / delta)
+        case "Gather" | "GatherV2":
+            axis = int(values[2]) if len(values) > 2 else 0
+            return float(values[0].size // max(values[0].shape[axis], 1) * values[1].size)
+        case "Pack" | "Concat" | "ConcatV2":
+            return float(sum(value.size for value in values))
+        case _ if _BROADCASTING.fullmatch(op):
+            return float(math.prod(np.broadcast_shapes(*(value.shape for value in values))))
+    return float(max((value.size for value in values), default=1))
 
 
 def _fill(_: Node, values: list[Array]) -> Any:
-    _bounded(math.prod(_sides(values[0])))
     return np.full(_sides(values[0]), values[1])
 
 
 def _tile(_: Node, values: list[Array]) -> Any:
-    _bounded(values[0].size * math.prod(_sides(values[1])))
     return np.tile(values[0], _sides(values[1]))
 
 
@@ -177,7 +202,6 @@ def _gather(node: Node, values: list[Array]) -> Any:
 
 def _range(_: Node, values: list[Array]) -> Any:
     start, limit, delta = (item.item() for item in values)
-    _bounded((limit - start) / delta)
     return np.arange(start, limit, delta, dtype=values[0].dtype)
 
 

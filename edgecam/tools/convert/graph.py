@@ -19,6 +19,10 @@ from edgecam.core.result import EdgecamError
 Array = NDArray[Any]
 MAX_ELEMENTS = 1 << 28  # a gigabyte of float32: a shape beyond it is a lie or a bomb
 
+# Weights in bytes become floats, and each node on their way has its own.
+_MAX_GROWTH = 32
+_MIN_ROOM_BYTES = 16 << 20
+
 # TensorFlow's DataType: name -> (number in the protobuf, name in numpy).
 _DTYPES: Mapping[str, tuple[int, str]] = {
     "DT_FLOAT": (1, "float32"),
@@ -44,6 +48,27 @@ class ConvertError(EdgecamError):
     def __init__(self, message: str) -> None:
         # Names from a damaged file may hold line breaks.
         super().__init__(" ".join(message.split()))
+
+
+@dataclass(slots=True)
+class Room:
+    """How many more bytes constants may take that no file holds: one value may fill any shape."""
+
+    bytes: int
+
+    @classmethod
+    def beside(cls, size_bytes: int) -> Room:
+        """Room for constants computed from, or stated in, so many bytes."""
+        return cls(_MAX_GROWTH * size_bytes + _MIN_ROOM_BYTES)
+
+    def take(self, size_bytes: float) -> None:
+        """
+        Raises:
+            ValueError: there are not so many left.
+        """
+        if not size_bytes <= self.bytes:
+            raise ValueError("its constants would be much larger than the file")
+        self.bytes -= int(size_bytes)
 
 
 @dataclass(frozen=True, slots=True)

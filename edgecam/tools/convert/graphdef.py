@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecam.core import bounded_file
 from edgecam.tools.convert.graph import (
     DTYPE_NUMBERS,
     MAX_ELEMENTS,
@@ -20,6 +21,7 @@ from edgecam.tools.convert.graph import (
     ConvertError,
     Graph,
     Node,
+    Room,
     data_inputs,
 )
 from edgecam.tools.convert.protobuf import (
@@ -34,6 +36,9 @@ from edgecam.tools.convert.protobuf import (
     varints,
 )
 
+_POINTER_BYTES = 8
+_SHOWN = 80
+
 
 def read(path: Path) -> Graph:
     """Return the graph in a frozen ``.pb``; its outputs are the nodes that no other takes.
@@ -42,7 +47,7 @@ def read(path: Path) -> Graph:
         ConvertError: the file cannot be read or is no binary GraphDef.
     """
     try:
-        raw = path.read_bytes()
+        raw = bounded_file.read(path, bounded_file.MODEL_BYTES)
     except OSError as error:
         raise ConvertError(f"cannot read {path}: {error.strerror}") from None
     return parse(raw, path.name)
@@ -58,6 +63,7 @@ def parse(raw: bytes, name: str) -> Graph:
         raise ConvertError(f"{name} is a graph in text form: expected a binary frozen graph (.pb)")
     nodes: list[Node] = []
     constants: dict[str, Array] = {}
+    room = Room.beside(len(raw))
     try:
         for number, value in fields(memoryview(raw)):
             if number != 1:
@@ -66,12 +72,12 @@ def parse(raw: bytes, name: str) -> Graph:
                 raise ConvertError(
                     f"{name} is a SavedModel, not a frozen graph: give its directory instead"
                 )
-            node = _node(value)
+            node = _node(value, room)
             if node.op == "Const":
                 constants[node.name] = _constant(node)
             else:
                 nodes.append(node)
-    except WireError as error:
+    except (WireError, ValueError) as error:
         raise ConvertError(
             f"{name} is no frozen graph or is damaged: {error}; expected a binary GraphDef"
         ) from None
@@ -97,7 +103,7 @@ def _constant(node: Node) -> Array:
     return value
 
 
-def _node(message: memoryview) -> Node:
+def _node(message: memoryview, room: Room) -> Node:
     name = op = ""
     inputs: list[str] = []
     attributes: dict[str, Any] = {}
@@ -111,13 +117,13 @@ def _node(message: memoryview) -> Node:
         elif number == 5:
             entry = dict(fields(block(value)))
             if {1, 2} <= entry.keys():
-                attributes[text(entry[1])] = _attribute(block(entry[2]))
+                attributes[text(entry[1])] = _attribute(block(entry[2]), room)
     if not name or not op:
         raise WireError("a node without a name or an operation")
     return Node(name, op, data_inputs(inputs), attributes)
 
 
-def _attribute(message: memoryview) -> Any:
+def _attribute(message: memoryview, room: Room) -> Any:
     for number, value in fields(message):
         if number == 1:
             return [
@@ -129,7 +135,7 @@ def _attribute(message: memoryview) -> Any:
         if number in _PLAIN:
             return _PLAIN[number](value)
         if number == 8:
-            return _tensor(block(value))
+            return _tensor(block(value), room)
     return None
 
 
@@ -166,7 +172,7 @@ _PLAIN: Mapping[int, Callable[[Value], Any]] = {
 _VALUES: Mapping[int, str | None] = {5: "<f4", 6: "<f8", 7: None, 10: None, 11: None, 13: None}
 
 
-def _tensor(message: memoryview) -> Array:
+def _tensor(message: memoryview, room: Room) -> Array:
     """Return a TensorProto's values; ``bytes`` objects where they are strings.
 
     Raises:
@@ -190,9 +196,10 @@ def _tensor(message: memoryview) -> Array:
             values += _numbers(_VALUES[number], value)
     count = math.prod(shape or ()) if shape is not None and min(shape, default=0) >= 0 else -1
     if not 0 <= count <= MAX_ELEMENTS:
-        raise WireError(f"a constant of the impossible shape {shape}")
+        raise WireError(f"a constant of the impossible shape {str(shape)[:_SHOWN]}")
     assert shape is not None
     if dtype == "string":
+        room.take(count * _POINTER_BYTES)
         return np.array([*strings, *[b""] * count][:count], dtype=object).reshape(shape)
     if dtype not in DTYPE_NUMBERS.values():
         raise WireError(f"a constant of {dtype or 'no type'}, which no model stores")
@@ -204,6 +211,7 @@ def _tensor(message: memoryview) -> Array:
                 f" {count * kind.itemsize}"
             )
         return np.frombuffer(content, kind).reshape(shape)
+    room.take(count * kind.itemsize)
     return _filled(values, kind, shape, count)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgecam.tools.convert import upsampling
-from edgecam.tools.convert.constant_folding import OPERATIONS, fold_constants, results
+from edgecam.tools.convert.constant_folding import OPERATIONS, fold_constants, results, room_of
 from edgecam.tools.convert.fuse import TRANSPARENT, simplify, unfused
 from edgecam.tools.convert.graph import ConvertError, Graph, Node, in_order, malformed
 from edgecam.tools.convert.lite import LiteModel, Shape
@@ -50,7 +50,7 @@ def _lowered(
         if now not in graph.inputs
     }
     _refuse_unknown(graph)
-    lowering = Lowering(LiteModel(), dict(graph.constants), given)
+    lowering = Lowering(LiteModel(), dict(graph.constants), given, room_of(graph.constants))
     for name in graph.inputs:
         lowering.places[name] = lowering.model.tensor(given.get(name, name), input_shapes[name])
         lowering.model.inputs.append(lowering.places[name])
@@ -72,7 +72,7 @@ def shapes(graph: Graph, input_shapes: Mapping[str, Shape]) -> dict[str, Shape]:
         ConvertError: the graph is broken.
     """
     graph = upsampling.fold(fold_constants(graph))
-    lowering = Lowering(LiteModel(), dict(graph.constants), {})
+    lowering = Lowering(LiteModel(), dict(graph.constants), {}, room_of(graph.constants))
     for name in graph.inputs:
         lowering.places[name] = lowering.model.tensor(name, input_shapes[name])
     for node in in_order(graph):
@@ -94,7 +94,7 @@ def _take(lowering: Lowering, node: Node) -> None:
     if node.op == "Shape":
         lowering.known[node.name] = np.array(lowering.shape(node.inputs[0]), np.int32)
     elif node.op in OPERATIONS and all(name in lowering.known for name in node.inputs):
-        lowering.known |= results(node, lowering.known)
+        lowering.known |= results(node, lowering.known, lowering.room)
     else:
         LOWERINGS[node.op](lowering, node)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecam.tools.convert.graph import Array, ConvertError, Node
+from edgecam.tools.convert.graph import Array, ConvertError, Node, Room
 from edgecam.tools.convert.lite import LiteModel, Shape
 
 
@@ -16,12 +16,14 @@ from edgecam.tools.convert.lite import LiteModel, Shape
 class Lowering:
     """The TFLite model so far, and what the graph's names stand for in it.
 
-    ``known`` are values that do not depend on the picture: constants and computed shapes.
+    ``known`` are values that do not depend on the picture: constants and computed shapes, for which
+    there is so much ``room``.
     """
 
     model: LiteModel
     known: dict[str, Array]
     names: Mapping[str, str]
+    room: Room
     places: dict[str, int] = field(default_factory=dict)
 
     def place(self, name: str) -> int:

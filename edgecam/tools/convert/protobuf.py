@@ -15,6 +15,7 @@ LENGTH: Final = 2
 FIXED32: Final = 5
 
 Value = int | memoryview
+_SHOWN = 80
 
 
 class WireError(Exception):
@@ -88,7 +89,7 @@ def text(value: Value) -> str:
     except UnicodeDecodeError:
         raise WireError("a text that is not UTF-8") from None
     if not found.isprintable():
-        raise WireError(f"the name {found!r}")
+        raise WireError(f"the name {found[:_SHOWN]!r}")
     return found
 
 

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from edgecam.core import bounded_file
 from edgecam.tools.convert.graph import (
     DTYPE_NAMES,
     DTYPE_NUMBERS,
+    MAX_ELEMENTS,
     Array,
     ConvertError,
     Graph,
@@ -30,6 +32,9 @@ from edgecam.tools.convert.graph import (
 _STORED = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "uint16": "<u2", "uint8": "u1"}
 _STORED |= {"bool": "?"}
 _SHOWN = 3
+# Topologies of hundreds of layers have a tenth of it.
+TOPOLOGY_BYTES = 32 << 20
+_MAX_SIDES = 8
 
 
 def read(path: Path) -> Graph:
@@ -40,7 +45,7 @@ def read(path: Path) -> Graph:
             manifest says, or the manifest does not fit the graph.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(bounded_file.read(path, TOPOLOGY_BYTES))
     except OSError as error:
         raise ConvertError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
@@ -160,12 +165,18 @@ def _shape(content: Mapping[str, Any]) -> tuple[int, ...] | None:
 def _weights(manifest: Sequence[Mapping[str, Any]], path: Path) -> dict[str, Array]:
     """Return every weight by name."""
     weights: dict[str, Array] = {}
+    left = bounded_file.MODEL_BYTES
+    elements = MAX_ELEMENTS
     for group in manifest:
-        data = _shards(group["paths"], path)
+        data = _shards(group["paths"], path, left)
+        left -= len(data)
         start = 0
         for entry in group["weights"]:
             dtype, shape = _layout(entry, path)
             size = math.prod(shape) * dtype.itemsize
+            elements -= math.prod(shape)
+            if elements < 0:
+                raise ConvertError(f"{path}: its manifest has more than {MAX_ELEMENTS} weights")
             if start + size <= len(data):
                 values = np.frombuffer(data, dtype, math.prod(shape), start).reshape(shape)
                 weights[str(entry["name"])] = _restored(values, entry)
@@ -181,14 +192,15 @@ def _weights(manifest: Sequence[Mapping[str, Any]], path: Path) -> dict[str, Arr
     return weights
 
 
-def _shards(names: Sequence[str], path: Path) -> bytes:
-    parts = []
+def _shards(names: Sequence[str], path: Path, left: int) -> bytes:
+    parts: list[bytes] = []
     for name in names:
         shard = path.parent / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ConvertError(f"{path}: its shard {name} lies outside of the model's folder")
         try:
-            parts.append(shard.read_bytes())
+            # One that is named again and again counts each time.
+            parts.append(bounded_file.read(shard, left - sum(map(len, parts))))
         except OSError as error:
             raise ConvertError(
                 f"cannot read the weight shard {shard}: {error.strerror or error}; "
@@ -206,8 +218,10 @@ def _layout(entry: Mapping[str, Any], path: Path) -> tuple[np.dtype[Any], tuple[
             f"{path}: weights {entry['name']!r} are stored as {name}, expected one of "
             f"{', '.join(_STORED)}"
         )
-    if not all(isinstance(side, int) and side >= 0 for side in shape):
-        raise ConvertError(f"{path}: weights {entry['name']!r} have the shape {list(shape)}")
+    if len(shape) > _MAX_SIDES or not all(isinstance(side, int) and side >= 0 for side in shape):
+        raise ConvertError(
+            f"{path}: weights {entry['name']!r:.80} have the shape {str(list(shape))[:80]}"
+        )
     return np.dtype(_STORED[name]), shape
 
 
