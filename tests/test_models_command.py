@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from edgecam.cli.main import cli
 from edgecam.inference import catalog as bundled
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings
-from edgecam.tools.convert import download, published
+from edgecam.tools.convert import download, published, pull
 from edgecam.tools.convert.graph import ConvertError
 from edgecam.tools.convert.pull import PINS
 
@@ -201,6 +202,114 @@ def test_what_is_no_model_is_not_installed(server: FileServer, models: Path) -> 
     server.files["/evil"] = json.dumps({"weightsManifest": [{"paths": ["../up"]}]}).encode()
     manifest("evil", "tfjs", f"{server.url}/evil", "[convert]")
     assert "weight files beside it" in run("pull", "evil").stderr
+
+
+def test_a_login_page_or_a_file_cut_off_is_not_what_is_expected_ever_after(
+    server: FileServer, models: Path
+) -> None:
+    original = (ROOT / "models" / "posenet_mobilenet_v1_075_fp16.tflite").read_bytes()
+    manifest("p", "tflite", f"{server.url}/p.tflite")
+    for came in (b"<html>Please log in to Hotel Wifi</html>", original[:500_000]):
+        server.files["/p.tflite"] = came
+        refused = run("pull", "p")
+        assert refused.exit_code == 1
+        assert refused.stderr.count("\n") == 1
+        assert [path for path in models.iterdir() if path.is_file()] == []
+    server.files["/p.tflite"] = original
+    done = run("pull", "p")
+    assert done.exit_code == 0, done.stderr
+    assert (models / "p.tflite").read_bytes() == original
+    assert f"{server.url}/p.tflite" in json.loads((models / PINS).read_bytes())
+
+
+def test_an_answer_that_does_not_say_where_it_ends_is_refused(
+    server: FileServer, models: Path
+) -> None:
+    server.says_length = False
+    server.files["/p.tflite"] = CONTENT
+    manifest("p", "tflite", f"{server.url}/p.tflite")
+    refused = run("pull", "p")
+    assert refused.exit_code == 1
+    assert "does not say how long its answer is" in refused.stderr
+    assert [path for path in models.iterdir() if path.is_file()] == []
+
+
+def test_more_than_is_wanted_is_not_downloaded(server: FileServer, tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match="at most 100000 bytes, found more"):
+        download.fetch(f"{server.url}/file.bin", tmp_path / "x", lambda *_: None, max_bytes=100_000)
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_labels_of_an_earlier_try_are_not_taken(server: FileServer, models: Path) -> None:
+    left = models / ".download" / "p" / "labels.txt"
+    left.parent.mkdir(parents=True)
+    left.write_text("somebody\n")
+    server.files["/p.tflite"] = (
+        ROOT / "models" / "posenet_mobilenet_v1_075_int8.tflite"
+    ).read_bytes()
+    manifest("p", "tflite", f"{server.url}/p.tflite")
+    assert run("pull", "p").exit_code == 0
+    assert not (models / "p_labels.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["../up"],
+        ["/x"],
+        [".."],
+        ["."],
+        ["a/b"],
+        ["model.json"],
+        ["labels.txt"],
+        ["x", "x"],
+        ["x\n"],
+        [1],
+        [f"s{n}" for n in range(1001)],
+        "xy/",
+        None,
+    ],
+)
+def test_names_of_weights_that_would_be_written_elsewhere_are_refused(
+    server: FileServer, models: Path, paths: object
+) -> None:
+    text = json.dumps({"weightsManifest": [{"paths": paths}]})
+    server.files["/model.json"] = text.encode()
+    manifest("web", "tfjs", f"{server.url}/model.json", "[convert]")
+    refused = run("pull", "web")
+    assert refused.exit_code == 1
+    assert "expected a TensorFlow.js model.json with weight files beside it" in refused.stderr
+    assert len(server.requests) == 1
+    assert [path for path in models.iterdir() if path.is_file()] == []
+
+
+@pytest.mark.parametrize("damage", ["lzma", "absent", "large", "link", "cut"])
+def test_a_member_is_bounded_before_it_is_unpacked(
+    server: FileServer, models: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    stream = io.BytesIO()
+    if damage == "lzma":
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_LZMA) as archive:
+            archive.writestr("m.tflite", CONTENT)
+    else:
+        monkeypatch.setattr(pull, "MODEL_BYTES", 2_000_000)
+        with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+            big = tarfile.TarInfo("big")
+            big.size = 3_000_000 if damage == "large" else 0
+            tar.addfile(big, io.BytesIO(bytes(big.size)))
+            info = tarfile.TarInfo("other" if damage == "absent" else "m.tflite")
+            info.size = len(CONTENT)
+            if damage == "link":
+                info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            tar.addfile(info, io.BytesIO(CONTENT))
+    packed = stream.getvalue()
+    server.files["/m.tar.gz"] = packed[:-2000] if damage == "cut" else packed
+    kind = "zip" if damage == "lzma" else "tar"
+    manifest("m", kind, f"{server.url}/m.tar.gz", 'member = "m.tflite"')
+    refused = run("pull", "m")
+    assert refused.exit_code == 1
+    assert "m.tar.gz: expected m.tflite in it: " in refused.stderr
+    assert [path for path in models.iterdir() if path.is_file()] == []
 
 
 def test_an_archive_gives_its_model_and_labels(server: FileServer, models: Path) -> None:

@@ -12,13 +12,15 @@ class FileServer:
     """Serves ``files`` by path, with ranges and ETags, on a free loopback port.
 
     ``break_off_after``: the next answers end after so many bytes, one entry each. ``statuses``:
-    the next answers are these errors. ``requests``: path and Range header of each request.
+    the next answers are these errors. ``says_length``: answers state where they
+    end. ``requests``: path and Range header of each request.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
         self.break_off_after: list[int] = []
         self.statuses: list[int] = []
+        self.says_length = True
         self.requests: list[tuple[str, str | None]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -74,7 +76,8 @@ class FileServer:
             return
         handler.send_response(206 if start else 200)
         handler.send_header("ETag", tag)
-        handler.send_header("Content-Length", str(len(content) - start))
+        if self.says_length:
+            handler.send_header("Content-Length", str(len(content) - start))
         handler.end_headers()
         end = len(content)
         if self.break_off_after:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from edgecam.core.bounded_file import MODEL_BYTES
 from edgecam.tools.convert.graph import ConvertError
 
 TRIES = 5
@@ -29,7 +30,11 @@ class _BrokenOffError(Exception):
 
 
 def fetch(
-    url: str, target: Path, progress: Progress, sleep: Callable[[float], None] = time.sleep
+    url: str,
+    target: Path,
+    progress: Progress,
+    sleep: Callable[[float], None] = time.sleep,
+    max_bytes: int = MODEL_BYTES,
 ) -> str:
     """Download ``url`` to ``target`` and return its SHA-256.
 
@@ -37,7 +42,8 @@ def fetch(
     still has the same file. ``sleep`` waits between tries.
 
     Raises:
-        ConvertError: the server refuses, or every try failed.
+        ConvertError: the server refuses, does not say where the file ends, or has more than
+            ``max_bytes``; or every try failed.
     """
     if not url.startswith(("http://", "https://")):
         raise ConvertError(f"{url}: expected a http:// or https:// address")
@@ -47,7 +53,7 @@ def fetch(
         if attempt:
             sleep(_BACKOFF_S * 2 ** (attempt - 1))
         try:
-            _continue(url, part, progress)
+            _continue(url, part, progress, max_bytes)
         except urllib.error.HTTPError as error:
             if error.code < 500 and error.code not in (408, 429):
                 raise ConvertError(f"{url}: the server answers {error.code} {error.reason}") from (
@@ -57,7 +63,8 @@ def fetch(
         except (OSError, http.client.HTTPException, _BrokenOffError) as error:
             reason = str(getattr(error, "reason", None) or error or type(error).__name__)
         else:
-            digest = hashlib.sha256(part.read_bytes()).hexdigest()
+            with part.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
             os.replace(part, target)
             _tag_of(part).unlink(missing_ok=True)
             return digest
@@ -71,7 +78,7 @@ def _tag_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.version")
 
 
-def _continue(url: str, part: Path, progress: Progress) -> None:
+def _continue(url: str, part: Path, progress: Progress, max_bytes: int) -> None:
     tag = _tag_of(part)
     have = part.stat().st_size if part.exists() and tag.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "edgecam"})
@@ -90,16 +97,23 @@ def _continue(url: str, part: Path, progress: Progress) -> None:
     with response:
         resumed = response.status == _PARTIAL and have > 0
         start = have if resumed else 0
+        if response.length is None and not response.chunked:
+            raise ConvertError(
+                f"{url}: the server does not say how long its answer is, so that nobody can tell "
+                "whether all of it came; try again later, or from another network"
+            )
         version = response.headers.get("ETag") or response.headers.get("Last-Modified")
         # Without a strong mark nobody can say whether the rest belongs to what is there.
         if version and not version.startswith("W/"):
             tag.write_text(version, "utf-8")
         else:
             tag.unlink(missing_ok=True)
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length and length.isdecimal() else None
+        total = start + response.length if response.length is not None else None
         with part.open("ab" if resumed else "wb") as stream:
-            done = _copy(response, stream, start, total, progress)
+            done = _copy(response, stream, start, total, progress, max_bytes)
+    if done > max_bytes:
+        part.unlink()
+        raise ConvertError(f"{url}: expected at most {max_bytes} bytes, found more")
     if total is not None and done < total:
         raise _BrokenOffError(f"broken off at {done} of {total} bytes")
 
@@ -110,9 +124,10 @@ def _copy(
     done: int,
     total: int | None,
     progress: Progress,
+    max_bytes: int,
 ) -> int:
     progress(done, total)
-    while block := response.read1(_BLOCK_BYTES):
+    while done <= max_bytes and (block := response.read1(_BLOCK_BYTES)):
         stream.write(block)
         done += len(block)
         progress(done, total)
