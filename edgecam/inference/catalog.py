@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import os
-import tomllib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecam.core import bounded_file, bounded_toml
 from edgecam.core.places import base_directory, expanded
 from edgecam.core.result import ModelError
 from edgecam.inference.digest import sha256
@@ -20,6 +21,9 @@ from edgecam.inference.digest import sha256
 _PACKAGE = Path(__file__).parent.parent
 # Installed from a wheel the files lie inside the package; in a checkout beside it.
 DIRECTORIES = (_PACKAGE / "data" / "models", _PACKAGE.parent / "models")
+
+_FILE_KEYS = frozenset({"file", "labels"})
+_LIST_KEYS = frozenset({"aliases", "notes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +53,47 @@ def read_card(path: Path) -> Card:
         ModelError: it is no TOML, or names no file or SHA-256.
     """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = bounded_toml.loads(bounded_file.read(path, bounded_file.TEXT_BYTES).decode())
         fields = tables.get("model") or tables["clip"]
         _ = fields["file"], fields["sha256"]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ModelError(f"card {path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise ModelError(f"card {path}: expected a readable TOML file, found: {error}") from None
     except (KeyError, TypeError) as error:
         raise ModelError(
             f"card {path}: expected a table [model] with file and sha256, found none of {error}"
         ) from None
+    _check(path, fields)
     return Card(path, fields)
+
+
+def _is_name(text: str) -> bool:
+    """Whether it names a file of a folder, and no other place."""
+    return text not in ("", "..") and Path(text).name == text and text.isprintable()
+
+
+def _check(path: Path, fields: dict[str, Any]) -> None:
+    """
+    Raises:
+        ModelError: a field that names files or models does not.
+    """
+    for key in _FILE_KEYS & fields.keys():
+        name = fields[key]
+        # A card says what lies beside it, and nothing of the rest of the disk.
+        if not isinstance(name, str) or not _is_name(name):
+            raise ModelError(
+                f"card {path}: {key}: expected the name of a file beside the card, "
+                f"found {name!r:.80}"
+            )
+    if not re.fullmatch(r"[0-9A-Fa-f]{64}", str(fields["sha256"])):
+        raise ModelError(
+            f"card {path}: sha256: expected 64 hexadecimal digits, found {fields['sha256']!r:.80}"
+        )
+    for key in _LIST_KEYS & fields.keys():
+        found = fields[key]
+        if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+            raise ModelError(f"card {path}: {key}: expected a list of texts, found {found!r:.80}")
 
 
 def card_of(model: Path) -> Card | None:
@@ -69,7 +104,7 @@ def card_of(model: Path) -> Card | None:
     """
     path = model.with_suffix(".toml")
     try:
-        is_card = b"sha256" in path.read_bytes()
+        is_card = b"sha256" in bounded_file.read(path, bounded_file.TEXT_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -84,7 +119,7 @@ def verify(card: Card, data: bytes) -> None:
         ModelError: the SHA-256 differs.
     """
     found = sha256(data)
-    expected = str(card.fields["sha256"])
+    expected = str(card.fields["sha256"]).lower()
     if found != expected:
         raise ModelError(
             f"{card.file} does not match its card: expected SHA-256 {expected}, found {found}; "

@@ -58,7 +58,9 @@ def _rows() -> list[dict[str, Any]]:
     for state, cards in (("bundled", bundled.cards()), ("pulled", pulled)):
         for card in cards:
             size = card.file.stat().st_size if card.file.exists() else 0
-            rows.append(_row(card.name, state, card.fields["description"], card.aliases, size))
+            rows.append(
+                _row(card.name, state, card.fields.get("description", ""), card.aliases, size)
+            )
     here = {row["name"] for row in rows}
     for model in published.every():
         if model.name not in here:
@@ -109,6 +111,7 @@ def show(name: str) -> None:
 def verify(names: tuple[str, ...]) -> None:
     """Check the SHA-256 of NAMES, or of every bundled and pulled model, against their cards."""
     from edgecam.inference import catalog as bundled
+    from edgecam.inference.tflite.file import load
 
     if names:
         paths = [bundled.resolve(name) for name in names]
@@ -121,7 +124,7 @@ def verify(names: tuple[str, ...]) -> None:
             card = bundled.card_of(path)
             if card is None:
                 raise ModelError(f"{path} has no card")
-            bundled.verify(card, path.read_bytes())
+            bundled.verify(card, load(path))
         except (EdgecamError, OSError) as error:
             faults += 1
             say(f"FAULT {error}")
