@@ -62,6 +62,8 @@ class NetworkThread(threading.Thread):
         self._faults = faults
         self._claim = claim
         self._claims_cut = 0
+        # The name turned out to be another's a moment after the first connection.
+        self._came_late = False
         # The name was another's when this instance began: it has no business here.
         self.turned_away: str | None = None
         self._subscriptions: list[tuple[str, MessageCallback]] = []
@@ -121,7 +123,7 @@ class NetworkThread(threading.Thread):
                 break
             self._delivery.count("connection_faults")
             self._faults.fault("mqtt", fault.reason)
-            if fault.kind == "name" and not self.connects:
+            if fault.kind == "name" and (self._came_late or not self.connects):
                 self.turned_away = fault.reason
                 break
             if not self._pause(fault, failures):
@@ -177,12 +179,17 @@ class NetworkThread(threading.Thread):
         self._claims_cut = self._claims_cut + 1 if connection.closed_by_broker else 0
         if claim.other is None:
             claim.win()
-        elif connection.fault is None:
+        else:
+            self._leave(connection, claim.other)
+
+    def _leave(self, connection: Connection, host: str) -> None:
+        """The name is another's."""
+        if connection.fault is None:
             # With a DISCONNECT: the will would say that the other one is offline.
             connection.finish()
             connection.fault = Fault(
                 "name",
-                f"{self._address}: another edgecam has this name, on {claim.other}; give this one "
+                f"{self._address}: another edgecam has this name, on {host}; give this one "
                 "another --name, or stop that one",
             )
 
@@ -191,6 +198,12 @@ class NetworkThread(threading.Thread):
         claim = self._claim
         while claim.to_say:
             connection.publish(claim.topic, claim.to_say.popleft(), 1, False)
+        if (answer := claim.answer(time.monotonic())) is not None:
+            connection.publish(claim.topic, answer, 0, False)
+        if claim.is_littered:
+            claim.is_littered = False
+            self._delivery.count("claims_cleared")
+            connection.publish(claim.topic, b"", 1, True)
         while claim.conflicts:
             self._delivery.count("name_conflicts")
             host = claim.conflicts.popleft()
@@ -222,6 +235,10 @@ class NetworkThread(threading.Thread):
                 if delivery.settle(connection):
                     progress_s = time.monotonic()
                 self._speak(connection)
+                if self._claim.other is not None:
+                    self._came_late = self.connects == 1
+                    self._leave(connection, self._claim.other)
+                    break
                 while self._new_filters:
                     connection.subscribe(self._new_filters.popleft())
                 delivery.feed(connection)
@@ -237,7 +254,9 @@ class NetworkThread(threading.Thread):
     def _step(self, connection: Connection) -> None:
         wait_s = 0.05 if self._stopping.is_set() else STEP_S
         settle_left_s = self._delivery.settle_left_s
-        connection.step(min(wait_s, settle_left_s) if settle_left_s else wait_s, self._wake_read)
+        wait_s = min(wait_s, settle_left_s) if settle_left_s else wait_s
+        answer_left_s = max(0.0, self._claim.answer_due_s - time.monotonic())
+        connection.step(min(wait_s, answer_left_s), self._wake_read)
 
     def _is_drained(self, progress_s: float) -> bool:
         now_s = time.monotonic()
