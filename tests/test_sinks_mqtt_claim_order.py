@@ -9,7 +9,6 @@ from collections import deque
 
 import msgspec
 import pytest
-
 from edgecam.sinks.mqtt_claim import ANSWER_EVERY_S, ANSWER_S, FIRST_ANSWERS, FREE_S, YOUNG_S, Claim
 
 SUBSCRIBE = b"subscribe"
@@ -120,9 +119,7 @@ class Passage:
 
 @pytest.mark.parametrize("number", [2, 3, 4, 5])
 @pytest.mark.parametrize("rounds", [300, pytest.param(20_000, marks=pytest.mark.long)])
-def test_exactly_one_has_the_name_in_whatever_order_messages_pass(
-    number: int, rounds: int
-) -> None:
+def test_exactly_one_has_the_name_in_whatever_order_messages_pass(number: int, rounds: int) -> None:
     failed = [seed for seed in range(rounds) if Passage(number, seed).run() != 1]
     assert failed == []
 
