@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import json
 import subprocess
 import sys
-import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from programs import environment
 
 from edgecam.core.result import SourceError
 from edgecam.settings.schema import SourceSettings
@@ -68,20 +71,27 @@ def test_picamera_without_picamera2_names_both_remedies() -> None:
 
 
 @pytest.fixture(scope="module")
-def signatures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ast.FunctionDef]:
-    """The methods of the real Picamera2 class, read from its source and never imported."""
+def picamera2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the real package picamera2: as installed here, else from the registry."""
+    found = importlib.util.find_spec("picamera2")
+    if found is not None and found.origin is not None:
+        return Path(found.origin).parent.parent
     folder = tmp_path_factory.mktemp("picamera2")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--no-binary", ":all:", "--dest", str(folder), PICAMERA2]
+    command += ["--only-binary", ":all:", "--dest", str(folder), PICAMERA2]
     subprocess.run(command, capture_output=True, check=False, timeout=120)
-    archives = list(folder.glob("picamera2-*.tar.gz"))
-    if not archives:
-        pytest.skip(f"{PICAMERA2} cannot be downloaded from the package registry")
-    with tarfile.open(archives[0]) as archive:
-        name = next(n for n in archive.getnames() if n.endswith("/picamera2/picamera2.py"))
-        source = archive.extractfile(name)
-        assert source is not None
-        tree = ast.parse(source.read())
+    wheels = list(folder.glob("picamera2-*.whl"))
+    if not wheels:
+        pytest.skip(f"{PICAMERA2} is not installed, nor can it be downloaded from the registry")
+    with zipfile.ZipFile(wheels[0]) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def signatures(picamera2: Path) -> dict[str, ast.FunctionDef]:
+    """The methods of the real Picamera2 class, read from its source and never imported."""
+    tree = ast.parse((picamera2 / "picamera2" / "picamera2.py").read_text("utf-8"))
     body = next(
         node.body
         for node in tree.body
@@ -150,8 +160,28 @@ def test_picamera2_is_called_as_its_real_signatures_want(
     assert calls["configure"][0] == ({"made by": "create_video_configuration"},)
     assert calls["capture_array"][1] == {"wait": settings.read_timeout_s}
     order = [name for name, *_ in camera.calls]
-    assert order[-2:] == ["stop", "close"]
+    assert order[-2:] == ["cancel_all_and_flush", "close"]
     assert "sensor_modes" in signatures  # a property there
+
+
+@pytest.mark.parametrize("fault", ["silent", "broken"])
+def test_real_picamera2_that_stops_delivering_is_closed_and_opened_again(
+    picamera2: Path, fault: str
+) -> None:
+    """Its ``stop()`` waits for ever behind the capture that has no picture."""
+    command = [sys.executable, str(Path(__file__).parent / "picamera_story.py")]
+    run = subprocess.run(
+        [*command, str(picamera2), fault],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=environment(),
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    told = json.loads(run.stdout)
+    assert told["state"] == "online"
+    assert "no picture for 0.5 s" in told["reason"]
 
 
 def test_picamera_index_that_is_not_there(signatures: dict[str, ast.FunctionDef]) -> None:
