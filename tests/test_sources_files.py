@@ -13,7 +13,8 @@ import pytest
 from edgecam.core.opencv import cv2
 from edgecam.core.result import EdgecamError, Frame, SourceError
 from edgecam.settings.schema import SourceSettings
-from edgecam.sources import open_source
+from edgecam.sources import images, open_source
+from edgecam.sources.images import find
 
 FRAMES, RATE_HZ = 50, 25.0
 
@@ -201,6 +202,45 @@ def test_glob_names_files_below_what_they_share(tmp_path: Path) -> None:
     ]
     assert [frame.file for frame in read(tmp_path / "x" / "*.png")] == ["1.png", "2.png"]
     assert "no file matches" in refusal(tmp_path / "*.gif")
+
+
+def test_looping_links_below_two_stars_give_each_file_once(tmp_path: Path) -> None:
+    for number, name in enumerate(["a.png", "x/b.png", "x/y/c.png"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), picture(number))
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "d.png").write_bytes((tmp_path / "a.png").read_bytes())
+    (tmp_path / "loop1").symlink_to(".")
+    (tmp_path / "x" / "loop2").symlink_to("..")
+    (tmp_path / "x" / "y" / "again.png").symlink_to("../b.png")
+    (tmp_path / "gone").symlink_to("nowhere")
+    every = ["a.png", "x/b.png", "x/y/c.png"]
+
+    def names(pattern: str) -> list[str]:
+        return [str(path.relative_to(tmp_path)) for path in find(f"{tmp_path}/{pattern}")]
+
+    assert names("**/*.png") == every
+    assert names("**") == every
+    assert names("**/**/*.png") == every
+    assert names("x/**/*.png") == ["x/b.png", "x/loop2/a.png", "x/y/c.png"]
+    assert names("[x]/**/c.png") == ["x/y/c.png"]
+    assert names("**/y/*.png") == ["x/y/again.png", "x/y/c.png"]
+    assert names("*.png") == ["a.png"]
+
+
+def test_a_pattern_below_which_too_many_folders_lie_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_FOLDERS", 3)
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    assert "at most 3 folders below **" in refusal(tmp_path / "**" / "*.png")
+
+
+def test_a_picture_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(images, "MAX_BYTES", 1000)
+    (tmp_path / "z.jpg").symlink_to("/dev/zero")
+    assert "it is larger than 1000 bytes" in refusal(tmp_path / "z.jpg")
 
 
 def test_damaged_picture_is_passed_over_in_a_directory_and_refused_alone(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from edgecam.core import bounded_file
 from edgecam.core.result import Frame, Image, SourceError, SourceStatus, be_idle
 from edgecam.sources.jpeg import decode_image
 from edgecam.sources.playback_clock import Pace
@@ -17,6 +19,10 @@ from edgecam.sources.playback_clock import Pace
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 )
+
+# A picture of 100 megapixels without compression has less.
+MAX_BYTES = 320 << 20
+MAX_FOLDERS = 20_000
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +57,7 @@ class Images:
     def _decode_all(self) -> Iterator[tuple[Path, Image]]:
         for path in self._paths:
             try:
-                image = decode_image(path.read_bytes())
+                image = decode_image(bounded_file.read(path, MAX_BYTES))
             except (SourceError, OSError) as error:
                 self._unreadable += 1
                 what = error.strerror if isinstance(error, OSError) else error
@@ -98,10 +104,13 @@ def is_pattern(text: str) -> bool:
 
 
 def find(pattern: str) -> list[Path]:
-    """The pictures that a directory, a glob (``**`` too) or a file name means, sorted by name."""
+    """The pictures that a directory, a glob (``**`` too) or a file name means, sorted by name.
+
+    Below a ``**`` each file counts once, however many links lead to it.
+    """
     given = Path(pattern)
     if is_pattern(pattern):
-        paths = [Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)]
+        paths = _matching(pattern)
         wanted = "no file matches; check the pattern, and quote it for the shell"
     elif given.is_dir():
         paths = [p for p in given.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
@@ -112,3 +121,46 @@ def find(pattern: str) -> list[Path]:
     if not paths:
         raise SourceError(f"{pattern}: {wanted}")
     return sorted(paths)
+
+
+def _matching(pattern: str) -> list[Path]:
+    parts = pattern.split("/")
+    if "**" not in parts:
+        return [Path(name) for name in glob.glob(pattern) if os.path.isfile(name)]
+    at = parts.index("**")
+    head = "/".join(parts[:at])
+    tail = "/".join(part for part in parts[at:] if part != "**") or "*"
+    below = [head + "/"] if at else [""]
+    if glob.has_magic(head):
+        below = [f"{name}/" for name in sorted(glob.glob(head)) if os.path.isdir(name)]
+    found: dict[tuple[int, int], Path] = {}
+    for folder in _folders(below, pattern):
+        for name in sorted(glob.glob(glob.escape(folder) + tail)):
+            if os.path.isfile(name):
+                about = os.stat(name)
+                found.setdefault((about.st_dev, about.st_ino), Path(name))
+    return list(found.values())
+
+
+def _folders(starts: Sequence[str], pattern: str) -> Iterator[str]:
+    """These folders and all below, each real one once: by the way with the fewest links."""
+    known: set[tuple[int, int]] = set()
+    ways = deque(starts)
+    while ways:
+        way = ways.popleft()
+        try:
+            about = os.stat(way or ".")
+            if (about.st_dev, about.st_ino) in known:
+                continue
+            with os.scandir(way or ".") as entries:
+                names = sorted(entry.name for entry in entries if entry.is_dir())
+        except OSError:
+            continue
+        known.add((about.st_dev, about.st_ino))
+        if len(known) > MAX_FOLDERS:
+            raise SourceError(
+                f"{pattern}: expected at most {MAX_FOLDERS} folders below **, found more; "
+                "name a folder further down"
+            )
+        yield way
+        ways.extend(f"{way}{name}/" for name in names if not name.startswith("."))

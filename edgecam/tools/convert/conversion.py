@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgecam.core import bounded_file
 from edgecam.core.result import Normalization
 from edgecam.tools.convert.graph import ConvertError
 
@@ -78,6 +79,6 @@ def float_model(source: Path, options: Options) -> Converted:
     if options != Options():
         raise ConvertError(f"{source.name} is converted as it is; --size and others do not apply")
     try:
-        return Converted(source.read_bytes())
+        return Converted(bounded_file.read(source, bounded_file.MODEL_BYTES))
     except OSError as error:
         raise ConvertError(f"cannot read {source}: {error.strerror or error}") from None
