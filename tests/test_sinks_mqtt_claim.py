@@ -211,9 +211,8 @@ def test_one_that_ran_already_stays_and_waits(
         f"allow_anonymous true\npersistence true\npersistence_location {tmp_path}/"
     )
     broker.start()
-    # Where both ask at the same time the second one has the lower token.
-    tokens = iter(("ffff", "0000"))
-    monkeypatch.setattr("edgecam.sinks.mqtt.name_claim.secrets.token_hex", lambda _: next(tokens))
+    # The first one comes back when the second one has the name.
+    monkeypatch.setattr("edgecam.sinks.mqtt.network_thread.BACKOFF_S", (6.0,))
     first = sink(broker)
     assert first.wait_connected(60)
     broker.stop()

@@ -9,7 +9,15 @@ from collections import deque
 
 import msgspec
 import pytest
-from edgecam.sinks.mqtt_claim import ANSWER_EVERY_S, ANSWER_S, FIRST_ANSWERS, FREE_S, YOUNG_S, Claim
+
+from edgecam.sinks.mqtt.name_claim import (
+    ANSWER_EVERY_S,
+    ANSWER_S,
+    FIRST_ANSWERS,
+    FREE_S,
+    YOUNG_S,
+    Claim,
+)
 
 SUBSCRIBE = b"subscribe"
 
