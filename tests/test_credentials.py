@@ -2,27 +2,65 @@ from pathlib import Path
 
 import pytest
 
+from edgecam.core.redaction import redact, shown
 from edgecam.core.result import SettingsError
-from edgecam.settings.credentials import read_password, redact
+from edgecam.settings.credentials import read_password
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("url", "expected"),
     [
-        ("rtsp://user:canary@cam/stream", "rtsp://***@cam/stream"),
-        ("rtsp://user:c@n@ry@cam:554/x?y=1", "rtsp://***@cam:554/x?y=1"),
-        ("cannot open 'http://u:canary@h/a' now", "cannot open 'http://***@h/a' now"),
-        ("http://h/v?user=a&password=canary&x=1", "http://h/v?user=***&password=***&x=1"),
-        ("http://h/cgi?usr=canary&pwd=canary", "http://h/cgi?usr=***&pwd=***"),
-        ("MQTTS://token@h:8883 and rtsp://b:canary@i", "MQTTS://***@h:8883 and rtsp://***@i"),
-        ("http://h/a@b", "http://h/a@b"),
-        ("http://h:8080/a@b", "http://h:8080/a@b"),
-        ("rtsp://u:can/ary?1#'@cam/live", "rtsp://***@cam/live"),
-        ("write to someone@example.org", "write to someone@example.org"),
+        ("rtsp://user:canary@cam:554/stream?x=1#y", "rtsp://cam:554"),
+        ("RTSP://user:c@n@ry@192.168.1.9/x?y=1", "RTSP://192.168.1.9"),
+        ("rtsp://eva:ca nary@cam/live", "rtsp://cam"),
+        ("rtsp://eva:can#ary@cam/", "rtsp://***"),
+        ("rtsp://eva:12/34@cam/live", "rtsp://***"),
+        ("rtsp://eva:can/ary?1#'@cam/live", "rtsp://***"),
+        ("rtsp://admin:canary192.168.1.200:554/profile1", "rtsp://***"),
+        ("rtsp://[fe80::1%eth0]:554/canary", "rtsp://[fe80::1%eth0]:554"),
+        ("http://[::1/", "http://***"),
+        ("http://192.168.1.9/user=admin_password=can@ry_channel=1", "http://192.168.1.9"),
+        ("http://haustür.local:8080/", "http://haustür.local:8080"),
+        ("http:///canary", "http://***"),
+        ("rtsp://u:canary@", "rtsp://***"),
+        ("rtsp:/eva:canary@cam/x", "rtsp:***"),
+        ("rtsp:eva:canary@cam/x", "rtsp:***"),
+        ("eva:canary@cam/live", "***"),
+        ("clips/a@b/c.mp4", "clips/a@b/c.mp4"),
+        ("/srv/a:b@c.mp4", "/srv/a:b@c.mp4"),
+        ("file:///srv/a.mp4", "file:///srv/a.mp4"),
+        ("picamera:1", "picamera:1"),
+        ("0", "0"),
     ],
 )
-def test_redact_hides_user_and_password_and_nothing_else(text: str, shown: str) -> None:
-    assert redact(text) == shown
+def test_a_source_is_shown_as_a_path_or_as_scheme_host_and_port(url: str, expected: str) -> None:
+    assert shown(url) == expected
+    assert shown(expected) == expected, "once more changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cannot open 'http://u:canary@h/a' now", "cannot open 'http://h' now"),
+        ("MQTTS://token@h:8883 and rtsp://b:canary@i", "MQTTS://h:8883 and rtsp://i"),
+        ("rtsp://cam:554: no answer", "rtsp://cam:554: no answer"),
+        ("rtsp://cam/canary: offline: the server ends", "rtsp://cam: offline: the server ends"),
+        ("['rtsp://eva:ca nary@cam/live']", "['rtsp://***"),
+        ("rtsp://eva:can/ary?1#'@cam/live, rtsp://i", "rtsp://***, rtsp://i"),
+        ("(http://h/x?pw=canary).", "(http://h)."),
+        ("write to someone@example.org", "write to someone@example.org"),
+        (
+            "expected mqtt://HOST[:1883] or mqtts://HOST[:8883]/TOPIC, rtsp:// or http://...",
+            "expected mqtt://HOST[:1883] or mqtts://HOST[:8883]/TOPIC, rtsp:// or http://...",
+        ),
+        ("such as mqtt://broker/edgecam/+/frame", "such as mqtt://broker/edgecam/+/frame"),
+        ("rtsp://HOST:canary@cam/x", "rtsp://cam"),
+        ("rtsp://USER:PASSWORD@HOST/PATH", "rtsp://HOST"),
+        ("file:///srv/clip.mp4: no such file", "file:///srv/clip.mp4: no such file"),
+    ],
+)
+def test_in_a_text_every_url_is_scheme_host_and_port(text: str, expected: str) -> None:
+    assert redact(text) == expected
 
 
 def test_password_comes_from_the_file_before_the_systemd_credential(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from edgecam.core.result import SourceError
-from edgecam.settings.credentials import redact
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import mjpeg, open_source
 from edgecam.sources.frozen_frame import Stillness
@@ -219,7 +218,7 @@ def test_rtsp_gives_pictures_one_after_another(rtsp: Server, path: str) -> None:
 def test_rtsp_login(rtsp: Server) -> None:
     here = f"127.0.0.1:{rtsp.port}"
     source = open_source(settings(f"rtsp://eva:s3cret@{here}/locked"))
-    assert source.description == f"rtsp://***@{here}/locked"
+    assert source.description == f"rtsp://{here}"
     assert next(source.frames()).width_px == 320
     source.close()
     assert "wants a user name and password" in refusal(f"rtsp://{here}/locked")
@@ -237,6 +236,8 @@ def test_rtsp_login(rtsp: Server) -> None:
         (f"rtsp://{LOGIN}h:99999/", "not a URL"),
         ("http://[::1/", "not a URL"),
         ("http://host name/", "not a URL"),
+        (f"rtsp://{LOGIN}h/x@y/z", "in a path @ as %40"),
+        ("rtsp://eva:12/34@cam/live", "write / as %2F"),
     ],
 )
 def test_bad_addresses_are_refused_in_one_line(url: str, says: str) -> None:
@@ -244,19 +245,10 @@ def test_bad_addresses_are_refused_in_one_line(url: str, says: str) -> None:
 
 
 def test_secrets_of_a_url_are_hidden() -> None:
-    shown = {
-        "rtsp://u:p@h/x": "rtsp://***@h/x",
-        "rtsp://u:p@ss@h:1/x?a=1": "rtsp://***@h:1/x?a=1",
-        "http://h/snap?user=admin&pwd=hunter&channel=1": "http://h/snap?user=***&pwd=***&channel=1",
-        "http://h/?access_token=abc#x": "http://h/?access_token=***#x",
-        "http://h/@home": "http://h/@home",
-    }
-    for url, expected in shown.items():
-        assert redact(url) == expected
     url = parse("rtsp://eva:s3cret%40@h/x?password=s3cret")
     assert url.password == "s3cret@"
     assert "s3cret" not in repr(url)
-    assert "s3cret" not in url.shown
+    assert url.shown == "rtsp://h"
     assert url.bare.startswith("rtsp://h/")
 
 

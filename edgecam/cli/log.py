@@ -7,6 +7,7 @@ import os
 import sys
 
 from edgecam.core.printable import MAX_LINE, printable
+from edgecam.core.redaction import redact
 
 # syslog priorities, which systemd reads as a prefix of each line (sd-daemon(3)).
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
@@ -18,7 +19,7 @@ class _Formatter(logging.Formatter):
         self._journald = journald
 
     def format(self, record: logging.LogRecord) -> str:
-        text = printable(record.getMessage(), MAX_LINE)
+        text = printable(redact(record.getMessage()), MAX_LINE)
         if self._journald:
             return f"<{_PRIORITIES.get(record.levelno, 2)}>{text}"
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
@@ -39,7 +40,7 @@ def _is_journal() -> bool:
 
 def fault_line(text: str) -> str:
     """The last line of a run that a fault ends."""
-    text = printable(text, MAX_LINE)
+    text = printable(redact(text), MAX_LINE)
     if _is_journal():
         return f"<{_PRIORITIES[logging.ERROR]}>{text}"
     return f"edgecam: error: {text}"

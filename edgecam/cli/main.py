@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from edgecam.cli import process_list
 from edgecam.cli.completion import a_file, one_of
 from edgecam.cli.options import FLAG_NAMES, given, model_options
+from edgecam.core.printable import print_traceback
 from edgecam.core.result import EdgecamError
 from edgecam.core.version import __version__
 
@@ -176,6 +178,11 @@ def main() -> None:
     """Run the command line; exits 0, 1 for a fault, 2 for wrong usage."""
     # A handler may hold the GIL for 5 ms otherwise, in which the interpreter stands still.
     sys.setswitchinterval(0.001)
+    sys.excepthook = print_traceback
+    threading.excepthook = lambda found: print_traceback(
+        found.exc_type, found.exc_value, found.exc_traceback
+    )
+    process_list.hide_urls()
     try:
         cli.main(prog_name="edgecam")
     except SystemExit as end:

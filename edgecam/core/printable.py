@@ -8,8 +8,11 @@ log.
 from __future__ import annotations
 
 import json
+from types import TracebackType
 
 import click
+
+from edgecam.core.redaction import redact
 
 # A line of the log; a field of a table is cut sooner, by its own bound.
 MAX_LINE = 4000
@@ -36,3 +39,14 @@ def say_json(document: bytes | str) -> None:
         # Outside its strings JSON has printable characters and line breaks alone.
         text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
     click.echo(text)
+
+
+def print_traceback(
+    kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+) -> None:
+    """A ``sys.excepthook``: what Python would print, without a camera's password in it."""
+    import traceback
+
+    for part in traceback.format_exception(kind, error, trace):
+        for line in redact(part).splitlines():
+            say(line, err=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import grp
 import json
 import os
+import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -12,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecam.core.redaction import address
 from edgecam.core.result import EdgecamError, SettingsError
 from edgecam.inference import catalog as bundled
 from edgecam.mqtt.address import parse_url
-from edgecam.settings.credentials import read_password, redact
+from edgecam.settings.credentials import read_password
 from edgecam.settings.load import load, model_of, parse
 from edgecam.settings.schema import Settings
-from edgecam.sinks.recorder.file import SUFFIX
+from edgecam.sources import check_url
 
 PACKAGE = Path(__file__).parent.parent
 SHIPPED_START = "/usr/bin/env edgecam --config /etc/edgecam/%i.toml"
@@ -60,25 +63,26 @@ class Layout:
         return self.root / f"etc/edgecam/{self.name}.{suffix}"
 
     def present(self) -> list[Path]:
-        """Every file of the instance that exists, also what systemd made for it."""
+        """Every file of root's for the instance that exists, links not followed."""
         files = [self.unit, *map(self.configuration, ("toml", "env", "password"))]
         files += sorted(self.drop_ins.glob("*"))
-        wants = [path / self.unit.name for path in self.unit.parent.glob("*.wants")]
-        cache = self.root / "var/cache"
-        probed = (cache / f"private/edgecam/{self.name}").glob("probed/*")
-        state = self.root / "var/lib"
-        kept = (state / f"private/edgecam/{self.name}/recordings").glob(f"*{SUFFIX}")
-        files += [*wants, *probed, *kept]
-        files += [cache / f"edgecam/{self.name}", state / f"edgecam/{self.name}"]
+        files += [path / self.unit.name for path in self.unit.parent.glob("*.wants")]
         return [path for path in files if path.is_symlink() or path.is_file()]
 
+    def of_the_service(self) -> list[Path]:
+        """What systemd has made for the service that exists: directories, and links to them.
+
+        The service writes below such a directory, and may have put links there.
+        """
+        made = [self.root / f"var/{base}/edgecam/{self.name}" for base in ("cache", "lib")]
+        made += [self.root / f"var/{base}/private/edgecam/{self.name}" for base in ("cache", "lib")]
+        return [path for path in made if path.is_symlink() or path.is_dir()]
+
     def directories(self) -> list[Path]:
-        """Directories that are edgecam's own, innermost first; one may hold other instances."""
+        """Root's directories that are edgecam's own; one may hold other instances."""
         found = [self.drop_ins, self.root / "etc/edgecam"]
-        for base, inner in (("var/cache", "probed"), ("var/lib", "recordings")):
-            private = self.root / base / "private/edgecam"
-            own = private / self.name
-            found += [own / inner, own, private, self.root / base / "edgecam"]
+        for base in ("var/cache", "var/lib"):
+            found += [self.root / base / "private/edgecam", self.root / base / "edgecam"]
         return found
 
 
@@ -95,16 +99,44 @@ def shipped(name: str) -> str:
     return found.read_text("utf-8")
 
 
-def _argument(text: str) -> str:
-    """One word of a command line or path list in a unit."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return f'"{escaped}"' if " " in text else escaped
+def _path(path: Path) -> str:
+    """One of a unit's paths, as BindReadOnlyPaths= takes it apart twice (systemd.exec(5)).
+
+    Raises:
+        InstallationError: it cannot be written in a unit.
+    """
+    text = _in_unit(str(path))
+    # Quoted, a second pair of quotes or a colon within would count.
+    return re.sub(r"""[\s"'\\:]""", r"\\\g<0>", text)
 
 
-def _start() -> str:
+def _in_unit(text: str) -> str:
+    """``text`` for a line of a unit, its words not yet quoted."""
+    if not text.isprintable():
+        raise InstallationError(
+            f"expected a path that a unit can name, found a line break or another character that "
+            f"cannot be printed in {text!r}; rename it, or move it"
+        )
+    return text.replace("%", "%%")
+
+
+def _program() -> str:
+    """What ExecStart= begins with: edgecam as it is installed here.
+
+    Raises:
+        InstallationError: systemd starts nothing by that path.
+    """
     script = Path(sys.executable).with_name("edgecam")
-    program = [str(script)] if script.is_file() else [sys.executable, "-m", "edgecam"]
-    return " ".join(map(_argument, program))
+    words = [str(script)] if script.is_file() else [sys.executable, "-m", "edgecam"]
+    found = re.search(r"""["'\\$]""", words[0])
+    if found is not None:
+        raise InstallationError(
+            f"expected a path that systemd can start, found {found[0]} in {words[0]}; move the "
+            "virtual environment"
+        )
+    return " ".join(
+        [f'"{_in_unit(words[0])}"' if " " in words[0] else _in_unit(words[0]), *words[1:]]
+    )
 
 
 def _needed(settings: Settings) -> Iterable[Path]:
@@ -119,25 +151,37 @@ def _needed(settings: Settings) -> Iterable[Path]:
 
 def _unit(settings: Settings) -> str:
     text = shipped("edgecam@.service")
-    text = text.replace(SHIPPED_START, f"{_start()} --config /etc/edgecam/%i.toml")
+    text = text.replace(SHIPPED_START, f"{_program()} --config /etc/edgecam/%i.toml")
     wanted = {"video", "render", "plugdev"}
     groups = sorted(wanted & {group.gr_name for group in grp.getgrall()})
     # A group that this system does not have would keep the service from starting.
     text = text.replace("Groups=video render plugdev", f"Groups={' '.join(groups)}")
     hidden = [p for p in _needed(settings) if any(p.is_relative_to(place) for place in HIDDEN)]
     if hidden:
-        paths = " ".join(_argument(str(path)) for path in dict.fromkeys(hidden))
+        paths = " ".join(map(_path, dict.fromkeys(hidden)))
         text = text.replace("ProtectHome=yes", f"ProtectHome=tmpfs\nBindReadOnlyPaths={paths}")
     return text
 
 
 def _value(value: Any) -> str:
-    # A JSON string, number or truth value is TOML as well.
-    return json.dumps(value, ensure_ascii=False)
+    # A JSON string, number or truth value is TOML as well, but for DEL.
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InstallationError(
+            f"expected a name in UTF-8, which a TOML file is, found {text!r}; rename it"
+        ) from None
+    return text
 
 
-def _toml(name: str, models: list[str], flags: Mapping[str, Any]) -> str:
+def _toml(name: str, models: list[str], flags: Mapping[str, Any], *, is_secret: bool) -> str:
+    """``is_secret``: the source's URL is in the environment file, and wins."""
     lines = [f"# Camera {name}; systemctl reload edgecam@{name} takes changes.", ""]
+    if is_secret:
+        lines[1:1] = [
+            f"# The whole URL of the source is in {name}.env; systemctl restart takes it."
+        ]
     lines.append(f"name = {_value(name)}")
     for text in models:
         path, own = model_of(text)
@@ -180,25 +224,25 @@ def planned(
     """
     models = [_located(model) for model in models]
     url = str(flags["source.url"])
-    shown = {"source.url": redact(url), "source.wait": True}
+    is_camera = check_url(url) == "stream"
+    shown = {"source.url": address(url) if is_camera else url, "source.wait": True}
     shown |= {key: value for key, value in flags.items() if key != "source.url"}
-    text = _toml(layout.name, models, shown)
+    text = _toml(layout.name, models, shown, is_secret=is_camera)
     settings = checked(text)
     if not settings.model:
         raise SettingsError("--model: expected a file or a bundled model, such as posenet")
     if settings.mqtt.url is not None:
         parse_url(settings.mqtt.url)
     files = [File(layout.unit, _unit(settings)), File(layout.configuration("toml"), text)]
-    if url != redact(url):
+    if is_camera:
         secret = _environment_file("EDGECAM_SOURCE_URL", url)
         files.append(File(layout.configuration("env"), secret, 0o600))
+        name = "network-camera.conf"
+        files.append(File(layout.drop_ins / name, shipped(name)))
     if password_file is not None:
         password = read_password(password_file)
         assert password is not None
         files.append(File(layout.configuration("password"), f"{password.secret}\n", 0o600))
-    if url.partition("://")[0] in ("rtsp", "rtsps", "http", "https"):
-        name = "network-camera.conf"
-        files.append(File(layout.drop_ins / name, shipped(name)))
     return files
 
 
@@ -243,17 +287,22 @@ def write(files: list[File]) -> None:
 def _make_directory(path: Path) -> list[Path]:
     missing = [parent for parent in (path, *path.parents) if not parent.exists()]
     path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        # Whatever umask the person has: the service's user reads the configuration.
+        made.chmod(0o755)
     return missing[::-1]
 
 
 def _write_new(file: File) -> None:
-    """Beside its name first, so that nobody ever reads half of it."""
+    """Beside its name first, so that no other process ever reads half of it."""
     temporary = file.path.with_name(f".{file.path.name}.new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, file.mode)
+    # One that is left over may be open in a process that must not read what is written now.
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(fd, "w", encoding="utf-8") as stream:
-            os.fchmod(fd, file.mode)
             stream.write(file.text)
+            os.fchmod(stream.fileno(), file.mode)
         # Unlike a rename it does not overwrite.
         os.link(temporary, file.path)
     except FileExistsError:
@@ -263,20 +312,43 @@ def _write_new(file: File) -> None:
 
 
 def remove(layout: Layout) -> list[Path]:
-    """Remove every file of the instance, and the directories that are empty then.
+    """Remove everything of the instance, and the directories that are empty then.
 
     Raises:
         InstallationError: there is none, or one cannot be removed.
     """
-    found = layout.present()
+    files, directories = layout.present(), layout.of_the_service()
+    found = [*files, *directories]
     if not found:
         raise InstallationError(f"no service {layout.name!r} is installed below {layout.root}")
     refused = [path for path in found if not os.access(path.parent, os.W_OK)]
     if refused:
         raise InstallationError(f"cannot remove {refused[0]}; run it as root (sudo)")
-    for path in found:
-        path.unlink()
-    for directory in layout.directories():
-        if directory.is_dir() and not any(directory.iterdir()):
-            directory.rmdir()
+    try:
+        for path in found:
+            if path.is_symlink() or path.is_file():
+                path.unlink()
+            else:
+                _remove_tree(path)
+        for directory in layout.directories():
+            if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
+                directory.rmdir()
+    except OSError as error:
+        raise InstallationError(
+            f"cannot remove {error.filename}: {error.strerror}; stop the service, then run it again"
+        ) from None
     return found
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a directory with all in it by descriptors: no link in it or above it is followed.
+
+    Raises:
+        OSError: it is a link by now, or something in it cannot be removed.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    parent = os.open(path.parent, flags)
+    try:
+        shutil.rmtree(path.name, dir_fd=parent)
+    finally:
+        os.close(parent)

@@ -10,8 +10,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from edgecam.core.places import expanded
+from edgecam.core.redaction import address as address_of
 from edgecam.core.result import SettingsError
-from edgecam.settings.credentials import redact
 from edgecam.settings.schema import MqttSettings
 
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -49,7 +49,7 @@ def parse_url(url: str, key: str = "mqtt.url") -> BrokerAddress:
     Raises:
         SettingsError: no MQTT URL, or one with a password, a path or a query in it.
     """
-    shown = redact(url)
+    shown = address_of(url)
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
@@ -58,11 +58,12 @@ def parse_url(url: str, key: str = "mqtt.url") -> BrokerAddress:
         raise SettingsError(f"{key}: {EXPECTED}, found {shown!r}") from None
     if parts.username is not None or parts.password is not None:
         raise SettingsError(
-            f"{key}: expected no user or password in the URL (logs and the process list would "
-            f"show them), found {shown!r}; use mqtt.username and mqtt.password_file"
+            f"{key}: expected no user or password in the URL (the process list would show them), "
+            f"found one before the host of {shown!r}; use mqtt.username and mqtt.password_file"
         )
-    odd = parts.path not in ("", "/") or parts.query or parts.fragment
-    if parts.scheme not in DEFAULT_PORTS or not host or odd or port == 0:
+    if parts.scheme in DEFAULT_PORTS and (parts.path.strip("/") or parts.query or parts.fragment):
+        raise SettingsError(f"{key}: {EXPECTED}, found more than that behind {shown!r}")
+    if parts.scheme not in DEFAULT_PORTS or not host or port == 0:
         raise SettingsError(f"{key}: {EXPECTED}, found {shown!r}")
     return BrokerAddress(host, port or DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts")
 

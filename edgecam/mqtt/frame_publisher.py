@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Mapping
 
 from edgecam.core.fault_log import FaultLog
+from edgecam.core.redaction import redact
 from edgecam.mqtt.address import BrokerAddress, Fault
 from edgecam.mqtt.connection import PictureConnection
 from edgecam.mqtt.frame_topics import CAPTURED, SEQUENCE, Delivered
 from edgecam.mqtt.login import Login
-from edgecam.settings.credentials import redact
 
 OPEN_TIMEOUT_S = 4.0
 CONNACK_TIMEOUT_S = 5.0

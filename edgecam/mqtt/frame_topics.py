@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from edgecam.core.result import SourceError
 from edgecam.mqtt.address import BrokerAddress, parse_url
-from edgecam.settings.credentials import redact
 
 GROUP = "edgecam"
 EXPECTED = "expected mqtt://HOST[:1883]/TOPIC/FILTER, such as mqtt://broker/edgecam/+/frame"
@@ -89,12 +88,12 @@ def parse_source(url: str) -> PictureTopics:
     wild = [level for level in levels if level in ("+", "#")]
     stray = any("+" in level or "#" in level for level in levels if level not in ("+", "#"))
     if not text or stray or "#" in levels[:-1] or "\0" in text or text.startswith("$"):
-        raise SourceError(f"source.url: {EXPECTED}, found {redact(url)!r}")
+        raise SourceError(f"source.url: {EXPECTED}, found the filter {text!r}")
     if len(text.encode("utf-8", "surrogatepass")) > MAX_TOPIC_BYTES:
         raise SourceError(f"source.url: expected a topic of at most {MAX_TOPIC_BYTES} bytes")
     if group is not None and (not wild or not group or "+" in group or "#" in group):
         raise SourceError(
             f"source.url: expected $share/GROUP/FILTER with + or # in the filter, which says which "
-            f"camera it is, found {redact(url)!r}"
+            f"camera it is, found {rest.partition('/')[2]!r}"
         )
     return PictureTopics(address, text, (group or GROUP) if wild else None)

@@ -1,13 +1,8 @@
-"""Secrets: where the broker's password comes from, and how a URL is shown without its own.
-
-Nothing else in edgecam reads a password, and every URL in a log, an error or a payload goes
-through ``redact`` first.
-"""
+"""Passwords and tokens: which file each comes from. Nothing else in edgecam reads one."""
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,20 +13,6 @@ from edgecam.core.result import EdgecamError, PageError, SettingsError
 
 CREDENTIAL_NAME = "mqtt-password"
 MAX_PASSWORD_BYTES = 65_535  # the length field of an MQTT string (MQTT 3.1.1, 1.5.3)
-
-# Up to the last @ before the path, for passwords hold @ unescaped in the wild; and past a "/" as
-# well where what follows the first colon is no port, for they hold that too.
-_USERINFO = re.compile(
-    r"(?i)\b([a-z][a-z0-9+.-]*://)(?:[^/?#\s]*@|[^/?#\s:]*:(?!\d+(?:[/?#\s'\",;)]|$))[^\s]*@)"
-)
-_PARAMETER = re.compile(
-    r"(?i)([?&;][^=&;\s]*(?:pass|pwd|token|key|secret|auth|usr|user|login)[^=&;\s]*=)[^&;#\s'\"]*"
-)
-
-
-def redact(text: str) -> str:
-    """``text`` with ``***`` for the user and password of every URL in it, query included."""
-    return _PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
 
 
 @dataclass(frozen=True, slots=True)

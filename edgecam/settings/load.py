@@ -14,8 +14,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import msgspec
 
 from edgecam.core import bounded_file, bounded_toml
+from edgecam.core.redaction import quoted
 from edgecam.core.result import SettingsError
-from edgecam.settings.credentials import redact
 from edgecam.settings.messages import check_texts, nearest, plain, refusal
 from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import ModelSettings, Settings
@@ -150,7 +150,7 @@ def _single(key: str, value: Any, infos: Mapping[str, SettingInfo], origin: str)
         return msgspec.to_builtins(msgspec.convert(value, infos[key].type, strict=False))
     except msgspec.ValidationError as error:
         message = plain(str(error).partition(" - at `$")[0])
-        raise SettingsError(f"{origin}: {key}: {message}, found {redact(repr(value))}") from None
+        raise SettingsError(f"{origin}: {key}: {message}, found {quoted(value)}") from None
 
 
 def parse(key: str, text: str, origin: str) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from edgecam.core.redaction import quoted
 from edgecam.core.result import SettingsError
-from edgecam.settings.credentials import redact
 from edgecam.settings.section import IN_WORDS
 
 # How much is shown of what was found.
@@ -43,7 +43,7 @@ def _found(data: Any, path: list[str]) -> str:
             data = data[int(part)]
         else:
             return ""
-    return f", found {redact(repr(data)):.{_SHOWN}}"
+    return f", found {quoted(data):.{_SHOWN}}"
 
 
 def refusal(
@@ -88,7 +88,7 @@ def check_texts(data: Any, origin: str) -> None:
         elif isinstance(value, str) and ("\0" in value or not _is_whole(value)):
             what = "a NUL byte" if "\0" in value else "half a character"
             where = f"{origin}: {key}" if key else origin
-            shown = redact(repr(value))[:_SHOWN]
+            shown = quoted(value)[:_SHOWN]
             raise SettingsError(
                 f"{where}: expected text, found {what} in {shown}; write it without"
             )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import threading
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from edgecam.core.places import expanded
+from edgecam.core.redaction import shown
 from edgecam.core.result import Source, SourceError
 from edgecam.settings.schema import MqttSettings, SourceSettings
 from edgecam.sources import images
@@ -18,6 +20,8 @@ KINDS = (
 )
 
 MQTT = ("mqtt", "mqtts")
+
+Kind = Literal["stream", "pictures", "local"]
 
 
 def _scheme(url: str) -> str:
@@ -45,6 +49,34 @@ def serves_several(settings: SourceSettings) -> bool:
     return parse_source(settings.url).several
 
 
+def check_url(url: str) -> Kind:
+    """What kind of source ``url`` names: ``stream``, ``pictures`` (on a broker) or ``local``.
+
+    Raises:
+        SettingsError: a broker's URL that is none.
+        SourceError: it is of no known kind, or no URL although it looks like one.
+    """
+    scheme = _scheme(url)
+    if scheme in ("rtsp", "rtsps", "http", "https"):
+        from edgecam.sources.url import parse
+
+        parse(url)
+        return "stream"
+    if scheme in MQTT:
+        from edgecam.mqtt.frame_topics import parse_source
+
+        parse_source(url)
+        return "pictures"
+    if scheme not in ("", "file"):
+        raise SourceError(f"source {scheme}:// is of no known kind; expected {KINDS}")
+    if shown(url) != url and not os.path.exists(url):
+        raise SourceError(
+            f"{shown(url)}: no such file, and no URL; expected rtsp://USER:PASSWORD@HOST/PATH or "
+            "http://HOST/PATH for a camera"
+        )
+    return "local"
+
+
 def open_source(
     settings: SourceSettings,
     stop: threading.Event | None = None,
@@ -56,20 +88,18 @@ def open_source(
     in to a broker that pictures come from.
     """
     url = settings.url
-    scheme = _scheme(url)
-    if scheme in ("rtsp", "rtsps", "http", "https"):
+    kind = check_url(url)
+    if kind == "stream":
         from edgecam.sources.network import open_network
 
         return open_network(settings, stop)
-    if scheme in MQTT:
+    if kind == "pictures":
         from edgecam.mqtt.frame_topics import parse_source
         from edgecam.sources.mqtt import MqttSource
 
         return MqttSource(parse_source(url), settings, mqtt or MqttSettings(), stop)
-    if scheme == "file":
+    if _scheme(url) == "file":
         return _open_recording(unquote(urlsplit(url).path), settings)
-    if scheme:
-        raise SourceError(f"source {scheme}:// is of no known kind; expected {KINDS}")
     if url.isdecimal() or url.startswith("/dev/"):
         from edgecam.sources.camera import open_camera
 

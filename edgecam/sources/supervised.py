@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Protocol
 
 from edgecam.core.fault_log import FaultLog
+from edgecam.core.redaction import redact
 from edgecam.core.result import Frame, SourceError, SourceStatus, be_idle
-from edgecam.settings.credentials import redact
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.backoff import Outage
 from edgecam.sources.remedies import of_source
@@ -233,7 +233,7 @@ class SupervisedSource(ABC):
             # A camera that is not there at the start is told once, as the error it is.
             if self._opened or self._settings.wait:
                 self._log.fault("offline", f"{self.description}: offline: {reason}")
-            self._state, self._kind, self._reason = "offline", kind, reason
+            self._state, self._kind, self._reason = "offline", kind, redact(reason)
             self._forget()
             self._changed.notify_all()
 

@@ -6,13 +6,17 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
+from edgecam.core.redaction import HIDDEN, address
 from edgecam.core.result import SourceError
-from edgecam.settings.credentials import redact
 
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 # What is part of an address and what is not is for others to say.
 PRINTABLE = "".join(map(chr, range(33, 127)))
 MAX_HOST_CHARACTERS = 255
+_ESCAPES = (
+    "in a user name or password write / as %2F, ? as %3F, # as %23, : as %3A, @ as %40 and a blank "
+    "as %20, and in a path @ as %40"
+)
 _USER = re.compile(r"(?<=://)[^/?#\s]*@")
 
 
@@ -42,7 +46,8 @@ class StreamUrl:
 
     @property
     def shown(self) -> str:
-        return redact(self.full)
+        """Scheme, host and port: a camera's password may stand anywhere else."""
+        return address(self.full)
 
     @property
     def bare(self) -> str:
@@ -62,18 +67,21 @@ def parse(url: str) -> StreamUrl:
         host, port = parts.hostname, parts.port
     except ValueError:
         # Its own words may be a part of the password.
-        raise SourceError(
-            f"{redact(url)}: not a URL; in a password write / as %2F, @ as %40 and : as %3A"
-        ) from None
+        raise SourceError(f"{address(url)}: not a URL; {_ESCAPES}") from None
     scheme = parts.scheme.lower()
     if (
         not host
         or len(host) > MAX_HOST_CHARACTERS
         or any(character.isspace() or ord(character) < 32 for character in url)
     ):
-        raise SourceError(f"{redact(url)}: not a URL; expected {scheme}://HOST[:PORT]/PATH")
+        raise SourceError(
+            f"{address(url)}: not a URL; expected {scheme}://HOST[:PORT]/PATH, and {_ESCAPES}"
+        )
     if scheme not in DEFAULT_PORTS:
         raise SourceError(f"{scheme}:// is no network stream; expected {', '.join(DEFAULT_PORTS)}")
+    if address(url).endswith(HIDDEN):
+        # Where the host ends cannot be told, and what it is would be told in every message.
+        raise SourceError(f"{address(url)}: an @ behind the host, or no host; {_ESCAPES}")
     target = escape((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
     username = unquote(parts.username) if parts.username is not None else None
     password = unquote(parts.password or "")

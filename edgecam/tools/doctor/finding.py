@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from edgecam.core.redaction import redact
 from edgecam.settings.schema import Settings
 
 Level = Literal["ok", "warn", "fail"]
@@ -26,12 +27,12 @@ Check = Callable[[Settings], Iterable[Finding]]
 
 
 def ok(check: str, text: str) -> Finding:
-    return Finding(check, "ok", text)
+    return Finding(check, "ok", redact(text))
 
 
 def warn(check: str, text: str, remedy: str) -> Finding:
-    return Finding(check, "warn", text, remedy)
+    return Finding(check, "warn", redact(text), remedy)
 
 
 def fail(check: str, text: str, remedy: str) -> Finding:
-    return Finding(check, "fail", text, remedy)
+    return Finding(check, "fail", redact(text), remedy)

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Iterator
 
+from edgecam.core.redaction import address
 from edgecam.core.result import SinkError
 from edgecam.mqtt.connection import Connection
 from edgecam.settings.schema import Settings
@@ -99,7 +100,7 @@ def broker(settings: Settings) -> Iterator[Finding]:
 
 def _trust(settings: Settings, connection: Connection) -> Iterator[Finding]:
     who = f"user {settings.mqtt.username!r}" if settings.mqtt.username else "no user name"
-    yield ok("broker", f"{settings.mqtt.url} answers and takes the login ({who})")
+    yield ok("broker", f"{address(settings.mqtt.url or '')} answers and takes the login ({who})")
     if connection.tls is None:
         yield ok("broker", "no TLS: for a network that you trust")
         return

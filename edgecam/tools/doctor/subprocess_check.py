@@ -7,11 +7,11 @@ import select
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Iterator
 
 import msgspec
 
+from edgecam.core.printable import print_traceback
 from edgecam.core.result import EdgecamError
 from edgecam.settings.schema import Settings
 from edgecam.tools.doctor.finding import Check, Finding, fail
@@ -39,7 +39,7 @@ def _child(name: str, check: Check, settings: Settings, write: int) -> None:
             os.write(write, msgspec.json.encode(finding) + b"\n")
         code = 0
     except BaseException:  # noqa: BLE001 - shown, and told to the parent
-        traceback.print_exc()
+        print_traceback(*sys.exc_info())
     finally:
         sys.stderr.flush()
         # Not a whole exit: a thread may be stuck in what is broken.

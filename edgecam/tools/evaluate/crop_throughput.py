@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec.structs import replace
 
+from edgecam.core import redaction
 from edgecam.core.result import EdgecamError, Pose
 from edgecam.daemon.session import load_models
 from edgecam.inference.model import SIDE_STEP
@@ -133,7 +134,7 @@ def _report(
     (model,) = whole.models
     return CropReport(
         model=model.name,
-        source=settings.source.url.rpartition("/")[2],
+        source=redaction.shown(settings.source.url).rpartition("/")[2],
         threads=model.threads,
         rounds=len(ratios),
         frames=len(whole.poses.poses),

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgecam.core import redaction
 from edgecam.core.result import EdgecamError, Result, Sink
 from edgecam.daemon.session import Session, load_models
 from edgecam.inference import runtime
@@ -248,7 +249,7 @@ def _report(
         runtime=f"{found.name} {found.version}",
         delegate="+".join(dict.fromkeys(model.delegate.active for model in models)),
         threads=models[0].threads,
-        source=settings.source.url.rpartition("/")[2],
+        source=redaction.shown(settings.source.url).rpartition("/")[2],
         broker=settings.mqtt.url is not None,
         rounds=len(done),
         frames=len(marks.wall_s),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import msgspec
 from msgspec.structs import replace
 
+from edgecam.core import redaction
 from edgecam.core.result import EdgecamError, Pose
 from edgecam.daemon.session import load_models
 from edgecam.inference.model import Model, default_threads
@@ -102,8 +103,8 @@ def tune(
     people = likeness(truth, {}).people
     if not people:
         raise EdgecamError(
-            f"tune: {shown} sees nobody in the first {FRAMES} frames of {settings.source.url}; "
-            "give a recording with people"
+            f"tune: {shown} sees nobody in the first {FRAMES} frames of "
+            f"{redaction.shown(settings.source.url)}; give a recording with people"
         )
     points: list[Point] = []
     for number, variant in enumerate(variants):
