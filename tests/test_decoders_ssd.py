@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 
 import numpy as np
@@ -267,8 +266,8 @@ def test_real_pictures_get_the_right_label_and_box(picture: str, label: str) -> 
     assert (box.x_max - box.x_min) * (box.y_max - box.y_min) > 0.3 * 300 * 300
 
 
-@pytest.mark.alone
-def test_raw_decoding_costs_a_few_passes_over_the_scores() -> None:
+def test_raw_decoding_finds_sixty_objects_among_all_anchors() -> None:
+    """What it costs is a figure of ``scripts/bench --check``."""
     chance = np.random.default_rng(9)
     scores = chance.beta(0.2, 40, (1, 1917, 91)).astype(np.float32)
     hot = chance.integers(0, 1917, 60)
@@ -277,15 +276,3 @@ def test_raw_decoding_costs_a_few_passes_over_the_scores() -> None:
     outputs = [info(1, "box", 1, 1917, 4), info(2, "class", 1, 1917, 91)]
     decoder = decoders.recognise([IMAGE], outputs, FamilyContext(output_ops=("ADD", "LOGISTIC")))
     assert len(decoder([encodings, scores], DecodeOptions()).detections) > 20
-
-    def median_s(call) -> float:
-        took = []
-        for _ in range(60):
-            start = time.perf_counter()
-            call()
-            took.append(time.perf_counter() - start)
-        return sorted(took)[30]
-
-    # 60 objects were measured at 8 to 12 passes over the scores; 17 were 0.5 ms there.
-    one_pass = median_s(lambda: scores[0, :, 1:] >= np.float32(0.5))
-    assert median_s(lambda: decoder([encodings, scores], DecodeOptions())) < 25 * one_pass

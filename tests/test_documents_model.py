@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -129,18 +127,6 @@ def test_a_page_is_found_again_a_pixel_further(model: Model) -> None:
     np.testing.assert_allclose(second.corners - (2.0, 0.0), first.corners, atol=3.0)
 
 
-@pytest.mark.alone
-def test_network_and_corners_take_under_twenty_milliseconds(model: Model) -> None:
-    """Processor time of both threads together, which others on the machine hardly change.
-
-    Medians of 6.5 to 7.6 ms were seen on an x86-64 with three times the work that it has cores for.
-    """
-    frames = [Frame(image, 0, 0.0, 0.0, file="") for image, _ in pages(8, ((256, 256),))]
-    found, times_ms = [], []
-    for frame in frames * 4:
-        staged = model.stage(frame, model.buffer())
-        began_s = time.process_time()
-        found += model.decode(model.invoke(staged), staged, frame, DecodeOptions()).documents
-        times_ms.append((time.process_time() - began_s) * 1e3)
-    assert len(found) >= 28  # it is not fast for finding nothing
-    assert statistics.median(times_ms) < 20.0
+def test_pages_that_fill_the_input_are_found(model: Model) -> None:
+    find = finder(model)
+    assert sum(find(image) is not None for image, _ in pages(8, ((256, 256),))) >= 7

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -137,31 +136,6 @@ def test_two_people_whom_two_models_see_stay_under_2500_bytes() -> None:
     assert 2048 < len(data) <= 2500
     alone = Result(late, {names[0]: Decoded(poses=poses)})
     assert len(result_payload(alone, "front_door", "a1b2c3d4", 100.2)) <= 2048
-
-
-@pytest.mark.alone
-def test_encoding_five_people_costs_little_beside_the_interpreter() -> None:
-    """Ratio in one run: packing 255 numbers one by one in plain Python is the yardstick."""
-    result = Result(frame(), {"posenet": Decoded(poses=people(5))})
-    pose = result.poses[0]
-
-    def plain() -> str:
-        points = [
-            {"x": round(float(x), 1), "y": round(float(y), 1), "score": round(float(s), 2)}
-            for (x, y), s in zip(pose.xy, pose.scores, strict=True)
-        ]
-        return json.dumps([points] * 5)
-
-    def median_s(work: Any) -> float:
-        times = []
-        for _ in range(200):
-            start = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - start)
-        return float(np.median(times))
-
-    ours = median_s(lambda: result_payload(result, "front", "a1b2c3d4", 0.0))
-    assert ours < 0.5 * median_s(plain)
 
 
 def test_a_recording_gives_the_same_line_whenever_it_is_played() -> None:

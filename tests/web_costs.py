@@ -112,6 +112,10 @@ class Run:
         self._lines = folder / "lines"
         self.daemon = Daemon(folder, "--source", url, "--jsonl", self._lines, *arguments)
 
+    def results(self) -> int:
+        """How many there are by now."""
+        return self._lines.read_bytes().count(b"\n")
+
     def count(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> Turn:
         """From now on; ``meanwhile`` is called now and then."""
         with self._lines.open("rb") as file:
