@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 import shutil
 import socket
 import ssl
@@ -23,7 +25,7 @@ from edgecam.sources.multipart import MAX_HEADER_BYTES, MAX_PART_BYTES, Multipar
 from edgecam.sources.supervised import StreamError
 from tests.servers.mjpeg import jpeg
 from tests.servers.scripted import Script, Scripted, drips, floods, says, scripted
-from tests.servers.viewer import Viewer, seconds_until
+from tests.servers.viewer import Viewer, wait_for
 
 LOGIN = "eva:geheim@"
 EMPTY = b"Content-Length: 0\r\n\r\n"
@@ -193,6 +195,72 @@ def test_password_that_comes_back_to_the_first_host_is_used_there() -> None:
     assert base64.b64decode(logins(camera)[-1].split()[-1]) == b"eva:geheim"
 
 
+# How cameras word a challenge; the first three from Axis, Dahua and GoAhead.
+DIGESTS = {
+    "axis": 'Digest realm="cam", nonce="n1/=", algorithm=MD5, qop="auth"',
+    "dahua": 'Digest realm="cam",qop="auth",nonce="1013271036", opaque="", stale="false"',
+    "goahead": 'Digest realm="cam", domain="host", qop="auth", nonce="a60e", opaque="5c", '
+    'algorithm="MD5", stale="FALSE"',
+    "no qop": 'Digest realm="cam", nonce="n"',
+    "two qops": 'digest realm="cam", nonce="n", qop="auth,auth-int"',
+    "SHA-256": 'Digest realm="cam", nonce="n", qop="auth", algorithm=SHA-256',
+    "behind Basic": 'Basic realm="x"\r\nWWW-Authenticate: Digest realm="cam", nonce="n"',
+    "behind Basic in one line": 'Basic realm="x", Digest realm="cam", nonce="n", qop="auth"',
+    "before Basic in one line": 'Digest realm="cam", nonce="n", qop="auth", Basic realm="x"',
+    "broken into lines": 'Digest realm="cam",\r\n nonce="n",\r\n\tqop="auth"',
+}
+
+
+def answers_digest(request: bytes, name: str, password: str) -> bool:
+    """Whether a request answers a challenge rightly, computed from RFC 7616."""
+    found = re.search(rb"^Authorization: Digest (.*?)\r$", request, re.MULTILINE)
+    if found is None:
+        return False
+    fields = dict(re.findall(r'(\w+)="?([^",]*)"?', found[1].decode()))
+    kind = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}[fields.get("algorithm", "MD5")]
+
+    def digest(*parts: str) -> str:
+        return kind(":".join(parts).encode()).hexdigest()
+
+    secret = digest(name, "cam", password)
+    asked = digest("GET", request.split(b" ")[1].decode())
+    middle = [fields["nc"], fields["cnonce"], fields["qop"]] if "qop" in fields else []
+    expected = digest(secret, fields["nonce"], *middle, asked)
+    return fields["username"] == name and fields["response"] == expected
+
+
+@pytest.mark.parametrize("challenge", DIGESTS)
+def test_digest_challenge_of_a_camera_is_answered(challenge: str) -> None:
+    def asks(connection: socket.socket, request: bytes) -> None:
+        right = answers_digest(request, "j\u00fcrgen", "p:w/\u00fc")
+        words = f"HTTP/1.1 401 No\r\nWWW-Authenticate: {DIGESTS[challenge]}\r\n".encode()
+        (streams if right else says(words, EMPTY))(connection, request)
+
+    with scripted(asks) as camera:
+        login = "j%C3%BCrgen:p%3Aw%2F%C3%BC@"
+        capture = endpoint(here(camera, "video?channel=1&x=\u00fc", login)).open(lambda _: None)
+        assert capture.read().shape == (120, 160, 3)
+        capture.close()
+        assert len(camera.asked()) == 2
+
+
+def test_ffmpeg_keeps_the_password_from_another_host() -> None:
+    """What is no JPEG is FFmpeg's, with its own redirects and log-ins."""
+    with scripted(says(BASIC)) as other:
+        target = redirect(f"http://localhost:{other.port}/steal")
+
+        def script(connection: socket.socket, request: bytes) -> None:
+            known = b"Authorization: " in request
+            mine = b"User-Agent: edgecam" in request
+            video = OK + b"Content-Type: video/mp2t\r\n\r\n"
+            says(video if mine and known else target if known else BASIC)(connection, request)
+
+        with scripted(script) as camera, pytest.raises(StreamError):
+            endpoint(here(camera), open_timeout_s=3).open(lambda _: None)
+        assert any(b"Lavf" in request for request in other.asked())
+    assert set(logins(other)) == {b""}
+
+
 ODD_LOCATIONS = {
     "ftp://nas/cam.jpg": "redirects to ftp:, not to http:",
     "ws://cam/stream": "redirects to ws:, not to http:",
@@ -245,12 +313,12 @@ def test_stream_comes_back_after_an_odd_redirect(location: str) -> None:
     with scripted(script) as camera:
         fast = SourceSettings(url=here(camera), backoff_min_s=0.1, backoff_max_s=0.1)
         viewer = Viewer(open_source(fast))
-        assert viewer.wait_for_frames(2, 20) < 20
+        viewer.wait_for_frames(2, 40)
         well.clear()
         told = lambda: "redirects" in (viewer.source.status().reason or "")  # noqa: E731
-        assert seconds_until(told, 20) < 20
+        wait_for(told, 40)
         well.set()
-        assert viewer.wait_for_frames(3, 20) < 20
+        viewer.wait_for_frames(3, 40)
         assert viewer.source.status().state == "online"
         viewer.close()
 

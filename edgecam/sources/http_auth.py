@@ -8,6 +8,7 @@ import re
 import secrets
 
 _FIELD = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,]+))')
+_NEXT = re.compile(r",\s*(?=(?:basic|digest)\b)", re.IGNORECASE)
 _DIGESTS = {"MD5": "md5", "SHA-256": "sha256"}
 
 
@@ -15,9 +16,9 @@ def authorization(
     challenges: list[str], method: str, target: str, username: str, password: str
 ) -> str | None:
     """Answer the strongest challenge that is understood, or None where none is."""
-    # A field may be broken into several lines; an answer to it must not be.
-    challenges = [" ".join(challenge.split()) for challenge in challenges]
-    for challenge in sorted(challenges, key=_strength, reverse=True):
+    # A field may be broken into several lines, which an answer must not be, and hold several.
+    each = [one for field in challenges for one in _NEXT.split(" ".join(field.split()))]
+    for challenge in sorted(each, key=_strength, reverse=True):
         scheme, _, rest = challenge.partition(" ")
         if scheme.lower() == "digest":
             fields = {m[1].lower(): m[2] or m[3] or "" for m in _FIELD.finditer(rest)}
@@ -42,7 +43,8 @@ def _digest(fields: dict[str, str], method: str, target: str, username: str, pas
 
     realm, nonce = fields.get("realm", ""), fields.get("nonce", "")
     user, asked = digest(f"{username}:{realm}:{password}"), digest(f"{method}:{target}")
-    parts = {"username": username, "realm": realm, "nonce": nonce, "uri": target}
+    quoted_name = username.replace("\\", "\\\\").replace('"', '\\"')
+    parts = {"username": quoted_name, "realm": realm, "nonce": nonce, "uri": target}
     plain = {"algorithm": algorithm}
     if "auth" in re.split(r"[,\s]+", fields.get("qop", "")):
         count, client = "00000001", secrets.token_hex(8)
