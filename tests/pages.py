@@ -6,7 +6,7 @@ import http.client
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,9 +118,14 @@ class LivePage:
 
 @contextmanager
 def live_page(
-    folder: Path, *arguments: object, listen: str = "127.0.0.1:0", **variables: str
+    folder: Path,
+    *arguments: object,
+    listen: str = "127.0.0.1:0",
+    prefix: Sequence[str] = (),
+    **variables: str,
 ) -> Iterator[LivePage]:
-    daemon = Daemon(folder, *MODEL, *LOOPED, "--web", listen, *arguments, **variables)
+    page = ("--web", listen, *arguments)
+    daemon = Daemon(folder, *MODEL, *LOOPED, *page, prefix=prefix, **variables)
     try:
         yield LivePage(daemon)
     finally:

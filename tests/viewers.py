@@ -26,8 +26,8 @@ def handshake(port: int) -> bytes:
 class Watcher:
     """Takes every picture and counts it; ``ended`` is set once the page has gone."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, port: int, come_from: str = "127.0.0.1") -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), None, (come_from, 0))
         self._socket.sendall(handshake(port))
         self._file = self._socket.makefile("rb")
         while self._file.readline() != b"\r\n":

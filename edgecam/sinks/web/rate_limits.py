@@ -7,11 +7,14 @@ deadline, and one that never sent a whole request makes way for a new one.
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable
 
 MAX_CONNECTIONS = 64
+# Of the files that this process may have open: the camera and the broker need some as well.
+SHARE_OF_FILES = 4
 # From its opening, or from its last whole request, until a connection is cut.
 DEADLINE_S = 7.0
 SWEEP_S = 1.0
@@ -51,7 +54,7 @@ class Guesses:
 
 
 class Allowances:
-    """How much each address may send: some at once, and then so much a second."""
+    """How much each address or viewer may send: some at once, and then so much a second."""
 
     def __init__(self) -> None:
         # Address -> what it has sent and not been forgiven, in bytes, and when that was so.
@@ -103,7 +106,7 @@ class Limited(asyncio.Protocol):
             self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._connections.allowances.grants(self._address, len(data)):
+        if self._connections.grants(self._transport, self._address, len(data)):
             if self._inner is not None:
                 self._inner.data_received(data)
         else:
@@ -121,6 +124,14 @@ class Limited(asyncio.Protocol):
             self._inner.resume_writing()
 
 
+def max_connections() -> int:
+    """How many connections the page may have, so that descriptors are left for the rest."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(1, min(MAX_CONNECTIONS, limit // SHARE_OF_FILES))
+
+
 class Connections:
     """All open connections; used on the server's loop alone."""
 
@@ -128,6 +139,7 @@ class Connections:
         # Transport -> when it is cut; the longest silent first.
         self._deadlines_s: dict[asyncio.Transport, float] = {}
         self._viewers: set[asyncio.Transport] = set()
+        self._most = max_connections()
         self.allowances = Allowances()
         self.evicted = 0
 
@@ -135,9 +147,18 @@ class Connections:
         return lambda: Limited(inner, self)
 
     def opened(self, transport: asyncio.Transport) -> None:
-        while len(self._deadlines_s) + len(self._viewers) >= MAX_CONNECTIONS and self._deadlines_s:
+        while len(self._deadlines_s) + len(self._viewers) >= self._most and self._deadlines_s:
             self.evict(next(iter(self._deadlines_s)))
         self._deadlines_s[transport] = time.monotonic() + DEADLINE_S
+
+    def grants(self, transport: asyncio.Transport, address: str, size: int) -> bool:
+        """Count what came; whether it was not too much.
+
+        A viewer has an allowance of its own: who floods from the same address, behind the same
+        router or proxy, does not cut off who is in.
+        """
+        who = f"viewer {id(transport)}" if transport in self._viewers else address
+        return self.allowances.grants(who, size)
 
     def asked(self, transport: asyncio.BaseTransport | None) -> None:
         """A whole request came: the time begins anew."""

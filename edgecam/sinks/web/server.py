@@ -12,6 +12,7 @@ import socket
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -121,10 +122,13 @@ class Server:
             logger=_HTTP_LOG,
             handle_signals=False,
             keepalive_timeout=KEEPALIVE_S,
+            # A compressed body is refused; aiohttp would unpack it before anybody is asked.
+            auto_decompress=False,
         )
         await runner.setup()
         assert runner.server is not None
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._failed)
         server = await loop.create_server(self._connections.wrap(runner.server), sock=listener)
         sweeping = asyncio.create_task(self._connections.sweep())
         try:
@@ -135,6 +139,12 @@ class Server:
             self._hub.close()
             self._connections.close()
             await runner.cleanup()
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        """Say in one line what asyncio would print a traceback of, such as too few descriptors."""
+        del loop
+        why = context.get("exception") or "no exception"
+        self._faults.fault("loop", f"live page: {context.get('message')}: {why!r:.200}")
 
     @web.middleware
     async def _checked(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -167,6 +177,8 @@ class Server:
         origin = request.headers.get("Origin")
         if origin is not None and not self._guard.is_own_origin(origin, host):
             return self._refuse(403, "not from another site")
+        if "Content-Encoding" in request.headers:
+            return self._refuse(415, "a compressed body is not taken; send it as it is")
         changes = request.method not in ("GET", "HEAD") or request.path == "/stream"
         if changes and origin is None:
             return self._refuse(403, "Origin is missing")
