@@ -7,7 +7,7 @@ meaning or goes away.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -209,11 +209,23 @@ class SourceReport(Struct, frozen=True, kw_only=True):
     faults: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
+class MqttRefusal(Struct, frozen=True, kw_only=True):
+    """What the broker does not take: an ACL or a limit of its own."""
+
+    topic: Annotated[str, Meta(description="a topic, or a filter for many")]
+    reason: str
+
+
 class MqttReport(Struct, frozen=True, kw_only=True):
     """The broker connection: connected or disconnected and why, and every message lost."""
 
     state: str
     reason: str | None = None
+    protocol: Annotated[str | None, Meta(description="5 or 3.1.1; null before the first")] = None
+    limits: Annotated[
+        Sequence[str], Meta(description="what the broker allows less of than usual, in words")
+    ] = ()
+    refused: Sequence[MqttRefusal] = ()
     outbox_messages: int = 0
     outbox_bytes: int = 0
     counters: Mapping[str, int] = msgspec.field(default_factory=dict)

@@ -13,19 +13,32 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo, topic_matches_sub
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edgecam.mqtt.address import BrokerAddress, Fault, fault_of, tls_of
-from edgecam.mqtt.frame_topics import Delivered
+from edgecam.mqtt.address import BrokerAddress, Fault, FaultKind, fault_of, tls_of
+from edgecam.mqtt.bounded_socket import BoundedSocket
 from edgecam.mqtt.login import Login
+from edgecam.mqtt.terms import (
+    BAD_CLIENT_ID,
+    BAD_LOGIN,
+    BANNED,
+    MQTT_5,
+    NOT_AUTHORIZED,
+    UNSUPPORTED_VERSION,
+    Answer,
+    Limits,
+    Offer,
+    Skipped,
+)
 
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLNVAL
-# CONNACK return codes, MQTT 3.1.1 table 3.1, as paho words them.
-_LOGIN_REFUSALS = ("Bad user name or password", "Not authorized")
+_LOGIN_REFUSALS = (BAD_LOGIN, NOT_AUTHORIZED, BANNED, BAD_CLIENT_ID)
+# Commands, states and claims are small; a fleet's telemetry is the largest that is followed.
+MAX_PACKET_BYTES = 262_144
 
 MessageCallback = Callable[[str, bytes, bool], None]
 # MQTT 5, 3.8.3.1: nothing retained is sent on a subscription.
@@ -34,10 +47,21 @@ _NO_RETAINED = 2
 _properties: Callable[[int], Properties] = Properties
 
 
-class Connection:
-    """MQTT 3.1.1 over TCP or TLS; ``established`` after CONNACK, ``fault`` once it is over."""
+class _BoundedClient(Client):
+    """A paho client that reads through a ``BoundedSocket``."""
 
-    _wanted = "an MQTT broker"
+    max_packet_bytes = MAX_PACKET_BYTES
+
+    def _create_socket(self) -> Any:
+        sock: Any = super()._create_socket()
+        # Or Nagle's algorithm holds a result back until the one before it is acknowledged.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        is_5 = self._protocol == MQTTProtocolVersion.MQTTv5
+        return BoundedSocket(sock, self.max_packet_bytes, has_properties=is_5)
+
+
+class Connection:
+    """MQTT 5 or 3.1.1 over TCP or TLS; ``established`` after CONNACK, ``fault`` once it is over."""
 
     def __init__(
         self,
@@ -46,19 +70,49 @@ class Connection:
         context: ssl.SSLContext | None,
         on_message: MessageCallback,
         on_callback_error: Callable[[BaseException], None],
+        offer: Offer,
+        max_packet_bytes: int = MAX_PACKET_BYTES,
+        window: int | None = None,
     ) -> None:
-        self.established = False
+        """``max_packet_bytes``: what is larger is not taken.
+
+        With a ``window`` messages are acknowledged by ``acknowledge`` alone, and a broker of
+        MQTT 5 has at most so many of them unacknowledged here.
+        """
+        self.offer = offer
+        self.established = self.malformed = self.closed_by_broker = False
         self.fault: Fault | None = None
-        self.closed_by_broker = False
+        self.limits = Limits(offer.version)
+        # Why the broker refused or ended the connection: a reason code of MQTT 5.
+        self.code: int | None = None
         self.tls: tuple[str, str] | None = None
-        self.acknowledged: deque[int] = deque()
-        self._address = address
-        self._login = login
-        self._on_message = on_message
-        self._on_callback_error = on_callback_error
-        client = self._new_client(login.client_id)
+        self.acknowledged: deque[Answer] = deque()
+        self.refused_filters: deque[tuple[str, str]] = deque()
+        self.skipped: deque[Skipped] = deque()
+        self._window = window
+        self._address, self._login = address, login
+        self._on_message, self._on_callback_error = on_message, on_callback_error
+        self._max_packet_bytes = max_packet_bytes
+        # QoS 1 until its PUBACK; None is an UNSUBSCRIBE that stands in for one.
+        self._unsettled: dict[int, MQTTMessageInfo | None] = {}
+        self._answers: deque[Answer] = deque()
+        self._asked: dict[int, str] = {}
+        self._client = self._new_client(context)
+
+    def _new_client(self, context: ssl.SSLContext | None) -> Client:
+        login, offer = self._login, self.offer
+        is_5 = offer.version == MQTT_5
+        client = _BoundedClient(
+            CallbackAPIVersion.VERSION2,
+            client_id=login.client_id if offer.has_id else "",
+            clean_session=None if is_5 else True,
+            protocol=MQTTProtocolVersion.MQTTv5 if is_5 else MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+            manual_ack=self._window is not None,
+        )
+        client.max_packet_bytes = self._max_packet_bytes
         if login.will_topic is not None:
-            client.will_set(login.will_topic, login.will_payload, qos=1, retain=True)
+            client.will_set(login.will_topic, login.will_payload, offer.will_qos, offer.will_retain)
         if login.username is not None:
             client.username_pw_set(login.username, login.password)
         if context is not None:
@@ -66,19 +120,19 @@ class Connection:
         client.on_connect = self._guarded(self._connected)
         client.on_publish = self._guarded(self._published)
         client.on_message = self._guarded(self._received)
-        self._client = client
-
-    def _new_client(self, client_id: str) -> Client:
-        return Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            clean_session=True,
-            protocol=MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-        )
+        client.on_subscribe = self._guarded(self._subscribe_answered)
+        client.on_unsubscribe = self._guarded(self._unsubscribe_answered)
+        client.on_disconnect = self._guarded(self._disconnected)
+        return client
 
     def _connect_properties(self) -> Properties | None:
-        return None
+        if self.offer.version != MQTT_5:
+            return None
+        properties = _properties(PacketTypes.CONNECT)
+        properties.MaximumPacketSize = self._max_packet_bytes
+        if self._window is not None:
+            properties.ReceiveMaximum = self._window
+        return properties
 
     def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
         """paho lets an exception of a callback end the thread that runs its loop."""
@@ -91,22 +145,69 @@ class Connection:
 
         return guarded
 
-    def _connected(self, _client: Any, _data: Any, _flags: Any, code: Any, _more: Any) -> None:
+    def _connected(self, _client: Any, _data: Any, _flags: Any, code: Any, found: Any) -> None:
         if not code.is_failure:
             self.established = True
+            self.limits = Limits(
+                version=self.offer.version,
+                max_packet_bytes=getattr(found, "MaximumPacketSize", None),
+                max_qos=getattr(found, "MaximumQoS", 2),
+                retain=bool(getattr(found, "RetainAvailable", 1)),
+                receive_maximum=getattr(found, "ReceiveMaximum", 65_535),
+                keepalive_s=getattr(found, "ServerKeepAlive", None),
+                client_id=getattr(found, "AssignedClientIdentifier", None),
+            )
             return
-        text = code.getName()
-        if text in _LOGIN_REFUSALS:
+        self.code = code.value
+        text = code.getName().lower()
+        why = f": {found.ReasonString}" if getattr(found, "ReasonString", "") else ""
+        if self.code in _LOGIN_REFUSALS:
             who = f"user {self._login.username!r}" if self._login.username else "no user name"
-            self.fault = Fault("login", f"{self._address}: login refused ({who}): {text.lower()}")
+            self._lost(f"login refused ({who}): {text}{why}", "login")
+        elif self.code == UNSUPPORTED_VERSION:
+            self._lost(
+                f"the broker refuses MQTT {'5' if self.offer.version == MQTT_5 else '3.1.1'}"
+            )
         else:
-            self.fault = Fault("network", f"{self._address}: refused by the broker: {text.lower()}")
+            self._lost(f"refused by the broker: {text}{why}")
 
-    def _published(self, _client: Any, _data: Any, mid: int, _code: Any, _more: Any) -> None:
-        self.acknowledged.append(mid)
+    def _published(self, _client: Any, _data: Any, mid: int, code: Any, _more: Any) -> None:
+        words = code.getName().lower() if code.is_failure else ""
+        self._answers.append(Answer(mid, code.value if words else 0, words))
+
+    def _unsubscribe_answered(self, *answer: Any) -> None:
+        if self._unsettled.pop(answer[2], 0) is None:
+            self.acknowledged.append(Answer(answer[2]))
+
+    def _subscribe_answered(self, *answer: Any) -> None:
+        topic_filter = self._asked.pop(answer[2], "")
+        for code in answer[3]:
+            if code.is_failure:
+                self.refused_filters.append((topic_filter, code.getName().lower()))
+
+    def _disconnected(self, *answer: Any) -> None:
+        flags, code = answer[2:4]
+        if flags.is_disconnect_packet_from_server:
+            self.code = code.value
+            self.closed_by_broker = self.fault is None
+            self._lost(f"connection closed by the broker: {code.getName().lower()}")
 
     def _received(self, _client: Any, _data: Any, message: MQTTMessage) -> None:
-        self._on_message(message.topic, bytes(message.payload), message.retain)
+        if not self._is_cut(message):
+            self._on_message(message.topic, bytes(message.payload), message.retain)
+
+    def _is_cut(self, message: MQTTMessage) -> bool:
+        sock: Any = self._client.socket()
+        if sock is None or not sock.cut_bytes:
+            return False
+        self.skipped.append(Skipped(message.topic, sock.cut_bytes, message.retain))
+        self.acknowledge(message.mid if message.qos else 0)
+        return True
+
+    def acknowledge(self, number: int) -> None:
+        """The broker may forget a message, and send another one in its place (0: nothing)."""
+        if number and self._window is not None and self._client.ack(number, 1):
+            self._lost_to_broker()
 
     def open(self, timeout_s: float) -> None:
         """TCP, TLS and the CONNECT packet; blocks up to ``timeout_s`` for each; sets ``fault``."""
@@ -119,15 +220,28 @@ class Connection:
                 self._login.keepalive_s,
                 properties=self._connect_properties(),
             )
-            sock = self._client.socket()
-            self.tls = tls_of(sock)
-            if isinstance(sock, socket.socket):
-                # Or Nagle's algorithm holds a result back until the one before it is acknowledged.
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock: Any = self._client.socket()
+            self.tls = tls_of(sock.raw) if sock is not None else None
         except OSError as error:
             self.fault = fault_of(error, address)
         except UnicodeError:
             self.fault = Fault("network", f"{address}: {address.host!r} is no host name")
+
+    @property
+    def keepalive_s(self) -> int:
+        """The broker's word counts, if it has one; 0 from it would mean that nobody asks."""
+        return self.limits.keepalive_s or self._login.keepalive_s
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages of QoS 1 that the broker has not acknowledged."""
+        return len(self._unsettled)
+
+    @property
+    def is_skipping(self) -> bool:
+        """A message that is not taken is still coming, and with it nothing else."""
+        sock: Any = self._client.socket()
+        return sock is not None and sock.is_skipping
 
     @property
     def writable(self) -> bool:
@@ -136,7 +250,7 @@ class Connection:
 
     def step(self, timeout_s: float, wake: socket.socket) -> None:
         """Wait for the broker or for ``wake``, then read, write and keep alive."""
-        sock = self._client.socket()
+        sock: Any = self._client.socket()
         if sock is None:
             self._lost_to_broker()
             return
@@ -145,44 +259,113 @@ class Connection:
         writing = select.POLLOUT if self._client.want_write() else 0
         poll.register(sock, select.POLLIN | writing)
         # What TLS has decrypted already does not make the socket readable.
-        pending = sock.pending() > 0 if isinstance(sock, ssl.SSLSocket) else False
+        pending = sock.pending() > 0
         ready = dict(poll.poll(0 if pending else timeout_s * 1000))
         events = ready.get(sock.fileno(), 0)
-        readable = pending or bool(events & _READABLE)
-        code = self._client.loop_read() if readable else None
+        code = self._read() if pending or events & _READABLE else None
         if not code and events & select.POLLOUT:
             code = self._client.loop_write()
+        self._settle()
+        if sock.refused is not None:
+            self._lost(f"the broker sent {sock.refused}")
         if code:
             self._lost_to_broker()
         elif self._client.loop_misc() or self._client.socket() is None:
-            self._lost(f"the broker is silent for {self._login.keepalive_s} s or more")
+            self._lost(f"the broker is silent for {self.keepalive_s} s or more")
+
+    def _read(self) -> MQTTErrorCode:
+        try:
+            code = self._client.loop_read()
+        except Exception as error:
+            if self.established:
+                raise
+            # paho's words for bytes that are no CONNACK of MQTT 5.
+            self.malformed = True
+            self._lost(f"no answer of MQTT: {error!r}")
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        self.malformed = not self.established and code == MQTTErrorCode.MQTT_ERR_PROTOCOL
+        return code
+
+    def _settle(self) -> None:
+        """Only an acknowledgement settles a message: paho tells of a written QoS 0 message by a
+        number too, and the numbers come round.
+        """
+        while self._answers:
+            answer = self._answers.popleft()
+            info = self._unsettled.get(answer.number)
+            if info is not None and info.is_published():
+                del self._unsettled[answer.number]
+                self.acknowledged.append(answer)
 
     def _lost_to_broker(self) -> None:
-        self.closed_by_broker = self.fault is None
+        self.closed_by_broker = self.closed_by_broker or self.fault is None
         if self.established:
             self._lost("connection closed by the broker")
         elif self._address.tls:
             # TLS 1.3: a missing client certificate shows only after the handshake.
             text = "closed before it answered; does the broker want a client certificate?"
-            self.fault = self.fault or Fault("handshake", f"{self._address}: {text}")
+            self._lost(text, "handshake")
         else:
             self._lost(
-                f"closed before it answered; is it {self._wanted}, or one that wants mqtts://?"
+                "closed before it answered; is it an MQTT broker, or one that wants mqtts://?"
             )
 
-    def _lost(self, what: str) -> None:
-        self.fault = self.fault or Fault("network", f"{self._address}: {what}")
+    def _lost(self, what: str, kind: FaultKind = "network") -> None:
+        self.fault = self.fault or Fault(kind, f"{self._address}: {what}")
 
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int:
-        """Hand a message over; its mid appears in ``acknowledged`` (QoS 0: once it is written)."""
-        info = self._client.publish(topic, payload, qos, retain)
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        expiry_s: int | None = None,
+        about: Mapping[str, str] | None = None,
+    ) -> int:
+        """Hand a message over; of QoS 1 the number appears in ``acknowledged``.
+
+        Where the broker takes QoS 0 alone, an UNSUBSCRIBE that follows the message is answered
+        in its place: the broker had read the message before. ``expiry_s`` (for how long the
+        broker keeps it) and ``about`` (user properties) need MQTT 5.
+        """
+        retain = retain and self.limits.retain
+        more = None
+        if self.limits.version == MQTT_5 and expiry_s is not None:
+            more = _properties(PacketTypes.PUBLISH)
+            more.MessageExpiryInterval = expiry_s
+            more.UserProperty = list((about or {}).items())
+        sent_qos = min(qos, self.limits.max_qos)
+        info = self._client.publish(topic, payload, sent_qos, retain, more)
+        while info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+            # The number is still in flight; the next one is not.
+            info = self._client.publish(topic, payload, sent_qos, retain, more)
         if info.rc:
             self._lost_to_broker()
+        elif qos and self.limits.max_qos:
+            self._unsettled[info.mid] = info
+        elif qos:
+            return self._stand_in()
         return info.mid
 
-    def subscribe(self, topic_filter: str) -> None:
-        if self._client.subscribe(topic_filter, qos=1)[0]:
+    def _stand_in(self) -> int:
+        code, mid = self._client.unsubscribe(f"{self._login.client_id}/nothing")
+        if code or mid is None:
             self._lost_to_broker()
+            return 0
+        self._unsettled[mid] = None
+        return mid
+
+    def subscribe(self, topic_filter: str, retained: bool = True) -> None:
+        """``retained``: what the broker retains is wanted; MQTT 3.1.1 sends it all the same."""
+        if retained or self.limits.version != MQTT_5:
+            code, mid = self._client.subscribe(topic_filter, qos=1)
+        else:
+            options = SubscribeOptions(qos=1, retainHandling=_NO_RETAINED)
+            code, mid = self._client.subscribe(topic_filter, options=options)
+        if code or mid is None:
+            self._lost_to_broker()
+        else:
+            self._asked[mid] = topic_filter
 
     def give_up(self, fault: Fault) -> None:
         """Close without a DISCONNECT, so that the broker publishes the will."""
@@ -198,100 +381,6 @@ class Connection:
         sock = self._client.socket()
         if sock is not None:
             sock.close()
-
-
-class PictureConnection(Connection):
-    """MQTT 5, for pictures; a message is acknowledged when somebody says so, not when it comes.
-
-    The broker has at most ``window`` of them unacknowledged here, and sends none whose packet is
-    above ``max_packet_bytes``. It forgets the session with the connection, so that it hands no
-    picture to a worker that has gone.
-    """
-
-    _wanted = "a broker of MQTT 5"
-
-    def __init__(
-        self,
-        address: BrokerAddress,
-        login: Login,
-        context: ssl.SSLContext | None,
-        on_delivered: Callable[[Delivered], None],
-        on_callback_error: Callable[[BaseException], None],
-        window: int,
-        max_packet_bytes: int,
-    ) -> None:
-        self.subscribed = False
-        self.refused: deque[str] = deque()
-        self._window, self._max_packet_bytes = window, max_packet_bytes
-        self._on_delivered = on_delivered
-        super().__init__(address, login, context, lambda *_: None, on_callback_error)
-        self._client.on_subscribe = self._guarded(self._subscribe_answered)
-        self._client.on_disconnect = self._guarded(self._disconnected)
-
-    def _new_client(self, client_id: str) -> Client:
-        return Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            protocol=MQTTProtocolVersion.MQTTv5,
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
-
-    def _connect_properties(self) -> Properties:
-        properties = _properties(PacketTypes.CONNECT)
-        properties.ReceiveMaximum = self._window
-        properties.MaximumPacketSize = self._max_packet_bytes
-        return properties
-
-    def _subscribe_answered(self, *answer: Any) -> None:
-        self.subscribed = True
-        for code in answer[3]:
-            if code.is_failure:
-                text = f"{self._address}: subscription refused: {code.getName().lower()}"
-                self.fault = self.fault or Fault("login", text)
-
-    def _disconnected(self, *answer: Any) -> None:
-        flags, code = answer[2:4]
-        if flags.is_disconnect_packet_from_server:
-            self._lost(f"connection closed by the broker: {code.getName().lower()}")
-
-    def _published(self, client: Any, data: Any, mid: int, code: Any, more: Any) -> None:
-        super()._published(client, data, mid, code, more)
-        if code.is_failure:
-            self.refused.append(code.getName().lower())
-
-    def _received(self, _client: Any, _data: Any, message: MQTTMessage) -> None:
-        number = message.mid if message.qos else 0
-        try:
-            properties = dict(getattr(message.properties, "UserProperty", ()))
-            payload = bytes(message.payload)
-            self._on_delivered(Delivered(message.topic, payload, number, properties))
-        except Exception:
-            # Nobody else will, and the window would be one smaller for ever.
-            self.acknowledge(number)
-            raise
-
-    def subscribe(self, topic_filter: str) -> None:
-        options = SubscribeOptions(qos=1, retainHandling=_NO_RETAINED)
-        if self._client.subscribe(topic_filter, options=options)[0]:
-            self._lost_to_broker()
-
-    def acknowledge(self, number: int) -> None:
-        """The broker may forget the message, and send another one in its place."""
-        if self._client.ack(number, 1):
-            self._lost_to_broker()
-
-    def publish_picture(
-        self, topic: str, payload: bytes, expiry_s: int, about: Mapping[str, str]
-    ) -> int:
-        """Hand a picture over (QoS 1); the broker drops it if nobody took it for ``expiry_s``."""
-        properties = _properties(PacketTypes.PUBLISH)
-        properties.MessageExpiryInterval = expiry_s
-        properties.UserProperty = list(about.items())
-        info = self._client.publish(topic, payload, 1, False, properties)
-        if info.rc:
-            self._lost_to_broker()
-        return info.mid
 
 
 def matches(topic_filter: str, topic: str) -> bool:

@@ -16,9 +16,11 @@ from collections.abc import Mapping
 from edgecam.core.fault_log import FaultLog
 from edgecam.core.redaction import redact
 from edgecam.mqtt.address import BrokerAddress, Fault
-from edgecam.mqtt.connection import PictureConnection
 from edgecam.mqtt.frame_topics import CAPTURED, SEQUENCE, Delivered
 from edgecam.mqtt.login import Login
+from edgecam.mqtt.opening import establish
+from edgecam.mqtt.picture_connection import PictureConnection
+from edgecam.mqtt.terms import MQTT_5, BrokerMemory, Limits, Offer
 
 OPEN_TIMEOUT_S = 4.0
 CONNACK_TIMEOUT_S = 5.0
@@ -31,12 +33,14 @@ BACKOFF_PERSON_S = 31.0
 IN_FLIGHT = 2
 # The broker throws away what no worker took for so long.
 EXPIRY_S = 2.0
+# What number and time of a picture add to its packet.
+ABOUT_BYTES = 80
 
 log = logging.getLogger(__name__)
 
 
 class PicturePublisher(threading.Thread):
-    """Publishes on ``topic`` (MQTT 5, QoS 1) through every outage, until ``stop``."""
+    """Publishes on ``topic`` (QoS 1) through every outage, until ``stop``."""
 
     def __init__(
         self,
@@ -52,12 +56,14 @@ class PicturePublisher(threading.Thread):
         # Why there is no connection.
         self.reason: str | None = f"{address}: connecting"
         self._address, self._login, self._context = address, login, context
+        self._memory = BrokerMemory()
         self._topic = topic
         self._expiry_s = math.ceil(max(EXPIRY_S, 2.0 * period_s))
         self._newest: tuple[bytes, Mapping[str, str]] | None = None
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._faults = FaultLog(log)
+        self._said: str | None = None
         self._stopping = threading.Event()
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
@@ -110,24 +116,26 @@ class PicturePublisher(threading.Thread):
             failures += 1
 
     def _connect(self) -> PictureConnection:
-        connection = PictureConnection(
+        return establish(
+            self._address,
+            self._memory,
+            self._connection_to,
+            (OPEN_TIMEOUT_S, CONNACK_TIMEOUT_S),
+            lambda connection: self._step(connection, 0.1),
+            self._stopping.is_set,
+        )
+
+    def _connection_to(self, offer: Offer) -> PictureConnection:
+        return PictureConnection(
             self._address,
             self._login,
             self._context,
             _ignore,
             lambda error: self._faults.fault("message", f"not understood: {error!r}"),
+            offer,
             window=1,
             max_packet_bytes=65_536,
         )
-        connection.open(OPEN_TIMEOUT_S)
-        until_s = time.monotonic() + CONNACK_TIMEOUT_S
-        while connection.fault is None and not connection.established:
-            if time.monotonic() > until_s or self._stopping.is_set():
-                text = f"{self._address}: no answer to CONNECT; is it a broker of MQTT 5?"
-                connection.give_up(Fault("network", text))
-            else:
-                self._step(connection, 0.1)
-        return connection
 
     def _step(self, connection: PictureConnection, timeout_s: float) -> None:
         connection.step(timeout_s, self._wake_read)
@@ -137,32 +145,59 @@ class PicturePublisher(threading.Thread):
     def _serve(self, connection: PictureConnection) -> None:
         self._count("connects")
         self._faults.recovered("mqtt", f"{self._address}: connected")
+        self._say_limits(connection.limits)
         self.reason = None
         self.connected.set()
-        in_flight: set[int] = set()
+        in_flight: dict[int, float] = {}
         while connection.fault is None and not (self._stopping.is_set() and not in_flight):
             self._settle(connection, in_flight)
-            if connection.writable and len(in_flight) < IN_FLIGHT and not self._stopping.is_set():
+            window = min(IN_FLIGHT, connection.limits.receive_maximum)
+            if connection.writable and len(in_flight) < window and not self._stopping.is_set():
                 self._send(connection, in_flight)
             self._step(connection, STEP_S)
+            self._check_answers(connection, in_flight)
         if connection.fault is None:
             connection.finish()
 
-    def _settle(self, connection: PictureConnection, in_flight: set[int]) -> None:
-        while connection.acknowledged:
-            in_flight.discard(connection.acknowledged.popleft())
-            self._count("published")
-        while connection.refused:
-            self._count("refused")
-            self._faults.fault("refused", f"{self._topic}: refused: {connection.refused.popleft()}")
+    def _say_limits(self, limits: Limits) -> None:
+        said = f"{self._address}: {limits}"
+        if said != self._said and (limits.words() or limits.version != MQTT_5):
+            log.warning("%s", said)
+        self._said = said
 
-    def _send(self, connection: PictureConnection, in_flight: set[int]) -> None:
+    def _check_answers(self, connection: PictureConnection, in_flight: Mapping[int, float]) -> None:
+        """A broker that goes on answering pings may have stopped acknowledging."""
+        limit_s = 2 * connection.keepalive_s
+        if in_flight and time.monotonic() - min(in_flight.values()) > limit_s:
+            self._count("ack_timeouts")
+            text = f"{self._address}: no acknowledgement for {limit_s} s; connecting again"
+            connection.give_up(Fault("network", text))
+
+    def _settle(self, connection: PictureConnection, in_flight: dict[int, float]) -> None:
+        while connection.acknowledged:
+            answer = connection.acknowledged.popleft()
+            in_flight.pop(answer.number, None)
+            self._count("published")
+            if answer.code:
+                self._count("refused")
+                self._faults.fault("refused", f"{self._topic}: refused: {answer.words}")
+
+    def _send(self, connection: PictureConnection, in_flight: dict[int, float]) -> None:
         with self._lock:
             newest, self._newest = self._newest, None
-        if newest is not None:
-            in_flight.add(
-                connection.publish_picture(self._topic, newest[0], self._expiry_s, newest[1])
+        if newest is None:
+            return
+        jpeg, about = newest
+        if not connection.limits.allows(self._topic, jpeg, ABOUT_BYTES):
+            self._count("too_large")
+            self._faults.fault(
+                "large",
+                f"{self._topic}: a picture of {len(jpeg)} bytes is above the broker's limit of "
+                f"{connection.limits.max_packet_bytes} and was dropped; publish smaller ones",
             )
+            return
+        number = connection.publish(self._topic, jpeg, 1, False, self._expiry_s, about)
+        in_flight[number] = time.monotonic()
 
 
 def _ignore(delivered: Delivered) -> None:

@@ -7,13 +7,15 @@ import os
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from edgecam.core.result import SettingsError, SinkError
 from edgecam.mqtt.address import parse_url, tls_context
 from edgecam.mqtt.connection import Connection, MessageCallback
 from edgecam.mqtt.login import login
+from edgecam.mqtt.opening import establish
+from edgecam.mqtt.terms import BrokerMemory
 from edgecam.settings.schema import MqttSettings
 
 OPEN_TIMEOUT_S = 4.0
@@ -36,19 +38,20 @@ def connect(
     if settings.url is None:
         raise SettingsError("mqtt.url: expected mqtt://HOST or mqtts://HOST, found nothing")
     address = parse_url(settings.url)
-    connection = Connection(
+    connection = establish(
         address,
-        login(settings, f"edgecam-follow-{secrets.token_hex(4)}", None, environment),
-        tls_context(settings) if address.tls else None,
-        on_message,
-        on_error,
+        BrokerMemory(),
+        partial(
+            Connection,
+            address,
+            login(settings, f"edgecam-follow-{secrets.token_hex(4)}", None, environment),
+            tls_context(settings) if address.tls else None,
+            on_message,
+            on_error,
+        ),
+        (OPEN_TIMEOUT_S, CONNACK_TIMEOUT_S),
+        lambda connection: connection.step(0.1, wake),
     )
-    connection.open(OPEN_TIMEOUT_S)
-    until_s = time.monotonic() + CONNACK_TIMEOUT_S
-    while connection.fault is None and not connection.established:
-        if time.monotonic() > until_s:
-            raise SinkError(f"{address}: no answer to CONNECT; is it a broker?", "network")
-        connection.step(0.1, wake)
     if connection.fault is not None:
         raise SinkError(connection.fault.reason, connection.fault.kind)
     return connection

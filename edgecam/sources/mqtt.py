@@ -9,6 +9,7 @@ acknowledged at once, so that nothing piles up at the broker, which would be los
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -20,9 +21,11 @@ from collections.abc import Callable, Iterator, Mapping
 from edgecam.core.result import Frame, SourceError, be_idle
 from edgecam.messages.result import slug
 from edgecam.mqtt.address import Fault, tls_context
-from edgecam.mqtt.connection import PictureConnection
 from edgecam.mqtt.frame_topics import Delivered, PictureTopics
 from edgecam.mqtt.login import login
+from edgecam.mqtt.opening import establish
+from edgecam.mqtt.picture_connection import PictureConnection
+from edgecam.mqtt.terms import BrokerMemory, Offer
 from edgecam.settings.schema import MqttSettings, SourceSettings
 from edgecam.sources.frozen_frame import Stillness
 from edgecam.sources.jpeg import START_OF_IMAGE, damage, decode_image
@@ -37,6 +40,8 @@ ON_THE_WAY = 2
 # The broker keeps to itself what is larger still, uncounted: it must not fill the memory here.
 PACKET_SHARE = 4
 KINDS = {"login": "unauthorised", "tls": "rejected", "handshake": "rejected"}
+
+log = logging.getLogger(__name__)
 
 
 class _Broker:
@@ -80,54 +85,83 @@ class MqttSource(SupervisedSource):
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
+        self._memory = BrokerMemory()
         self._connection: PictureConnection | None = None
         super().__init__(_Broker(topics), settings, stop)
 
     # The reader thread
 
     def _read(self) -> None:
-        connection = PictureConnection(
+        limit_s = self._settings.open_timeout_s
+        connection = None
+        try:
+            connection = establish(
+                self._topics.address,
+                self._memory,
+                self._connection_to,
+                (limit_s, limit_s),
+                lambda connection: self._step(connection, 0.1),
+                self._closed.is_set,
+            )
+            self._connection = connection
+            self._subscribe(connection, limit_s)
+            self._is_open()
+            while not self._closed.is_set() and connection.fault is None:
+                self._acknowledge(connection)
+                self._note_skipped(connection)
+                self._step(connection, STEP_S)
+        except StreamError:
+            raise
+        except Exception as error:
+            # What a broken broker sends may break paho; the next connection is another one.
+            log.exception("%s: unexpected error, connecting again", self.description)
+            raise StreamError("internal", f"internal error: {error!r}") from None
+        finally:
+            if connection is not None:
+                connection.finish()
+        if connection.fault is not None:
+            raise self._lost(connection.fault)
+
+    def _connection_to(self, offer: Offer) -> PictureConnection:
+        return PictureConnection(
             self._topics.address,
             self._login,
             self._context,
             self._take,
             self._note_error,
+            offer,
             self._window,
             PACKET_SHARE * self._max_bytes,
         )
-        self._connection = connection
-        try:
-            self._subscribe(connection)
-            self._is_open()
-            while not self._closed.is_set() and connection.fault is None:
-                self._acknowledge(connection)
-                self._step(connection, STEP_S)
-        finally:
-            connection.finish()
+
+    def _subscribe(self, connection: PictureConnection, limit_s: float) -> None:
+        deadline_s = time.monotonic() + limit_s
+        if connection.established:
+            connection.subscribe(self._topics.subscription, retained=False)
+        while connection.fault is None and not connection.subscribed and not self._closed.is_set():
+            if time.monotonic() > deadline_s:
+                connection.give_up(Fault("network", "no answer to a subscription"))
+            else:
+                self._step(connection, 0.1)
         if connection.fault is not None:
             raise self._lost(connection.fault)
 
-    def _subscribe(self, connection: PictureConnection) -> None:
-        limit_s = self._settings.open_timeout_s
-        deadline_s = time.monotonic() + limit_s
-        connection.open(limit_s)
-        asked = False
-        while connection.fault is None and not connection.subscribed and not self._closed.is_set():
-            if connection.established and not asked:
-                asked = True
-                connection.subscribe(self._topics.subscription)
-            if time.monotonic() > deadline_s:
-                connection.give_up(Fault("network", "no answer; is it a broker of MQTT 5?"))
-            self._step(connection, 0.1)
-        if connection.fault is not None:
-            raise self._lost(connection.fault)
+    def _note_skipped(self, connection: PictureConnection) -> None:
+        while connection.skipped:
+            skipped = connection.skipped.popleft()
+            self._count("too_large")
+            bound = PACKET_SHARE * self._max_bytes
+            self._log.fault(
+                "large",
+                f"{self.description}: a message of {skipped.size_bytes} bytes is above "
+                f"{PACKET_SHARE} x mqtt.max_payload_bytes ({bound}) and was not read",
+            )
 
     def _lost(self, fault: Fault) -> StreamError:
         reason = fault.reason.removeprefix(f"{self._topics.address}: ")
         return StreamError(KINDS.get(fault.kind, "unreachable"), reason)
 
     def _step(self, connection: PictureConnection, timeout_s: float) -> None:
-        self._begin_call()
         connection.step(timeout_s, self._wake_read)
         with contextlib.suppress(BlockingIOError):
             self._wake_read.recv(4096)
@@ -188,7 +222,8 @@ class MqttSource(SupervisedSource):
                 if picture is None:
                     self._changed.wait(0.25)
             if picture is None:
-                self._wait_idly(idle)
+                self._notice_silence()
+                idle()
                 continue
             frame = self._decoded(picture)
             if frame is not None:

@@ -10,12 +10,17 @@ import ssl
 import threading
 import time
 from collections import deque
+from dataclasses import replace
+from functools import partial
 
 from edgecam.core.fault_log import FaultLog
 from edgecam.mqtt.address import BrokerAddress, Fault
-from edgecam.mqtt.connection import Connection, MessageCallback, matches
+from edgecam.mqtt.connection import MAX_PACKET_BYTES, Connection, MessageCallback, matches
 from edgecam.mqtt.login import OFFLINE, Login
+from edgecam.mqtt.opening import establish
+from edgecam.mqtt.terms import MQTT_5, BrokerMemory, Limits
 from edgecam.sinks.mqtt.delivery import Delivery
+from edgecam.sinks.mqtt.flood import Flood
 from edgecam.sinks.mqtt.name_claim import Claim
 
 log = logging.getLogger(__name__)
@@ -28,8 +33,10 @@ BACKOFF_S = (1.0, 2.0, 3.0)
 BACKOFF_PERSON_S = 31.0
 # Subscribers lose their sessions with the broker too: let them return before the events do.
 SETTLE_S = 2.0
-# A connection that the broker closes this soon may have been closed for what was sent.
-REFUSAL_WITHIN_S = 10.0
+# With something in flight and no acknowledgement for so many keep-alives: connect again.
+ACK_KEEPALIVES = 2
+# A broker that has never acknowledged anything, so often: one that knows QoS 0 alone.
+MAX_UNANSWERED = 2
 STEP_S = 1.0
 CLAIM_STEP_S = 0.02
 # A broker that closes for what it does not allow: then nobody is asked.
@@ -66,6 +73,12 @@ class NetworkThread(threading.Thread):
         self._came_late = False
         # The name was another's when this instance began: it has no business here.
         self.turned_away: str | None = None
+        self._memory = BrokerMemory()
+        # What the broker allowed on the last connection.
+        self.limits: Limits | None = None
+        self._unanswered = 0
+        self._ever_acknowledged = False
+        self._flood = Flood(delivery, faults)
         self._subscriptions: list[tuple[str, MessageCallback]] = []
         self._new_filters: deque[str] = deque()
         self._wake_read, self._wake_write = socket.socketpair()
@@ -145,20 +158,25 @@ class NetworkThread(threading.Thread):
 
     def _connect(self) -> Connection:
         stopping = self._stopping.is_set()
-        connection = Connection(
-            self._address, self._login, self._context, self._receive, self._note_error
+        return establish(
+            self._address,
+            self._memory,
+            partial(
+                Connection,
+                self._address,
+                self._login,
+                self._context,
+                self._receive,
+                self._note_error,
+            ),
+            (STOP_CONNECT_S, STOP_CONNECT_S) if stopping else (OPEN_TIMEOUT_S, CONNACK_TIMEOUT_S),
+            lambda connection: self._step_for(connection, 0.1),
+            lambda: self._stopping.is_set() != stopping,
         )
-        connection.open(STOP_CONNECT_S if stopping else OPEN_TIMEOUT_S)
-        until_s = time.monotonic() + (STOP_CONNECT_S if stopping else CONNACK_TIMEOUT_S)
-        while connection.fault is None and not connection.established:
-            if time.monotonic() > until_s or self._stopping.is_set() != stopping:
-                connection.give_up(
-                    Fault("network", f"{self._address}: no answer to CONNECT; is it a broker?")
-                )
-                break
-            connection.step(0.1, self._wake_read)
-            self._drain_wake()
-        return connection
+
+    def _step_for(self, connection: Connection, wait_s: float) -> None:
+        connection.step(wait_s, self._wake_read)
+        self._drain_wake()
 
     def _claim_name(self, connection: Connection) -> None:
         """Ask for the name; sets the connection's fault where another instance has it."""
@@ -174,8 +192,7 @@ class NetworkThread(threading.Thread):
             self._speak(connection)
             if claim.settled(time.monotonic()):
                 break
-            connection.step(CLAIM_STEP_S, self._wake_read)
-            self._drain_wake()
+            self._step_for(connection, CLAIM_STEP_S)
         self._claims_cut = self._claims_cut + 1 if connection.closed_by_broker else 0
         if claim.other is None:
             claim.win()
@@ -228,28 +245,71 @@ class NetworkThread(threading.Thread):
         self.fault = None
         self.connected.set()
         self._faults.recovered("mqtt", f"{self._address}: connected")
+        self._say_limits(connection)
         began_s = progress_s = time.monotonic()
         try:
             while connection.fault is None:
                 self._drain_wake()
                 if delivery.settle(connection):
                     progress_s = time.monotonic()
+                    self._ever_acknowledged = True
                 self._speak(connection)
                 if self._claim.other is not None:
                     self._came_late = self.connects == 1
                     self._leave(connection, self._claim.other)
                     break
+                self._note(connection)
                 while self._new_filters:
                     connection.subscribe(self._new_filters.popleft())
                 delivery.feed(connection)
-                if self._stopping.is_set() and self._is_drained(progress_s):
+                if self._stopping.is_set() and self._is_drained(max(progress_s, began_s)):
                     self._say_offline(connection)
                     break
                 self._step(connection)
+                self._check_answers(connection)
             delivery.settle(connection)
         finally:
-            age_s = time.monotonic() - began_s
-            delivery.end(refused=connection.closed_by_broker and age_s < REFUSAL_WITHIN_S)
+            delivery.end(connection.closed_by_broker)
+
+    def _say_limits(self, connection: Connection) -> None:
+        """One line about what this broker cannot do, whenever that changes."""
+        if self._unanswered >= MAX_UNANSWERED and not self._ever_acknowledged:
+            connection.limits = replace(connection.limits, max_qos=0)
+        before, self.limits = self.limits, connection.limits
+        is_less = self.limits.words() or self.limits.version != MQTT_5
+        if self.limits != before and (is_less or before is not None):
+            log.warning("%s: %s", self._address, self.limits)
+
+    def _check_answers(self, connection: Connection) -> None:
+        """A broker that goes on answering pings may have stopped acknowledging."""
+        if connection.is_skipping:
+            return
+        limit_s = ACK_KEEPALIVES * connection.keepalive_s
+        why = self._delivery.overdue(connection.unacknowledged, time.monotonic(), limit_s)
+        if why is not None and connection.fault is None:
+            self._unanswered += 1
+            self._delivery.count("ack_timeouts")
+            self._delivery.give_up()
+            connection.give_up(Fault("network", f"{self._address}: {why}; connecting again"))
+
+    def _note(self, connection: Connection) -> None:
+        """Say what the broker does not let through to this instance, or this instance to itself."""
+        while connection.refused_filters:
+            topic_filter, words = connection.refused_filters.popleft()
+            self._delivery.refusals.refused(
+                topic_filter,
+                f"subscription refused by the broker: {words}",
+                "what is said there does not arrive; let this user read it (the broker's ACL)",
+            )
+        while connection.skipped:
+            topic, size_bytes, retained = connection.skipped.popleft()
+            self._delivery.count("received_too_large")
+            remedy = f"; clear it: mosquitto_pub -r -n -t {topic!r}" if retained else ""
+            self._faults.fault(
+                f"large {topic}",
+                f"{topic!r}: a {'retained ' if retained else ''}message of {size_bytes} bytes is "
+                f"above the {MAX_PACKET_BYTES} bytes that are taken and was not read{remedy}",
+            )
 
     def _step(self, connection: Connection) -> None:
         wait_s = 0.05 if self._stopping.is_set() else STEP_S
@@ -271,17 +331,16 @@ class NetworkThread(threading.Thread):
         mid = connection.publish(self._delivery.availability_topic, OFFLINE, 1, True)
         until_s = time.monotonic() + STOP_OFFLINE_S
         while connection.fault is None and time.monotonic() < until_s:
-            if mid in connection.acknowledged:
+            if any(answer.number == mid for answer in connection.acknowledged):
                 connection.finish()
                 return
-            connection.step(0.05, self._wake_read)
-            self._drain_wake()
+            self._step_for(connection, 0.05)
         connection.give_up(Fault("network", f"{self._address}: stopped without an answer"))
 
     def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
         self._claim.receive(topic, payload, retained)
         for topic_filter, callback in self._subscriptions:
-            if matches(topic_filter, topic):
+            if matches(topic_filter, topic) and (retained or self._flood.lets(topic_filter)):
                 callback(topic, payload, retained)
 
     def _note_error(self, error: BaseException) -> None:

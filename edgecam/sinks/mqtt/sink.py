@@ -264,10 +264,13 @@ class MqttSink:
 
     def status(self) -> MqttReport:
         """For telemetry: whether the broker is there, why not, and what waits."""
-        fault = self._network.fault
+        fault, limits = self._network.fault, self._network.limits
         return MqttReport(
             state="connected" if self._network.connected.is_set() else "disconnected",
             reason=fault.reason if fault else None,
+            protocol=limits.protocol if limits else None,
+            limits=limits.words() if limits else (),
+            refused=self._delivery.refusals.report(),
             outbox_messages=len(self._delivery.events),
             outbox_bytes=self._delivery.events.size_bytes,
             counters=self.counters(),
