@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from edgecam.analysis.analyzer import Analysis
 from edgecam.core.queues import Finished, Latest, Queue, Slot
 from edgecam.core.result import Decoded, Frame, Image, Result, SettingsError, SourceError
-from edgecam.daemon.session import CLOSE_S, load_models, pipeline_for
+from edgecam.daemon.build import RunPlan, load_models
+from edgecam.daemon.session import CLOSE_S
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
 from edgecam.settings.load import describe, load
@@ -142,22 +142,15 @@ class Results(Iterator[Result]):
 
     def __init__(self, settings: Settings) -> None:
         self._stop = threading.Event()
-        models = load_models(settings)
+        plan = RunPlan(settings, load_models(settings))
         source = open_source(settings.source, self._stop, settings.mqtt)
         self.live = source.live
         self._slot: Slot[Result] = Latest() if source.live else Queue(1)
-        self._pipeline = pipeline_for(source, models)(
+        self._pipeline = plan.pipeline(
             source,
-            models,
             [_HandOver(self._slot)],
             Meter(settings.telemetry.window_s, time.monotonic()),
             settings.decode.options,
-            settings.max_frames,
-            analyse=Analysis(
-                settings,
-                any(model.finds_poses for model in models),
-                {model.name: 1.0 / model.rate_hz for model in models if model.rate_hz},
-            ),
         )
         self._closer = weakref.finalize(self, _close, self._pipeline, self._slot)
         self._pipeline.start()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from programs import ROOT
-from test_lanes import Places
+from test_pipeline import Places
 
 from edgecam.api import results
 from edgecam.core.result import (
@@ -26,14 +26,9 @@ from edgecam.core.result import (
 from edgecam.daemon.run import run as run_daemon
 from edgecam.daemon.service import Stop
 from edgecam.inference.model import Model
-from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
-from edgecam.pipeline.roi.controller import Attention
-from edgecam.pipeline.schedule import Turns
-from edgecam.pipeline.sequential import AttentivePipeline
-from edgecam.pipeline.single_interpreter import RelayPipeline
+from edgecam.pipeline.roi.controller import RoiController
 from edgecam.pipeline.staged import StagedPipeline
-from edgecam.pipeline.worker_pool import LanesPipeline
 from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings, SourceSettings
 
 FAILING = ROOT / "tests" / "data" / "models" / "fails_on_bright.tflite"
@@ -70,22 +65,19 @@ class Breaking:
 
 
 def run(
-    kind: str, source: Breaking, *, threads: int = 1, paused: Callable[[], bool] = lambda: False
+    kind: str, source: Breaking, *, paused: Callable[[], bool] = lambda: False
 ) -> tuple[list[int], EdgecamError]:
-    inference = InferenceSettings(threads=threads, probe=False)
-    models = [Model(ModelSettings(path=str(FAILING)), inference, recorded=True)]
+    inference = InferenceSettings(threads=1, probe=False)
+    models = [Model(ModelSettings(path=str(FAILING)), inference)]
     places = Places()
     meter = Meter(10.0, time.monotonic())
-    arguments = (source, models, [places], meter, DecodeOptions, None, lambda: 0.0, paused)
-    pipeline: Pipeline
-    if kind == "attentive":
-        settings = Settings(
-            model=(ModelSettings(path=str(FAILING)),), source=SourceSettings(url=str(Path("x")))
-        )
-        pipeline = AttentivePipeline(Attention(settings, models), *arguments)
-    else:
-        kinds = {"relay": RelayPipeline, "lanes": LanesPipeline, "staged": StagedPipeline}
-        pipeline = kinds[kind](*arguments)
+    settings = Settings(
+        model=(ModelSettings(path=str(FAILING)),), source=SourceSettings(url=str(Path("x")))
+    )
+    pipeline = StagedPipeline(
+        *(source, models, [places], meter, DecodeOptions, None, lambda: 0.0, paused),
+        roi=RoiController(settings, models) if kind == "roi" else None,
+    )
     pipeline.start()
     with pytest.raises(EdgecamError) as raised:
         pipeline.wait(300.0)
@@ -94,25 +86,22 @@ def run(
     return places.sequences, raised.value
 
 
-SPREADS = [("relay", 1), ("lanes", 2), ("lanes", 3), ("staged", 1), ("attentive", 1)]
-
-
-@pytest.mark.parametrize(("kind", "threads"), SPREADS)
-def test_all_before_a_model_fails_is_published_and_nothing_behind(kind: str, threads: int) -> None:
-    found, error = run(kind, Breaking(), threads=threads)
+@pytest.mark.parametrize("kind", ["staged", "roi"])
+def test_all_before_a_model_fails_is_published_and_nothing_behind(kind: str) -> None:
+    found, error = run(kind, Breaking())
     assert isinstance(error, ModelError)
     assert "gather index out of bounds" in str(error)
     assert found == list(range(GOOD))
 
 
-@pytest.mark.parametrize(("kind", "threads"), SPREADS)
-def test_all_before_a_source_fails_is_published(kind: str, threads: int) -> None:
-    found, error = run(kind, Breaking(fails_at=13), threads=threads)
+@pytest.mark.parametrize("kind", ["staged", "roi"])
+def test_all_before_a_source_fails_is_published(kind: str) -> None:
+    found, error = run(kind, Breaking(fails_at=13))
     assert isinstance(error, SourceError)
     assert found == list(range(13))
 
 
-@pytest.mark.parametrize("kind", ["staged", "attentive"])
+@pytest.mark.parametrize("kind", ["staged", "roi"])
 def test_a_live_source_too(kind: str) -> None:
     found, error = run(kind, Breaking(fails_at=13, live=True))
     assert isinstance(error, SourceError)
@@ -123,7 +112,7 @@ def test_a_live_source_too(kind: str) -> None:
     assert 0 < found[-1] < GOOD
 
 
-@pytest.mark.parametrize("kind", ["staged", "attentive"])
+@pytest.mark.parametrize("kind", ["staged", "roi"])
 def test_a_live_source_that_fails_while_nobody_looks_ends_the_run(kind: str) -> None:
     began_s = time.monotonic()
     _, error = run(
@@ -161,13 +150,3 @@ def test_who_stops_a_run_that_breaks_off_gets_to_know_why(monkeypatch: pytest.Mo
     with pytest.raises(SourceError):
         run_daemon(settings, stop, extra_sinks=[slow])
     assert len(slow.sequences) < 13
-
-
-def test_a_worker_that_is_ahead_does_not_end_the_run_for_those_behind() -> None:
-    inference = InferenceSettings(threads=1, probe=False)
-    model = Model(ModelSettings(path=str(FAILING)), inference)
-    turns = Turns([model, model], live=False)
-    turns.failed(1, 38.0, ModelError("b fails"))
-    turns.failed(0, 30.0, ModelError("a fails"))
-    with pytest.raises(ModelError, match="b fails"):
-        turns.failed(1, 30.0, ModelError("b fails"))

@@ -19,13 +19,14 @@ from skeletons import person
 from edgecam.core.geometry import Rectangle, tile
 from edgecam.core.opencv import cv2
 from edgecam.core.result import Box, DecodeOptions, Frame, Pose, Result, Sink, Tensor
+from edgecam.daemon.build import load_models
 from edgecam.daemon.run import run
-from edgecam.daemon.session import Session, load_models
+from edgecam.daemon.session import Session
 from edgecam.inference.model import Model, Staged
 from edgecam.inference.preprocess import Stager
-from edgecam.pipeline.roi.controller import Attention
-from edgecam.pipeline.roi.inference_steps import walk
-from edgecam.pipeline.roi.person_crop import Crop, Tile, cells
+from edgecam.pipeline.roi.controller import RoiController
+from edgecam.pipeline.roi.inference_steps import run_steps
+from edgecam.pipeline.roi.person_crop import PersonTiles, Tile, cells
 from edgecam.settings.load import load
 from edgecam.settings.scene import CropSettings
 from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings, SourceSettings
@@ -98,7 +99,7 @@ def test_everybody_who_is_followed_has_a_tile_and_is_found_in_it(number: int) ->
     people = [
         person(x=60 + 110 * (n % 5), y=70 + 95 * (n // 5), trunk_px=30) for n in range(number)
     ]
-    crop = Crop(209, 257, 1.2, 0.25)
+    crop = PersonTiles(209, 257, 1.2, 0.25)
     crop.found(people, SIZE)
     tiles = crop.tiles()
     assert len(tiles) == number
@@ -110,7 +111,7 @@ def test_everybody_who_is_followed_has_a_tile_and_is_found_in_it(number: int) ->
 
 
 def test_whoever_moves_stays_in_the_tile_and_whoever_is_gone_is_missed() -> None:
-    crop = Crop(209, 257, 1.2, 0.25)
+    crop = PersonTiles(209, 257, 1.2, 0.25)
     crop.found([person(x=100)], SIZE)
     for step in range(1, 20):
         here = person(x=100 + 20 * step)
@@ -126,7 +127,7 @@ def test_whoever_moves_stays_in_the_tile_and_whoever_is_gone_is_missed() -> None
 
 
 def test_somebody_much_less_sure_or_somebody_else_calls_for_a_whole_look() -> None:
-    crop = Crop(209, 257, 1.2, 0.25)
+    crop = PersonTiles(209, 257, 1.2, 0.25)
     crop.found([person()], SIZE)
     tiles = crop.tiles()
     weak = person()
@@ -137,7 +138,7 @@ def test_somebody_much_less_sure_or_somebody_else_calls_for_a_whole_look() -> No
 
 
 def test_boxes_of_a_detector_add_those_who_are_not_followed_yet() -> None:
-    crop = Crop(209, 257, 1.2, 0.25)
+    crop = PersonTiles(209, 257, 1.2, 0.25)
     crop.found([person(x=100, y=200)], SIZE)
     box = Box(60.0, 120.0, 140.0, 330.0)
     crop.expect([box, Box(400.0, 100.0, 460.0, 260.0)], 5, SIZE)
@@ -178,7 +179,7 @@ def pixels_ratio(clip: Path, frames: int) -> float:
         bench_settings(clip, frames), crop=CropSettings(enabled=True)
     )
     (model,) = load_models(settings)
-    attention, buffer = Attention(settings, [model]), model.buffer()
+    attention, buffer = RoiController(settings, [model]), model.buffer()
     whole = crops = 0
 
     def invoked(one: Model, staged: Staged) -> Sequence[Tensor]:
@@ -189,7 +190,7 @@ def pixels_ratio(clip: Path, frames: int) -> float:
     for frame in islice(VideoFile(str(clip)).frames(), frames):
         whole += model.stage(frame, buffer).image.size
         looking = attention.look(frame, [True], settings.decode.options())
-        walk(looking, lambda _place, one, staged, _frame: invoked(one, staged))
+        run_steps(looking, lambda _place, one, staged, _frame: invoked(one, staged))
     return whole / crops
 
 
@@ -275,19 +276,19 @@ def test_a_detector_that_fails_or_waits_for_its_turn_leaves_the_people_to_the_po
         return None if place == 0 and fails else model.invoke(staged)
 
     frames = list(islice(VideoFile(str(CLIP)).frames(), 6))
-    fails, attention = True, Attention(settings, models)
+    fails, attention = True, RoiController(settings, models)
     found = [
-        walk(attention.look(frame, [number % 3 == 0, True], DecodeOptions()), invoke)
+        run_steps(attention.look(frame, [number % 3 == 0, True], DecodeOptions()), invoke)
         for number, frame in enumerate(frames)
     ]
     assert asked[:3] == [("ssdlite", False), ("posenet", False), ("posenet", True)]
     assert len([name for name, _ in asked if name == "ssdlite"]) <= 2
     assert all(len(result.poses) >= 2 for result in found)
     assert not any(result.waiting for result in found)
-    fails, attention = False, Attention(settings, models)
+    fails, attention = False, RoiController(settings, models)
     asked.clear()
     found = [
-        walk(attention.look(frame, [number == 2, True], DecodeOptions()), invoke)
+        run_steps(attention.look(frame, [number == 2, True], DecodeOptions()), invoke)
         for number, frame in enumerate(frames)
     ]
     assert [len(result.poses) for result in found[:2]] == [0, 0]
@@ -296,7 +297,7 @@ def test_a_detector_that_fails_or_waits_for_its_turn_leaves_the_people_to_the_po
 
 
 def test_a_camera_that_is_turned_is_looked_at_whole() -> None:
-    crop = Crop(209, 257, 1.2, 0.25)
+    crop = PersonTiles(209, 257, 1.2, 0.25)
     crop.found([person(x=600)], SIZE)
     assert crop.follows(SIZE)
     assert not crop.follows((480, 640))
@@ -307,21 +308,21 @@ def test_a_camera_that_is_turned_is_looked_at_whole() -> None:
     models = load_models(settings)
     frames = list(islice(VideoFile(str(CLIP)).frames(), 12))
     for turned_at in range(2, 10):
-        attention = Attention(settings, models)
+        attention = RoiController(settings, models)
         for number, frame in enumerate(frames):
             # Mirrored, so that people are beyond the width of a picture on its side.
             image = np.rot90(frame.image) if number >= turned_at else frame.image[:, ::-1]
             turned = replace(frame, image=np.ascontiguousarray(image))
             asked = attention.look(turned, [True], DecodeOptions())
-            walk(asked, lambda _place, model, staged, _frame: model.invoke(staged))
+            run_steps(asked, lambda _place, model, staged, _frame: model.invoke(staged))
 
 
 @pytest.mark.parametrize("is_retried", [True, False])
 def test_a_pose_model_that_fails_leaves_the_detector_its_looks(is_retried: bool) -> None:
     settings = cascade()
-    attention = Attention(settings, load_models(settings))
+    attention = RoiController(settings, load_models(settings))
     found = [
-        walk(
+        run_steps(
             attention.look(frame, [True, number == 0 or is_retried], DecodeOptions()),
             lambda place, model, staged, _frame: None if place == 1 else model.invoke(staged),
         )

@@ -79,6 +79,50 @@ def test_the_same_results_as_the_program() -> None:
     assert found[0].insight is not None
 
 
+WIRINGS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "motion": {"motion.enabled": True},
+    "crop": {"crop.enabled": True},
+    "cascade": {"crop.enabled": True, "crop.look": "detector"},
+    "rates": {},
+}
+
+
+@pytest.mark.parametrize("wiring", WIRINGS)
+def test_results_are_those_of_the_program_in_every_wiring(wiring: str, tmp_path: Path) -> None:
+    rate = ":rate_hz=2" if wiring == "rates" else ""
+    models = ["posenet"] if wiring in ("plain", "motion", "crop") else ["posenet", f"ssdlite{rate}"]
+    settings = {**WIRINGS[wiring], "max_frames": 12}
+    lines = ["max_frames = 12"]
+    for key, value in WIRINGS[wiring].items():
+        section, _, name = key.partition(".")
+        header = f"[{section}]"
+        lines += [header] if header not in lines else []
+        lines.append(f"{name} = {json.dumps(value)}")
+    config = tmp_path / "camera.toml"
+    config.write_text("\n".join(lines) + "\n")
+    named = [flag for model in models for flag in ("--model", model)]
+    done = edgecam(*named, "--config", config, "--source", CLIP, "--jsonl", "-")
+    theirs = [json.loads(line) for line in done.stdout.splitlines()]
+    found = list(package.results(CLIP, models, settings=settings))
+    assert len(found) == len(theirs) > 0
+    for result, line in zip(found, theirs, strict=True):
+        ours = json.loads(messages.result_payload(result, "camera", "", 0.0))
+        assert ours["poses"] == line["poses"]
+        assert ours["detections"] == line["detections"]
+        assert ours["counts"] == line["counts"]
+    if wiring == "crop":
+        plain = list(package.results(CLIP, models, settings={"max_frames": 12}))
+        assert [r.poses for r in plain] != [r.poses for r in found]
+
+
+def test_results_leave_the_switching_of_threads_as_it_was() -> None:
+    before = sys.getswitchinterval()
+    for _ in package.results(CLIP, "posenet", settings={"max_frames": 2}):
+        assert sys.getswitchinterval() == before
+    assert sys.getswitchinterval() == before
+
+
 def test_importing_it_is_light_and_leaves_signals_alone() -> None:
     code = (
         "import signal, sys\n"

@@ -17,7 +17,7 @@ from programs import CLIP, ROOT, edgecam, error_line
 
 from edgecam.core.opencv import cv2
 from edgecam.core.result import Box, Decoded, Detection, Frame, Result, SettingsError
-from edgecam.pipeline.schedule import Turns
+from edgecam.pipeline.schedule import ModelSchedule
 from edgecam.settings.load import load
 from edgecam.sinks.render.last_found import Standing
 
@@ -86,7 +86,7 @@ class Rated:
 
 def test_a_turn_that_was_overtaken_is_not_lost() -> None:
     """Two frames are prepared for the slow model; the second of them is the one it sees."""
-    turns = Turns([Rated("fast", None), Rated("slow", 1.0)], live=True)
+    turns = ModelSchedule([Rated("fast", None), Rated("slow", 1.0)], live=True)
     assert turns.may(frame(0, 0.0)) == (True, True)
     assert turns.may(frame(1, 0.1)) == (True, True)
     assert turns.take(frame(1, 0.1)) == (True, True)

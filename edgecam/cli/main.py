@@ -48,6 +48,10 @@ COMMANDS: dict[str, str] = {
     "train": "Train a network of edgecam's own.",
 }
 
+# How long a thread that comes back from an invoke waits for one that runs Python: the default is
+# 5 ms, more than many an invoke takes; half a millisecond still cost a small model some percent.
+SWITCH_S = 0.0001
+
 
 class LazyGroup(click.Group):
     """Imports a command when it is called, and turns faults into one line and exit code 1."""
@@ -176,8 +180,7 @@ def cli(ctx: click.Context, /, config: Path | None, verbose: bool, **_: Any) -> 
 
 def main() -> None:
     """Run the command line; exits 0, 1 for a fault, 2 for wrong usage."""
-    # A handler may hold the GIL for 5 ms otherwise, in which the interpreter stands still.
-    sys.setswitchinterval(0.001)
+    sys.setswitchinterval(SWITCH_S)
     sys.excepthook = print_traceback
     threading.excepthook = lambda found: print_traceback(
         found.exc_type, found.exc_value, found.exc_traceback

@@ -1,12 +1,9 @@
-"""What stands between two threads: ``Latest`` and ``Queue`` between stages, ``InOrder`` behind
-workers that finish in any order.
-"""
+"""Slots between two threads: ``Latest`` keeps the newest item, ``Queue`` every one, in order."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 Item = TypeVar("Item")
@@ -102,28 +99,3 @@ class Queue(_Slot[Item]):
             self._items.append(item)
             self._changed.notify_all()
             return None
-
-
-class InOrder(Generic[Item]):
-    """Passes numbered items on to ``take`` by their numbers, 0 first, whoever brings them when.
-
-    Nobody waits: whoever brings the number that is due also passes on what follows it.
-    """
-
-    def __init__(self, take: Callable[[Item], None]) -> None:
-        self._take = take
-        self._waiting: dict[int, Item] = {}
-        self._due = 0
-        self._taking = threading.Lock()
-
-    def put(self, number: int, item: Item) -> None:
-        """Bring an item; each number once."""
-        self._waiting[number] = item
-        # Again after each release: the due one may have come while another thread was leaving.
-        while self._due in self._waiting and self._taking.acquire(blocking=False):
-            try:
-                while self._due in self._waiting:
-                    self._take(self._waiting.pop(self._due))
-                    self._due += 1
-            finally:
-                self._taking.release()

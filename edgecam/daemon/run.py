@@ -13,8 +13,9 @@ import msgspec
 
 from edgecam.core.printable import printable
 from edgecam.core.result import Sink
+from edgecam.daemon.build import load_models
 from edgecam.daemon.service import Service
-from edgecam.daemon.session import Session, load_models
+from edgecam.daemon.session import Session
 from edgecam.daemon.telemetry_report import caption
 from edgecam.settings.schema import MqttSettings, Settings
 from edgecam.sinks import check_sinks

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from edgecam.core.result import EdgecamError
-from edgecam.daemon.session import load_models
+from edgecam.daemon.build import load_models
 from edgecam.daemon.status_socket import Status, StatusServer, serve
 from edgecam.daemon.systemd_notify import Notifier
 from edgecam.inference.model import Model

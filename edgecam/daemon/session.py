@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,24 +14,17 @@ import msgspec
 
 from edgecam.analysis.analyzer import Analysis
 from edgecam.core import board
-from edgecam.core.result import EdgecamError, SettingsError, Sink, Source
+from edgecam.core.result import EdgecamError, Sink
+from edgecam.daemon.build import RunPlan
 from edgecam.daemon.remote_control import Remote
 from edgecam.daemon.telemetry_report import Reporter
 from edgecam.daemon.thermal_governor import Governor
 from edgecam.homeassistant.announce import announce
-from edgecam.inference import runtime
 from edgecam.inference.model import Model
-from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
-from edgecam.pipeline.roi.controller import Attention, attends
-from edgecam.pipeline.sequential import AttentivePipeline
-from edgecam.pipeline.single_interpreter import RelayPipeline
-from edgecam.pipeline.staged import StagedPipeline
-from edgecam.pipeline.worker_pool import LanesPipeline
 from edgecam.settings.schema import Settings
 from edgecam.sinks import MADE_OF, OpenSink, open_sinks
-from edgecam.sinks.recorder.folder import place
-from edgecam.sources import is_recording, open_source, serves_several
+from edgecam.sources import open_source
 
 if TYPE_CHECKING:
     from edgecam.daemon.remote_control import CommandBroker
@@ -48,69 +39,6 @@ if TYPE_CHECKING:
 CLOSE_S = 1.0
 
 log = logging.getLogger(__name__)
-
-
-def load_models(settings: Settings) -> list[Model]:
-    """Load every model of the settings.
-
-    Raises:
-        SettingsError: none is named, or two have the same name.
-        EdgecamError: one does not load.
-    """
-    if not settings.model:
-        raise SettingsError(
-            "no model given: use --model MODEL.tflite or a bundled name, such as --model posenet"
-        )
-    # Several frames at once are none whose looks depend on each other.
-    recorded = is_recording(settings.source) and not attends(settings)
-    models = [Model(model, settings.inference, recorded) for model in settings.model]
-    names = [model.name for model in models]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise SettingsError(f"model {twice!r} is given twice: results are told apart by file name")
-    for model in models:
-        if model.is_badly_placed:
-            log.warning(
-                "%s: %s %s takes 10 to 27 times as long for quantised models here; take a float "
-                "one such as posenet-fp16, or pip install ai-edge-litert",
-                model.name,
-                *(runtime.find().name, runtime.find().version),
-            )
-    return models
-
-
-def _check(settings: Settings) -> None:
-    """
-    Raises:
-        SettingsError: a place or a picture of one camera is asked for, and there are several; or
-            recordings have nowhere to go.
-    """
-    if settings.recorder.enabled:
-        place(settings.recorder, settings.name, os.environ)
-    asked = {
-        "zone": settings.zone,
-        "line": settings.line,
-        "mask": settings.mask,
-        "crop.enabled": settings.crop.enabled,
-        "motion.enabled": settings.motion.enabled,
-        "snapshot.mode": settings.snapshot.mode != "off",
-        "recorder.enabled": settings.recorder.enabled,
-    }
-    key = next((key for key, is_asked in asked.items() if is_asked), None)
-    if key is not None and serves_several(settings.source):
-        raise SettingsError(
-            f"{key}: expected one camera, found the pictures of several, {settings.source.url}; "
-            "drop it, or give the source one camera's topic"
-        )
-
-
-def pipeline_for(source: Source, models: Sequence[Model]) -> type[Pipeline]:
-    """How work on ``source`` is best spread over threads."""
-    if source.live:
-        return StagedPipeline
-    if min(model.lanes for model in models) > 1:
-        return LanesPipeline
-    return RelayPipeline if all(model.may_twin for model in models) else StagedPipeline
 
 
 class Session:
@@ -133,8 +61,7 @@ class Session:
     ) -> None:
         self.settings, self.models = settings, models
         self._stop, self._extra_sinks = stop, extra_sinks
-        _check(settings)
-        self._attention = Attention(settings, models) if attends(settings) else None
+        plan = RunPlan(settings, models)
         boot_id = uuid.uuid4().hex[:8]
         self.source = open_source(settings.source, stop, settings.mqtt)
         self.meter = Meter(settings.telemetry.window_s, time.monotonic())
@@ -158,13 +85,15 @@ class Session:
             cast("CommandBroker | None", self.opened.get("mqtt")),
             None if self.snapshots is None else self.snapshots.ask,
         )
-        analysis = Analysis(
-            settings,
-            any(model.finds_poses for model in models),
-            {model.name: 1.0 / model.rate_hz for model in models if model.rate_hz},
+        self.recorder = self._open_recorder(boot_id, plan.analysis)
+        self.pipeline = plan.pipeline(
+            self.source,
+            self.sinks,
+            self.meter,
+            self.remote.options,
+            lambda: self.governor.interval_s,
+            lambda: self.remote.paused,
         )
-        self.recorder = self._open_recorder(boot_id, analysis)
-        self.pipeline = self._pipeline(analysis)
         self.reporter = Reporter(
             settings,
             boot_id,
@@ -181,22 +110,6 @@ class Session:
         if self.page is not None:
             self.page.attach(self.remote.change, settings.zone, settings.mask, settings.line)
         self._describe()
-
-    def _pipeline(self, analysis: Analysis) -> Pipeline:
-        kind: Callable[..., Pipeline] = pipeline_for(self.source, self.models)
-        if self._attention is not None:
-            kind = partial(AttentivePipeline, self._attention)
-        return kind(
-            self.source,
-            self.models,
-            self.sinks,
-            self.meter,
-            self.remote.options,
-            self.settings.max_frames,
-            lambda: self.governor.interval_s,
-            lambda: self.remote.paused,
-            analysis,
-        )
 
     def _open_snapshots(self, broker: Broker) -> None:
         settings = self.settings.snapshot

@@ -51,7 +51,7 @@ class Reporter:
     def due(self, now_s: float) -> bool:
         status = self._source.status()
         broker = self._broker.status().state if self._broker is not None else None
-        failed = tuple(self.pipeline.turns.faults)
+        failed = tuple(self.pipeline.schedule.faults)
         seen = (
             *(status.state, status.reason, broker, self._governor.step, self._remote.paused),
             *failed,
@@ -118,7 +118,7 @@ class Reporter:
             stage: self.meter.stage(stage, now_s)
             for stage in ("preprocess_ms", "invoke_ms", "decode_ms")
         }
-        turns = self.pipeline.turns
+        turns = self.pipeline.schedule
         faults, failures = turns.faults, turns.failures
         return tuple(
             ModelReport(
@@ -137,7 +137,7 @@ class Reporter:
     def _counters(self) -> dict[str, int]:
         counters = {
             "dropped_frames": self.pipeline.dropped,
-            "model_failures": sum(self.pipeline.turns.failures.values()),
+            "model_failures": sum(self.pipeline.schedule.failures.values()),
             "delegate_fallbacks": sum(m.delegate.fallback is not None for m in self._models),
         }
         counters.update(self.pipeline.counters())

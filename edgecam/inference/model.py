@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -132,9 +131,7 @@ class Model:
         DelegateError: the delegate is required and does not run it.
     """
 
-    def __init__(
-        self, settings: ModelSettings, inference: InferenceSettings, recorded: bool = False
-    ) -> None:
+    def __init__(self, settings: ModelSettings, inference: InferenceSettings) -> None:
         path = bundled.resolve(settings.path)
         self.path = path
         self.name = path.stem
@@ -155,13 +152,10 @@ class Model:
         if inference.probe:
             arguments = (str(self.threads), settings.input_size or "-", inference.delegate)
             probe.check(path, self.file.data, runtime.find(), arguments)
-        # A delegate's threads are its own, and what it runs on may be there once.
-        self.may_twin = recorded and choice.library is None
-        self.lanes = self.threads if self.may_twin else 1
         self._new_interpreter = partial(
             _open,
             self._runnable,
-            self.threads // self.lanes,
+            self.threads,
             size,
             choice,
             inference.delegate_required,
@@ -187,12 +181,6 @@ class Model:
             ModelError, DelegateError: it does not load any more.
         """
         self.interpreter = self._new_interpreter()
-
-    def twin(self) -> Model:
-        """The same model with an interpreter of its own, for another frame at the same time."""
-        twin = copy.copy(self)
-        twin.interpreter = self._new_interpreter()
-        return twin
 
     def resized(self, size: str) -> Model:
         """The same model with an input of this ``HEIGHTxWIDTH``, for parts of a frame.

@@ -1,11 +1,7 @@
-"""What every run of frames through models into sinks has in common: its threads and its end.
-
-How the work is spread over threads differs: see ``staged``, ``lanes`` and ``relay``.
-"""
+"""Base of a run of frames through models into sinks: threads, failures, one frame's steps."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -28,13 +24,10 @@ from edgecam.core.result import (
 from edgecam.core.stage_times import StageTimes
 from edgecam.inference.model import Model, Staged
 from edgecam.pipeline.meter import Meter
-from edgecam.pipeline.schedule import Turns
+from edgecam.pipeline.schedule import ModelSchedule
 
 # How long a stage waits for its turn before it says again that it is alive.
 BEAT_S = 0.5
-# How long a thread that comes back from an invoke waits for one that runs Python: the default is
-# 5 ms, more than many an invoke takes; half a millisecond still cost a small model some percent.
-SWITCH_S = 0.0001
 
 
 @dataclass(slots=True, eq=False)
@@ -111,7 +104,7 @@ class Pipeline(ABC):
         self._meter, self._options = meter, options
         self._max_frames, self._interval_s = max_frames, interval_s
         self._paused, self._analyse = paused, analyse
-        self.turns = Turns(models, source.live)
+        self.schedule = ModelSchedule(models, source.live)
         self._release = source.release if isinstance(source, HoldingSource) else _let_go
         self._published = 0
         self._error: BaseException | None = None
@@ -131,16 +124,15 @@ class Pipeline(ABC):
         """Wake whatever waits for another stage, and let it end."""
 
     @property
+    @abstractmethod
     def dropped(self) -> int:
         """Frames that a newer one overtook before they were inferred."""
-        return 0
 
+    @abstractmethod
     def counters(self) -> Mapping[str, int]:
         """What else it counts, by name."""
-        return {}
 
     def start(self) -> None:
-        sys.setswitchinterval(SWITCH_S)
         for thread in self._threads:
             self.heartbeats.beat(thread.name)
             thread.start()
@@ -243,13 +235,13 @@ class Pipeline(ABC):
         self, place: int, model: Model, staged: Staged, frame: Frame
     ) -> list[Tensor] | None:
         try:
-            if self.turns.is_retry(place):
+            if self.schedule.is_retry(place):
                 model.reload()
             tensors = model.invoke(staged)
         except (ModelError, DelegateError) as error:
-            self.turns.failed(place, frame.time_s, error)
+            self.schedule.failed(place, frame.time_s, error)
             return None
-        self.turns.worked(place)
+        self.schedule.worked(place)
         return tensors
 
     def _decode_one(self, inferred: Inferred) -> Result:

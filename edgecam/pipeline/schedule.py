@@ -1,9 +1,9 @@
-"""Which models look at which frame: each at its own rate, and not while it has failed.
+"""Schedule of models over frames: each at its own rate, and not while it has failed.
 
 Rates and waits go by the frames' own clock, so that a recording gives the same results on every
 run. A model that fails is left out of that frame; of a live source also of those that follow for
-a while, 1 s at first and 60 s at most, then it is loaded anew. Where no model is left that works
-the run ends with the error: somebody else may start it again.
+a while, 1 s at first and 60 s at most, then it is loaded again. Where no model is left that works
+the run ends with the error.
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ class _Turn:
     limits: CameraLimits
     failures: int = 0
     reason: str | None = None
-    # Of the frame: of two workers one may be ahead of the other.
-    reason_at_s: float = 0.0
     failed_at_s: float = 0.0
     wait_s: float = 0.0
 
@@ -55,7 +53,7 @@ class _Turn:
         return -1.0 < now_s - self.failed_at_s < self.wait_s
 
 
-class Turns:
+class ModelSchedule:
     """Asked in the order of the frames, but for ``may``."""
 
     def __init__(self, models: Sequence[Rated], live: bool) -> None:
@@ -91,11 +89,11 @@ class Turns:
         turn = self._turns[place]
         with self._lock:
             turn.failures += 1
-            turn.reason, turn.reason_at_s = str(error), now_s
+            turn.reason = str(error)
             if self._live:
                 turn.failed_at_s = now_s
                 turn.wait_s = min(max(RETRY_MIN_S, 2.0 * turn.wait_s), RETRY_MAX_S)
-            if all(each.reason is not None and each.reason_at_s <= now_s for each in self._turns):
+            if all(each.reason is not None for each in self._turns):
                 raise error
         self._faults.fault(turn.name, f"{error}; the other models go on")
 

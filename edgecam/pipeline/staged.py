@@ -1,20 +1,26 @@
-"""One interpreter: four stages, capture, prepare, infer and publish, each with its thread.
+"""The pipeline: capture, prepare, infer and publish, each with its thread.
 
-Each takes from the slot before it and puts into the slot behind it, so that the interpreter waits
-for nothing but a frame. Before it a live source's slots keep only the newest item, so that it
-never sees an old one; a recording's keep every item, in order.
+Each stage takes from the slot before it and puts into the slot behind it, so that the interpreter
+waits for nothing but a frame. Before it a live source's slots keep only the newest item, so that
+it never sees an old one; a recording's keep every item, in order.
+
+Where what a frame has shown decides how the next one is looked at (motion, crops), one stage,
+``look``, stands in place of prepare and infer: it takes the frames one after another.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from edgecam.core.queues import Finished, Latest, Queue, Slot
-from edgecam.core.result import EdgecamError, Frame, Image
-from edgecam.pipeline.base import BEAT_S, Inferred, Pipeline, Prepared
+from edgecam.core.result import EdgecamError, Frame, Image, Result
+from edgecam.pipeline.base import BEAT_S, Pipeline, Prepared
+from edgecam.pipeline.roi.controller import RoiController
+from edgecam.pipeline.roi.inference_steps import run_steps
 
 Item = TypeVar("Item")
 
@@ -23,14 +29,24 @@ BUFFER_SETS = 3
 
 
 class StagedPipeline(Pipeline):
-    """A live source's newest frame as fast as the models can, or a recording's every frame."""
+    """A live source's newest frame as fast as the models can, or a recording's every frame.
+
+    ``roi`` says which part of each frame is inferred; None: all of every frame.
+    """
+
+    def __init__(self, *arguments: Any, roi: RoiController | None = None, **others: Any) -> None:
+        self._roi = roi
+        super().__init__(*arguments, **others)
 
     def _stages(self) -> Mapping[str, Callable[[], None]]:
         live = self._source.live
         self._frames: Slot[Frame] = Latest() if live else Queue(2)
         self._prepared: Slot[Prepared] = Latest() if live else Queue(1)
-        self._inferred: Queue[Inferred] = Queue(2)
+        # Each is decoded, if need be, by the thread that publishes it.
+        self._inferred: Queue[Callable[[], Result]] = Queue(2)
         self._buffers: SimpleQueue[Sequence[Image]] = SimpleQueue()
+        if self._roi is not None:
+            return {"capture": self._capture, "look": self._look, "publish": self._publish}
         for _ in range(BUFFER_SETS):
             self._buffers.put([model.buffer() for model in self._models])
         return {
@@ -45,6 +61,10 @@ class StagedPipeline(Pipeline):
         """Frames that a newer one overtook before they were inferred."""
         slots = (self._frames, self._prepared)
         return sum(slot.dropped for slot in slots if isinstance(slot, Latest))
+
+    def counters(self) -> Mapping[str, int]:
+        """How many frames motion and crops looked at or left out."""
+        return {} if self._roi is None else self._roi.counters()
 
     def _slots(self) -> Sequence[Slot[Any]]:
         """In the order in which a frame goes through them."""
@@ -90,7 +110,7 @@ class StagedPipeline(Pipeline):
             except Finished:
                 return self._prepared.finish()
             # A frame before it may still take a model's turn, so this is for more than will look.
-            may = self.turns.may(frame)
+            may = self.schedule.may(frame)
             if not any(may):
                 self._release(frame)
                 continue
@@ -112,7 +132,7 @@ class StagedPipeline(Pipeline):
                 prepared = self._next(self._prepared, "infer")
             except Finished:
                 return self._inferred.finish()
-            looks = self.turns.take(prepared.frame)
+            looks = self.schedule.take(prepared.frame)
             if not any(looks):
                 self._recycle(prepared)
                 self._release(prepared.frame)
@@ -123,7 +143,32 @@ class StagedPipeline(Pipeline):
             except EdgecamError as error:
                 return self._break_off(error)
             self._recycle(prepared)
-            self._inferred.put(inferred)
+            self._inferred.put(partial(self._decode_one, inferred))
+
+    def _look(self) -> None:
+        roi, began_s = self._roi, 0.0
+        assert roi is not None
+        while True:
+            self._wait_while_paused("look")
+            self._wait_for_turn(began_s, "look")
+            try:
+                frame = self._next(self._frames, "look")
+            except Finished:
+                return self._inferred.finish()
+            may = self.schedule.take(frame)
+            if not any(may):
+                self._release(frame)
+                continue
+            looked_s = time.monotonic()
+            try:
+                result = run_steps(roi.look(frame, may, self._options()), self._invoke)
+            except EdgecamError as error:
+                return self._break_off(error)
+            if not result.repeated:
+                # What costs nothing need not be waited for on a hot board.
+                began_s = looked_s
+                self._meter.inferred(time.monotonic())
+            self._inferred.put(partial(_as_it_is, result))
 
     def _break_off(self, error: EdgecamError) -> None:
         """No model works any more: what was inferred still goes out."""
@@ -136,8 +181,12 @@ class StagedPipeline(Pipeline):
     def _publish(self) -> None:
         while self._published != self._max_frames:
             try:
-                inferred = self._next(self._inferred, "publish")
+                decode = self._next(self._inferred, "publish")
             except Finished:
                 break
-            self._publish_one(self._decode_one(inferred))
+            self._publish_one(decode())
         self._done.set()
+
+
+def _as_it_is(result: Result) -> Result:
+    return result

@@ -36,7 +36,7 @@ def command(ctx: click.Context, /, config: Path | None, remove: bool, **_: Any) 
             say(topic)
         say(f"{settings.name}: {len(topics)} retained messages cleared", err=True)
         return
-    from edgecam.daemon.session import load_models
+    from edgecam.daemon.build import load_models
     from edgecam.homeassistant import discovery as homeassistant
     from edgecam.homeassistant.announce import features
 

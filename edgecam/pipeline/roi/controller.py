@@ -1,7 +1,7 @@
-"""Which models look at which part of a frame, by what the frames before have shown.
+"""Region-of-interest control: skip frames without motion, crop to tracked people.
 
-A motion gate may leave a frame out, a detector may say where people are, and a pose model may
-look at their surroundings alone. Each is optional; without any, every model sees every frame.
+A motion gate leaves still frames out, a detector says where people are, and a pose model looks
+at their surroundings alone. Each is optional.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from dataclasses import replace
 from edgecam.core.result import Decoded, DecodeOptions, Frame, Result, SettingsError
 from edgecam.inference.model import Model
 from edgecam.messages.result import PERSON
-from edgecam.pipeline.roi.inference_steps import Found, Look, Sight, Steps
+from edgecam.pipeline.roi.inference_steps import Found, ModelRunner, PartialResult, Steps
 from edgecam.pipeline.roi.motion_gate import MotionGate
-from edgecam.pipeline.roi.person_crop import Crop, Tile, scale_of
+from edgecam.pipeline.roi.person_crop import PersonTiles, Tile, scale_of
 from edgecam.settings.scene import CropSettings
 from edgecam.settings.schema import Settings
 
 
-def attends(settings: Settings) -> bool:
+def controls(settings: Settings) -> bool:
     """Whether what a frame has shown decides how the next one is looked at."""
     return settings.motion.enabled or settings.crop.enabled
 
 
-class CroppedPose:
+class PersonCrops:
     """A PoseNet that looks at the people whom it follows, and at the whole frame when it must.
 
     ``detector``: what says who is there in place of whole looks, or None.
@@ -34,12 +34,14 @@ class CroppedPose:
         ModelError: the model does not take the small input.
     """
 
-    def __init__(self, settings: CropSettings, whole: Look, detector: Look | None) -> None:
+    def __init__(
+        self, settings: CropSettings, whole: ModelRunner, detector: ModelRunner | None
+    ) -> None:
         self._settings, self._whole, self._detector = settings, whole, detector
-        self._small = Look(whole.place, whole.model.resized(settings.input_size))
+        self._small = ModelRunner(whole.place, whole.model.resized(settings.input_size))
         stager = self._small.model.stager
         size = (stager.width_px, stager.height_px)
-        self._crop = Crop(*size, settings.grow, settings.min_score)
+        self._crop = PersonTiles(*size, settings.grow, settings.min_score)
         self._since_look = 0
         self._doubt = True
         self.has_lost_detector = self.has_lost_pose = False
@@ -49,7 +51,7 @@ class CroppedPose:
         """What comes next has nothing to do with what was."""
         self._crop.found((), (0, 0))
 
-    def look(self, frame: Frame, options: DecodeOptions, may_detect: bool) -> Steps[Sight]:
+    def look(self, frame: Frame, options: DecodeOptions, may_detect: bool) -> Steps[PartialResult]:
         """Look at parts of a frame, or at all of it; ``may_detect``: it is the detector's turn."""
         # One that failed is not waited for: the pose model looks in its place.
         waits = self._detector is not None and not may_detect and not self.has_lost_detector
@@ -59,7 +61,7 @@ class CroppedPose:
         follows = self._crop.follows(size_px) and (waits or not is_due)
         tiles = self._worthwhile(frame) if follows else []
         self._since_look += 1
-        sight = Sight()
+        sight = PartialResult()
         if tiles:
             self.counts["crop_frames"] += 1
             sight.add(self._whole.name, (yield from self._at(tiles, frame, options)))
@@ -102,7 +104,7 @@ class CroppedPose:
         return Decoded(poses=tuple(poses)), part[1]
 
     def _detected(
-        self, look: Look, sight: Sight, frame: Frame, options: DecodeOptions
+        self, look: ModelRunner, sight: PartialResult, frame: Frame, options: DecodeOptions
     ) -> Steps[None]:
         part = yield from look.whole(frame, options)
         sight.add(look.name, part)
@@ -119,7 +121,7 @@ class CroppedPose:
         sight.add(self._whole.name, (yield from self._at(tiles, frame, options)))
 
 
-class Attention:
+class RoiController:
     """Looks at each frame in order, on one thread.
 
     Raises:
@@ -129,15 +131,15 @@ class Attention:
 
     def __init__(self, settings: Settings, models: Sequence[Model]) -> None:
         self._gate = MotionGate(settings.motion) if settings.motion.enabled else None
-        self._looks = [Look(place, model) for place, model in enumerate(models)]
-        self._cropped: CroppedPose | None = None
-        self._pose: Look | None = None
-        self._detector: Look | None = None
+        self._looks = [ModelRunner(place, model) for place, model in enumerate(models)]
+        self._cropped: PersonCrops | None = None
+        self._pose: ModelRunner | None = None
+        self._detector: ModelRunner | None = None
         if settings.crop.enabled:
             self._pose = _pose_model(self._looks)
             if settings.crop.look == "detector":
                 self._detector = _detector(self._looks)
-            self._cropped = CroppedPose(settings.crop, self._pose, self._detector)
+            self._cropped = PersonCrops(settings.crop, self._pose, self._detector)
         self._counts = Counter(dict.fromkeys(("motion_looks", "motion_skips"), 0))
 
     def look(self, frame: Frame, may: Sequence[bool], options: DecodeOptions) -> Steps[Result]:
@@ -155,7 +157,7 @@ class Attention:
                 return Result(frame, {}, repeated=True, waiting=waiting)
         if self._cropped is not None and not is_film:
             self._cropped.forget()
-        sight = Sight()
+        sight = PartialResult()
         leads = self._leads(may)
         for each in self._looks:
             if (each is self._detector and not leads) or not may[each.place]:
@@ -178,7 +180,7 @@ class Attention:
             return False
         return self._cropped.has_lost_pose and not may[self._pose.place]
 
-    def _waiting(self, sight: Sight) -> frozenset[str]:
+    def _waiting(self, sight: PartialResult) -> frozenset[str]:
         """The detector, while the people whom it found are followed."""
         if self._detector is None or self._detector.name in sight.found:
             return frozenset()
@@ -196,7 +198,7 @@ class Attention:
         return found
 
 
-def _pose_model(looks: Sequence[Look]) -> Look:
+def _pose_model(looks: Sequence[ModelRunner]) -> ModelRunner:
     found = [look for look in looks if look.model.decoder.family.startswith("posenet")]
     if len(found) != 1:
         raise SettingsError(
@@ -206,7 +208,7 @@ def _pose_model(looks: Sequence[Look]) -> Look:
     return found[0]
 
 
-def _detector(looks: Sequence[Look]) -> Look:
+def _detector(looks: Sequence[ModelRunner]) -> ModelRunner:
     found = next((look for look in looks if look.model.decoder.family.startswith("ssd")), None)
     if found is None:
         raise SettingsError(

@@ -1,7 +1,7 @@
-"""One model's look at a frame or at parts of it, in steps: whoever runs them does the invokes.
+"""One model's look at a frame or at parts of it, in steps between invokes.
 
 A look is a generator. It yields a ``Request`` for each invoke that it needs and gets the
-``Answer``, so it need not know what a model that fails or is loaded anew does to the run.
+``Answer``; the pipeline invokes, and handles a model that fails or is loaded again.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def answer(request: Request, invoke: Invoke) -> Answer:
     return Answer(tensors, (time.perf_counter() - started_s) * 1e3)
 
 
-def walk(steps: Steps[Value], invoke: Invoke) -> Value:
+def run_steps(steps: Steps[Value], invoke: Invoke) -> Value:
     """Go through all steps of a look, one after the other."""
     try:
         request = next(steps)
@@ -62,7 +62,7 @@ def walk(steps: Steps[Value], invoke: Invoke) -> Value:
 
 
 @dataclass(slots=True)
-class Sight:
+class PartialResult:
     """What each model that looked at a frame found, in source-frame pixels, and what that took."""
 
     found: dict[str, Decoded] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Sight:
             self.found[model], self.times[model] = part
 
 
-class Look:
+class ModelRunner:
     """One model at one size, with the buffer that its pictures are made in."""
 
     def __init__(self, place: int, model: Model) -> None:

@@ -75,7 +75,7 @@ def _edges(number: int, side_px: int) -> list[int]:
     return [CELL_STEP_PX * round(i * steps / number) for i in range(number)] + [side_px]
 
 
-class Crop:
+class PersonTiles:
     """Follows people from frame to frame: where each is expected, and whether that was so.
 
     ``width_px``, ``height_px``: the small model input. ``grow``: how much larger than the box

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from edgecam.core import redaction
 from edgecam.core.result import EdgecamError, Pose
-from edgecam.daemon.session import load_models
+from edgecam.daemon.build import load_models
 from edgecam.inference.model import SIDE_STEP
 from edgecam.settings.scene import CropSettings
 from edgecam.settings.schema import ModelSettings, MqttSettings, Settings

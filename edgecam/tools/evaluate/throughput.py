@@ -21,7 +21,8 @@ import msgspec
 
 from edgecam.core import redaction
 from edgecam.core.result import EdgecamError, Result, Sink
-from edgecam.daemon.session import Session, load_models
+from edgecam.daemon.build import load_models
+from edgecam.daemon.session import Session
 from edgecam.inference import runtime
 from edgecam.inference.model import Model
 from edgecam.messages.result import PERSON
@@ -157,10 +158,6 @@ def measure(settings: Settings, rounds: int) -> Report:
     frames = min(settings.max_frames or MAX_FRAMES_OF_A_ROUND, MAX_FRAMES_OF_A_ROUND)
     settings = msgspec.structs.replace(settings, max_frames=frames)
     models = load_models(settings)
-    bare_models = [
-        Model(each, settings.inference) if model.lanes > 1 else model
-        for each, model in zip(settings.model, models, strict=True)
-    ]
     several = len(models) > 1
     marks, done = Marks(several=several), []
     with tempfile.NamedTemporaryFile(suffix=".jsonl", prefix=".edgecam-") as lines:
@@ -169,9 +166,9 @@ def measure(settings: Settings, rounds: int) -> Report:
         for number in range(rounds):
             marks = Marks(stages=marks.stages, several=several)
             # Each goes first in turn, so that a drift of the machine favours neither.
-            bare = [_bare(model, settings) for model in bare_models] if number % 2 == 0 else None
+            bare = [_bare(model, settings) for model in models] if number % 2 == 0 else None
             run_recording(settings, models, marks)
-            bare = bare or [_bare(model, settings) for model in bare_models]
+            bare = bare or [_bare(model, settings) for model in models]
             shares = [marks.looks[model.name] / len(marks.wall_s) for model in models]
             ms, cpu_ms = (
                 sum(share * cost[which] for share, cost in zip(shares, bare, strict=True))
@@ -217,7 +214,7 @@ def run_recording(settings: Settings, models: Sequence[Model], *sinks: Sink) -> 
         session.pipeline.start()
         while not session.pipeline.wait(0.5):
             session.tick(time.monotonic())
-        return session.pipeline.counters()
+        return dict(session.pipeline.counters())
     finally:
         session.close()
 

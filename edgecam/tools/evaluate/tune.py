@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from edgecam.core import redaction
 from edgecam.core.result import EdgecamError, Pose
-from edgecam.daemon.session import load_models
+from edgecam.daemon.build import load_models
 from edgecam.inference.model import Model, default_threads
 from edgecam.settings.schema import InferenceSettings, ModelSettings, MqttSettings, Settings
 from edgecam.tools.evaluate.crop_throughput import see_as_reference

@@ -1,10 +1,9 @@
-import random
 import threading
 import time
 
 import pytest
 
-from edgecam.core.queues import Finished, InOrder, Latest, Queue
+from edgecam.core.queues import Finished, Latest, Queue
 
 
 def test_latest_keeps_the_newest_and_counts_what_it_drops() -> None:
@@ -59,21 +58,3 @@ def test_abort_wakes_both_sides() -> None:
     assert outcome == [2]
     with pytest.raises(Finished):
         queue.get(1.0)
-
-
-def test_in_order_passes_items_on_by_number_whoever_brings_them() -> None:
-    numbers = list(range(400))
-    random.Random(0).shuffle(numbers)
-    found: list[int] = []
-    in_order: InOrder[int] = InOrder(found.append)
-
-    def bring(mine: list[int]) -> None:
-        for number in mine:
-            in_order.put(number, number)
-
-    threads = [threading.Thread(target=bring, args=(numbers[start::4],)) for start in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60.0)
-    assert found == list(range(400))

@@ -1,9 +1,8 @@
-"""Recordings: the same bytes however many frames are under way, and a clean end."""
+"""The pipeline on recordings: the same bytes on every run, bounded memory, a clean end."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,11 @@ from edgecam.core.result import (
     SourceStatus,
     be_idle,
 )
-from edgecam.daemon.session import load_models, pipeline_for
+from edgecam.daemon.build import load_models
 from edgecam.inference.model import Model
 from edgecam.pipeline.base import Pipeline
-from edgecam.pipeline.batching import MAX_BYTES, MAX_FRAMES, Look, batch
 from edgecam.pipeline.meter import Meter
-from edgecam.pipeline.single_interpreter import RelayPipeline
 from edgecam.pipeline.staged import StagedPipeline
-from edgecam.pipeline.worker_pool import LanesPipeline
 from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings, SourceSettings
 from edgecam.sinks.jsonl import JsonLinesSink
 from edgecam.sources import is_recording
@@ -115,24 +111,15 @@ def pipeline(
 ) -> Pipeline:
     source = source or VideoFile(str(CLIP))
     meter = Meter(10.0, time.monotonic())
-    return pipeline_for(source, loaded)(source, loaded, sinks, meter, DecodeOptions, frames)
+    return StagedPipeline(source, loaded, sinks, meter, DecodeOptions, frames)
 
 
-def test_any_spread_over_threads_gives_the_same_bytes_in_order(tmp_path: Path) -> None:
+def test_pipeline_gives_the_same_bytes_in_order_with_any_number_of_threads(tmp_path: Path) -> None:
     found = []
-    for threads, may_twin, kind in (
-        (1, True, RelayPipeline),
-        (1, False, StagedPipeline),
-        (2, True, LanesPipeline),
-        (3, True, LanesPipeline),
-    ):
+    for threads in (1, 2, 3):
         path = tmp_path / f"{threads}.jsonl"
         places, lines = Places(), JsonLinesSink(str(path), "camera", "boot")
-        loaded = models(threads)
-        # As with a delegate.
-        loaded[0].may_twin = may_twin
-        run = pipeline(loaded, lines, places)
-        assert type(run) is kind
+        run = pipeline(models(threads), lines, places)
         run.start()
         assert run.wait(300.0)
         run.join(60.0)
@@ -154,45 +141,19 @@ def test_a_sink_that_fails_ends_the_run_with_its_error(threads: int) -> None:
     assert places.sequences == list(range(5))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_large_pictures_behind_small_ones_are_not_read_by_the_eight(threads: int) -> None:
-    large_px = 1200
-    source = Pictures([64] * 24 + [large_px] * 12)
+def test_pipeline_reads_no_further_ahead_than_its_slots_hold() -> None:
+    source = Pictures([64] * 36)
     sink = Ahead(source)
-    run = pipeline(models(threads), sink, frames=None, source=source)
+    run = pipeline(models(1), sink, frames=None, source=source)
     run.start()
     assert run.wait(300.0)
     assert sink.sequences == list(range(36))
-    # A batch for each worker, or that is inferred and published, and one that waits.
-    assert max(sink.held_bytes) <= 3 * (MAX_BYTES + 3 * large_px**2)
+    # Two are read, one each is prepared, waits and is inferred, two are inferred, one published.
+    most = 10
+    assert all(read - number <= most for number, read in enumerate(sink.read))
 
 
-def test_a_batch_ends_early_where_frames_come_slowly_or_are_large() -> None:
-    def frames(*sides_px: int) -> Iterator[Look]:
-        return ((frame, [True]) for frame in Pictures(sides_px).frames())
-
-    def late() -> Iterator[Look]:
-        for frame in frames(*repeat(8, 20)):
-            time.sleep(0.03)
-            yield frame
-
-    assert len(batch(frames(*repeat(8, 20)), MAX_FRAMES)) == MAX_FRAMES
-    assert len(batch(frames(*chain(repeat(8, 3), repeat(2000, 9))), MAX_FRAMES)) == 4
-    assert len(batch(frames(*repeat(1000, 9)), MAX_FRAMES)) == 2
-    assert len(batch(late(), MAX_FRAMES)) <= 2
-    assert batch(frames(), MAX_FRAMES) == []
-
-
-def test_the_first_result_waits_for_no_third_frame() -> None:
-    source = Pictures([64] * 30)
-    sink = Ahead(source)
-    run = pipeline(models(1), sink, source=source)
-    run.start()
-    assert run.wait(300.0)
-    assert sink.read[0] == 2
-
-
-def test_whoever_publishes_for_all_to_a_slow_sink_is_not_taken_for_stuck() -> None:
+def test_pipeline_behind_a_slow_sink_is_not_taken_for_stuck() -> None:
     source = Pictures([64] * 60)
     sink = Ahead(source, pause_s=0.05)
     run = pipeline(models(2), sink, frames=None, source=source)

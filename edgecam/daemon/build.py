@@ -1,0 +1,120 @@
+"""Builder of a run: models, analysis, region-of-interest control and pipeline from settings.
+
+The program, ``edgecam.results`` and ``edgecam bench`` all build here, so that a setting that one
+obeys is obeyed by all.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+
+from edgecam.analysis.analyzer import Analysis
+from edgecam.core.result import DecodeOptions, SettingsError, Sink, Source
+from edgecam.inference import runtime
+from edgecam.inference.model import Model
+from edgecam.pipeline.base import Pipeline
+from edgecam.pipeline.meter import Meter
+from edgecam.pipeline.roi.controller import RoiController, controls
+from edgecam.pipeline.staged import StagedPipeline
+from edgecam.settings.schema import Settings
+from edgecam.sinks.recorder.folder import place
+from edgecam.sources import serves_several
+
+log = logging.getLogger(__name__)
+
+
+def load_models(settings: Settings) -> list[Model]:
+    """Load every model of the settings.
+
+    Raises:
+        SettingsError: none is named, or two have the same name.
+        EdgecamError: one does not load.
+    """
+    if not settings.model:
+        raise SettingsError(
+            "no model given: use --model MODEL.tflite or a bundled name, such as --model posenet"
+        )
+    models = [Model(model, settings.inference) for model in settings.model]
+    names = [model.name for model in models]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SettingsError(f"model {twice!r} is given twice: results are told apart by file name")
+    for model in models:
+        if model.is_badly_placed:
+            log.warning(
+                "%s: %s %s takes 10 to 27 times as long for quantised models here; take a float "
+                "one such as posenet-fp16, or pip install ai-edge-litert",
+                model.name,
+                *(runtime.find().name, runtime.find().version),
+            )
+    return models
+
+
+def _check(settings: Settings) -> None:
+    """
+    Raises:
+        SettingsError: a place or a picture of one camera is asked for, and there are several; or
+            recordings have nowhere to go.
+    """
+    if settings.recorder.enabled:
+        place(settings.recorder, settings.name, os.environ)
+    asked = {
+        "zone": settings.zone,
+        "line": settings.line,
+        "mask": settings.mask,
+        "crop.enabled": settings.crop.enabled,
+        "motion.enabled": settings.motion.enabled,
+        "snapshot.mode": settings.snapshot.mode != "off",
+        "recorder.enabled": settings.recorder.enabled,
+    }
+    key = next((key for key, is_asked in asked.items() if is_asked), None)
+    if key is not None and serves_several(settings.source):
+        raise SettingsError(
+            f"{key}: expected one camera, found the pictures of several, {settings.source.url}; "
+            "drop it, or give the source one camera's topic"
+        )
+
+
+class RunPlan:
+    """What one run of loaded models does with frames; made before anything is opened.
+
+    ``analysis`` follows people over the results. ``pipeline`` makes the threads.
+
+    Raises:
+        EdgecamError: the settings contradict each other or the models.
+    """
+
+    def __init__(self, settings: Settings, models: Sequence[Model]) -> None:
+        _check(settings)
+        self._settings, self._models = settings, models
+        self._roi = RoiController(settings, models) if controls(settings) else None
+        self.analysis = Analysis(
+            settings,
+            any(model.finds_poses for model in models),
+            {model.name: 1.0 / model.rate_hz for model in models if model.rate_hz},
+        )
+
+    def pipeline(
+        self,
+        source: Source,
+        sinks: Sequence[Sink],
+        meter: Meter,
+        options: Callable[[], DecodeOptions],
+        interval_s: Callable[[], float] = lambda: 0.0,
+        paused: Callable[[], bool] = lambda: False,
+    ) -> Pipeline:
+        """Return the pipeline from ``source`` to ``sinks``, not started; arguments as there."""
+        return StagedPipeline(
+            source,
+            self._models,
+            sinks,
+            meter,
+            options,
+            self._settings.max_frames,
+            interval_s,
+            paused,
+            self.analysis,
+            roi=self._roi,
+        )
