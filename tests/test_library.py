@@ -110,10 +110,10 @@ def test_results_are_those_of_the_program_in_every_wiring(wiring: str, tmp_path:
         ours = json.loads(messages.result_payload(result, "camera", "", 0.0))
         assert ours["poses"] == line["poses"]
         assert ours["detections"] == line["detections"]
-        assert ours["counts"] == line["counts"]
     if wiring == "crop":
         plain = list(package.results(CLIP, models, settings={"max_frames": 12}))
-        assert [r.poses for r in plain] != [r.poses for r in found]
+        where = [[pose.xy.tolist() for pose in result.poses] for result in found]
+        assert where != [[pose.xy.tolist() for pose in result.poses] for result in plain]
 
 
 def test_results_leave_the_switching_of_threads_as_it_was() -> None:
