@@ -249,7 +249,7 @@ def publish(port: int, first: int, number: int, rate_hz: float, seconds: float) 
     poses = tuple(Pose(0.9, random.uniform(0, 480, (17, 2)), np.full(17, 0.9)) for _ in range(2))
     url = f"mqtt://127.0.0.1:{port}"
     names = [f"camera{place}" for place in range(first, first + number)]
-    sinks = [MqttSink(MqttSettings(url=url), name, "b00t", {}) for name in names]
+    sinks = [MqttSink(MqttSettings(url=url, spool=False), name, "b00t", {}) for name in names]
     if not all(sink.wait_connected(60) for sink in sinks):
         raise SystemExit("bench-many: a camera finds no broker")
     print(json.dumps("ready"), flush=True)

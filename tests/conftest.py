@@ -55,6 +55,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[CONFINEMENT].close()
 
 
+@pytest.fixture(autouse=True)
+def state_directory(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events that wait in one test are not sent by the next one."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
 @pytest.fixture
 def make_mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
     """Makes brokers that are not started yet; they end with the test."""
@@ -80,7 +88,7 @@ def mosquitto(make_mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
 @pytest.fixture
 def sink(mosquitto: Mosquitto) -> Iterator[MqttSink]:
     """A camera called front, connected to ``mosquitto``."""
-    opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t", {})
+    opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t")
     assert opened.wait_connected(60)
     yield opened
     opened.close(0.5)

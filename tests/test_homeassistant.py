@@ -120,7 +120,7 @@ def test_many_labels_become_few_entities_unless_they_are_named() -> None:
 
 @pytest.fixture
 def sink(mosquitto: Mosquitto) -> Iterator[MqttSink]:
-    opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t", {})
+    opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t")
     yield opened
     opened.close(0.5)
 
@@ -148,7 +148,7 @@ def test_entities_that_are_gone_are_cleared_from_the_broker(
 def test_entities_of_an_earlier_run_are_cleared_too(mosquitto: Mosquitto) -> None:
     full, less = discovery("front", HOME, FULL), discovery("front", HOME, Features(("person",)))
     for messages in (full, less):
-        opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t", {})
+        opened = MqttSink(MqttSettings(url=mosquitto.url), "front", "b00t")
         put(opened, messages)
         assert opened.wait_connected(60)
         expected = {*messages, "edgecam/front/availability"}

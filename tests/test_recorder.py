@@ -20,12 +20,13 @@ from skeletons import person, waving
 
 from edgecam.analysis.analyzer import Analysis
 from edgecam.analysis.checkpoint import Checkpoint, check_shapes, plain, rebuilt
+from edgecam.core.places import obstacle
 from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result
 from edgecam.settings.recorder import RecorderSettings
 from edgecam.settings.scene import LineSettings, ZoneSettings
 from edgecam.settings.schema import Settings
 from edgecam.sinks.recorder.file import SUFFIX, read
-from edgecam.sinks.recorder.folder import Folder, obstacle, place
+from edgecam.sinks.recorder.folder import Folder, place
 from edgecam.sinks.recorder.recorder import MAX_SPAN_S, Recorder
 from edgecam.sinks.recorder.replay import results
 

@@ -26,7 +26,7 @@ AVAILABILITY = "edgecam/front/availability"
 
 
 def sink(broker: Mosquitto, name: str = "front", boot_id: str = "b00t") -> MqttSink:
-    return MqttSink(MqttSettings(url=broker.url), name, boot_id, {})
+    return MqttSink(MqttSettings(url=broker.url), name, boot_id)
 
 
 def say(broker: Mosquitto, topic: str, payload: bytes, retain: bool) -> None:

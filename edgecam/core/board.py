@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ THERMAL_ZONES = Path("/sys/class/thermal")
 # What vcgencmd speaks to the firmware through.
 VCIO = Path("/dev/vcio")
 PI_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+START_ID = Path("/proc/sys/kernel/random/boot_id")
 # Bits 0 to 3 of get_throttled: under-voltage, frequency capped, throttled, soft temperature limit.
 # Bits 16 to 19: the same has happened since the start.
 THROTTLED_NOW = 0x0000F
@@ -95,6 +97,20 @@ def clock_synced() -> bool | None:
     long_bytes = ctypes.sizeof(ctypes.c_long)
     status = ctypes.c_int.from_buffer(timex, 5 * long_bytes).value
     return state != _TIME_ERROR and not status & _STA_UNSYNC
+
+
+def uptime_s() -> float:
+    """Seconds since the system started, sleep included; no clock that is set changes it."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
+
+
+def start_id() -> str:
+    """What tells one start of the system from another; empty where it does not say."""
+    try:
+        return START_ID.read_text().strip()
+    except OSError:
+        return ""
 
 
 def read(zones: Path = THERMAL_ZONES) -> BoardState:

@@ -6,6 +6,7 @@ a system without ``libnss-systemd`` knows no such user.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,3 +48,28 @@ def base_directory(
         return Path.home().joinpath(*below_home)
     except RuntimeError:
         return None
+
+
+def state_directory(name: str, environment: Mapping[str, str]) -> Path | None:
+    """Where the instance ``name`` keeps what outlasts it: the service's state directory if any.
+
+    None where this user has no home directory either.
+    """
+    if state := environment.get("STATE_DIRECTORY"):
+        return Path(state.split(":")[0])
+    base = base_directory("XDG_STATE_HOME", ".local", "state", environment=environment)
+    return None if base is None else base / "edgecam" / name
+
+
+def obstacle(folder: Path) -> str | None:
+    """Why nothing can be written there, as far as can be told without writing."""
+    nearest = folder
+    # Not Path.exists: below a folder that may not be entered it raises.
+    while not os.path.exists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not os.path.isdir(nearest):
+        return f"{nearest} is no directory"
+    if os.access(nearest, os.W_OK | os.X_OK):
+        return None
+    is_read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
+    return f"{nearest}: {os.strerror(errno.EROFS if is_read_only else errno.EACCES)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from edgecam.core.events import Event
 from edgecam.core.result import Frame
 from edgecam.messages.schema import SCHEMA, EventMessage
 
+# An event that goes out this long after it was made says so.
+LATE_S = 1.0
 _encode = msgspec.json.Encoder().encode
 
 
@@ -29,6 +32,17 @@ def event_payload(
     head = {"schema": SCHEMA, "name": name, "boot_id": boot_id, "sequence": sequence}
     clock = {"time_unix_s": round(time_unix_s, 3), "clock_synced": clock_synced}
     return _encode({**head, **clock, **fields})
+
+
+def delayed(payload: bytes, delayed_s: float) -> bytes:
+    """The payload of an event that goes out so long after it was made; null if infinite.
+
+    One that is on time stays as it is.
+    """
+    if delayed_s < LATE_S:
+        return payload
+    value = b"%.1f" % delayed_s if math.isfinite(delayed_s) else b"null"
+    return payload[:-1] + b',"delayed_s":%b}' % value
 
 
 def event_fields(event: Event, boot_id: str) -> dict[str, Any]:

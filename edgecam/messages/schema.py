@@ -146,8 +146,9 @@ class ResultMessage(Struct, frozen=True, kw_only=True):
 class EventMessage(Struct, frozen=True, kw_only=True):
     """Something that happened: ``edgecam/<name>/event``, and a line of the events file.
 
-    Every key is there; null says that there is nothing to say. Only the line of a recording lacks
-    what differs from run to run, and has the recording's own times in its place.
+    Every key is there, ``delayed_s`` only in an event that comes late; null says that there is
+    nothing to say. Only the line of a recording lacks what differs from run to run, and has the
+    recording's own times in its place.
     """
 
     schema: Annotated[Literal[1], Meta(description="version of this format")] = 1
@@ -182,6 +183,13 @@ class EventMessage(Struct, frozen=True, kw_only=True):
             "wave: hand; sitting and lying: before"
         ),
     ]
+    delayed_s: (
+        Annotated[
+            float | None,
+            Meta(description="how long a late one waited for the broker; null: not known"),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class Rates(Struct, frozen=True, kw_only=True):
@@ -216,6 +224,14 @@ class MqttRefusal(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class SpoolReport(Struct, frozen=True, kw_only=True):
+    """Events that wait on the disk too: ready, failing, off, or none and why."""
+
+    state: Literal["ready", "failing", "off", "none"]
+    reason: str | None = None
+    events: Annotated[int, Meta(description="on the disk now")] = 0
+
+
 class MqttReport(Struct, frozen=True, kw_only=True):
     """The broker connection: connected or disconnected and why, and every message lost."""
 
@@ -228,6 +244,10 @@ class MqttReport(Struct, frozen=True, kw_only=True):
     refused: Sequence[MqttRefusal] = ()
     outbox_messages: int = 0
     outbox_bytes: int = 0
+    oldest_waiting_s: Annotated[
+        float | None, Meta(description="how long the oldest event has waited for the broker")
+    ] = None
+    spool: SpoolReport | None = None
     counters: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 

@@ -144,11 +144,33 @@ class MqttSettings(Section, frozen=True):
     key_file: Annotated[str | None, Meta(description="client key")] = None
     keepalive_s: Annotated[int, Meta(ge=2, le=3600, description="MQTT keep-alive")] = 15
     outbox_max_messages: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="events kept while the broker is away")
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="events kept while the broker is away; then the oldest goes",
+        ),
     ] = 10_000
     outbox_max_bytes: Annotated[
         int, Meta(ge=1024, description="bytes of events kept while the broker is away")
     ] = 4_000_000
+    spool: Annotated[bool, Meta(description="keep events that wait for long on the disk too")] = (
+        True
+    )
+    spool_after_s: Annotated[
+        Seconds, Meta(description="an event that has waited this long goes on the disk too")
+    ] = 5.0
+    spool_directory: Annotated[
+        str | None,
+        Meta(
+            description="where NAME.spool is; default the service's state directory, else "
+            "~/.local/state/edgecam/NAME",
+        ),
+    ] = None
+    stale_after_s: Annotated[
+        Seconds,
+        Meta(description="an event that comes later is no event for Home Assistant"),
+    ] = 600.0
     max_payload_bytes: Annotated[
         int, Meta(ge=1024, le=268_435_455, description="larger messages are dropped and counted")
     ] = 1_000_000

@@ -23,6 +23,7 @@ from typing import Literal
 
 import msgspec
 
+from edgecam.core.printable import printable
 from edgecam.messages.result import Topics
 from edgecam.mqtt.login import OFFLINE, ONLINE
 
@@ -40,11 +41,6 @@ CONTEST_S = 10.0
 MAX_HOST, MAX_BYTES, MAX_HEARD = 64, 512, 64
 
 
-def _printable(host: str) -> str:
-    """A host as it may stand in a log: anybody can write one."""
-    return "".join(c if c.isprintable() else "?" for c in host[:MAX_HOST])
-
-
 class ClaimMessage(msgspec.Struct, frozen=True):
     """What is said on ``edgecam/<name>/claim``, never retained."""
 
@@ -60,7 +56,7 @@ class Claim:
         topics = Topics(name)
         self.topic, self._availability = topics.claim, topics.availability
         self._token = secrets.token_hex(8)
-        self._host = _printable(socket.gethostname())
+        self._host = printable(socket.gethostname(), MAX_HOST)
         self._clock = clock
         self.filters = (self._availability, self.topic)
         # To be sent with QoS 1; there is one of each kind in a connection.
@@ -172,7 +168,7 @@ class Claim:
             if is_ask:
                 self._later.append(token)
         elif token < self._token if is_ask else _counts(before, token):
-            self.other = _printable(message.host)
+            self.other = printable(message.host, MAX_HOST)
         elif not is_ask:
             self._ask_again(may_be_taken=("ask", token) not in before)
 
@@ -183,7 +179,7 @@ class Claim:
             self._say("ask")
 
     def _hear_owner(self, message: ClaimMessage) -> None:
-        host = _printable(message.host)
+        host = printable(message.host, MAX_HOST)
         if not (self._ours or self._is_taken):
             self.other = host
             return

@@ -142,8 +142,6 @@ class NetworkThread(threading.Thread):
             if not self._pause(fault, failures):
                 break
             failures += 1
-        if left := len(self._delivery.events):
-            log.warning("mqtt: stopped with %d events undelivered", left)
 
     def _pause(self, fault: Fault, failures: int) -> bool:
         """Wait before the next attempt; False if a stop makes it pointless."""

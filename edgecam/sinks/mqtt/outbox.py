@@ -7,18 +7,28 @@ thread takes from it and the pipeline's threads put into it.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from edgecam.core.board import uptime_s
+from edgecam.messages.event import delayed
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A payload for a topic; ``number`` tells two messages of one outbox apart."""
+    """A payload for a topic; ``number`` tells two messages of one outbox apart.
+
+    ``since_s`` is since when an event waits, in seconds of the system's uptime; minus infinity if
+    that is not known.
+    """
 
     topic: str
     payload: bytes
     number: int = 0
+    since_s: float = 0.0
 
     @property
     def size_bytes(self) -> int:
@@ -45,23 +55,53 @@ class Outbox:
         self._aside: deque[Message] = deque()
         self._sent: dict[int, Message] = {}
         self._size_bytes = 0
-        self._next_number = 0
+        self._first_number = self._next_number = 0
         self._lock = threading.Lock()
         self.dropped = 0
 
     def put(self, topic: str, payload: bytes) -> None:
         """Append an event, dropping the oldest waiting ones to fit it."""
         with self._lock:
-            message = Message(topic, payload, self._next_number)
+            message = Message(topic, payload, self._next_number, uptime_s())
             if message.size_bytes > self._max_bytes:
                 self.dropped += 1
                 return
             self._next_number += 1
             self._waiting.append(message)
             self._size_bytes += message.size_bytes
-            while self._is_over() and (oldest := self._oldest()):
-                self._size_bytes -= oldest.popleft().size_bytes
-                self.dropped += 1
+            self._trim()
+
+    def restore(self, topic: str, events: Iterable[tuple[bytes, float]]) -> list[Message]:
+        """Put events of an earlier run, as (payload, ``since_s``), before all that wait.
+
+        Returns them with their numbers; the oldest are dropped if there are too many.
+        """
+        found = list(events)
+        with self._lock:
+            self._first_number -= len(found)
+            restored = [
+                Message(topic, payload, number, since_s)
+                for number, (payload, since_s) in enumerate(found, self._first_number)
+            ]
+            self._waiting.extendleft(reversed(restored))
+            self._size_bytes += sum(message.size_bytes for message in restored)
+            self._trim()
+        return restored
+
+    def lose(self) -> None:
+        """Count an event that could not be put."""
+        with self._lock:
+            self.dropped += 1
+
+    def held(self) -> list[Message]:
+        """All events that are not acknowledged, in no order."""
+        with self._lock:
+            return [*self._sent.values(), *self._aside, *self._waiting]
+
+    def _trim(self) -> None:
+        while self._is_over() and (oldest := self._oldest()):
+            self._size_bytes -= oldest.popleft().size_bytes
+            self.dropped += 1
 
     def _oldest(self) -> deque[Message] | None:
         """Where the oldest event is that is not in flight."""
@@ -88,33 +128,35 @@ class Outbox:
             return self._send(self._aside.popleft()) if self._aside else None
 
     def _send(self, message: Message) -> Message:
+        """The event as it goes out: one that waited says how long."""
         self._sent[message.number] = message
-        return message
+        payload = delayed(message.payload, uptime_s() - message.since_s)
+        return message if payload is message.payload else replace(message, payload=payload)
 
     def acknowledge(self, message: Message) -> None:
         """Forget an event that the broker has."""
         with self._lock:
-            if self._sent.pop(message.number, None) is not None:
-                self._size_bytes -= message.size_bytes
+            if (kept := self._sent.pop(message.number, None)) is not None:
+                self._size_bytes -= kept.size_bytes
 
     def drop(self, message: Message) -> None:
         """Forget an event in flight that the broker will never take, and count it."""
         with self._lock:
-            if self._sent.pop(message.number, None) is not None:
-                self._size_bytes -= message.size_bytes
+            if (kept := self._sent.pop(message.number, None)) is not None:
+                self._size_bytes -= kept.size_bytes
                 self.dropped += 1
 
     def give_back(self, message: Message) -> None:
         """The broker did not take an event in flight: it waits again, in its old place."""
         with self._lock:
-            if self._sent.pop(message.number, None) is not None:
-                self._waiting = deque(sorted((message, *self._waiting), key=_number))
+            if (kept := self._sent.pop(message.number, None)) is not None:
+                self._waiting = deque(sorted((kept, *self._waiting), key=_number))
 
     def set_aside(self, message: Message) -> None:
         """An event in flight goes from now on only when no other waits."""
         with self._lock:
-            if self._sent.pop(message.number, None) is not None:
-                self._aside.append(message)
+            if (kept := self._sent.pop(message.number, None)) is not None:
+                self._aside.append(kept)
 
     def rewind(self) -> None:
         """The connection is gone: what was in flight waits again, in its old order, first."""
@@ -137,6 +179,12 @@ class Outbox:
     def size_bytes(self) -> int:
         with self._lock:
             return self._size_bytes
+
+    @property
+    def oldest_s(self) -> float | None:
+        """How long the oldest event has waited; None where none waits or that is not known."""
+        since_s = min((message.since_s for message in self.held()), default=float("inf"))
+        return uptime_s() - since_s if math.isfinite(since_s) else None
 
 
 def _is_state(topic: str) -> bool:

@@ -35,6 +35,7 @@ from edgecam.sinks.mqtt.delivery import Delivery
 from edgecam.sinks.mqtt.name_claim import Claim
 from edgecam.sinks.mqtt.network_thread import NetworkThread
 from edgecam.sinks.mqtt.outbox import Outbox, RecentResults, RetainedStates
+from edgecam.sinks.mqtt.spool import Spool, open_spool
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,9 @@ class MqttSink:
         self._event_sequence = 0
         self._event_lock = threading.Lock()
         self._faults = FaultLog(log)
+        events = Outbox(settings.outbox_max_messages, settings.outbox_max_bytes)
         self._delivery = Delivery(
-            Outbox(settings.outbox_max_messages, settings.outbox_max_bytes),
+            events,
             RetainedStates(),
             RecentResults(MAX_WAITING_RESULTS, MAX_WAITING_RESULT_BYTES, MAX_RESULT_AGE_S),
             self.topics.availability,
@@ -90,6 +92,7 @@ class MqttSink:
             self._faults,
             Claim(name),
         )
+        self._spool = open_spool(settings, name, self.topics.event, events, environment)
         self._network.start()
 
     def publish(self, result: Result) -> None:
@@ -137,6 +140,8 @@ class MqttSink:
             )
             if self._fits(self.topics.event, payload):
                 self._delivery.events.put(self.topics.event, payload)
+            else:
+                self._delivery.events.lose()
         self._network.wake()
         return sequence
 
@@ -265,6 +270,7 @@ class MqttSink:
     def status(self) -> MqttReport:
         """For telemetry: whether the broker is there, why not, and what waits."""
         fault, limits = self._network.fault, self._network.limits
+        oldest_s = self._delivery.events.oldest_s
         return MqttReport(
             state="connected" if self._network.connected.is_set() else "disconnected",
             reason=fault.reason if fault else None,
@@ -273,6 +279,8 @@ class MqttSink:
             refused=self._delivery.refusals.report(),
             outbox_messages=len(self._delivery.events),
             outbox_bytes=self._delivery.events.size_bytes,
+            oldest_waiting_s=None if oldest_s is None else round(oldest_s, 1),
+            spool=self._spool.report() if isinstance(self._spool, Spool) else self._spool,
             counters=self.counters(),
         )
 
@@ -280,8 +288,19 @@ class MqttSink:
         return self._delivery.counters()
 
     def close(self, drain_s: float = DRAIN_S) -> None:
-        """Deliver what waits, publish ``offline``, disconnect; at most ``drain_s`` and one more."""
+        """Deliver what waits, publish ``offline``, disconnect; at most ``drain_s`` and one more.
+
+        What is not delivered is in the spool then, where there is one.
+        """
+        spool = self._spool if isinstance(self._spool, Spool) else None
+        if spool is not None:
+            spool.hurry()
         self._network.stop(drain_s)
+        # Of an instance that has no business here the one that has the name knows nothing.
+        is_kept = spool is not None and spool.close(keep=self._network.turned_away is None)
+        if left := len(self._delivery.events):
+            then = "the next start sends them" if is_kept else "they are lost"
+            log.warning("mqtt: stopped with %d events undelivered; %s", left, then)
 
 
 def _is_plain(part: str) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecam.core.places import base_directory, expanded
+from edgecam.core.places import expanded, state_directory
 from edgecam.core.result import SettingsError
 from edgecam.settings.recorder import RecorderSettings
 from edgecam.sinks.recorder.file import SUFFIX
@@ -32,27 +32,12 @@ def place(settings: RecorderSettings, name: str, environment: Mapping[str, str])
     """
     if settings.directory is not None:
         return Path(expanded(settings.directory, "recorder.directory"))
-    if state := environment.get("STATE_DIRECTORY"):
-        return Path(state.split(":")[0]) / "recordings"
-    base = base_directory("XDG_STATE_HOME", ".local", "state", environment=environment)
-    if base is None:
+    state = state_directory(name, environment)
+    if state is None:
         raise SettingsError(
             "recorder.directory: expected a directory, for this user has no home; name one"
         )
-    return base / "edgecam" / name / "recordings"
-
-
-def obstacle(folder: Path) -> str | None:
-    """Why nothing can be written there, as far as can be told without writing."""
-    nearest = folder
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        return f"{nearest} is no directory"
-    if os.access(nearest, os.W_OK | os.X_OK):
-        return None
-    is_read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
-    return f"{nearest}: {os.strerror(errno.EROFS if is_read_only else errno.EACCES)}"
+    return state / "recordings"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from edgecam.analysis.analyzer import Analysis
 from edgecam.core.events import Event
 from edgecam.core.fault_log import FaultLog
+from edgecam.core.places import obstacle
 from edgecam.core.queues import Finished, Latest
 from edgecam.core.result import Result
 from edgecam.core.version import __version__
@@ -32,7 +33,7 @@ from edgecam.sinks.recorder.file import (
     encode,
     frame_record,
 )
-from edgecam.sinks.recorder.folder import Contents, Folder, obstacle, place
+from edgecam.sinks.recorder.folder import Contents, Folder, place
 from edgecam.sinks.recorder.ring_buffer import Ring
 from edgecam.sinks.render.snapshot import jpeg, picture
 
