@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from programs import ROOT, edgecam, environment, error_line
 
+from edgecam.daemon import systemd_install
 from edgecam.settings.load import load
 
 UNIT = "etc/systemd/system/edgecam@front.service"
@@ -191,3 +193,133 @@ def test_systemd_accepts_what_was_installed(root: Path, source: str, limit: floa
     command += [f"--threshold={limit * 10:.0f}", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+# A person's folder may be called so, and a unit's line be read twice: quotes, escapes, colons.
+ODD_NAMES = (
+    "bob's",
+    'the "best"',
+    "a:b:c",
+    "back\\\\slash\\",
+    "100%i %%",
+    "two  blanks",
+    "$HOME ;#=",
+    "Tür",
+)
+
+
+def debugged(unit: Path) -> str:
+    """The unit as systemd has understood it, every setting of it."""
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SYSTEMD_LOG_LEVEL": "debug"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_reads_every_odd_path_as_it_is(root: Path) -> None:
+    if not root.is_relative_to("/tmp") and not root.is_relative_to("/var/tmp"):
+        home = Path("/tmp") / f"edgecam-odd-{os.getpid()}"
+    else:
+        home = root.parent / "odd"
+    models = [home / name / f"{name}.tflite" for name in ODD_NAMES]
+    try:
+        for model in models:
+            model.parent.mkdir(parents=True)
+            shutil.copy(ROOT / "models" / "posenet_mobilenet_v1_075_int8.tflite", model)
+        arguments = [word for model in models for word in ("--model", model)]
+        done = service("install", root, *arguments, "--source", "0")
+        assert done.returncode == 0, done.stderr
+        bound = re.findall(r"BindReadOnlyPaths: (.*):rbind", debugged(root / UNIT))
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    assert {f"{model}:{model}" for model in models} <= set(bound)
+    settings = load(root / "etc/edgecam/front.toml", {}, {})
+    assert [model.path for model in settings.model] == [str(model) for model in models]
+
+
+@pytest.mark.parametrize("name", ["a\nExecStartPre=touch b", "a\tb", "a\x1b[2Jb", "a\u2028b"])
+def test_a_path_that_no_unit_can_name_is_refused(root: Path, name: str) -> None:
+    model = Path("/tmp") / f"edgecam-{os.getpid()}" / f"{name}.tflite"
+    model.parent.mkdir(exist_ok=True)
+    before = tree(root)
+    try:
+        shutil.copy(ROOT / "models" / "posenet_mobilenet_v1_075_int8.tflite", model)
+        line = error_line(service("install", root, "--model", model, "--source", "0"))
+    finally:
+        shutil.rmtree(model.parent)
+    assert "rename it" in line
+    assert tree(root) == before
+
+
+@pytest.mark.parametrize("name", ["bob's venv", 'a"b', "a\\b", "a$b"])
+def test_a_program_that_systemd_cannot_start_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(systemd_install.sys, "executable", f"/opt/{name}/bin/python")
+    with pytest.raises(systemd_install.InstallationError, match="move the virtual environment"):
+        systemd_install.planned(
+            systemd_install.Layout(Path("/"), "front"), ["posenet"], {"source.url": "0"}, None
+        )
+
+
+def test_a_name_that_is_no_text_is_refused(root: Path) -> None:
+    before = tree(root)
+    odd = os.fsdecode(b"clip-\xff.mp4")
+    assert "in UTF-8" in error_line(service("install", root, "--model", "posenet", "--source", odd))
+    assert tree(root) == before
+
+
+def test_uninstall_follows_no_link_that_the_service_has_made(root: Path) -> None:
+    victim = root.parent / "victim"
+    victim.mkdir()
+    (victim / "passwd").write_text("root")
+    (victim / "a.recording.gz").write_text("x")
+    before = tree(victim)
+    assert service("install", root, *CAMERA).returncode == 0
+    cache, state = (root / f"var/{base}/private/edgecam/front" for base in ("cache", "lib"))
+    for made in (cache, state):
+        made.mkdir(parents=True)
+        (made / "file").symlink_to(victim / "passwd")
+        (made / "escape\x1b[2J").mkdir()
+    (cache / "probed").symlink_to(victim)
+    (state / "recordings").symlink_to(victim)
+    (root / "var/lib/edgecam").mkdir()
+    (root / "var/lib/edgecam/front").symlink_to(victim)
+    done = service("uninstall", root)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert tree(victim) == before
+    assert not cache.exists()
+    assert not state.exists()
+    assert not (root / "var/lib/edgecam").exists()
+
+
+def test_uninstall_follows_no_link_above_the_services_directory(root: Path) -> None:
+    victim = root.parent / "victim"
+    (victim / "front").mkdir(parents=True)
+    assert service("install", root, *CAMERA).returncode == 0
+    (root / "var/cache/private").mkdir(parents=True)
+    (root / "var/cache/private/edgecam").symlink_to(victim)
+    assert "cannot remove" in error_line(service("uninstall", root))
+    assert (victim / "front").is_dir()
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o000])
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: int) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    source = ("--source", "rtsp://cam/user=eva_password=c4nary")
+    kept = os.umask(umask)
+    try:
+        assert service("install", root, "--model", "posenet", *source).returncode == 0
+    finally:
+        os.umask(kept)
+    for path in (root / "etc").rglob("*"):
+        expected = 0o755 if path.is_dir() else 0o600 if path.suffix == ".env" else 0o644
+        assert path.stat().st_mode & 0o777 == expected, path

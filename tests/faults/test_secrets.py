@@ -148,9 +148,14 @@ def live_through(
     login = f"eva:{QUOTED}@127.0.0.1"
     url = {
         "rtsp refused": lambda: f"rtsp://{login}:{free_port()}/live?pwd={QUOTED}",
-        "rtsp mute": lambda: f"rtsp://{login}:{silent.getsockname()[1]}/live",
+        "rtsp mute": lambda: (
+            f"rtsp://{login}:{silent.getsockname()[1]}/"
+            f"user=eva_password={QUOTED}_channel=1_stream=0.sdp"
+        ),
         "digest": lambda: f"http://{login}:{camera('good')}/digest",
-    }.get(fault, lambda: f"http://{login}:{camera(fault)}/stream?password={QUOTED}")()
+    }.get(
+        fault, lambda: f"http://{login}:{camera(fault)}/stream?usr=eva&psw={QUOTED}#key={QUOTED}"
+    )()
     config = configuration(folder, url, broker.url)
     daemon = Daemon(folder, "--verbose", "--config", config, EDGECAM_CACHE_DIR=str(folder))
     watcher = Watcher(daemon.process.pid)
