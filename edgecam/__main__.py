@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+
+from edgecam.core.standard_streams import open_closed
 
 
 def main() -> None:
     """Run the command line; exits 0, 1 for a fault, 2 for wrong usage."""
+    open_closed()
+    may_interrupt = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if may_interrupt:
+        # Nothing is there yet that has to be put in order, and no word for a Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         from edgecam.cli.main import main as run
     except ImportError as error:
@@ -21,6 +29,14 @@ def main() -> None:
             "it (see README: When something is wrong)\n"
         )
         sys.exit(1)
+    except MemoryError:
+        sys.stderr.write(
+            "edgecam: error: out of memory while the program is loaded; raise the limit of this "
+            "process (ulimit -v, LimitAS=, MemoryMax=; see README: When something is wrong)\n"
+        )
+        sys.exit(1)
+    if may_interrupt:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
 
 

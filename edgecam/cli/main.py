@@ -53,6 +53,15 @@ COMMANDS: dict[str, str] = {
 SWITCH_S = 0.0001
 
 
+_ROOM = "make room where the output goes"
+_OUTPUT_REMEDIES = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EIO: "see whether what the output goes to is still there",
+    errno.EBADF: "where it is closed, send it to a file or to /dev/null",
+}
+
+
 class LazyGroup(click.Group):
     """Imports a command when it is called, and turns faults into one line and exit code 1."""
 
@@ -104,10 +113,27 @@ class LazyGroup(click.Group):
                 f"{error.filename}: this user may not look there; give it leave to, or name "
                 "another place"
             )
+        except MemoryError:
+            fault = _out_of_memory("out of memory")
+        except RuntimeError as error:
+            if str(error) != "can't start new thread":
+                raise
+            fault = _out_of_memory("no thread can be started")
         from edgecam.cli.log import fault_line
 
         click.echo(fault_line(fault.line()), err=True)
         return ctx.exit(1)
+
+
+def _out_of_memory(what: str) -> EdgecamError:
+    from edgecam.core.native_loading import address_space_bytes, too_little
+
+    if address_space_bytes() is not None:
+        return too_little(what)
+    return EdgecamError(
+        f"{what}: expected enough memory and processes, found a limit of this machine or of the "
+        "service; raise it (ulimit -a, MemoryMax=, TasksMax=), or take a smaller model or picture"
+    )
 
 
 @click.group(
@@ -186,16 +212,28 @@ def main() -> None:
         found.exc_type, found.exc_value, found.exc_traceback
     )
     process_list.hide_urls()
+    code: str | int | None = 0
     try:
-        cli.main(prog_name="edgecam")
-    except SystemExit as end:
-        _leave(end.code)
+        try:
+            cli.main(prog_name="edgecam")
+        except SystemExit as end:
+            code = end.code
+        sys.stdout.flush()
     except OSError as error:
         # Click itself sees to a reader that has gone.
-        if error.errno != errno.ENOSPC:
+        if error.filename is not None or error.errno not in _OUTPUT_REMEDIES:
             raise
-        sys.stderr.write(f"edgecam: error: {error.strerror}; make room where the output goes\n")
-        _leave(1)
+        _refuse_output(error)
+    _leave(code)
+
+
+def _refuse_output(error: OSError) -> NoReturn:
+    from edgecam.daemon.service import leave
+
+    remedy = _OUTPUT_REMEDIES[error.errno or 0]
+    sys.stderr.write(f"edgecam: error: standard output: {error.strerror}; {remedy}\n")
+    # Python would try to write the rest once more, and say that it cannot.
+    leave(1)
 
 
 def _leave(code: str | int | None) -> NoReturn:

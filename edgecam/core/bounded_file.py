@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 MODEL_BYTES = 1 << 30
 # Cards, labels, settings, pins: what people write, and lists.
 TEXT_BYTES = 4 << 20
+_AT_LEAST_BYTES = 1 << 16
 
 
 def read(path: Path, max_bytes: int) -> bytes:
@@ -16,8 +18,13 @@ def read(path: Path, max_bytes: int) -> bytes:
     Raises:
         OSError: it cannot be read; EFBIG: it holds more than ``max_bytes``, such as /dev/zero.
     """
+    parts, left = [], max_bytes + 1
     with path.open("rb") as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
+        # No more at once than there is: a read takes the room that it is asked for beforehand.
+        at_once = max(_AT_LEAST_BYTES, os.fstat(file.fileno()).st_size + 1)
+        while left > 0 and (part := file.read(min(at_once, left))):
+            parts.append(part)
+            left -= len(part)
+    if left <= 0:
         raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes")
-    return data
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from edgecam.core.native_loading import loading
 from edgecam.core.result import EdgecamError
 
 # Read by OpenCV when it is loaded and when it opens a stream. FFmpeg and OpenCV otherwise print
@@ -15,7 +16,8 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
 
 try:
-    import cv2
+    with loading("cv2"):
+        import cv2
 except ImportError as error:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if "No module named" in reason:

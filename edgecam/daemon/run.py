@@ -54,8 +54,9 @@ def run(
         settings = msgspec.structs.replace(settings, mqtt=MqttSettings())
     service = service or Service()
     check_sinks(settings)
-    session = Session(settings, load_models(settings), stop, extra_sinks)
-    service.opened()
+    models = load_models(settings)
+    service.opening()
+    session = Session(settings, models, stop, extra_sinks)
     try:
         if session.broker is not None and not session.source.live:
             _wait_for(session.broker, stop)

@@ -44,22 +44,41 @@ log = logging.getLogger(__name__)
 class Stop(threading.Event):
     """Set by SIGTERM or SIGINT; the process is gone within 5 s of the first.
 
-    While ``starting`` is set a signal ends the start-up as well, wherever it is.
+    While ``starting`` is set nothing is open yet, and a signal ends the process at once.
     """
 
     starting = False
 
     def handle(self, number: int, frame: object) -> None:
         del number, frame
+        if self.starting:
+            # No exception: inside the initialisation of native code it would abort the process.
+            os._exit(0)
         if not self.is_set():
             self.set()
-            leaver = threading.Timer(EXIT_S, leave, (1,))
+            leaver = threading.Timer(EXIT_S, _cut_off)
             leaver.daemon = True
             leaver.start()
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.setitimer(signal.ITIMER_REAL, KILL_S)
-        if self.starting:
-            raise SystemExit(0)
+
+
+def _cut_off() -> NoReturn:
+    """Say what does not end, and end the process."""
+    place = "the interpreter"
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith("edgecam."):
+            place = f"{module}, {frame.f_code.co_qualname}"
+            break
+        frame = frame.f_back
+    log.error(
+        "the stop was cut off after %g s, in %s; what was not yet sent or written there is lost "
+        "(see README: %s)",
+        *(EXIT_S, place, EdgecamError.section),
+    )
+    os._exit(1)
 
 
 @contextmanager
@@ -180,7 +199,7 @@ class Service:
         del number, frame
         self._asked = True
 
-    def opened(self) -> None:
+    def opening(self) -> None:
         """From here on a signal ends what is open in order."""
         self._stop.starting = False
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import msgspec
 
+from edgecam.core.native_loading import address_space_bytes, too_little
 from edgecam.core.places import base_directory
 from edgecam.core.result import ModelError
 from edgecam.inference.delegates import DelegateReport
 from edgecam.inference.digest import sha256
 from edgecam.inference.runtime import Runtime
 
-TIMEOUT_S = 60.0
+TIMEOUT_S, GRACE_S = 60.0, 5.0
 # What the child's report begins with.
 REPORT = "edgecam.probe: "
 
@@ -72,14 +73,18 @@ def check(path: Path, data: bytes, runtime: Runtime, arguments: Sequence[str]) -
 def run(path: Path, runtime: Runtime, arguments: Sequence[str]) -> DelegateReport:
     """Load and invoke ``path`` once in a child process; what ran it there.
 
-    ``arguments`` are those of ``python -m edgecam.inference.probe_child`` after the path.
+    ``arguments`` are those of ``python -m edgecam.inference.probe_child`` after the path. The
+    child ends with this process, however that ends.
 
     Raises:
         ModelError: the child was killed by a signal, hung, or refused the model.
+        AddressSpaceError: it was killed under a limit of address space.
     """
     import subprocess
 
-    command = [sys.executable, "-m", "edgecam.inference.probe_child", str(path), *arguments]
+    # Its own limit ends it where this process cannot any more.
+    own = (str(os.getpid()), f"{TIMEOUT_S + GRACE_S:g}")
+    command = [sys.executable, "-m", "edgecam.inference.probe_child", *own, str(path), *arguments]
     root = str(Path(__file__).parent.parent.parent)
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(
@@ -95,10 +100,13 @@ def run(path: Path, runtime: Runtime, arguments: Sequence[str]) -> DelegateRepor
             f"{TIMEOUT_S:.0f} s; the file is damaged or too large for this board"
         ) from None
     if done.returncode < 0:
-        raise ModelError(
+        crash = (
             f"{path}: it crashes {runtime.name} {runtime.version} "
-            f"({signal.Signals(-done.returncode).name}); the file is damaged, fetch it again"
+            f"({signal.Signals(-done.returncode).name})"
         )
+        if address_space_bytes() is not None:
+            raise too_little(crash)
+        raise ModelError(f"{crash}; the file is damaged, fetch it again")
     if done.returncode:
         lines = (done.stdout or done.stderr).strip().splitlines()
         raise ModelError(lines[-1] if lines else f"{path}: the probe failed without a word")

@@ -6,11 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from edgecam.core.result import EdgecamError
-from edgecam.inference.model import open_interpreter
-from edgecam.inference.probe import REPORT
+from edgecam.core.child_lifetime import end_with
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,7 +14,15 @@ def main(arguments: Sequence[str]) -> int:
 
     Where the model is refused, one line on stdout and 1.
     """
-    path, threads, size, spec = arguments
+    parent, limit_s, path, threads, size, spec = arguments
+    # Before anything that takes its time.
+    end_with(int(parent), float(limit_s))
+    import msgspec
+
+    from edgecam.core.result import EdgecamError
+    from edgecam.inference.model import open_interpreter
+    from edgecam.inference.probe import REPORT
+
     sides = tuple(int(side) for side in size.split("x")) if size != "-" else None
     try:
         interpreter = open_interpreter(

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecam.core.native_loading import check_room, loading
 from edgecam.core.result import ModelError
 
 # Read by the runtimes when they are loaded: warnings and errors only on stderr.
@@ -95,6 +96,7 @@ def _open(module: str, distributions: tuple[str, ...]) -> Runtime | None:
 
     Raises:
         ModelError: it is installed and cannot be used here.
+        AddressSpaceError: a limit of this process leaves it no room.
     """
     package = module.partition(".")[0]
     spec = importlib.util.find_spec(package)
@@ -109,12 +111,15 @@ def _open(module: str, distributions: tuple[str, ...]) -> Runtime | None:
             "and install ai-edge-litert, where it has wheels)"
         )
     try:
-        return Runtime(name, version, importlib.import_module(module))
+        with loading(module):
+            found = Runtime(name, version, importlib.import_module(module))
     except ImportError as error:
         raise ModelError(
             f"{name} {version} is installed but cannot be imported ({error}); reinstall it for "
             f"this Python and NumPy {np.__version__}"
         ) from None
+    check_room()
+    return found
 
 
 @functools.cache

@@ -7,6 +7,8 @@ cut off again.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import stat
 import sys
@@ -37,6 +39,9 @@ class LineFile:
             if path == STDOUT:
                 sys.stdout.flush()
                 self._fd = os.dup(sys.stdout.fileno())
+                # That is how ``streams`` leaves one that was closed.
+                if fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                    raise OSError(errno.EBADF, "it is closed")
             else:
                 self._fd = os.open(
                     expanded(path, flag),

@@ -11,12 +11,15 @@ from collections.abc import Iterator
 
 import msgspec
 
+from edgecam.core.child_lifetime import end_with
 from edgecam.core.printable import print_traceback
 from edgecam.core.result import EdgecamError
 from edgecam.settings.schema import Settings
 from edgecam.tools.doctor.finding import Check, Finding, fail
 
 TIMEOUT_S = 60.0
+# The child's own limit ends it where its parent cannot any more.
+GRACE_S = 5.0
 
 
 def _findings(name: str, check: Check, settings: Settings) -> Iterator[Finding]:
@@ -30,9 +33,12 @@ def _findings(name: str, check: Check, settings: Settings) -> Iterator[Finding]:
             yield fail(name, remedy, "mend what this line names, then run it again")
 
 
-def _child(name: str, check: Check, settings: Settings, write: int) -> None:
+def _child(
+    name: str, check: Check, settings: Settings, write: int, parent: int, timeout_s: float
+) -> None:
     """The child's whole life."""
     os.setpgid(0, 0)
+    end_with(parent, timeout_s + GRACE_S)
     code = 1
     try:
         for finding in _findings(name, check, settings):
@@ -71,10 +77,10 @@ def apart(
 ) -> Iterator[Finding]:
     """The findings of ``check``; one that crashes or hangs is itself a finding with ``remedy``."""
     read, write = os.pipe()
-    child = os.fork()
+    parent, child = os.getpid(), os.fork()
     if child == 0:
         os.close(read)
-        _child(name, check, settings, write)
+        _child(name, check, settings, write, parent, timeout_s)
     os.setpgid(child, child)
     os.close(write)
     try:
