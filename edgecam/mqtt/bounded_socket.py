@@ -2,6 +2,9 @@
 
 paho gathers whatever a broker announces, up to 256 MB, in memory. MQTT 5 lets a client state a
 Maximum Packet Size; on MQTT 3.1.1, and with a broker that does not obey it, this is what holds.
+
+And paho closes the connection for a PUBACK whose reason code the standard does not list there:
+mosquitto answers 0x95, packet too large, to what is above its message_size_limit.
 """
 
 from __future__ import annotations
@@ -9,7 +12,10 @@ from __future__ import annotations
 import socket
 import ssl
 
-_PUBLISH = 3
+_PUBLISH, _PUBACK = 3, 4
+# MQTT 5, table 3-4.
+_PUBACK_CODES = frozenset((0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99))
+_ANY_REFUSAL = 0x83
 _PIECE_BYTES = 65_536
 # As much is thrown away in one go before the connection gets something else to do.
 _PIECES = 64
@@ -38,6 +44,8 @@ class BoundedSocket:
         self._left_bytes = self._skip_bytes = 0
         self.cut_bytes = 0
         self.refused: str | None = None
+        # Number of a message -> the reason code that was put into one that paho knows.
+        self.codes: dict[int, int] = {}
 
     @property
     def raw(self) -> socket.socket:
@@ -79,10 +87,11 @@ class BoundedSocket:
             if not data:
                 return False
             self._head += data
-        length, begin = self._length()
-        size_bytes = begin + length
+        begin, size_bytes = self._place()
         if size_bytes <= self._max_packet_bytes:
-            self._ready, self._left_bytes, self.cut_bytes = bytes(self._head), length, 0
+            self._translate_code(begin)
+            self._left_bytes = size_bytes - len(self._head)
+            self._ready, self.cut_bytes = bytes(self._head), 0
         else:
             body = bytes(self._head[begin:]) + (b"\0" if self._has_properties else b"")
             self._skip_bytes = size_bytes - len(self._head)
@@ -91,36 +100,45 @@ class BoundedSocket:
         self._head.clear()
         return True
 
-    def _length(self) -> tuple[int, int]:
-        """The Remaining Length, and where what it counts begins."""
-        length = sum((byte & 127) << 7 * i for i, byte in enumerate(self._head[1:5]))
-        return length, len(self._head[1:5]) + 1
+    def _place(self) -> tuple[int, int]:
+        """Where the packet's body begins, and the packet's size; 0, 0 while that is unknown."""
+        size_bytes = 0
+        for i, byte in enumerate(self._head[1 : 1 + _MAX_LENGTH_BYTES]):
+            size_bytes |= (byte & 127) << 7 * i
+            if byte < 128:
+                return i + 2, i + 2 + size_bytes
+        return 0, 0
+
+    def _translate_code(self, begin: int) -> None:
+        body = self._head[begin : begin + 3]
+        if self._head[0] >> 4 == _PUBACK and len(body) == 3 and body[2] not in _PUBACK_CODES:
+            self.codes[int.from_bytes(body[:2], "big")] = body[2]
+            self._head[begin + 2] = _ANY_REFUSAL
 
     def _missing_bytes(self) -> int:
         """How many bytes the head still lacks at least."""
         head = self._head
-        ends = [i for i, byte in enumerate(head[1:5]) if byte < 128]
-        if not ends:
+        begin, size_bytes = self._place()
+        if not begin:
             if len(head) > _MAX_LENGTH_BYTES:
                 raise self._refusal("a packet whose length has more than four bytes")
             return 1
-        begin = ends[0] + 2
-        length = sum((byte & 127) << 7 * i for i, byte in enumerate(head[1:begin]))
-        if begin + length <= self._max_packet_bytes:
-            return 0
+        if size_bytes <= self._max_packet_bytes:
+            is_answer = head[0] >> 4 == _PUBACK and self._has_properties
+            return min(size_bytes, begin + 3) - len(head) if is_answer else 0
         if head[0] >> 4 != _PUBLISH:
             raise self._refusal(
-                f"a packet of {begin + length} bytes that is no message (at most "
+                f"a packet of {size_bytes} bytes that is no message (at most "
                 f"{self._max_packet_bytes} are taken)"
             )
         if len(head) < begin + 2:
             return begin + 2 - len(head)
-        topic_bytes = int.from_bytes(head[begin : begin + 2], "big")
         has_number = head[0] & 0x06 != 0
-        wanted = 2 + topic_bytes + (2 if has_number else 0)
-        if wanted > length:
+        topic_bytes = int.from_bytes(head[begin : begin + 2], "big")
+        wanted = begin + 2 + topic_bytes + (2 if has_number else 0)
+        if wanted > size_bytes:
             raise self._refusal("a message whose topic is longer than the message")
-        return begin + wanted - len(head)
+        return wanted - len(head)
 
     def _refusal(self, what: str) -> PacketTooLargeError:
         self.refused = what

@@ -28,6 +28,7 @@ from edgecam.mqtt.terms import (
     BANNED,
     MQTT_5,
     NOT_AUTHORIZED,
+    PACKET_TOO_LARGE,
     UNSUPPORTED_VERSION,
     Answer,
     Limits,
@@ -172,8 +173,15 @@ class Connection:
             self._lost(f"refused by the broker: {text}{why}")
 
     def _published(self, _client: Any, _data: Any, mid: int, code: Any, _more: Any) -> None:
-        words = code.getName().lower() if code.is_failure else ""
-        self._answers.append(Answer(mid, code.value if words else 0, words))
+        sock: Any = self._client.socket()
+        odd = sock.codes.pop(mid, 0) if sock is not None else 0
+        if odd:
+            words = "packet too large" if odd == PACKET_TOO_LARGE else f"reason code 0x{odd:02x}"
+            self._answers.append(Answer(mid, odd, words))
+        elif code.is_failure:
+            self._answers.append(Answer(mid, code.value, code.getName().lower()))
+        else:
+            self._answers.append(Answer(mid))
 
     def _unsubscribe_answered(self, *answer: Any) -> None:
         if self._unsettled.pop(answer[2], 0) is None:

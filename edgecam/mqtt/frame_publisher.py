@@ -160,7 +160,7 @@ class PicturePublisher(threading.Thread):
             connection.finish()
 
     def _say_limits(self, limits: Limits) -> None:
-        said = f"{self._address}: {limits}"
+        said = f"{self._address}: the broker takes {limits}"
         if said != self._said and (limits.words() or limits.version != MQTT_5):
             log.warning("%s", said)
         self._said = said

@@ -68,7 +68,8 @@ class Limits:
         return "5" if self.version == MQTT_5 else "3.1.1"
 
     def __str__(self) -> str:
-        return ", ".join((f"MQTT {self.protocol}", *self.words()))
+        version = "MQTT 5" if self.version == MQTT_5 else "no MQTT 5, so MQTT 3.1.1 is spoken"
+        return ", ".join((version, *self.words()))
 
 
 class Answer(NamedTuple):

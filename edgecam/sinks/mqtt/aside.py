@@ -59,7 +59,7 @@ class Aside:
         blame = self._blames.get(event.number)
         if blame is not None:
             blame.strikes += self._any_accepted
-            blame.next_s = time.monotonic() + WAIT_S * 2.0 ** (blame.strikes - 1)
+            blame.next_s = time.monotonic() + WAIT_S * 2.0 ** max(0, blame.strikes - 1)
             return False
         number, times = self._suspect
         self._suspect = event.number, times + 1 if number == event.number else 1

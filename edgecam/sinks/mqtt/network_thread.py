@@ -276,7 +276,7 @@ class NetworkThread(threading.Thread):
         before, self.limits = self.limits, connection.limits
         is_less = self.limits.words() or self.limits.version != MQTT_5
         if self.limits != before and (is_less or before is not None):
-            log.warning("%s: %s", self._address, self.limits)
+            log.warning("%s: the broker takes %s", self._address, self.limits)
 
     def _check_answers(self, connection: Connection) -> None:
         """A broker that goes on answering pings may have stopped acknowledging."""
