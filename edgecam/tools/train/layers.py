@@ -64,7 +64,7 @@ class Layers:
 
 
 class Strides:
-    """ModelSchedule strides into dilation once the output stride is reached, as PoseNet's do.
+    """Turn strides into dilation once the output stride is reached, as PoseNet's do.
 
     Source: DeepLab's ``output_stride`` in slim/nets/mobilenet_v1.py.
     """
