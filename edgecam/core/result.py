@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,10 +220,18 @@ MINUS_ONE_TO_ONE = Normalization((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 RAW_PIXELS = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
+# What a model finds in a picture.
+Finds = Literal["poses", "boxes", "classes", "documents"]
+
+
 class Decoder(Protocol):
     """One model family bound to one model's outputs: a pure function of arrays.
 
-    ``family`` names it, ``why`` says by what it was recognised, ``outputs`` are the indices
+    ``family`` names it, ``finds`` says what it finds; everything that differs between kinds of
+    model goes by ``finds`` and never by the name. ``size_step``: the input's sides may be any
+    multiple of it plus one; None where the input has one size. ``rules``: which of several
+    published ways to decode is taken, None where the family has one. ``why`` says by what it was
+    recognised, ``outputs`` are the indices
     (into the model's output list) of the tensors that ``__call__`` wants, in its order.
     ``normalization`` is what the family wants of a float input whose file says nothing. ``fit``
     is the key of ``geometry.FITS`` that finds most, measured with ``edgecam eval``. ``labels`` are
@@ -232,6 +240,15 @@ class Decoder(Protocol):
 
     @property
     def family(self) -> str: ...
+
+    @property
+    def finds(self) -> Finds: ...
+
+    @property
+    def size_step(self) -> int | None: ...
+
+    @property
+    def rules(self) -> str | None: ...
 
     @property
     def why(self) -> str: ...

@@ -118,12 +118,13 @@ class Reporter:
             stage: self.meter.stage(stage, now_s)
             for stage in ("preprocess_ms", "invoke_ms", "decode_ms")
         }
-        turns = self.pipeline.schedule
-        faults, failures = turns.faults, turns.failures
+        schedule = self.pipeline.schedule
+        faults, failures = schedule.faults, schedule.failures
         return tuple(
             ModelReport(
                 name=model.name,
                 family=model.decoder.family,
+                finds=model.decoder.finds,
                 delegate=model.delegate.active,
                 state="failed" if model.name in faults else "running",
                 reason=faults.get(model.name),

@@ -40,9 +40,6 @@ from edgecam.messages.result import PERSON
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 MAX_DEFAULT_THREADS = 4
-# PoseNet's sides are one more than a multiple of this, or of its output stride if that is more.
-SIDE_STEP = 16
-POSE_FAMILIES = ("posenet", "movenet")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,27 +200,26 @@ class Model:
 
     @property
     def finds_poses(self) -> bool:
-        return self.decoder.family.startswith(POSE_FAMILIES)
+        return self.decoder.finds == "poses"
 
     @property
     def counted(self) -> tuple[str, ...]:
         """The labels that it may find any number of, as far as they are known beforehand."""
         if self.finds_poses:
             return (PERSON,)
-        found = getattr(self.decoder, "labels", None)
-        if found is None or self.decoder.family == "classifier":
+        found = self.decoder.labels
+        if found is None or self.decoder.finds != "boxes":
             return ()
         return tuple(label for label in found if label.lower() not in labels.BACKGROUND)
 
     def _check_resizable(self, size: tuple[int, int]) -> None:
         decoder = self._recognise(self._runnable.inputs, self._runnable.outputs)
-        if not decoder.family.startswith("posenet"):
+        step = decoder.size_step
+        if step is None:
             raise ModelError(
                 f"{self.path}: a {decoder.family} model has one input size; drop --input-size "
                 "(only a PoseNet is fully convolutional)"
             )
-        # At stride 8 sides of 8n+1 would do too, but none was published so.
-        step = max(SIDE_STEP, getattr(decoder, "stride", SIDE_STEP))
         if any(side % step != 1 for side in size):
             nearest = "x".join(str(max(1, round((side - 1) / step)) * step + 1) for side in size)
             raise ModelError(

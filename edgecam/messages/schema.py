@@ -264,6 +264,7 @@ class ModelReport(Struct, frozen=True, kw_only=True):
 
     name: str
     family: str | None = None
+    finds: Annotated[str | None, Meta(description="poses, boxes, classes or documents")] = None
     delegate: str | None = None
     state: Annotated[
         Literal["running", "failed"], Meta(description="failed: left out, and tried again")

@@ -96,7 +96,7 @@ def _find(
     from edgecam.sources import open_source
 
     network = Model(ModelSettings(path=model), InferenceSettings(threads=threads))
-    if network.decoder.family != "documents":
+    if network.decoder.finds != "documents":
         raise ModelError(
             f"{model} is of the family {network.decoder.family}; scan needs one that finds "
             "document edges, such as the bundled model documents"

@@ -17,6 +17,7 @@ from edgecam.core.result import (
     Decoded,
     DecodeOptions,
     Decoder,
+    Finds,
     Normalization,
     Tensor,
     TensorInfo,
@@ -36,6 +37,9 @@ class Classifier:
     labels: tuple[str, ...] | None
     probabilities: bool | None
     family: str = "classifier"
+    finds: Finds = "classes"
+    size_step: int | None = None
+    rules: str | None = None
     fit: str = "letterbox"
     normalization: Normalization = MINUS_ONE_TO_ONE
     outputs: tuple[int, ...] = (0,)

@@ -22,6 +22,7 @@ from edgecam.core.result import (
     Decoded,
     DecodeOptions,
     Decoder,
+    Finds,
     Normalization,
     Tensor,
     TensorInfo,
@@ -43,6 +44,9 @@ class Documents:
     cell_px: tuple[float, float]
     probabilities: bool | None
     family: str = "documents"
+    finds: Finds = "documents"
+    size_step: int | None = None
+    rules: str | None = None
     fit: str = "stretch"
     normalization: Normalization = MINUS_ONE_TO_ONE
     labels: tuple[str, ...] | None = None

@@ -18,6 +18,7 @@ from edgecam.core.result import (
     Decoded,
     DecodeOptions,
     Decoder,
+    Finds,
     Normalization,
     Pose,
     Tensor,
@@ -33,6 +34,9 @@ class MoveNet:
     height_px: int
     width_px: int
     family: str = "movenet"
+    finds: Finds = "poses"
+    size_step: int | None = None
+    rules: str | None = None
     # On COCO pictures of one person AP is 31.6 stretched, 24.8 letterboxed: 192 px are few.
     fit: str = "stretch"
     labels: tuple[str, ...] | None = None

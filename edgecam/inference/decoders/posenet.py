@@ -22,6 +22,7 @@ from edgecam.core.result import (
     Decoded,
     DecodeOptions,
     Decoder,
+    Finds,
     ModelError,
     Normalization,
     Pose,
@@ -44,6 +45,9 @@ _HEATMAPS, _OFFSETS, _ONE_WAY, _BOTH_WAYS = COUNT, 2 * COUNT, 2 * len(EDGES), 4 
 _FORWARD = re.compile(r"fwd|forward")
 _BACKWARD = re.compile(r"bwd|backward")
 
+# The least step between the sides that PoseNet was trained at.
+SIDE_STEP = 16
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseNet:
@@ -60,8 +64,17 @@ class PoseNet:
     probabilities: bool = False
     fit: str = "letterbox"
     family: str = "posenet"
+    finds: Finds = "poses"
     labels: tuple[str, ...] | None = None
     normalization: Normalization = MINUS_ONE_TO_ONE
+
+    @property
+    def size_step(self) -> int:
+        """Sides of 16n+1 px as PoseNet was trained, or of its output stride if that is more.
+
+        At stride 8 sides of 8n+1 would do too, but none was published so.
+        """
+        return max(SIDE_STEP, self.stride)
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         if not all(math.isfinite(float(tensor.sum())) for tensor in tensors):

@@ -22,6 +22,7 @@ from edgecam.core.result import (
     Decoded,
     DecodeOptions,
     Decoder,
+    Finds,
     Normalization,
     Tensor,
     TensorInfo,
@@ -66,6 +67,9 @@ class PostProcessedSsd:
     labels: tuple[str, ...] | None
     told: bool
     family: str = "ssd"
+    finds: Finds = "boxes"
+    size_step: int | None = None
+    rules: str | None = None
     fit: str = ssd_raw.FIT
     normalization: Normalization = MINUS_ONE_TO_ONE
 

@@ -21,6 +21,7 @@ from edgecam.core.result import (
     MINUS_ONE_TO_ONE,
     Decoded,
     DecodeOptions,
+    Finds,
     ModelError,
     Normalization,
     Tensor,
@@ -58,6 +59,9 @@ class RawSsd:
     probabilities: bool | None
     anchors: Array | None
     family: str = "ssd"
+    finds: Finds = "boxes"
+    size_step: int | None = None
+    rules: str | None = None
     fit: str = FIT
     normalization: Normalization = MINUS_ONE_TO_ONE
 

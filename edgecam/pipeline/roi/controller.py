@@ -199,7 +199,11 @@ class RoiController:
 
 
 def _pose_model(looks: Sequence[ModelRunner]) -> ModelRunner:
-    found = [look for look in looks if look.model.decoder.family.startswith("posenet")]
+    found = [
+        look
+        for look in looks
+        if look.model.finds_poses and look.model.decoder.size_step is not None
+    ]
     if len(found) != 1:
         raise SettingsError(
             f"[crop] expected one PoseNet, found {len(found)} among the models; "
@@ -209,7 +213,7 @@ def _pose_model(looks: Sequence[ModelRunner]) -> ModelRunner:
 
 
 def _detector(looks: Sequence[ModelRunner]) -> ModelRunner:
-    found = next((look for look in looks if look.model.decoder.family.startswith("ssd")), None)
+    found = next((look for look in looks if look.model.decoder.finds == "boxes"), None)
     if found is None:
         raise SettingsError(
             '[crop] look = "detector": expected an SSD among the models, found none; add one, '

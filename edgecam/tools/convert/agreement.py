@@ -20,6 +20,7 @@ from edgecam.core.result import (
     Decoded,
     DecodeOptions,
     Detection,
+    Finds,
     Frame,
     Pose,
 )
@@ -33,7 +34,12 @@ _WANTED = DecodeOptions(
     score_threshold=0.5, max_poses=20, min_pose_score=DecodeSettings().min_pose_score, top_k=1
 )
 _GIVEN = DecodeOptions(score_threshold=0.3, max_poses=40, max_detections=200, top_k=1)
-_KINDS = {"posenet": "poses", "movenet": "poses", "ssd": "boxes", "documents": "pages"}
+_KINDS: dict[Finds, str] = {
+    "poses": "poses",
+    "boxes": "boxes",
+    "documents": "pages",
+    "classes": "labels",
+}
 _MATCHED_IOU = 0.5
 _PRESENT = 0.3  # a keypoint's score
 
@@ -89,7 +95,7 @@ def compare(reference: Model, candidate: Model, frames: Iterable[Frame]) -> Agre
     shifts: list[float] = []
     squares = np.zeros((2, len(reference.decoder.outputs)))
     times_ms: tuple[list[float], list[float]] = ([], [])
-    kind = _KINDS.get(reference.decoder.family.partition("-")[0], "labels")
+    kind = _KINDS[reference.decoder.finds]
     for frame in frames:
         found = []
         tensors: list[Tensors] = []

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from edgecam.core.result import DecodeOptions, Frame, SourceError
+from edgecam.core.result import DecodeOptions, Finds, Frame, SourceError
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.sources.jpeg import decode_image
@@ -21,7 +21,7 @@ from edgecam.tools.evaluate.coco import EvaluateError, Metric, Picture, Truth, e
 # off at the first false alarm. COCO counts 20 people and 100 boxes in a picture at most.
 OPTIONS = DecodeOptions(score_threshold=0.05, max_poses=20, min_pose_score=0.0, max_detections=100)
 
-METRICS: dict[str, Metric] = {"posenet": "keypoints", "movenet": "keypoints", "ssd": "boxes"}
+METRICS: dict[Finds, Metric] = {"poses": "keypoints", "boxes": "boxes"}
 
 Tick = Callable[[str, int], None]
 
@@ -55,13 +55,13 @@ def metric_of(model: Model) -> Metric:
     Raises:
         EvaluateError: it finds neither poses nor boxes.
     """
-    family = model.decoder.family.partition("-")[0]
-    if family not in METRICS:
+    finds = model.decoder.finds
+    if finds not in METRICS:
         raise EvaluateError(
             f"{model.path}: a {model.decoder.family} model finds neither poses nor boxes; "
             "expected a pose model or a detector"
         )
-    return METRICS[family]
+    return METRICS[finds]
 
 
 def variants(
@@ -71,10 +71,12 @@ def variants(
     decoders: Sequence[str],
     sizes: Sequence[str | None],
 ) -> Iterator[ModelSettings]:
-    """The model with every fit, and a PoseNet with every size and decoder too."""
-    plain = Model(model, inference)
-    if not plain.decoder.family.startswith("posenet"):
-        decoders, sizes = ("auto",), (None,)
+    """The model with every fit, and every size and decoder where it has several."""
+    decoder_of_it = Model(model, inference).decoder
+    if decoder_of_it.size_step is None:
+        sizes = (None,)
+    if decoder_of_it.rules is None:
+        decoders = ("auto",)
     for size, fit, decoder in itertools.product(sizes, fits, decoders):
         yield msgspec.structs.replace(model, input_size=size, fit=fit, decoder=decoder)
 
@@ -109,13 +111,12 @@ def evaluate(
         results += entries(picture, found, metric, categories)
     tick(model.name, len(truth.pictures))
     scores = score(truth, metric, results, list(categories.values()))
-    is_posenet = model.decoder.family.startswith("posenet")
     return Row(
         model=model.name,
         family=model.decoder.family,
         input=f"{model.stager.height_px}x{model.stager.width_px}",
         fit=model.fit,
-        decoder=settings.decoder if is_posenet else None,
+        decoder=settings.decoder if model.decoder.rules is not None else None,
         metric=metric,
         categories=len(categories),
         pictures=len(truth.pictures),

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from edgecam.core import redaction
 from edgecam.core.result import EdgecamError, Pose
 from edgecam.daemon.build import load_models
-from edgecam.inference.model import SIDE_STEP
+from edgecam.inference.decoders.posenet import SIDE_STEP
 from edgecam.settings.scene import CropSettings
 from edgecam.settings.schema import ModelSettings, MqttSettings, Settings
 from edgecam.tools.evaluate.oks import PoseKeeper, likeness

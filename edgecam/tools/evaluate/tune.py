@@ -169,7 +169,7 @@ def _loads(inference: InferenceSettings, model: str, delegate: str, left_out: li
         reason = str(error).partition("; ")[0]
         left_out.append(f"{delegate}: {reason}")
         return False
-    if not found.decoder.family.startswith("posenet"):
+    if not found.finds_poses or found.decoder.size_step is None:
         raise EdgecamError(
             f"tune: {model} is a {found.decoder.family} model; expected a PoseNet, which takes "
             "every input size; measure others with edgecam bench and edgecam eval"

@@ -6,7 +6,7 @@ import { Plot } from "/plots.js";
 import { Zones } from "/zones.js";
 
 const RETRY_MS = 2000;
-const UNPEOPLED = new Set(["classifier", "documents"]);
+const PEOPLE_IN = new Set(["poses", "boxes"]);
 
 const by = (id) => document.getElementById(id);
 const picture = new Picture(by("picture"));
@@ -34,7 +34,7 @@ const others = ({ classes = [], documents = [] }) => [
   ...classes.slice(0, 1).map(({ label }) => label),
   ...(documents.length ? [`page ${documents.length}`] : []),
 ];
-const nobody = () => (telemetry?.models.every(({ family }) => UNPEOPLED.has(family)) ? "nothing" : "nobody");
+const nobody = () => (telemetry?.models.some(({ finds }) => PEOPLE_IN.has(finds)) === false ? "nothing" : "nobody");
 
 function showCounts(counts, zoneCounts, result) {
   for (const label of Object.keys(counts)) known.add(label);
