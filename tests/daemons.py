@@ -96,7 +96,7 @@ class Daemon:
     def send(self, what: signal.Signals) -> None:
         self.process.send_signal(what)
 
-    def stop(self, timeout_s: float = 10.0) -> tuple[int, float]:
+    def stop(self, timeout_s: float = 60.0) -> tuple[int, float]:
         """SIGTERM; returns the exit code and how many seconds it took."""
         began_s = time.monotonic()
         self.process.terminate()

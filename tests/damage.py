@@ -31,7 +31,7 @@ from edgecam.settings.schema import InferenceSettings, ModelSettings
 PAGE_BYTES = 4096
 # Flatbuffers keep their tables at one end; the rest is weights, which may be anything.
 ENDS_BYTES = 65_536
-LIMIT_S = 20
+LIMIT_S = 120
 ACCEPTED, REFUSED, RAISED = 0, 1, 2
 
 

@@ -51,11 +51,13 @@ class Ages:
     """A sink that notes how old each frame is, and what its invoke took; milliseconds."""
 
     published_ms: list[float] = field(default_factory=list)
+    sequences: list[int] = field(default_factory=list)
     invoke_ms: list[float] = field(default_factory=list)
     rss_bytes: list[int] = field(default_factory=list)
 
     def publish(self, result: Result) -> None:
         self.published_ms.append((time.monotonic() - result.frame.captured_s) * 1e3)
+        self.sequences.append(result.frame.sequence)
         self.invoke_ms += [times.invoke_ms for times in result.times.values()]
         self.rss_bytes.append(board.rss_bytes() or 0)
 
@@ -67,26 +69,29 @@ class Ages:
 
 
 class Watched(StagedPipeline):
-    """Notes how old a frame is when its inference begins."""
+    """Notes how old a frame is when its inference begins, and how many are inside by then."""
 
     begun_ms: list[float]
+    inside: list[int]
+    seen: Meter
 
     def _infer_one(
         self, prepared: Prepared, models: Sequence[Model], looks: Sequence[bool], stage: str
     ) -> Inferred:
         self.begun_ms.append((time.monotonic() - prepared.frame.captured_s) * 1e3)
+        # In this order: what is dropped or published meanwhile makes it no more than it is.
+        captured = self.seen.frames_captured
+        self.inside.append(captured - self.seen.frames_published - self.dropped)
         return super()._infer_one(prepared, models, looks, stage)
 
 
 def run(model: Model, camera: Camera, frames: int) -> tuple[Watched, Ages]:
     """The pipeline, with the age at the beginning of each inference, and what the sink noted."""
-    ages = Ages()
-    pipeline = Watched(
-        camera, [model], [ages], Meter(10.0, time.monotonic()), DecodeOptions, frames
-    )
-    pipeline.begun_ms = []
+    ages, meter = Ages(), Meter(10.0, time.monotonic())
+    pipeline = Watched(camera, [model], [ages], meter, DecodeOptions, frames)
+    pipeline.begun_ms, pipeline.inside, pipeline.seen = [], [], meter
     pipeline.start()
-    assert pipeline.wait(120.0)
+    assert pipeline.wait(300.0)
     pipeline.stop()
     pipeline.join(60.0)
     return pipeline, ages

@@ -22,7 +22,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def edgecam(
-    *arguments: object, timeout_s: float = 120.0, cwd: Path | None = None, **variables: str
+    *arguments: object, timeout_s: float = 600.0, cwd: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "edgecam", *map(str, arguments)],

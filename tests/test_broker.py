@@ -4,7 +4,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,8 +112,6 @@ def test_a_port_that_is_taken_is_one_clear_line() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        began_s = time.monotonic()
         with pytest.raises(EdgecamError, match="does not start on port") as refusal:
             EmbeddedBroker(taken.getsockname()[1])
-        assert time.monotonic() - began_s < 5
     assert "\n" not in str(refusal.value)

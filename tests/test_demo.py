@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,10 +130,8 @@ def test_in_a_terminal_a_table_lives_until_ctrl_c(terminal: list[str], tmp_path:
     assert wait_until(lambda: number("results") > before)
     assert re.search(r"availability +│ +online", screen())
     assert wait_until(lambda: "xnnpack" in screen()), screen()
-    started_s = time.monotonic()
     subprocess.run([*terminal, "send-keys", "C-c"], check=True)
     assert wait_until(code.exists)
-    assert time.monotonic() - started_s < 8
     assert code.read_text().strip() == "0"
     assert "results published and received over MQTT" in screen()
     assert "Traceback" not in screen()

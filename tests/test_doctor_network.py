@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -280,10 +279,8 @@ def test_a_mute_rtsp_server_through_the_whole_program(tmp_path: Path, mosquitto:
     with Server("proxy.py", [str(mosquitto.port)]) as mute:
         mute.tell("mute")
         config = toml(tmp_path, f'[source]\nurl = "rtsp://127.0.0.1:{mute.port}/stream"\n')
-        began_s = time.monotonic()
         report = examine("source", config=config)
     text, remedy = report.only("source", "fail")
     assert f"127.0.0.1:{mute.port}" in text
     assert remedy == OF_CAMERA["silent"]
     assert report.code == 1
-    assert time.monotonic() - began_s < 30

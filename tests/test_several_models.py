@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -198,11 +198,10 @@ def test_a_live_camera_goes_on_without_the_model_that_fails_and_tries_it_again(
     assert "degraded: model" in shown.stdout
     assert "gather index out of bounds" in shown.stdout
     before = len(subscriber.of("edgecam/camera/result"))
-    time.sleep(1)
-    assert len(subscriber.of("edgecam/camera/result")) > before + 4
+    subscriber.wait_for("edgecam/camera/result", before + 5)
     failures = model()["failures"]
     # In 4 s of brightness it is tried at once, after 1 and after 2 s more, not 40 times.
-    assert 1 <= failures <= 4
+    assert 1 <= failures <= 8
     assert wait_until(lambda: model().get("state") == "running", 15)
     assert "works again" in camera.log
     results = [json.loads(each.payload) for each in subscriber.of("edgecam/camera/result")]
@@ -210,11 +209,10 @@ def test_a_live_camera_goes_on_without_the_model_that_fails_and_tries_it_again(
     assert camera.stop()[0] == 0
 
 
-@pytest.mark.alone
 def test_the_slow_model_of_a_busy_camera_has_its_rate(
     tmp_path: Path, mosquitto: Mosquitto, subscriber: Subscriber
 ) -> None:
-    """The fast model takes more than a frame's time, so that most frames are overtaken."""
+    """By the frames' own times: the fast model may take more than a frame's time."""
     daemon = Daemon(
         tmp_path,
         *("-m", "posenet", "-m", f"{FAILING}:rate_hz=2", "--threads", "1"),
@@ -222,18 +220,17 @@ def test_the_slow_model_of_a_busy_camera_has_its_rate(
     )
     try:
         daemon.wait_ready()
-        subscriber.wait_for("edgecam/camera/result", 3, 20)
-        began = len(subscriber.messages)
-        time.sleep(6)
-        found = [
-            json.loads(each.payload)
-            for each in subscriber.messages[began:]
-            if each.topic.endswith("/result")
-        ]
-        slow = [each for each in found if "+" in each["model"]]
-        assert len(slow) < len(found)
-        assert 8 <= len(slow) <= 14
-        report = json.loads(subscriber.last("edgecam/camera/telemetry") or b"{}")
+        topic = "edgecam/camera/result"
+        found = [json.loads(each.payload) for each in subscriber.wait_for(topic, 60, 40)]
+        report = json.loads(subscriber.wait_for("edgecam/camera/telemetry")[-1].payload)
         assert [each["rate_hz"] for each in report["models"]] == [None, 2.0]
     finally:
         daemon.close()
+    looks = [n for n, each in enumerate(found) if "+" in each["model"]]
+    assert len(looks) >= 3
+    times = [each["time_unix_s"] for each in found]
+    assert times == sorted(times)
+    for here, there in itertools.pairwise(looks):
+        # Not sooner, and the first frame that is due: a turn after a late one may come sooner.
+        assert times[there] - times[here] > 0.19
+        assert times[there - 1] - times[here] < 0.51

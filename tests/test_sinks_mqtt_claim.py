@@ -87,19 +87,9 @@ def test_a_recording_is_refused_as_well(mosquitto: Mosquitto) -> None:
 
 def test_an_online_that_was_left_behind_holds_nobody_up(mosquitto: Mosquitto) -> None:
     say(mosquitto, AVAILABILITY, b"online", retain=True)
-    began_s = time.monotonic()
     opened = sink(mosquitto)
     assert opened.wait_connected(60)
-    assert 0.6 < time.monotonic() - began_s < 3
     opened.check()
-    opened.close()
-
-
-def test_a_free_name_costs_a_moment(mosquitto: Mosquitto) -> None:
-    began_s = time.monotonic()
-    opened = sink(mosquitto)
-    assert opened.wait_connected(60)
-    assert time.monotonic() - began_s < 0.6
     opened.close()
 
 

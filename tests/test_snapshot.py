@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -111,19 +112,24 @@ def test_what_was_found_is_drawn_where_it_is() -> None:
     assert abs(rows.max() + 60 - 350) <= 2
 
 
-def test_there_is_one_at_most_in_each_interval() -> None:
-    got: list[float] = []
-    snapshots = Snapshots(
-        SnapshotSettings(mode="skeleton", interval_s=0.4), lambda _: got.append(time.monotonic())
+def test_there_is_one_at_most_in_each_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[bytes] = []
+    now_s = 100.0
+    monkeypatch.setattr(
+        "edgecam.sinks.render.snapshot.time", SimpleNamespace(monotonic=lambda: now_s)
     )
-    end_s = time.monotonic() + 1.4
-    while time.monotonic() < end_s:
+    snapshots = Snapshots(SnapshotSettings(mode="skeleton", interval_s=0.5), got.append)
+    sent = []
+    for tick in range(13):
+        now_s = 100.0 + tick / 8
+        before = len(got)
         snapshots.publish(result())
         snapshots.ask()
-        time.sleep(0.01)
+        due = tick % 4 == 0
+        assert wait_until(lambda before=before, due=due: len(got) == before + due)
+        sent.append(len(got))
     snapshots.close()
-    assert len(got) in (3, 4)
-    assert min(np.diff(got)) > 0.3
+    assert sent == [1 + tick // 4 for tick in range(13)]
 
 
 @pytest.mark.parametrize(("when", "pictures"), [("found", 0), ("always", 1), ("asked", 0)])

