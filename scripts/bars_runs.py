@@ -14,11 +14,11 @@ import numpy as np
 
 from edgecam.core.opencv import cv2
 from edgecam.core.result import Image, Tensor
-from edgecam.daemon.session import load_models
+from edgecam.daemon.build import load_models
 from edgecam.inference import catalog as bundled
 from edgecam.inference.model import Model, Staged
-from edgecam.pipeline.roi.controller import Attention
-from edgecam.pipeline.roi.inference_steps import walk
+from edgecam.pipeline.roi.controller import RoiController
+from edgecam.pipeline.roi.inference_steps import run_steps
 from edgecam.settings.scene import CropSettings, MotionSettings
 from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings, SourceSettings
 from edgecam.sources.video import VideoFile
@@ -49,7 +49,7 @@ def crops() -> float:
         _settings("posenet", clip=str(bundled.clip()), frames=50), crop=CropSettings(enabled=True)
     )
     (model,) = load_models(settings)
-    attention, buffer = Attention(settings, [model]), model.buffer()
+    attention, buffer = RoiController(settings, [model]), model.buffer()
     spent_s = {"whole": 0.0, "crops": 0.0}
 
     def timed(which: str, one: Model, staged: Staged) -> Sequence[Tensor]:
@@ -61,7 +61,7 @@ def crops() -> float:
     for frame in islice(VideoFile(str(bundled.clip())).frames(), 50):
         timed("whole", model, model.stage(frame, buffer))
         looking = attention.look(frame, [True], settings.decode.options())
-        walk(looking, lambda _place, one, staged, _frame: timed("crops", one, staged))
+        run_steps(looking, lambda _place, one, staged, _frame: timed("crops", one, staged))
     return spent_s["whole"] / spent_s["crops"]
 
 

@@ -27,6 +27,7 @@ class Camera:
         capture = cv2.VideoCapture(str(bundled.clip()))
         self._images: list[Image] = [capture.read()[1] for _ in range(20)]
         self.period_s = 1.0 / rate_hz
+        self.given = 0
         self._closed = threading.Event()
 
     def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
@@ -37,6 +38,7 @@ class Camera:
             if self._closed.wait(max(0.0, due_s - time.monotonic())):
                 return
             image = self._images[sequence % len(self._images)].copy()
+            self.given += 1
             yield Frame(image, sequence, time.monotonic(), time.time())
 
     def status(self) -> SourceStatus:
@@ -73,15 +75,15 @@ class Watched(StagedPipeline):
 
     begun_ms: list[float]
     inside: list[int]
-    seen: Meter
+    camera: Camera
 
     def _infer_one(
         self, prepared: Prepared, models: Sequence[Model], looks: Sequence[bool], stage: str
     ) -> Inferred:
         self.begun_ms.append((time.monotonic() - prepared.frame.captured_s) * 1e3)
         # In this order: what is dropped or published meanwhile makes it no more than it is.
-        captured = self.seen.frames_captured
-        self.inside.append(captured - self.seen.frames_published - self.dropped)
+        captured = self.camera.given
+        self.inside.append(captured - self._published - self.dropped)
         return super()._infer_one(prepared, models, looks, stage)
 
 
@@ -89,7 +91,7 @@ def run(model: Model, camera: Camera, frames: int) -> tuple[Watched, Ages]:
     """The pipeline, with the age at the beginning of each inference, and what the sink noted."""
     ages, meter = Ages(), Meter(10.0, time.monotonic())
     pipeline = Watched(camera, [model], [ages], meter, DecodeOptions, frames)
-    pipeline.begun_ms, pipeline.inside, pipeline.seen = [], [], meter
+    pipeline.begun_ms, pipeline.inside, pipeline.camera = [], [], camera
     pipeline.start()
     assert pipeline.wait(300.0)
     pipeline.stop()

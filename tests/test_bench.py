@@ -1,11 +1,14 @@
 """bench says what it measured, and ids are kept as well as benchmarks.csv records."""
 
 import csv
+import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from programs import CLIP, ROOT, edgecam, error_line
+from programs import CLIP, ROOT, edgecam, environment, error_line
 
 from edgecam.inference.model import Model
 from edgecam.settings.schema import (
@@ -102,6 +105,35 @@ def test_a_model_counts_as_often_as_it_looks(monkeypatch: pytest.MonkeyPatch) ->
     assert 0.0 < often < 0.5
     assert report.bare_ms == pytest.approx(10.0 + 40.0 * often, abs=0.1)
     assert report.bare_cpu_ms == pytest.approx(11.0 + 44.0 * often, abs=0.1)
+
+
+BARS = ROOT / "scripts" / "benchmarks.py"
+
+
+def test_what_has_a_bar_is_named() -> None:
+    command = [sys.executable, BARS, "--check", "speed"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 1
+    assert "expected some of pipeline-1-thread, " in done.stderr
+    assert done.stderr.rstrip().endswith("found speed")
+
+
+def test_a_missed_bar_is_printed_with_its_figure_and_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BARS.parent))
+    bars = importlib.import_module("benchmark_bars")
+    figures = iter((0.5, 0.7, 0.6, 3.0, 2.0))
+    kept = bars.at_most("kept", 2.5, "of that", lambda: next(figures))
+    missed = bars.at_least("missed", 0.8, "of this", lambda: next(figures))
+    monkeypatch.setattr(bars, "BARS", (missed, kept))
+    assert bars.check(()) == 1
+    table = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert table == [
+        ["what", "figure", "bar"],
+        ["missed", "0.700", ">=", "0.8", "MISSED", "of", "this"],
+        ["kept", "2.000", "<=", "2.5", "kept", "of", "that"],
+    ]
 
 
 def test_bench_refuses_what_it_cannot_measure() -> None:
