@@ -44,12 +44,12 @@ STOP_TIMEOUT_S = 10.0
 
 
 def _default_models() -> list[str]:
-    """Of each family the bundled model that its name stands for."""
+    """Of each model the bundled model that its name stands for."""
     return [
         card.name
-        for family in FAMILIES
+        for model in FAMILIES
         for card in bundled.cards()
-        if family in card.aliases or family == card.name
+        if model in card.aliases or model == card.name
     ]
 
 
