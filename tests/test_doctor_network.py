@@ -70,6 +70,60 @@ def test_a_login_that_may_not_publish(tmp_path: Path, make_mosquitto: Make) -> N
     assert "ACL" in remedy
 
 
+def test_a_login_that_may_not_publish_events_or_discovery(
+    tmp_path: Path, make_mosquitto: Make
+) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text("topic readwrite edgecam/camera/doctor\ntopic read #\n")
+    broker = make_mosquitto(f"allow_anonymous true\nacl_file {rules}")
+    broker.start()
+    found = [f for f in broker_of(tmp_path, broker.url, birth=True) if f.level == "fail"]
+    assert [finding.text for finding in found] == [
+        f"what is published on {topic} does not come back (not authorized)"
+        for topic in (
+            "edgecam/camera/event",
+            "edgecam/camera/result",
+            "homeassistant/sensor/edgecam_camera/doctor/config",
+        )
+    ]
+    assert "homeassistant/# (the broker's ACL)" in (found[2].remedy or "")
+
+
+def test_what_a_running_instance_is_refused(tmp_path: Path, make_mosquitto: Make) -> None:
+    broker = make_mosquitto("allow_anonymous true")
+    broker.start()
+    publish(broker, "edgecam/camera/availability", "online")
+    refused = '{"mqtt":{"refused":[{"topic":"edgecam/camera/event","reason":"not\\nauthorized"}]}}'
+    publish(broker, "edgecam/camera/telemetry", refused)
+    text, remedy = only_fault(broker_of(tmp_path, broker.url))
+    assert text == "the running instance says of 'edgecam/camera/event': 'not\\nauthorized'"
+    assert "edgecam/camera/event" in remedy
+    for nonsense in ("{", "[]", '{"mqtt":null}', '{"mqtt":{"refused":[1]}}'):
+        publish(broker, "edgecam/camera/telemetry", nonsense)
+        assert not [f for f in broker_of(tmp_path, broker.url) if f.level == "fail"]
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "words"),
+    [
+        ("", "ok", "MQTT 5"),
+        ("max_packet_size 1500", "fail", "packets of at most 1500 bytes: events do not fit"),
+        ("max_packet_size 20000", "warn", "a snapshot may not fit"),
+        ("max_qos 0", "warn", "QoS 0 only"),
+        ("retain_available false", "warn", "nothing retained"),
+    ],
+)
+def test_the_limits_of_a_broker(
+    line: str, level: str, words: str, tmp_path: Path, make_mosquitto: Make
+) -> None:
+    broker = make_mosquitto(f"allow_anonymous true\n{line}")
+    broker.start()
+    found = broker_of(tmp_path, broker.url, "[snapshot]", 'mode = "skeleton"')
+    said = next(finding for finding in found if finding.text.startswith("MQTT 5"))
+    assert (said.level, words in said.text) == (level, True)
+    assert [finding.level for finding in found].count("fail") == (level == "fail")
+
+
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path, "ca")

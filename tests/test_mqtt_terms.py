@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from brokers import Mosquitto, Subscriber, retained, wait_until
 from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 from scripted_broker import CLOSE, Published, ScriptedBroker, Verdict
 
 from edgecam.mqtt import terms
@@ -408,3 +409,24 @@ def test_the_brokers_client_id_and_reason_are_said(open_sink: Opener) -> None:
         assert sink.wait_connected(5)
         assert list(sink.status().limits) == ["client id 'abc'"]
         assert broker.max_packet_bytes == [262_144]
+
+
+def test_whoever_floods_a_command_keeps_no_event_from_going_out(
+    mosquitto: Mosquitto, subscriber: Subscriber, open_sink: Opener
+) -> None:
+    sink = open_sink(mosquitto.url)
+    heard: list[bytes] = []
+    sink.subscribe("edgecam/front/set/+", lambda _topic, payload, _retained: heard.append(payload))
+    assert sink.wait_connected(5)
+    flooder = Client(CallbackAPIVersion.VERSION2)
+    flooder.connect("127.0.0.1", mosquitto.port)
+    flooder.loop_start()
+    for n in range(20_000):
+        flooder.publish("edgecam/front/set/pause", b"1", 0)
+        if n % 1000 == 0:
+            sink.publish_event({"n": n})
+    assert numbers(subscriber.wait_for(EVENT, 20, 30)) == [*range(0, 20_000, 1000)]
+    assert wait_until(lambda: sink.counters().get("mqtt_received_too_many", 0) > 10_000, 30)
+    flooder.loop_stop()
+    assert len(heard) + sink.counters()["mqtt_received_too_many"] <= 20_000
+    assert sink.counters()["mqtt_connects"] == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -12,9 +11,8 @@ from edgecam.core.result import SinkError
 from edgecam.mqtt.connection import Connection
 from edgecam.settings.schema import Settings
 from edgecam.tools.doctor.finding import Finding, fail, ok, warn
+from edgecam.tools.doctor.passing_on import Visit, limits, passing_on
 
-# How long is waited for a message that the broker sends at once if it has it.
-LISTEN_S = 2.0
 SOON_S = 14 * 86_400.0
 # A certificate that is refused says why in OpenSSL's words.
 CERTIFICATES = (
@@ -48,50 +46,23 @@ def _remedy(error: SinkError) -> str:
     return REMEDIES.get(error.kind or "", "mend mqtt.url, or the broker's listener and firewall")
 
 
-class _Visit:
-    """One connection to the broker, as a visitor who listens for a moment."""
-
-    def __init__(self, settings: Settings) -> None:
-        from edgecam.mqtt.subscriber import connect
-
-        self.heard: dict[str, bytes] = {}
-        self._errors: list[BaseException] = []
-        self._wake = socket.socketpair()
-        self.connection: Connection = connect(
-            settings.mqtt, self._hear, self._errors.append, self._wake[0]
-        )
-
-    def _hear(self, topic: str, payload: bytes, retained: bool) -> None:
-        del retained
-        self.heard[topic] = payload
-
-    def listen(self, topics: set[str]) -> None:
-        """Until all of ``topics`` were heard, but not for long."""
-        until_s = time.monotonic() + LISTEN_S
-        while topics - self.heard.keys() and time.monotonic() < until_s:
-            if self.connection.fault is not None:
-                raise SinkError(self.connection.fault.reason, self.connection.fault.kind)
-            self.connection.step(0.1, self._wake[0])
-
-    def close(self) -> None:
-        self.connection.finish()
-        for end in self._wake:
-            end.close()
-
-
 def broker(settings: Settings) -> Iterator[Finding]:
     """Whether the broker answers, accepts certificates and login, passes messages on."""
     if settings.mqtt.url is None:
         yield ok("broker", "none in the settings")
         return
     try:
-        visit = _Visit(settings)
+        visit = Visit(settings)
     except SinkError as error:
         yield fail("broker", str(error), _remedy(error))
         return
     try:
         yield from _trust(settings, visit.connection)
-        yield from _listen(settings, visit)
+        yield limits(settings, visit.connection)
+        yield from passing_on(settings, visit)
+        if settings.homeassistant.enabled:
+            birth = settings.homeassistant.birth_topic
+            yield _birth(birth, visit.heard.get(birth))
     except SinkError as error:
         yield fail("broker", str(error), _remedy(error))
     finally:
@@ -110,23 +81,6 @@ def _trust(settings: Settings, connection: Connection) -> Iterator[Finding]:
         yield warn("broker", text, "renew the broker's certificate before it expires")
     else:
         yield ok("broker", text)
-
-
-def _listen(settings: Settings, visit: _Visit) -> Iterator[Finding]:
-    echo, birth = f"edgecam/{settings.name}/doctor", settings.homeassistant.birth_topic
-    wanted = {echo, birth} if settings.homeassistant.enabled else {echo}
-    for topic in sorted(wanted):
-        visit.connection.subscribe(topic)
-    visit.connection.publish(echo, b"1", 1, False)
-    visit.listen(wanted)
-    if echo in visit.heard:
-        yield ok("broker", f"passes on what is published below edgecam/{settings.name}/")
-    else:
-        text = f"what is published on {echo} does not come back"
-        remedy = f"let this user read and write edgecam/{settings.name}/# (the broker's ACL)"
-        yield fail("broker", text, remedy)
-    if settings.homeassistant.enabled:
-        yield _birth(birth, visit.heard.get(birth))
 
 
 def _birth(topic: str, payload: bytes | None) -> Finding:
