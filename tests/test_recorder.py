@@ -25,7 +25,8 @@ from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result
 from edgecam.settings.recorder import RecorderSettings
 from edgecam.settings.scene import LineSettings, ZoneSettings
 from edgecam.settings.schema import Settings
-from edgecam.sinks.recorder.file import SUFFIX, read
+from edgecam.sinks.recorder import file as recording_file
+from edgecam.sinks.recorder.file import SUFFIX, RecordingError, read
 from edgecam.sinks.recorder.folder import Folder, place
 from edgecam.sinks.recorder.recorder import MAX_SPAN_S, Recorder
 from edgecam.sinks.recorder.replay import results
@@ -420,6 +421,23 @@ def test_no_recording_reaches_the_terminal_as_an_order_to_it(flown: Path, tmp_pa
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stdout
     assert "?]0;told" in done.stdout
+
+
+def test_a_recording_that_unpacks_without_end_is_one_line(
+    flown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = gzip.decompress(flown.read_bytes()).splitlines(keepends=True)
+    path = tmp_path / "x.recording.gz"
+    for name, value, words in (
+        ("MAX_TEXT_BYTES", 100_000, "more than 100000 bytes unpacked"),
+        ("MAX_LINE_BYTES", 100, "100 in a line"),
+        ("MAX_FRAMES", 50, "more than 50 frames"),
+    ):
+        with monkeypatch.context() as bound:
+            bound.setattr(recording_file, name, value)
+            path.write_bytes(gzip.compress(b"".join([lines[0], *lines[1:2] * 400])))
+            with pytest.raises(RecordingError, match=words):
+                read(path)
 
 
 @pytest.mark.parametrize("damage", [{"box": [1.0]}, {"sure": [True] * 16}, {"velocity": [[1.0]]}])

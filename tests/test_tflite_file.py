@@ -255,6 +255,8 @@ def test_options_of_a_custom_op_are_numbers_of_a_map_and_nothing_else() -> None:
     for damaged, expected in (
         (packed[:-1], "no map"),
         (b"\0", "damaged"),
+        # A type that there is not.
+        (packed[:-2] + b"\xff" + packed[-1:], "damaged"),
         (flexbuffers.Dumps([1]), "no map"),
         (flexbuffers.Dumps({"a": "b" * 5000}), "bytes, expected at most 4096"),
     ):

@@ -143,7 +143,7 @@ def custom_options(op: FileOp, name: str = "the model") -> Mapping[str, int | fl
         for key, value in zip(found.Keys, found.Values, strict=True):
             if value.IsNumeric or value.IsBool:
                 options[key.AsKey] = value.Value
-    except (ValueError, IndexError, TypeError, AssertionError, struct.error) as error:
+    except (AssertionError, LookupError, TypeError, ValueError, struct.error) as error:
         raise ModelError(f"{name}: the options of {op.name} are damaged ({error})") from error
     return options
 

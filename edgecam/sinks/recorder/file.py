@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -33,8 +34,11 @@ from edgecam.settings.schema import Settings
 SUFFIX = ".recording.gz"
 SCHEMA = 1
 # A recording of minutes is some ten megabytes of text; more than this is none of ours.
-MAX_TEXT_BYTES = 1_000_000_000
+MAX_TEXT_BYTES = 200_000_000
 MAX_LINE_BYTES = 20_000_000
+# Four minutes at 400 frames a second.
+MAX_FRAMES = 100_000
+_SHOWN = 80
 
 
 class RecordingError(EdgecamError):
@@ -161,8 +165,12 @@ def _lines(path: Path) -> Iterator[bytes]:
     with gzip.open(path) as file:
         while line := file.readline(MAX_LINE_BYTES):
             total += len(line)
-            if total > MAX_TEXT_BYTES or not line.endswith(b"\n"):
-                raise ValueError("it ends within a line, or is far too long")
+            if total > MAX_TEXT_BYTES or len(line) == MAX_LINE_BYTES:
+                raise ValueError(
+                    f"more than {MAX_TEXT_BYTES} bytes unpacked, or {MAX_LINE_BYTES} in a line"
+                )
+            if not line.endswith(b"\n"):
+                raise ValueError("it ends within a line")
             yield line
 
 
@@ -171,7 +179,8 @@ def _header(line: bytes) -> Header:
     if not isinstance(about, dict) or "kind" not in about:
         raise ValueError("other JSON")
     if about.get("schema") != SCHEMA:
-        raise ValueError(f"schema {about.get('schema')}, of edgecam {about.get('edgecam')}")
+        found = f"schema {about.get('schema')}, of edgecam {about.get('edgecam')}"
+        raise ValueError(found[:_SHOWN])
     header = msgspec.json.decode(line, type=Header, dec_hook=rebuilt)
     check_shapes(header)
     return header
@@ -187,7 +196,9 @@ def read(path: Path) -> Recording:
         lines = _lines(path)
         header = _header(next(lines, b"null"))
         decoder = msgspec.json.Decoder(FrameRecord, dec_hook=rebuilt)
-        frames = tuple(map(decoder.decode, lines))
+        frames = tuple(map(decoder.decode, itertools.islice(lines, MAX_FRAMES)))
+        if len(frames) == MAX_FRAMES and next(lines, None) is not None:
+            raise ValueError(f"more than {MAX_FRAMES} frames")
         check_shapes(frames)
         return Recording(header, frames)
     except OSError as error:
