@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,7 +17,8 @@ import click
 from edgecam.cli import process_list
 from edgecam.cli.completion import a_file, one_of
 from edgecam.cli.options import FLAG_NAMES, given, model_options
-from edgecam.core.printable import print_traceback
+from edgecam.core.printable import MAX_LINE, print_traceback, printable
+from edgecam.core.redaction import redact
 from edgecam.core.result import EdgecamError
 from edgecam.core.version import __version__
 
@@ -62,6 +65,16 @@ _OUTPUT_REMEDIES = {
 }
 
 
+@contextlib.contextmanager
+def _secrets_kept() -> Iterator[None]:
+    """Click's errors repeat the words that they are about, which may be a URL."""
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = printable(redact(error.message), MAX_LINE)
+        raise
+
+
 class LazyGroup(click.Group):
     """Imports a command when it is called, and turns faults into one line and exit code 1."""
 
@@ -98,11 +111,13 @@ class LazyGroup(click.Group):
         strange = next((text for text in args if "\0" in text), None)
         if strange is not None:
             raise click.UsageError(f"expected text, found a NUL byte in {strange!r:.80}", ctx)
-        return super().parse_args(ctx, args)
+        with _secrets_kept():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _secrets_kept():
+                return super().invoke(ctx)
         except EdgecamError as error:
             fault = error
         except PermissionError as error:

@@ -204,6 +204,19 @@ def test_the_process_list_shows_scheme_host_and_port(tmp_path: Path) -> None:
         daemon.close()
 
 
+def test_a_url_in_the_wrong_place_is_not_repeated() -> None:
+    url = url_of(ACCEPTED[0], 554)
+    commands = (
+        [url],
+        ["--model", "posenet", f"--loop={url}"],
+        ["models", url],
+        ["scan", "--x", url],
+    )
+    for code, out, err in edgecams(commands):
+        assert code in (1, 2), err
+        check_silent(url, out, err)
+
+
 def test_a_traceback_tells_no_url(capfd: pytest.CaptureFixture[str]) -> None:
     from edgecam.core.printable import print_traceback
 
