@@ -150,6 +150,15 @@ def test_password_does_not_follow_from_https_to_http(
     assert logins(plain) == [b""]
 
 
+@pytest.mark.parametrize("challenge", [BASIC, DIGEST])
+def test_password_does_not_go_to_another_host_of_the_same_port(challenge: bytes) -> None:
+    with scripted(says(b"")) as camera:
+        target = f"http://localhost:{camera.port}/steal"
+        camera.script = by_path(video=says(redirect(target)), steal=says(challenge))
+        assert fault(here(camera)).kind == "unauthorised"
+    assert logins(camera) == [b"", b""]
+
+
 def test_scheme_alone_keeps_the_password_back() -> None:
     """Same host and port: only a rule on the scheme tells them apart."""
     asked, other = (urls.parse(f"{scheme}://cam:8443/") for scheme in ("https", "http"))
@@ -443,13 +452,14 @@ def test_what_floods_is_refused_by_its_bytes(what: str) -> None:
 
 
 def test_part_of_the_largest_size_is_taken_and_one_byte_more_is_not() -> None:
-    def first(stated: int) -> bytes:
-        head = b"--cut\r\nContent-Length: %d\r\n\r\n" % stated
+    def first(stated: bytes) -> bytes:
+        head = b"--cut\r\nContent-Length: %b\r\n\r\n" % stated
         pieces = iter([head, *[b"x" * 65536] * (MAX_PART_BYTES // 65536)])
         return MultipartReader("cut", lambda: next(pieces)).next_part()
 
-    assert len(first(MAX_PART_BYTES)) == MAX_PART_BYTES
-    for stated in (MAX_PART_BYTES + 1, 10**40):
+    assert len(first(b"%d" % MAX_PART_BYTES)) == MAX_PART_BYTES
+    # Python reads no number of more than 4300 digits.
+    for stated in (b"%d" % (MAX_PART_BYTES + 1), b"9" * 40, b"9" * 5000):
         with pytest.raises(StreamError, match="is no camera picture"):
             first(stated)
 
