@@ -5,7 +5,7 @@ Quantised outputs are dequantised here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,6 +53,27 @@ def dequantised(values: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
     return real
 
 
+def is_finite(values: NDArray[Any]) -> bool:
+    """Whether an output holds neither NaN nor infinity; integers never do."""
+    return values.dtype.kind != "f" or bool(np.isfinite(values).all())
+
+
+def _check_scales(name: str, tensors: Sequence[TensorInfo]) -> None:
+    """
+    Raises:
+        ModelError: an integer of a tensor would stand for no number.
+    """
+    for info in tensors:
+        if info.scale is None or info.dtype.kind not in "iu":
+            continue
+        span = float(np.iinfo(info.dtype).max) - float(np.iinfo(info.dtype).min)
+        if not abs(info.scale) * span < float(np.finfo(np.float32).max):
+            raise ModelError(
+                f"{name}: expected a scale of numbers for its tensor {info.name!r}, found "
+                f"{info.scale:g}; the file is damaged, fetch it again"
+            )
+
+
 class Interpreter:
     """A loaded model of one picture input.
 
@@ -62,7 +83,8 @@ class Interpreter:
     ``delegated``: the nodes that a delegate runs, None where the runtime does not tell.
 
     Raises:
-        ModelError: the runtime refuses the model, or the input cannot take that size.
+        ModelError: the runtime refuses the model, the input cannot take that size, or a tensor
+            is quantised with a scale that makes no numbers.
         DelegateError: ``required`` is set and the delegate does not load or take the model.
     """
 
@@ -87,6 +109,7 @@ class Interpreter:
         self.delegate = self._load(choice, required)
         self.inputs = tuple(map(_info, self._interpreter.get_input_details()))
         self.outputs = tuple(map(_info, self._interpreter.get_output_details()))
+        _check_scales(name, (*self.inputs, *self.outputs))
         self._input = self._interpreter.tensor(self.inputs[0].index)
         # Or what lay in the memory decides how the first invoke ends, and how long it takes.
         self._input()[...] = 0
@@ -183,8 +206,37 @@ class Interpreter:
             raise ModelError(f"{self.name}: invoke failed: {_reason(error)}") from None
 
     def read(self, outputs: Sequence[int]) -> list[Tensor]:
-        """Copies of the outputs at these places in ``self.outputs``, in their own type."""
-        return [self._interpreter.get_tensor(self.outputs[place].index) for place in outputs]
+        """Copies of the outputs at these places in ``self.outputs``, in their own type.
+
+        Raises:
+            ModelError: one of them holds NaN or infinity, which a decoder would take for nobody.
+        """
+        infos = [self.outputs[place] for place in outputs]
+        tensors = [self._interpreter.get_tensor(info.index) for info in infos]
+        for info, tensor in zip(infos, tensors, strict=True):
+            self._check(tensor, info.name)
+        return tensors
+
+    def check_within(self, tensors: Mapping[int, str]) -> None:
+        """Look into tensors that are no outputs, by index and name, as ``read`` does into those.
+
+        Raises:
+            ModelError: as ``read``.
+        """
+        for index, name in tensors.items():
+            try:
+                values = self._interpreter.get_tensor(index)
+            except ValueError:
+                # A delegate keeps it to itself.
+                continue
+            self._check(values, name)
+
+    def _check(self, values: NDArray[Any], tensor: str) -> None:
+        if not is_finite(values):
+            raise ModelError(
+                f"{self.name}: expected numbers in its output {tensor!r}, found NaN or infinity, "
+                f"on {self.delegate.active}; try --delegate cpu, or the model in another precision"
+            )
 
     def dequantised(
         self, outputs: Sequence[int], tensors: Sequence[Tensor]

@@ -35,7 +35,14 @@ from edgecam.inference.interpreter import Interpreter
 from edgecam.inference.preprocess import Stager, filler
 from edgecam.inference.tflite import metadata as tflite_metadata
 from edgecam.inference.tflite.cut import cut_custom_op
-from edgecam.inference.tflite.file import POSENET_DECODER_OP, ModelFile, custom_ops, load, read
+from edgecam.inference.tflite.file import (
+    POSENET_DECODER_OP,
+    SSD_POSTPROCESS_OP,
+    ModelFile,
+    custom_ops,
+    load,
+    read,
+)
 from edgecam.messages.result import PERSON
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 
@@ -105,6 +112,17 @@ def _open(
     return interpreter
 
 
+def _hidden(file: ModelFile, delegated: frozenset[int] | None) -> dict[int, str]:
+    """The floats, by index and name, in which the op behind an SSD sees no box if they are NaN."""
+    return {
+        index: file.main.tensors[index].name
+        for number, op in enumerate(file.main.ops)
+        if op.name == SSD_POSTPROCESS_OP and number not in (delegated or ())
+        for index in op.inputs[:2]
+        if file.main.tensors[index].type == "FLOAT32"
+    }
+
+
 def open_interpreter(
     path: Path, threads: int, size: tuple[int, int] | None, spec: str
 ) -> Interpreter:
@@ -160,6 +178,7 @@ class Model:
         self.rate_hz = settings.rate_hz
         self.interpreter = self._new_interpreter()
         self.decoder = self._recognise(self.interpreter.inputs, self.interpreter.outputs)
+        self._hidden = _hidden(self._runnable, self.interpreter.delegated)
         _, height, width, channels = self.interpreter.inputs[0].shape
         if channels != 3:
             raise ModelError(f"{path}: expected 3 colour channels, found {channels}")
@@ -250,9 +269,14 @@ class Model:
         return Staged(buffer, self.stager.stage(frame, buffer))
 
     def invoke(self, staged: Staged) -> list[Tensor]:
-        """Run the model; returns the decoder's tensors, batch dimension kept, not dequantised."""
+        """Run the model; returns the decoder's tensors, batch dimension kept, not dequantised.
+
+        Raises:
+            ModelError: it fails, or returns NaN or infinity.
+        """
         self.interpreter.fill(staged.image, self.fill)
         self.interpreter.invoke()
+        self.interpreter.check_within(self._hidden)
         return self.interpreter.read(self.decoder.outputs)
 
     def dequantised(self, tensors: Sequence[Tensor]) -> list[NDArray[np.float32]]:
