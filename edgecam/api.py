@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from edgecam.core.queues import Finished, Latest, Queue, Slot
+from edgecam.core.redaction import quoted
 from edgecam.core.result import Decoded, Frame, Image, Result, SettingsError, SourceError
 from edgecam.daemon.build import RunPlan, load_models
 from edgecam.daemon.session import CLOSE_S
@@ -66,7 +67,7 @@ def _given(settings: Any) -> dict[str, Any]:
     if not isinstance(settings, Mapping):
         example = "{'decode.score_threshold': 0.3}"
         raise SettingsError(
-            f"settings: expected keys and values as in {example}, found {settings!r:.80}"
+            f"settings: expected keys and values as in {example}, found {quoted(settings):.80}"
         )
     known = {info.key: info for info in describe()}
     for key in settings:

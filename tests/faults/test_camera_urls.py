@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
 from brokers import Mosquitto, Subscriber, free_port, wait_until
 from daemons import Daemon
@@ -215,6 +216,23 @@ def test_a_url_in_the_wrong_place_is_not_repeated() -> None:
     for code, out, err in edgecams(commands):
         assert code in (1, 2), err
         check_silent(url, out, err)
+
+
+def test_a_taught_models_card_holds_no_url(capsys: pytest.CaptureFixture[str]) -> None:
+    """The card beside a model says by which command it was made."""
+    from edgecam.cli.commands.quantize import command_line
+
+    @click.command("teach")
+    @click.argument("where")
+    @click.option("--labels")
+    def teach(where: str, labels: str) -> None:
+        assert where == url
+        assert labels == "wave,none"
+        click.echo(command_line())
+
+    url = url_of(ACCEPTED[0], 554)
+    teach.main([url, "--labels", "wave,none"], prog_name="edgecam teach", standalone_mode=False)
+    assert capsys.readouterr().out == "edgecam teach rtsp://127.0.0.1:554 --labels wave,none\n"
 
 
 def test_a_traceback_tells_no_url(capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from edgecam.cli.completion import a_model
 from edgecam.cli.option_types import Number, OutputFile
 from edgecam.cli.options import FLAG_NAMES
 from edgecam.core.printable import say, say_json
+from edgecam.core.redaction import shown
 
 if TYPE_CHECKING:
     from edgecam.core.result import Frame
@@ -149,5 +150,6 @@ def command_line() -> str:
             flag = parameter.opts[-1] if value is not False else parameter.secondary_opts[-1]
             words.append(flag)
         if not isinstance(value, bool):
-            words.append(str(value))
+            # Into a file for all to read: a camera without its password.
+            words.append(shown(str(value)))
     return shlex.join(words)

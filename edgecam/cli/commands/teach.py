@@ -15,6 +15,7 @@ import click
 
 from edgecam.cli.option_types import Number, OutputFile, Size, SizeRange, names
 from edgecam.core.printable import printable, say, say_json
+from edgecam.core.redaction import shown
 
 if TYPE_CHECKING:
     from edgecam.tools.train.head.capture import Plan
@@ -132,8 +133,8 @@ def _is_folder(where: str) -> bool:
         where.startswith("file:") or os.path.exists(where) or images.is_pattern(where)
     ):
         raise TeachError(
-            f"{where}: there is no such folder; expected one with a folder of pictures for each "
-            f"label, or {KINDS}"
+            f"{shown(where)}: there is no such folder; expected one with a folder of pictures "
+            f"for each label, or {KINDS}"
         )
     return os.path.isdir(where)
 
@@ -200,7 +201,7 @@ def _say(text: str, lasting: bool) -> None:
 
 def _fitted(found: Lesson, where: str) -> tuple[Outcome, bytes]:
     _say("fitting the head ...", lasting=False)
-    outcome = found.learn(where)
+    outcome = found.learn(shown(where))
     made = found.model(outcome, f"taught to tell {', '.join(found.labels)}")
     _say("", lasting=False)
     return outcome, made
