@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -97,6 +99,30 @@ def test_zones_events_and_postures() -> None:
     assert zone["name"] == "Back yard dog count"
     assert found["edgecam_front_event"]["event_types"] == ["fall", "wave"]
     assert found["edgecam_front_posture"]["options"] == ["none", "standing"]
+
+
+def test_an_event_that_comes_late_is_none_and_a_fall_is_a_state() -> None:
+    features = dataclasses.replace(FULL, stale_after_s=90.0)
+    found = {str(p["object_id"]): p for p in payloads(features=features).values()}
+    assert "late <= 90 " in str(found["edgecam_front_event"]["value_template"])
+    jinja2 = pytest.importorskip("jinja2")
+    event = jinja2.Template(str(found["edgecam_front_event"]["value_template"]))
+
+    def shown(payload: str) -> str:
+        known = {"value": payload}
+        with contextlib.suppress(ValueError):
+            known["value_json"] = json.loads(payload)
+        return str(event.render(**known))
+
+    for payload in ('{"event_type":"fall"}', '{"event_type":"fall","delayed_s":90.0}'):
+        assert shown(payload) == payload
+    for late in ("90.1", "86400.0", "null"):
+        assert shown(f'{{"event_type":"fall","delayed_s":{late}}}') == ""
+    assert shown("") == ""
+    fall = found["edgecam_front_fall"]
+    assert (fall["device_class"], fall["state_topic"]) == ("safety", "edgecam/front/posture")
+    state = jinja2.Template(str(fall["value_template"]))
+    assert [state.render(value=value) for value in ("fallen", "lying", "")] == ["ON", "OFF", "OFF"]
 
 
 def test_only_what_may_be_commanded_is_offered() -> None:

@@ -16,6 +16,9 @@ from hass import HomeAssistant, python
 from programs import edgecam, start
 
 from edgecam.core.events import POSTURES
+from edgecam.homeassistant.discovery import Features, discovery
+from edgecam.settings.schema import HomeAssistantSettings
+from edgecam.sinks.mqtt.sink import MqttSink
 
 pytestmark = pytest.mark.long
 
@@ -99,7 +102,7 @@ def instance(mosquitto: Mosquitto, zones: Path) -> Iterator[Instance]:
     running.kill()
 
 
-def is_whole(house: HomeAssistant, at_least: int = 17) -> bool:
+def is_whole(house: HomeAssistant, at_least: int = 18) -> bool:
     """Every entity is there and knows its state."""
     states = {key: state for key, state in house.states().items() if PREFIX in key}
     # A button has no state but that of being there.
@@ -131,6 +134,7 @@ def test_home_assistant_shows_all_of_it_through_every_restart(
     assert wait_until(lambda: house.states()[IN_ZONE] == "on", 10)
     assert house.states()[f"sensor.{PREFIX}posture"] in POSTURES
     assert house.attributes(EVENT)["event_type"] in house.attributes(EVENT)["event_types"]
+    assert house.states()[f"binary_sensor.{PREFIX}fall"] == "off"
     picture = house.picture(PICTURE)
     assert picture is not None
     assert picture.startswith(b"\xff\xd8\xff")
@@ -160,7 +164,7 @@ def test_home_assistant_shows_all_of_it_through_every_restart(
     instance.process.send_signal(signal.SIGHUP)
     assert wait_until(lambda: not [key for key in house.states() if "zone_door" in key], 15)
     assert not [key for key in retained(mosquitto.port) if "/zone" in key]
-    assert wait_until(lambda: is_whole(house, 15), 10), house.states()
+    assert wait_until(lambda: is_whole(house, 16), 10), house.states()
 
     # Taken off the broker it is gone from Home Assistant too.
     instance.kill(signal.SIGTERM)
@@ -199,4 +203,32 @@ def test_home_assistant_commands_it(
     assert len(subscriber.of("edgecam/front/snapshot")) == pictures
     house.ask("call", service="button.press", entity_id=BUTTON)
     subscriber.wait_for("edgecam/front/snapshot", pictures + 1)
+    assert problems(house) == []
+
+
+def test_home_assistant_ignores_an_event_that_comes_late(
+    sink: MqttSink, open_house: Callable[[], HomeAssistant]
+) -> None:
+    """The log of events, which is the topic, has it all the same."""
+    features = Features(event_types=("fall", "wave"), postures=POSTURES, stale_after_s=600.0)
+    for topic, payload in discovery("front", HomeAssistantSettings(), features).items():
+        sink.publish_retained(topic, payload)
+    sink.publish_source(is_online=True)
+    sink.publish_retained(sink.topics.posture, b"standing")
+    house = open_house()
+    assert wait_until(lambda: house.states().get(EVENT) == "unknown", 30), house.states()
+
+    def fires(**event: object) -> bool:
+        before = house.states()[EVENT]
+        sink.publish_event({"event_type": "fall", "track": 1, **event})
+        return wait_until(lambda: house.states()[EVENT] != before, 5)
+
+    assert not fires(delayed_s=86_400.0)
+    assert not fires(delayed_s=None)
+    assert fires(delayed_s=300.0)
+    assert fires()
+    assert house.attributes(EVENT)["track"] == 1
+    assert house.states()[f"binary_sensor.{PREFIX}fall"] == "off"
+    sink.publish_retained(sink.topics.posture, b"fallen")
+    assert wait_until(lambda: house.states()[f"binary_sensor.{PREFIX}fall"] == "on", 5)
     assert problems(house) == []

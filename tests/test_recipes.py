@@ -31,6 +31,8 @@ DWELLING = {
     "dwell_s": 20.4,
 }
 ELSEWHERE = {**DWELLING, "zone": "street"}
+# Of an hour ago, and of nobody knows when.
+LATE = ({**FALL, "delayed_s": 3600.0}, {**DWELLING, "delayed_s": None})
 WAVE = {"event_type": "wave", "track": 4, "label": "person"}
 
 
@@ -82,7 +84,7 @@ def test_the_automations_act_on_a_fall_and_on_dwelling(
         births = Subscriber(mosquitto.port, "homeassistant/status").ready()
         time.sleep(3)
         births.close()
-        tell(sink, WAVE, ELSEWHERE, FALL, DWELLING)
+        tell(sink, WAVE, ELSEWHERE, *LATE, FALL, {**DWELLING, "delayed_s": 20.0})
 
         def told() -> list[dict[str, str]]:
             calls = house.ask("calls")
@@ -130,7 +132,7 @@ def test_the_node_red_flow_tells_of_falls_and_of_those_who_stay(
         try:
             assert wait_until(lambda: "Connected to broker" in log.read_text(), 60), log.read_text()
             time.sleep(1)
-            tell(sink, WAVE, FALL, DWELLING)
+            tell(sink, WAVE, *LATE, FALL, {**DWELLING, "delayed_s": 20.0})
             said = "front: person in door for 20.4 s"
             assert wait_until(lambda: said in log.read_text(), 10), log.read_text()
             assert "front: somebody has fallen" in log.read_text()

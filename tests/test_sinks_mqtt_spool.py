@@ -20,11 +20,14 @@ from brokers import wait_until
 
 from edgecam.core import board
 from edgecam.messages.event import delayed
+from edgecam.messages.health import faults
+from edgecam.messages.schema import MqttReport, Rates, SourceReport, SpoolReport, Telemetry
 from edgecam.settings.schema import MqttSettings
 from edgecam.sinks.mqtt import spool as spooling
 from edgecam.sinks.mqtt.outbox import Outbox
 from edgecam.sinks.mqtt.spool import Spool, open_spool
 from edgecam.sinks.mqtt.spool_file import Row, SpoolDamagedError, SpoolError, SpoolFile
+from edgecam.sinks.web.metrics import Seen, exposition
 
 TOPIC = "edgecam/front/event"
 
@@ -502,3 +505,26 @@ def test_an_event_says_that_it_is_late_from_a_second_on() -> None:
 def test_uptime_goes_on_and_names_its_start() -> None:
     assert board.uptime_s() > 0.0
     assert board.start_id() == board.start_id()
+
+
+def test_health_and_metrics_tell_of_a_spool_that_fails() -> None:
+    spool = SpoolReport(state="failing", reason="/x/front.spool: disk is full", events=3)
+    report = MqttReport(state="connected", oldest_waiting_s=7.5, spool=spool)
+    telemetry = Telemetry(
+        name="front",
+        boot_id="b00t",
+        sequence=0,
+        time_unix_s=1.0,
+        uptime_s=1.0,
+        fps=Rates(),
+        source=SourceReport(state="online"),
+        mqtt=report,
+    )
+    assert faults(telemetry) == ("spool failing: /x/front.spool: disk is full",)
+    text = exposition(telemetry, Seen({}, {}, {}), "")[0].decode()
+    for line in (
+        'edgecam_mqtt_spool_state{name="front",state="failing"} 1.0',
+        'edgecam_mqtt_spool_events{name="front"} 3.0',
+        'edgecam_mqtt_oldest_waiting_s{name="front"} 7.5',
+    ):
+        assert line in text.splitlines(), text

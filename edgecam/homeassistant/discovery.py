@@ -51,6 +51,7 @@ class Features:
     zones: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     event_types: tuple[str, ...] = ()
     postures: tuple[str, ...] = ()
+    stale_after_s: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +138,12 @@ def entities(topics: Topics, features: Features) -> Iterator[Entity]:
             name = f"{_shown(zone)} {_shown(label).lower()}"
             yield from _occupancy(f"zone_{zone}_{label}", name, topics.zone_count(zone, label))
     if features.event_types:
-        event = {"event_types": features.event_types, "state_topic": topics.event}
-        yield Entity("event", "event", "Event", event)
+        yield _event(topics.event, features)
     if features.postures:
         posture = {"device_class": "enum", "options": features.postures, "icon": "mdi:human"}
         fields = {**posture, "state_topic": topics.posture}
         yield Entity("sensor", "posture", "Posture", fields, needs_camera=True)
+        yield _fall(topics.posture)
     if features.has_snapshots:
         picture = {"image_topic": topics.snapshot, "content_type": "image/jpeg"}
         yield Entity("image", "snapshot", "Snapshot", picture)
@@ -153,6 +154,30 @@ def entities(topics: Topics, features: Features) -> Iterator[Entity]:
         yield _temperature(topics.telemetry)
     if features.has_temperature or features.has_throttling:
         yield _throttled(topics.telemetry)
+
+
+def _event(topic: str, features: Features) -> Entity:
+    """What happens as it happens: an alarm must not ring for what happened yesterday.
+
+    Home Assistant drops a message whose template gives nothing.
+    """
+    on_time = f"late is number and late <= {features.stale_after_s:g}"
+    template = (
+        "{% if value_json is defined %}{% set late = value_json.delayed_s | default(0) %}"
+        f"{{% if {on_time} %}}{{{{ value }}}}{{% endif %}}{{% endif %}}"
+    )
+    fields = {"event_types": features.event_types, "state_topic": topic}
+    return Entity("event", "event", "Event", {**fields, "value_template": template})
+
+
+def _fall(posture: str) -> Entity:
+    """Whether somebody who fell is down now; a state, so it is never of yesterday."""
+    fields = {
+        "device_class": "safety",
+        "state_topic": posture,
+        "value_template": "{{ 'ON' if value == 'fallen' else 'OFF' }}",
+    }
+    return Entity("binary_sensor", "fall", "Fall", fields, needs_camera=True)
 
 
 def _commands(topics: Topics, features: Features) -> Iterator[Entity]:

@@ -15,6 +15,9 @@ def faults(telemetry: Telemetry, stuck: Sequence[str] = ()) -> tuple[str, ...]:
         found.append(f"source {source.state}: {source.reason}")
     if broker is not None and broker.state != "connected":
         found.append(f"broker disconnected: {broker.reason}")
+    spool = None if broker is None else broker.spool
+    if spool is not None and spool.state == "failing":
+        found.append(f"spool failing: {spool.reason}")
     found += [f"model {m.reason}" for m in telemetry.models if m.state == "failed"]
     recorder = telemetry.recorder
     if recorder is not None and recorder.state != "ready":

@@ -169,7 +169,7 @@ class MqttSettings(Section, frozen=True):
     ] = None
     stale_after_s: Annotated[
         Seconds,
-        Meta(description="an event that comes later is no event for Home Assistant"),
+        Meta(description="Home Assistant ignores an event that comes so late, or later"),
     ] = 600.0
     max_payload_bytes: Annotated[
         int, Meta(ge=1024, le=268_435_455, description="larger messages are dropped and counted")

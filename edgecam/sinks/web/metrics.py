@@ -25,6 +25,7 @@ PERCENTILES = {"p50": "50", "p95": "95"}
 STATES = {
     "source": ("online", "offline", "frozen", "ended"),
     "mqtt": ("connected", "disconnected"),
+    "mqtt.spool": ("ready", "failing", "off", "none"),
     "recorder": ("ready", "failing"),
 }
 # Of the counters, what goes down too.
@@ -83,7 +84,7 @@ class Page:
         for key, value in told.items():
             place = f"{path}{key}"
             name = place.replace(".", "_")
-            if place in LEFT_OUT or value is None or isinstance(value, str):
+            if place in LEFT_OUT or value is None or isinstance(value, str | list | tuple):
                 continue
             if place == "fps":
                 rates = [({"stage": k}, v) for k, v in value.items() if v is not None]
@@ -126,10 +127,13 @@ class Page:
 
     def _states(self, told: Mapping[str, Any]) -> Iterator[Metric]:
         for part, states in STATES.items():
-            if told[part] is not None:
-                now = told[part]["state"]
-                samples = [({"state": state}, float(state == now)) for state in states]
-                yield self._gauge(f"{part}_state", f"1 for the state of the {part}", samples)
+            found: Any = told
+            for key in part.split("."):
+                found = found and found[key]
+            if found is not None:
+                samples = [({"state": state}, float(state == found["state"])) for state in states]
+                name = part.replace(".", "_")
+                yield self._gauge(f"{name}_state", f"1 for the state of the {part}", samples)
 
     def _picture(self) -> Iterator[Metric]:
         seen, label = self._seen, self._label
