@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,6 +137,8 @@ def test_who_stops_a_run_that_breaks_off_gets_to_know_why(monkeypatch: pytest.Mo
         def publish(self, result: Result) -> None:
             super().publish(result)
             time.sleep(0.1)
+            if len(self.sequences) == 8:
+                stop.set()
 
     monkeypatch.setattr("edgecam.daemon.session.open_source", lambda *_: Breaking(fails_at=13))
     settings = Settings(
@@ -146,7 +147,6 @@ def test_who_stops_a_run_that_breaks_off_gets_to_know_why(monkeypatch: pytest.Mo
         inference=InferenceSettings(threads=1, probe=False),
     )
     stop, slow = Stop(), Slow()
-    threading.Timer(0.9, stop.set).start()
     with pytest.raises(SourceError):
         run_daemon(settings, stop, extra_sinks=[slow])
     assert len(slow.sequences) < 13

@@ -342,7 +342,7 @@ def test_missing_opencv_library_names_both_remedies() -> None:
         "sys.meta_path.insert(0, Broken())\n"
         "from edgecam.core.result import EdgecamError\n"
         "try:\n"
-        "    import edgecam.opencv\n"
+        "    import edgecam.core.opencv\n"
         "except EdgecamError as error:\n"
         "    print(error)\n"
     )

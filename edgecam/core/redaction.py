@@ -66,7 +66,11 @@ def _redacted(match: re.Match[str]) -> str:
         return match[0]
     closing = _CLOSING.search(token)
     end = closing[0] if closing else ""
-    found = address(f"{scheme}://{token.removesuffix(end)}")
+    url = f"{scheme}://{token.removesuffix(end)}"
+    found = address(url)
+    if url == f"{found}/":
+        # The page's own address.
+        return match[0]
     if more and found.endswith(HIDDEN):
         return found
     if scheme.lower() in ("mqtt", "mqtts") and "@" not in token and not found.endswith(HIDDEN):
