@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgecam.sinks.mqtt import aside, suspects
-from edgecam.sinks.mqtt.aside import BLAMED, HOPELESS, Aside
+from edgecam.sinks.mqtt.aside import Aside
 from edgecam.sinks.mqtt.outbox import Message, Outbox
 from edgecam.sinks.mqtt.suspects import DOUBT_S, FIRST_BAN_S, Suspects
 
@@ -151,12 +151,12 @@ def event_aside() -> tuple[Outbox, Aside, Message]:
     found = Aside(outbox)
     event = outbox.take()
     assert event is not None
-    for strike in range(1, BLAMED + 1):
+    for strike in (1, 2):
         found.begin()
-        assert found.blame(event) is (strike == BLAMED)
+        assert found.blame(event) is (strike == 2)
         found.end([event])
         outbox.rewind()
-        if strike < BLAMED:
+        if strike == 1:
             assert outbox.take() == event
     return outbox, found, event
 
@@ -186,14 +186,14 @@ def test_an_event_set_aside_goes_only_after_something_was_acknowledged() -> None
 def test_an_event_is_given_up_after_many_tries_over_minutes(clock: Clock) -> None:
     outbox, found, event = event_aside()
     began_s = clock.now_s
-    for strike in range(1, HOPELESS + 1):
+    for strike in (1, 2, 3, 4, 5):
         found.begin()
         found.accepted(None)
         while (taken := found.take()) is None:
             clock.now_s += 1.0
         assert taken == event
         assert not found.blame(event)
-        assert found.is_hopeless(event) is (strike == HOPELESS)
+        assert found.is_hopeless(event) is (strike == 5)
         found.end([event])
         outbox.rewind()
     assert clock.now_s - began_s >= 600
@@ -202,7 +202,7 @@ def test_an_event_is_given_up_after_many_tries_over_minutes(clock: Clock) -> Non
 @pytest.mark.usefixtures("clock")
 def test_crashes_before_anything_was_acknowledged_are_not_held_against_an_event() -> None:
     _, found, event = event_aside()
-    for _ in range(3 * HOPELESS):
+    for _ in range(15):
         found.begin()
         assert not found.blame(event)
         assert not found.is_hopeless(event)
