@@ -27,7 +27,8 @@ class Published:
     number: int
 
 
-# An answer to a PUBLISH: a reason code, no answer, or the end of the connection.
+# An answer to a PUBLISH: a reason code, no answer, the end of the connection, or (a code in hex, as
+# "87") a DISCONNECT before it.
 Verdict = int | None | str
 CLOSE = "close"
 
@@ -144,10 +145,12 @@ class ScriptedBroker:
         message = Published(connection, topic, rest, qos, bool(first & 1), number)
         self.messages.append(message)
         verdict = self.verdict(message)
-        if verdict == CLOSE:
+        if isinstance(verdict, str):
+            if verdict != CLOSE:
+                client.sendall(packet(DISCONNECT << 4, bytes([int(verdict, 16), 0])))
             return False
         if qos and verdict is not None:
-            code = bytes([int(verdict), 0]) if level == 5 and verdict else b""
+            code = bytes([verdict, 0]) if level == 5 and verdict else b""
             client.sendall(packet(PUBACK << 4, struct.pack("!H", number) + code))
         if topic.endswith("/claim"):
             # Whoever asks for a name waits to hear itself.

@@ -430,3 +430,54 @@ def test_whoever_floods_a_command_keeps_no_event_from_going_out(
     flooder.loop_stop()
     assert len(heard) + sink.counters()["mqtt_received_too_many"] <= 20_000
     assert sink.counters()["mqtt_connects"] == 1
+
+
+def test_a_broker_that_disconnects_for_its_acl_gets_the_events_once_it_is_put_right(
+    open_sink: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HiveMQ, and EMQX with deny_action = disconnect: DISCONNECT with 0x87."""
+    monkeypatch.setattr("edgecam.sinks.mqtt.delivery.DENIED_S", 0.5)
+    monkeypatch.setattr("edgecam.sinks.mqtt.delivery.LONGEST_DENIED_S", 1.0)
+    with ScriptedBroker(verdict=lambda m: "87" if m.topic == EVENT else 0) as broker:
+        sink = open_sink(broker.url)
+        for n in range(5):
+            sink.publish_event({"n": n})
+        assert wait_until(lambda: sink.counters().get("mqtt_events_held", 0) >= 2, 30)
+        assert [r.topic for r in sink.status().refused] == [EVENT]
+        assert sink.counters()["mqtt_events_dropped"] == 0
+        broker.messages.clear()
+        broker.verdict = lambda _: 0
+        assert wait_until(lambda: sink.status().outbox_messages == 0, 30)
+        assert numbers(broker.of(EVENT))[-5:] == [*range(5)]
+        assert wait_until(lambda: not sink.status().refused)
+
+
+def test_a_snapshot_that_a_broker_disconnects_for_is_not_sent_again(open_sink: Opener) -> None:
+    """EMQX: DISCONNECT with 0x95, packet too large, though its CONNACK stated no limit."""
+    with ScriptedBroker(verdict=lambda m: "95" if len(m.payload) > 20_000 else 0) as broker:
+        sink = open_sink(broker.url)
+        assert sink.wait_connected(5)
+        sink.publish_snapshot(b"\xff\xd8" + bytes(30_000), retain=False)
+        assert wait_until(lambda: len(broker.levels) == 2, 20)
+        assert wait_until(lambda: sink.status().state == "connected")
+        for n in range(5):
+            sink.publish_snapshot(b"\xff\xd8" + bytes(30_000), retain=n % 2 == 0)
+            sink.publish_event({"n": n})
+        assert wait_until(lambda: sink.status().outbox_messages == 0, 20)
+        assert len(broker.of(SNAPSHOT)) == 1
+        assert sink.counters()["mqtt_connects"] == 2
+
+
+def test_zigbee2mqtts_two_limits_of_mosquitto(make_mosquitto: Make, open_sink: Opener) -> None:
+    """Zigbee2MQTT issue 13030: with these two lines it connected and was cut off without end."""
+    broker = make_mosquitto("allow_anonymous true\nmax_packet_size 2048\nmessage_size_limit 2048")
+    broker.start()
+    subscriber = Subscriber(broker.port).ready()
+    sink = open_sink(broker.url)
+    for n in range(5):
+        sink.publish_retained("homeassistant/sensor/edgecam_front/large/config", b"x" * (3000 + n))
+        sink.publish_snapshot(bytes(60_000), retain=False)
+        sink.publish_event({"n": n})
+    assert numbers(subscriber.wait_for(EVENT, 5)) == [*range(5)]
+    assert sink.counters()["mqtt_connects"] == 1
+    subscriber.close()

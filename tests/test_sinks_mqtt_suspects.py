@@ -163,10 +163,9 @@ def event_aside() -> tuple[Outbox, Aside, Message]:
 
 @pytest.mark.usefixtures("clock")
 def test_an_event_is_set_aside_at_the_second_crash_and_never_dropped_for_two() -> None:
-    outbox, found, event = event_aside()
+    outbox = event_aside()[0]
     assert outbox.dropped == 0
     assert len(outbox) == 2
-    assert not found.is_hopeless(event)
     behind = outbox.take()
     assert behind is not None
     assert behind.payload == b"1"
@@ -180,30 +179,50 @@ def test_an_event_set_aside_goes_only_after_something_was_acknowledged() -> None
     found.accepted(None)
     assert found.take() == event
     found.accepted(event)
-    assert not found.is_hopeless(event)
 
 
-def test_an_event_is_given_up_after_many_tries_over_minutes(clock: Clock) -> None:
+def test_an_event_is_tried_ever_less_often_and_never_dropped(clock: Clock) -> None:
     outbox, found, event = event_aside()
-    began_s = clock.now_s
-    for strike in (1, 2, 3, 4, 5):
+    waits = []
+    for _ in range(12):
         found.begin()
+        assert found.take() is None
         found.accepted(None)
+        began_s = clock.now_s
         while (taken := found.take()) is None:
             clock.now_s += 1.0
+        waits.append(clock.now_s - began_s)
         assert taken == event
         assert not found.blame(event)
-        assert found.is_hopeless(event) is (strike == 5)
         found.end([event])
         outbox.rewind()
-    assert clock.now_s - began_s >= 600
+    assert waits[:4] == [0, 60, 120, 240]
+    assert waits[-1] == 3600
+    assert outbox.dropped == 0
+    assert len(outbox) == 2
+
+
+def test_three_events_in_a_row_mean_that_it_is_their_topic() -> None:
+    outbox = Outbox(10, 10_000)
+    found = Aside(outbox)
+    for n in range(3):
+        assert not found.are_all
+        outbox.put("t", b"%d" % n)
+        event = outbox.take()
+        assert event is not None
+        found.begin()
+        assert not found.blame(event)
+        assert found.blame(event)
+        found.end([event])
+    assert found.are_all
+    found.accepted(event)
+    assert not found.are_all
 
 
 @pytest.mark.usefixtures("clock")
-def test_crashes_before_anything_was_acknowledged_are_not_held_against_an_event() -> None:
-    _, found, event = event_aside()
-    for _ in range(15):
-        found.begin()
-        assert not found.blame(event)
-        assert not found.is_hopeless(event)
-        found.end([event])
+def test_a_broker_that_says_why_it_closes_needs_no_second_time() -> None:
+    found = Suspects(BASE)
+    found.begin()
+    found.wrote(SNAPSHOT, 30_000)
+    assert found.ended(found.largest(), is_certain=True)
+    assert not found.allows(SNAPSHOT, 30_000)

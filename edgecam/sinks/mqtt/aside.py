@@ -1,7 +1,7 @@
-"""Events that end connections: set aside behind all others, and only after many tries given up.
+"""Events that end connections: set aside behind all others, and tried ever less often.
 
 On MQTT 3.1.1 a broker that closes may have crashed, twice as well; so a closed connection is no
-refusal. But one event must not stand in the way of all others.
+refusal, and no event is dropped for it. But one must not stand in the way of all others.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from edgecam.sinks.mqtt.outbox import Message, Outbox
 
 # Alone in flight this often in a row when a connection was closed: behind the others from now on.
 BLAMED = 2
-# On connections that took other messages before it: given up after a quarter of an hour.
-HOPELESS = 5
-WAIT_S = 60.0
+# Each time that a connection that took other messages ends for it: twice as long, up to this.
+WAIT_S, LONGEST_WAIT_S = 60.0, 3_600.0
+# So many in a row, and none accepted: it is their topic, not they.
+ALL = 3
 
 
 @dataclass(slots=True)
@@ -32,6 +33,12 @@ class Aside:
         self._suspect: tuple[int, int] = (-1, 0)
         self._blames: dict[int, _Blame] = {}
         self._any_accepted = False
+        self._in_a_row = 0
+
+    @property
+    def are_all(self) -> bool:
+        """Whether every event ends the connection lately."""
+        return self._in_a_row >= ALL
 
     def begin(self) -> None:
         """A new connection."""
@@ -41,6 +48,7 @@ class Aside:
         """The broker has acknowledged this event, or something else."""
         self._any_accepted = True
         if event is not None:
+            self._in_a_row = 0
             self._blames.pop(event.number, None)
 
     def take(self) -> Message | None:
@@ -59,20 +67,15 @@ class Aside:
         blame = self._blames.get(event.number)
         if blame is not None:
             blame.strikes += self._any_accepted
-            blame.next_s = time.monotonic() + WAIT_S * 2.0 ** max(0, blame.strikes - 1)
+            wait_s = WAIT_S * 2.0 ** min(10, max(0, blame.strikes - 1))
+            blame.next_s = time.monotonic() + min(wait_s, LONGEST_WAIT_S)
             return False
         number, times = self._suspect
         self._suspect = event.number, times + 1 if number == event.number else 1
         if self._suspect[1] < BLAMED:
             return False
         self._blames[event.number] = _Blame(0)
-        return True
-
-    def is_hopeless(self, event: Message) -> bool:
-        blame = self._blames.get(event.number)
-        if blame is None or blame.strikes < HOPELESS:
-            return False
-        del self._blames[event.number]
+        self._in_a_row += 1
         return True
 
     def end(self, in_flight: list[Message]) -> None:

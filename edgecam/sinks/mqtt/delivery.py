@@ -15,7 +15,15 @@ from dataclasses import dataclass
 
 from edgecam.mqtt.connection import Connection
 from edgecam.mqtt.login import ONLINE
-from edgecam.mqtt.terms import NOT_AUTHORIZED, QUOTA_EXCEEDED, Answer, Limits
+from edgecam.mqtt.terms import (
+    NO_QOS,
+    NO_RETAIN,
+    NOT_AUTHORIZED,
+    PACKET_TOO_LARGE,
+    QUOTA_EXCEEDED,
+    Answer,
+    Limits,
+)
 from edgecam.sinks.mqtt.aside import Aside
 from edgecam.sinks.mqtt.outbox import Message, Outbox, RecentResults, RetainedStates
 from edgecam.sinks.mqtt.refusals import Refusals
@@ -24,12 +32,16 @@ from edgecam.sinks.mqtt.suspects import Culprit, Suspects
 MAX_IN_FLIGHT = 20
 # Reason codes that say nothing of the event itself, but of its topic or of the hour: it waits.
 PASSING = (NOT_AUTHORIZED, QUOTA_EXCEEDED)
+# With these in a DISCONNECT a broker says that it closes for a message.
+CLOSING = (*PASSING, PACKET_TOO_LARGE, NO_RETAIN, NO_QOS)
 # Unspecified, implementation specific, packet identifier in use: perhaps not so the next time.
 UNCLEAR = (0x80, 0x83, 0x91)
 MAX_UNCLEAR = 3
 # Not acknowledged on so many connections, though later messages were: refused.
 MAX_IGNORED = 2
 DENIED_S, UNCLEAR_S = 30.0, 5.0
+# Where each try costs the connection: twice as long every time, up to this.
+LONGEST_DENIED_S = 600.0
 
 
 @dataclass(slots=True)
@@ -67,6 +79,7 @@ class Delivery:
         self._careful_left = 0
         # One event at a time finds out whether they are taken again.
         self._is_denied = False
+        self._denied_s, self._denied_until_s = DENIED_S, 0.0
         self._unclear: Counter[int] = Counter()
         self._progress_s = 0.0
         self._counts: Counter[str] = Counter()
@@ -92,7 +105,9 @@ class Delivery:
         self._announced = False
         self._backlog = self.events.waiting
         self._progress_s = time.monotonic()
-        self._events_from_s = self._progress_s + settle_s
+        self._events_from_s = max(self._progress_s + settle_s, self._denied_until_s)
+        if self._is_denied:
+            self._backlog = 0
 
     def announce_again(self) -> None:
         """A subscriber has lost what it knew: states and ``online`` once more."""
@@ -239,7 +254,7 @@ class Delivery:
         if sent.store is not None:
             sent.store.acknowledge(message)
         if sent.store is self.events:
-            self._is_denied = False
+            self._is_denied, self._denied_s, self._denied_until_s = False, DENIED_S, 0.0
             self._unclear.pop(message.number, None)
             self.count("events_sent")
 
@@ -296,23 +311,50 @@ class Delivery:
                 f"{len(message.payload)} bytes on {message.topic} are not sent again",
             )
 
-    def end(self, is_closed_by_broker: bool) -> None:
-        """The connection is over."""
+    def end(self, is_closed_by_broker: bool, code: int | None) -> None:
+        """The connection is over; ``code`` is the reason that the broker gave, if it did."""
         events = self._events_in_flight()
         if is_closed_by_broker:
-            largest = self._suspects.largest()
-            if largest is not None or self._in_flight:
-                self._careful_left = MAX_IN_FLIGHT
-            alone = events[0] if events and len(self._in_flight) == 1 else None
-            if events and (largest is None or largest.topic == events[0].topic):
-                self._suspects.ended(None)
-                self._blame(alone)
-            elif self._suspects.ended(largest) and largest is not None:
-                self._say_culprit(largest)
+            self._find_culprit(events, code)
         self._aside.end(events)
         self._in_flight.clear()
         self.events.rewind()
         self.results.clear()
+
+    def _find_culprit(self, events: list[Message], code: int | None) -> None:
+        largest = self._suspects.largest()
+        if largest is not None or self._in_flight:
+            self._careful_left = MAX_IN_FLIGHT
+        alone = events[0] if events and len(self._in_flight) == 1 else None
+        is_event = bool(events) and (largest is None or largest.topic == events[0].topic)
+        if not is_event:
+            if self._suspects.ended(largest, code in CLOSING) and largest is not None:
+                self._say_culprit(largest)
+            return
+        self._suspects.ended(None)
+        if alone is None:
+            return
+        if code == PACKET_TOO_LARGE:
+            self.refusals.refused(
+                alone.topic,
+                "packet too large for the broker",
+                f"dropped {len(alone.payload)} bytes",
+                len(alone.payload),
+            )
+            self._drop(alone)
+        elif code in PASSING:
+            self._hold(alone.topic, "the broker ends the connection: not allowed")
+        else:
+            self._blame(alone)
+
+    def _hold(self, topic: str, reason: str) -> None:
+        """Try events again after a while, each time a longer one: it costs the connection."""
+        self._is_denied = True
+        self._denied_until_s = time.monotonic() + self._denied_s
+        self._denied_s = min(2.0 * self._denied_s, LONGEST_DENIED_S)
+        self.count("events_held")
+        remedy = "events wait until it takes them; see the broker's ACL and limits"
+        self.refusals.refused(topic, reason, remedy)
 
     def _events_in_flight(self) -> list[Message]:
         return [sent.message for sent in self._in_flight.values() if sent.store is self.events]
@@ -327,10 +369,8 @@ class Delivery:
             culprit.size_bytes,
         )
 
-    def _blame(self, event: Message | None) -> None:
+    def _blame(self, event: Message) -> None:
         """An event was alone in flight when the broker closed: a crash, or it."""
-        if event is None:
-            return
         if self._aside.blame(event):
             self.refusals.refused(
                 event.topic,
@@ -338,8 +378,8 @@ class Delivery:
                 "if the broker does not crash, see its limit on message sizes, and its ACL; until "
                 "then this event goes behind all others",
             )
-        if self._aside.is_hopeless(event):
-            self._drop(event)
+        if self._aside.are_all:
+            self._hold(event.topic, "the connection ends whenever an event is sent")
 
     @property
     def settle_left_s(self) -> float:

@@ -267,7 +267,7 @@ class NetworkThread(threading.Thread):
                 self._check_answers(connection)
             delivery.settle(connection)
         finally:
-            delivery.end(connection.closed_by_broker)
+            delivery.end(connection.closed_by_broker, connection.code)
 
     def _say_limits(self, connection: Connection) -> None:
         """One line about what this broker cannot do, whenever that changes."""

@@ -115,8 +115,11 @@ class Suspects:
         largest = max(found, key=lambda item: item.size_bytes, default=None)
         return None if largest is None else Culprit(*largest[1:])
 
-    def ended(self, largest: Culprit | None) -> bool:
-        """The broker has closed, perhaps for this; True if nothing so large is sent again."""
+    def ended(self, largest: Culprit | None, is_certain: bool = False) -> bool:
+        """The broker has closed, perhaps for this; True if nothing so large is sent again.
+
+        ``is_certain``: it has said that it closes for a message.
+        """
         now_s = time.monotonic()
         self._open.clear()
         for kind, ban in list(self._bans.items()):
@@ -124,7 +127,8 @@ class Suspects:
                 del self._bans[kind]
         kind = largest.kind if largest is not None else ""
         self._strikes = {kind: self._strikes.get(kind, 0) + 1}
-        if largest is None or not (kind in self._bans or self._strikes[kind] >= STRIKES):
+        is_ban = is_certain or kind in self._bans or self._strikes[kind] >= STRIKES
+        if largest is None or not is_ban:
             return False
         self.ban(largest.topic, largest.size_bytes)
         return True
