@@ -226,13 +226,6 @@ class RetainedStates:
             if not message.payload and self._payloads.get(message.topic) == b"":
                 del self._payloads[message.topic]
 
-    def forget(self, message: Message) -> None:
-        """The broker will never take it."""
-        with self._lock:
-            if self._payloads.get(message.topic) == message.payload:
-                del self._payloads[message.topic]
-                self._unsent.pop(message.topic, None)
-
     def resend_all(self) -> None:
         """A new connection: the broker may have lost them all."""
         with self._lock:
