@@ -12,7 +12,7 @@ from tensorflowjs import TensorFlowJs, published_posenet
 from edgecam.core.result import Frame
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings
-from edgecam.sources.jpeg import decode_image
+from edgecam.sources.picture import decode_image
 from edgecam.tools.convert.conversion import Options, convert
 from edgecam.tools.evaluate import accuracy as bench
 from edgecam.tools.evaluate import coco

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -262,10 +263,41 @@ def test_a_pattern_below_which_too_many_folders_lie_is_refused(
     assert "at most 3 folders below **" in refusal(tmp_path / "**" / "*.png")
 
 
-def test_a_picture_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(images, "MAX_BYTES", 1000)
-    (tmp_path / "z.jpg").symlink_to("/dev/zero")
-    assert "it is larger than 1000 bytes" in refusal(tmp_path / "z.jpg")
+@pytest.mark.parametrize("name", ["z.jpg", "z.mp4"])
+def test_what_is_no_regular_file_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/dev/zero")
+    assert "not a regular file" in refusal(tmp_path / name)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    assert "not a regular file" in refusal(tmp_path / name)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(name)
+    assert "symbolic links" in refusal(tmp_path / name)
+
+
+def test_a_picture_file_of_more_bytes_than_its_pixels_can_take_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "z.jpg").write_bytes(b"\xff\xd8\xff" + bytes(500))
+    with pytest.raises(SourceError, match="more than 400 bytes"):
+        read(tmp_path / "z.jpg", max_megapixels=0.0001)
+
+
+def test_pixels_of_files_are_bounded_by_a_setting(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), picture(1, 160, 120))
+    assert len(read(tmp_path / "a.png", max_megapixels=0.0192)) == 1
+    with pytest.raises(SourceError, match=r"160x120 is more than 0\.0191 million pixels"):
+        read(tmp_path / "a.png", max_megapixels=0.0191)
+
+
+def test_a_video_of_larger_pictures_is_refused_when_it_opens(clip: Path) -> None:
+    assert len(read(clip, max_megapixels=0.0192)) == FRAMES
+    with pytest.raises(SourceError, match=r"160x120 is more than 0\.0191 million pixels"):
+        read(clip, max_megapixels=0.0191)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
+def test_heif_is_refused_as_the_picture_that_it_is(tmp_path: Path, brand: bytes) -> None:
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(99))
+    assert "convert it to JPEG" in refusal(tmp_path / "a.heic")
 
 
 def test_damaged_picture_is_passed_over_in_a_directory_and_refused_alone(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from edgecam.inference import runtime
 from edgecam.inference.model import Model
 from edgecam.inference.tflite.file import read
 from edgecam.inference.tflite.metadata import metadata, normalization
-from edgecam.sources.jpeg import decode_image
+from edgecam.sources.picture import decode_image
 from edgecam.tools.convert.graph import ConvertError
 from edgecam.tools.train import labelled_images as labelled
 from edgecam.tools.train.head import graft, softmax

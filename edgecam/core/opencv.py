@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 
 from edgecam.core.native_loading import loading
+from edgecam.core.picture_bounds import MAX_MEGAPIXELS
 from edgecam.core.result import EdgecamError
 
 # Read by OpenCV when it is loaded and when it opens a stream. FFmpeg and OpenCV otherwise print
 # their own lines on stderr, with the password of a camera's URL in them.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+# A bound beneath edgecam's own, should a decoder read a size where edgecam read another.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_MEGAPIXELS * 1_000_000))
 
 # Qt complains about fonts that opencv-python does not bring, once for every window.
 os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")

@@ -27,6 +27,7 @@ from edgecam.settings.section import (
     Count,
     Fraction,
     Hertz,
+    Megapixels,
     Pixels,
     Seconds,
     Section,
@@ -74,6 +75,12 @@ class SourceSettings(Section, frozen=True):
     height_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
     rate_hz: Annotated[
         Hertz | None, Meta(description="asked of a camera; the rate of a directory of images")
+    ] = None
+    max_megapixels: Annotated[
+        Megapixels | None,
+        Meta(
+            description="larger pictures are not decoded; default 25 from cameras, 100 from files"
+        ),
     ] = None
     wait: Annotated[
         bool, Meta(description="start without the camera and wait for it; for a service")

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from edgecam.core.picture_bounds import MAX_MEGAPIXELS
+
 SLUG, SIZE = r"^[a-z0-9_-]{1,64}$", r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$"
 TOPIC = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"
 # What a person is told that did not write so.
@@ -22,6 +24,7 @@ Hertz = Annotated[float, Meta(gt=0.0, le=1000.0)]
 Celsius = Annotated[float, Meta(ge=0.0, le=150.0)]
 Count = Annotated[int, Meta(ge=1)]
 Pixels = Annotated[int, Meta(ge=16, le=16384)]
+Megapixels = Annotated[float, Meta(gt=0.0, le=MAX_MEGAPIXELS)]
 Threads = Annotated[int, Meta(ge=1, le=64)]
 TopicName = Annotated[str, Meta(pattern=TOPIC)]
 Size = Annotated[str, Meta(pattern=SIZE)]

@@ -13,6 +13,7 @@ from edgecam.core.redaction import shown
 from edgecam.core.result import Source, SourceError
 from edgecam.settings.schema import MqttSettings, SourceSettings
 from edgecam.sources import images
+from edgecam.sources.picture import max_pixels
 
 KINDS = (
     "a camera index, /dev/v4l/by-id/..., picamera, rtsp://, http://, mqtt://HOST/TOPIC, "
@@ -120,9 +121,12 @@ def _open_recording(path: str, settings: SourceSettings) -> Source:
 
 
 def _open_file(path: str, settings: SourceSettings) -> Source:
+    most = max_pixels(settings, live=False)
     is_picture = os.path.splitext(path)[1].lower() in images.SUFFIXES
     if images.is_pattern(path) or os.path.isdir(path) or is_picture:
-        return images.Images(path, rate_hz=settings.rate_hz, realtime=settings.realtime)
+        return images.Images(
+            path, rate_hz=settings.rate_hz, realtime=settings.realtime, max_pixels=most
+        )
     from edgecam.sources.video import VideoFile
 
-    return VideoFile(path, realtime=settings.realtime)
+    return VideoFile(path, realtime=settings.realtime, max_pixels=most)

@@ -12,6 +12,8 @@ from edgecam.core.opencv import cv2
 from edgecam.core.result import Image
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.live import LiveSource
+from edgecam.sources.picture import max_pixels
+from edgecam.sources.stream_size import check_capture
 from edgecam.sources.supervised import StreamError
 
 # Beyond this, raw pictures do not fit through USB 2 at 30 frames a second.
@@ -58,6 +60,7 @@ class CameraEndpoint:
                 "occupied", f"{which}does not open as a camera, or another program has it"
             )
         self._request(capture)
+        check_capture(capture, max_pixels(self._settings, live=True))
         return CameraCapture(capture, device)
 
     def _request(self, capture: Any) -> None:

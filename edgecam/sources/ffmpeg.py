@@ -10,6 +10,8 @@ from typing import Any
 from edgecam.core.opencv import cv2
 from edgecam.core.result import Image
 from edgecam.settings.schema import SourceSettings
+from edgecam.sources.picture import max_pixels
+from edgecam.sources.stream_size import check_capture
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.tcp_probe import connect
 from edgecam.sources.url import StreamUrl
@@ -57,6 +59,7 @@ class FfmpegEndpoint:
         capture = cv2.VideoCapture(self._url.full, cv2.CAP_FFMPEG, parameters)
         if not capture.isOpened():
             raise self._why_not(time.monotonic() - began_s)
+        check_capture(capture, max_pixels(self._settings, live=True))
         return FfmpegCapture(capture, self._settings.read_timeout_s)
 
     def _why_not(self, waited_s: float) -> StreamError:

@@ -11,17 +11,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from edgecam.core import bounded_file
 from edgecam.core.result import Frame, Image, SourceError, SourceStatus, be_idle
-from edgecam.sources.jpeg import decode_image
+from edgecam.sources.picture import FILE_PIXELS, read_image
 from edgecam.sources.playback_clock import Pace
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 )
 
-# A picture of 100 megapixels without compression has less.
-MAX_BYTES = 320 << 20
 MAX_FOLDERS = 20_000
 
 log = logging.getLogger(__name__)
@@ -35,10 +32,16 @@ class Images:
     """
 
     def __init__(
-        self, pattern: str, *, rate_hz: float | None = None, realtime: bool = False
+        self,
+        pattern: str,
+        *,
+        rate_hz: float | None = None,
+        realtime: bool = False,
+        max_pixels: int = FILE_PIXELS,
     ) -> None:
         self.live = realtime
         self.description = pattern
+        self._max_pixels = max_pixels
         self._rate_hz = rate_hz or (1.0 if realtime else None)
         self._paths = find(pattern)
         parents = [str(path.parent) for path in self._paths]
@@ -57,14 +60,13 @@ class Images:
     def _decode_all(self) -> Iterator[tuple[Path, Image]]:
         for path in self._paths:
             try:
-                image = decode_image(bounded_file.read(path, MAX_BYTES))
-            except (SourceError, OSError) as error:
+                image = read_image(path, self._max_pixels)
+            except SourceError as error:
                 self._unreadable += 1
-                what = error.strerror if isinstance(error, OSError) else error
                 if len(self._paths) == 1:
-                    self._reason = str(what)
+                    self._reason = str(error)
                 else:
-                    log.warning("%s: %s; passed over", path, what)
+                    log.warning("%s: %s; passed over", path, error)
                 continue
             yield path, image
 

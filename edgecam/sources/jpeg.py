@@ -1,78 +1,138 @@
-"""Encoded pictures to BGR, refusing damaged ones that OpenCV would fill with grey."""
+"""What a JPEG says of itself, read as libjpeg reads it (ITU-T T.81, annex B).
+
+Whatever passes here is walked to the same frame header by libjpeg, so that the size found is the
+size decoded. Where libjpeg guesses or skips, the picture counts as damaged.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+import re
+from dataclasses import dataclass
 
-from edgecam.core.opencv import cv2
-from edgecam.core.result import Image, SourceError
+from edgecam.core.result import SourceError
 
 START_OF_IMAGE = b"\xff\xd8"
 END_OF_IMAGE = b"\xff\xd9"
-START_OF_SCAN = 0xDA
-# Start-of-frame markers: 0xC0 to 0xCF less DHT, JPG and DAC (ITU-T T.81, table B.1).
-START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# A few bytes may ask for gigabytes: no camera takes pictures larger than this.
-MAX_PIXELS = 100_000_000
+# Cameras and editors write 1 to 20 scans. Each costs a pass over all pixels and may take no more
+# than 30 bytes, so that a small picture could keep a decoder busy for minutes.
+MAX_SCANS = 100
+
+_SOS, _EOI, _TEM, _DNL = 0xDA, 0xD9, 0x01, 0xDC
+# SOF0 to SOF2 and SOF3 (Huffman), SOF9 and SOF10 (arithmetic); libjpeg decodes no others.
+_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2, 0xC3})
+_FRAMES = _HUFFMAN | {0xC9, 0xCA}
+_OTHER_FRAMES = frozenset(range(0xC0, 0xD0)) - _FRAMES - {0xC4, 0xCC}
+_RESTARTS = frozenset(range(0xD0, 0xD8))
+_TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD, _DNL, 0xFE}) | frozenset(range(0xE0, 0xF0))
+# Inside a scan 0xff comes with a stuffed zero or a restart marker; any other ends the scan.
+_ENDS_A_SCAN = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 
-def decode_image(data: bytes) -> Image:
-    """Decode any picture to BGR uint8[H, W, 3], 0..255, turned upright as its EXIF tag says.
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A frame header: sides in pixels, and how many blocks of 8x8 samples all components have."""
 
-    16-bit pictures are scaled to 8 bits, grey ones get three channels, alpha is dropped.
-    Raises SourceError where the picture is damaged or cut short.
+    width_px: int
+    height_px: int
+    blocks: int
+    is_huffman: bool
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """The width and height in pixels that a whole JPEG states.
+
+    Raises:
+        SourceError: it is damaged, cut short, of a kind that is not decoded, or has fewer bytes
+            than so many pixels take.
     """
-    fault = damage(data)
-    if fault:
-        raise SourceError(fault)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise SourceError("not a picture that can be decoded") from error
-    if image is None:
-        raise SourceError("not a picture that can be decoded")
-    decoded: Image = image
-    return decoded
-
-
-def damage(data: bytes) -> str | None:
-    """What is wrong with a picture's outside, or None; OpenCV takes truncated ones as whole."""
-    if not data:
-        return "the picture is empty"
-    if data.startswith(START_OF_IMAGE):
-        return _jpeg_damage(data)
-    if data.startswith(b"\x89PNG"):
-        return None if b"IEND" in data[-64:] else "the PNG is cut short"
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        stated = int.from_bytes(data[4:8], "little") + 8
-        return None if len(data) >= stated else "the WebP is cut short"
-    if data.startswith(b"BM"):
-        stated = int.from_bytes(data[2:6], "little")
-        return None if len(data) >= stated else "the BMP is cut short"
-    return None
-
-
-def _jpeg_damage(data: bytes) -> str | None:
-    """Walk the segments to the scan, then look for the end marker (ITU-T T.81, annex B).
-
-    Inside a scan 0xff is always followed by a stuffed zero or a restart marker, so an end marker
-    there is real; one in an embedded thumbnail lies in a segment and is stepped over.
-    """
-    position = len(START_OF_IMAGE)
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            return "the JPEG is damaged"
-        marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
+    frame, position, scans, scans_at = None, len(START_OF_IMAGE), 0, 0
+    while True:
+        marker, position = _next_marker(data, position)
+        if marker == _EOI and scans:
+            break
+        if marker in _RESTARTS or marker == _TEM:
             continue
-        if marker == START_OF_SCAN:
-            whole = data.find(END_OF_IMAGE, position) >= 0
-            return None if whole else "the JPEG is cut short"
-        if marker in START_OF_FRAME:
-            height = int.from_bytes(data[position + 5 : position + 7], "big")
-            width = int.from_bytes(data[position + 7 : position + 9], "big")
-            if height * width > MAX_PIXELS:
-                return f"the JPEG says it is {width}x{height}"
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return "the JPEG is cut short"
+        end = _segment_end(data, position)
+        if marker in _FRAMES and frame is None:
+            frame = _frame(data[position:end], marker in _HUFFMAN)
+        elif marker == _SOS and frame is not None:
+            scans, scans_at = scans + 1, scans_at or end
+            end = _scan_end(data, end)
+        elif marker in _OTHER_FRAMES:
+            raise SourceError("a JPEG of a kind that is not decoded; convert it to a baseline one")
+        elif marker not in _TABLES:
+            raise SourceError("the JPEG is damaged")
+        if scans > MAX_SCANS:
+            raise SourceError(f"the JPEG has more than {MAX_SCANS} scans; save it again with fewer")
+        position = end
+    assert frame is not None  # there is no scan without one
+    _check_bytes(frame, position - len(END_OF_IMAGE) - scans_at)
+    return frame.width_px, frame.height_px
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether a JPEG is neither cut short nor damaged, as far as its markers tell."""
+    try:
+        jpeg_size(data)
+    except SourceError:
+        return False
+    return True
+
+
+def _next_marker(data: bytes, position: int) -> tuple[int, int]:
+    """The marker that has to be at ``position``, and where it ends; 0xff may fill up before it."""
+    if data[position : position + 1] not in (b"\xff", b""):
+        raise SourceError("the JPEG is damaged")
+    while data[position : position + 1] == b"\xff":
+        position += 1
+    if position >= len(data):
+        raise SourceError("the JPEG is cut short")
+    return data[position], position + 1
+
+
+def _segment_end(data: bytes, position: int) -> int:
+    """Where the segment ends whose length stands at ``position``."""
+    length = int.from_bytes(data[position : position + 2], "big")
+    if position + max(length, 2) > len(data):
+        raise SourceError("the JPEG is cut short")
+    if length < 2:
+        raise SourceError("the JPEG is damaged")
+    return position + length
+
+
+def _scan_end(data: bytes, position: int) -> int:
+    found = _ENDS_A_SCAN.search(data, position)
+    if found is None:
+        raise SourceError("the JPEG is cut short")
+    return found.start()
+
+
+def _frame(segment: bytes, is_huffman: bool) -> _Frame:
+    """Read a frame header from its length on (B.2.2)."""
+    components = segment[7] if len(segment) > 7 else 0
+    if not components or len(segment) != 8 + 3 * components:
+        raise SourceError("the JPEG is damaged")
+    height_px = int.from_bytes(segment[3:5], "big")
+    width_px = int.from_bytes(segment[5:7], "big")
+    factors = [(each >> 4, each & 15) for each in segment[9::3]]
+    if not width_px or not height_px or not all(0 < h < 5 and 0 < v < 5 for h, v in factors):
+        # A height of 0 is stated behind the first scan; no decoder in use here reads that.
+        raise SourceError("the JPEG is damaged")
+    most_h, most_v = (max(sides) for sides in zip(*factors, strict=True))
+    blocks = sum(
+        -(-width_px * h // (8 * most_h)) * -(-height_px * v // (8 * most_v)) for h, v in factors
+    )
+    return _Frame(width_px, height_px, blocks, is_huffman)
+
+
+def _check_bytes(frame: _Frame, count: int) -> None:
+    """Refuse a picture whose scans cannot hold its blocks.
+
+    A Huffman code is a bit at least: a block takes one for its DC coefficient and, unless the
+    picture is progressive, another for the end of the block. Arithmetic coding has no such bound.
+    """
+    if frame.is_huffman and 8 * count < frame.blocks:
+        raise SourceError(
+            f"the JPEG states {frame.width_px}x{frame.height_px} pixels and has {count} bytes "
+            "for them; it is damaged"
+        )

@@ -14,6 +14,8 @@ from typing import Protocol
 from edgecam.core.result import Frame, Image, be_idle
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.frozen_frame import Stillness
+from edgecam.sources.picture import max_pixels
+from edgecam.sources.stream_size import check_image
 from edgecam.sources.supervised import Place, SupervisedSource
 
 
@@ -42,6 +44,7 @@ class LiveSource(SupervisedSource):
         self, endpoint: Endpoint, settings: SourceSettings, stop: threading.Event | None = None
     ) -> None:
         self._endpoint = endpoint
+        self._max_pixels = max_pixels(settings, live=True)
         self._slot: Frame | None = None
         self._still = Stillness(settings.frozen_after_s)
         super().__init__(endpoint, settings, stop)
@@ -53,6 +56,7 @@ class LiveSource(SupervisedSource):
             while not self._closed.is_set():
                 self._begin_call()
                 image = capture.read()
+                check_image(image, self._max_pixels)
                 self._deliver(image, time.monotonic(), time.time())
         finally:
             self._begin_call()

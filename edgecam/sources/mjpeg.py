@@ -13,9 +13,10 @@ from edgecam.core.result import Image, SourceError
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.ffmpeg import PROBE_TIMEOUT_S, FfmpegEndpoint
 from edgecam.sources.http_get import Answer
-from edgecam.sources.jpeg import START_OF_IMAGE, decode_image
+from edgecam.sources.jpeg import START_OF_IMAGE
 from edgecam.sources.live import Capture
 from edgecam.sources.multipart import MAX_PART_BYTES, MultipartReader
+from edgecam.sources.picture import decode_image, max_pixels
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.tcp_probe import connect
 from edgecam.sources.url import StreamUrl
@@ -32,6 +33,7 @@ class HttpEndpoint:
         self.description = url.shown
         self._url = url
         self._settings = settings
+        self._max_pixels = max_pixels(settings, live=True)
 
     def probe(self) -> None:
         connect(self._url, PROBE_TIMEOUT_S).close()
@@ -42,7 +44,7 @@ class HttpEndpoint:
         answer = Answer(self._url, time.monotonic() + limit_s)
         try:
             if kind_of(answer) == MULTIPART:
-                MjpegCapture(answer, limit_s, lambda _: None).read()
+                MjpegCapture(answer, limit_s, lambda _: None, self._max_pixels).read()
         finally:
             answer.close()
 
@@ -53,13 +55,13 @@ class HttpEndpoint:
         try:
             kind = kind_of(answer)
             if kind == MULTIPART:
-                return MjpegCapture(answer, self._settings.read_timeout_s, count)
+                timeout_s = self._settings.read_timeout_s
+                return MjpegCapture(answer, timeout_s, count, self._max_pixels)
         finally:
             if kind != MULTIPART:
                 answer.close()
         if kind == PICTURE:
-            rate_hz = self._settings.rate_hz or 1.0
-            return SnapshotCapture(self._url, self._settings.read_timeout_s, rate_hz, count)
+            return SnapshotCapture(self._url, self._settings, count)
         return FfmpegEndpoint(self._url, self._settings).open(count)
 
 
@@ -91,7 +93,13 @@ def kind_of(answer: Answer) -> str:
 class MjpegCapture:
     """Pictures of a multipart stream; damaged parts are counted and passed over."""
 
-    def __init__(self, answer: Answer, read_timeout_s: float, count: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        read_timeout_s: float,
+        count: Callable[[str], None],
+        max_pixels: int,
+    ) -> None:
         boundary = answer.headers.get_param("boundary")
         if not isinstance(boundary, str):
             boundary = None
@@ -99,12 +107,13 @@ class MjpegCapture:
         self._parts = MultipartReader(boundary, answer.receive)
         self._read_timeout_s = read_timeout_s
         self._count = count
+        self._max_pixels = max_pixels
 
     def read(self) -> Image:
         self._answer.deadline_s = time.monotonic() + self._read_timeout_s
         while True:
             try:
-                return decode_image(self._parts.next_part())
+                return decode_image(self._parts.next_part(), self._max_pixels)
             except SourceError as error:
                 self._count("damaged_pictures")
                 if time.monotonic() >= self._answer.deadline_s:
@@ -118,16 +127,13 @@ class SnapshotCapture:
     """One picture a request, ``rate_hz`` times a second."""
 
     def __init__(
-        self,
-        url: StreamUrl,
-        read_timeout_s: float,
-        rate_hz: float,
-        count: Callable[[str], None],
+        self, url: StreamUrl, settings: SourceSettings, count: Callable[[str], None]
     ) -> None:
         self._url = url
-        self._read_timeout_s = read_timeout_s
-        self._period_s = 1.0 / rate_hz
+        self._read_timeout_s = settings.read_timeout_s
+        self._period_s = 1.0 / (settings.rate_hz or 1.0)
         self._count = count
+        self._max_pixels = max_pixels(settings, live=True)
         self._next_s = 0.0
 
     def read(self) -> Image:
@@ -136,7 +142,7 @@ class SnapshotCapture:
             time.sleep(max(0.0, self._next_s - time.monotonic()))
             self._next_s = time.monotonic() + self._period_s
             try:
-                return decode_image(self._fetch())
+                return decode_image(self._fetch(), self._max_pixels)
             except SourceError as error:
                 self._count("damaged_pictures")
                 if time.monotonic() >= deadline_s:

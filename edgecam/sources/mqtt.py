@@ -28,7 +28,8 @@ from edgecam.mqtt.picture_connection import PictureConnection
 from edgecam.mqtt.terms import BrokerMemory, Offer
 from edgecam.settings.schema import MqttSettings, SourceSettings
 from edgecam.sources.frozen_frame import Stillness
-from edgecam.sources.jpeg import START_OF_IMAGE, damage, decode_image
+from edgecam.sources.jpeg import START_OF_IMAGE
+from edgecam.sources.picture import check_picture, decode_image, max_pixels
 from edgecam.sources.supervised import StreamError, SupervisedSource
 from edgecam.sources.tcp_probe import connect
 from edgecam.sources.worker_queue import Held, Picture
@@ -77,6 +78,7 @@ class MqttSource(SupervisedSource):
         self._topics = topics
         self._window = settings.hold_frames
         self._max_bytes = mqtt.max_payload_bytes
+        self._max_pixels = max_pixels(settings, live=True)
         self._login = login(mqtt, f"edgecam-frames-{secrets.token_hex(4)}", None, environment)
         self._context = tls_context(mqtt) if topics.address.tls else None
         self._held = Held(settings.hold_frames - ON_THE_WAY)
@@ -206,8 +208,14 @@ class MqttSource(SupervisedSource):
     def _fault_of(self, payload: bytes) -> str | None:
         if len(payload) > self._max_bytes:
             return "too_large"
-        broken = not payload.startswith(START_OF_IMAGE) or damage(payload) is not None
-        return "damaged_pictures" if broken else None
+        if not payload.startswith(START_OF_IMAGE):
+            return "damaged_pictures"
+        try:
+            check_picture(payload, self._max_pixels)
+        except SourceError as error:
+            self._log.fault("picture", f"{self.description}: {error}")
+            return error.kind or "damaged_pictures"
+        return None
 
     def _forget(self) -> None:
         self._still.forget()
@@ -232,7 +240,7 @@ class MqttSource(SupervisedSource):
     def _decoded(self, picture: Picture) -> Frame | None:
         """Only now: most pictures of many cameras on a slow board are overtaken undecoded."""
         try:
-            image = decode_image(picture.data)
+            image = decode_image(picture.data, self._max_pixels)
         except SourceError:
             self._count("damaged_pictures")
             self._let_go([picture])

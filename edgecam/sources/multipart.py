@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgecam.sources.jpeg import END_OF_IMAGE, START_OF_IMAGE, damage
+from edgecam.sources.jpeg import END_OF_IMAGE, START_OF_IMAGE, is_whole
 from edgecam.sources.supervised import StreamError
 
 MAX_PART_BYTES = 32 * 1024 * 1024
@@ -109,7 +109,7 @@ class MultipartReader:
                 tail = bytes(self._buffer[-16:]).rstrip(LINE_ENDS)
                 if tail.endswith(END_OF_IMAGE):
                     whole = bytes(self._buffer.rstrip(LINE_ENDS))
-                    if damage(whole) is None:
+                    if is_whole(whole):
                         self._buffer.clear()
                         return whole
             searched = max(0, len(self._buffer) - len(self._boundary))

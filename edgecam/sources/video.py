@@ -10,6 +10,7 @@ from typing import Any
 
 from edgecam.core.opencv import cv2
 from edgecam.core.result import Frame, Image, SourceError, SourceStatus, be_idle
+from edgecam.sources.picture import FILE_PIXELS, check_size, regular
 from edgecam.sources.playback_clock import Pace
 
 # FFmpeg's own threads hold a frame each and take processor time from the interpreter.
@@ -18,6 +19,8 @@ DECODER_THREADS = 1
 # a frame or two, which is not a file that breaks off.
 LENGTH_TOLERANCE = 0.02
 LENGTH_TOLERANCE_FRAMES = 2
+# What begins so is one picture in tiles, or several.
+HEIF = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis"})
 # OpenCV says the same of a frame that cannot be decoded and of the end of the file.
 READS_BEFORE_THE_END = 16
 
@@ -25,7 +28,7 @@ READS_BEFORE_THE_END = 16
 class VideoFile:
     """One video file; with ``realtime`` it plays at its own rate, as if live."""
 
-    def __init__(self, path: str, *, realtime: bool = False) -> None:
+    def __init__(self, path: str, *, realtime: bool = False, max_pixels: int = FILE_PIXELS) -> None:
         self.live = realtime
         self.description = path
         self._check_is_a_video(path)
@@ -38,6 +41,7 @@ class VideoFile:
                 f"{path}: not a video that can be read (damaged, or unknown format); "
                 "see whether another player shows it"
             )
+        self._check_size(max_pixels)
         self._undecodable = 0
         first = self._read()
         if first is None:
@@ -54,17 +58,33 @@ class VideoFile:
         self._ended = False
         self._reading = threading.Lock()
 
+    def _check_size(self, most: int) -> None:
+        """Refuse large pictures before one is decoded and converted, as OpenCV sees their size."""
+        width_px = self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+        height_px = self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        try:
+            check_size(width_px, height_px, most)
+        except SourceError as error:
+            self._capture.release()
+            raise SourceError(f"{self.description}: {error}", error.kind) from None
+
     @staticmethod
     def _check_is_a_video(path: str) -> None:
         try:
-            with open(path, "rb") as file:
+            with regular(path) as file:
                 head = file.read(4096)
+        except SourceError as error:
+            raise SourceError(f"{path}: {error}") from None
         except OSError as error:
             raise SourceError(
                 f"{path}: {error.strerror or error}; check the path of the source"
             ) from error
         if not head:
             raise SourceError(f"{path}: the file is empty; copy it again")
+        if head[4:8] == b"ftyp" and head[8:12] in HEIF:
+            raise SourceError(
+                f"{path}: a HEIF or AVIF picture, of which FFmpeg reads a part; convert it to JPEG"
+            )
         # FFmpeg would render a text file as a terminal screen and call it a video.
         if not any(byte < 9 or 13 < byte < 27 for byte in head):
             raise SourceError(

@@ -14,7 +14,7 @@ import msgspec
 from edgecam.core.result import DecodeOptions, Finds, Frame, SourceError
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings
-from edgecam.sources.jpeg import decode_image
+from edgecam.sources.picture import read_image
 from edgecam.tools.evaluate.coco import EvaluateError, Metric, Picture, Truth, entries, score
 
 # AP is the area under the precision-recall curve: a threshold that suits a screen would cut it
@@ -148,8 +148,8 @@ def _categories(model: Model, metric: Metric, truth: Truth) -> dict[str, int]:
 
 def _frame(picture: Picture, sequence: int) -> Frame:
     try:
-        image = decode_image(picture.path.read_bytes())
-    except (SourceError, OSError) as error:
+        image = read_image(picture.path)
+    except SourceError as error:
         raise EvaluateError(f"{picture.path}: {error}") from None
     frame = Frame(image, sequence, time.monotonic(), time.time(), file=picture.path.name)
     if (frame.width_px, frame.height_px) != (picture.width_px, picture.height_px):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgecam.core.result import EdgecamError, Frame, SourceError
 from edgecam.sources.images import SUFFIXES
-from edgecam.sources.jpeg import decode_image
+from edgecam.sources.picture import read_image
 
 MIN_PICTURES, MAX_LABEL = 10, 100
 _MOST_NAMED = 10
@@ -119,12 +119,11 @@ class Reader:
     def read(self, path: Path) -> Frame | None:
         """Return the picture, None where it cannot be read."""
         try:
-            image = decode_image(path.read_bytes())
-        except (SourceError, OSError) as error:
-            what = error.strerror if isinstance(error, OSError) else error
+            image = read_image(path)
+        except SourceError as error:
             self.unreadable += 1
             if self.unreadable <= _MOST_NAMED:
-                log.warning("%s: %s; passed over", path, what)
+                log.warning("%s: %s; passed over", path, error)
             return None
         return Frame(image, 0, time.monotonic(), time.time(), file=path.name)
 

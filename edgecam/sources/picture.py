@@ -1,0 +1,112 @@
+"""Encoded pictures to BGR: bounded by what they state, and refused where they are damaged."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import numpy as np
+
+from edgecam.core.opencv import cv2
+from edgecam.core.picture_bounds import FILE_MEGAPIXELS, LIVE_MEGAPIXELS
+from edgecam.core.result import Image, SourceError
+from edgecam.settings.schema import SourceSettings
+from edgecam.sources.picture_size import stated_size
+
+# A file may take this for each pixel that it may have: more than any that is not compressed.
+_MAX_BYTES_PER_PIXEL = 4
+
+
+def max_pixels(settings: SourceSettings, *, live: bool) -> int:
+    """How many pixels a picture of this source may have."""
+    default = LIVE_MEGAPIXELS if live else FILE_MEGAPIXELS
+    return round(1e6 * (settings.max_megapixels or default))
+
+
+FILE_PIXELS = max_pixels(SourceSettings(), live=False)
+
+
+def check_size(width_px: float, height_px: float, most: int) -> None:
+    """Refuse a picture of more than ``most`` pixels.
+
+    Raises:
+        SourceError: of kind ``too_large``.
+    """
+    if width_px * height_px > most:
+        raise SourceError(
+            f"{width_px:.0f}x{height_px:.0f} is more than {most / 1e6:g} million pixels; make the "
+            "picture smaller, or raise source.max_megapixels",
+            "too_large",
+        )
+
+
+def check_picture(data: bytes, most: int) -> None:
+    """Refuse what need not be given to a decoder.
+
+    Raises:
+        SourceError: the picture is damaged, cut short or of an unknown format; or of kind
+            ``too_large``: it states more than ``most`` pixels.
+    """
+    check_size(*stated_size(data), most)
+
+
+def decode_image(data: bytes, most: int = FILE_PIXELS) -> Image:
+    """Decode any picture to BGR uint8[H, W, 3], 0..255, turned upright as its EXIF tag says.
+
+    16-bit pictures are scaled to 8 bits, grey ones get three channels, alpha is dropped.
+
+    Raises:
+        SourceError: as ``check_picture``, or OpenCV cannot decode it.
+    """
+    check_picture(data, most)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise SourceError("not a picture that can be decoded") from error
+    if image is None:
+        raise SourceError("not a picture that can be decoded")
+    decoded: Image = image
+    return decoded
+
+
+@contextmanager
+def regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file to read, and nothing that never ends or keeps the caller waiting.
+
+    Raises:
+        SourceError: it is a folder, a device, a FIFO or a socket.
+        OSError: it cannot be opened.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise SourceError("not a regular file; name a picture or a video")
+        yield file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for somebody to write into a FIFO."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def read_image(path: str | os.PathLike[str], most: int = FILE_PIXELS) -> Image:
+    """Decode a file, as ``decode_image``.
+
+    Raises:
+        SourceError: as that, or it is no regular file, cannot be read or is too large.
+    """
+    limit = _MAX_BYTES_PER_PIXEL * most
+    try:
+        with regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(size, limit) + 1)
+    except OSError as error:
+        raise SourceError(error.strerror or str(error)) from error
+    if len(data) > limit:
+        raise SourceError(
+            f"the file has more than {limit} bytes; make the picture smaller, or raise "
+            "source.max_megapixels"
+        )
+    return decode_image(data, most)

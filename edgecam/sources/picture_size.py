@@ -1,0 +1,167 @@
+"""How many pixels a picture states, read from its first bytes, before a decoder sees it.
+
+A few bytes may state a picture that fills the memory of a board. OpenCV decodes more formats than
+these; what is not listed here has no size that can be trusted and is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from edgecam.core.result import SourceError
+from edgecam.sources.jpeg import jpeg_size
+
+Size = tuple[int, int]
+FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or PGM"
+# Deflate makes at most so many bytes of one (258 bytes of two bits, RFC 1951).
+_DEFLATE_TIMES = 1032
+_PNG, _PNG_SAMPLES = b"\x89PNG\r\n\x1a\n", {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_TIFF = {b"II*\0": ("<", 4), b"MM\0*": (">", 4), b"II+\0": ("<", 8), b"MM\0+": (">", 8)}
+_TIFF_TYPES = {3: "H", 4: "I", 16: "Q"}
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 322, 323
+# OpenCV takes one byte behind a number for its end, whatever it is.
+_PNM = re.compile(rb"P([1-6])" + 2 * rb"\s(?:\s|#[^\r\n]*[\r\n])*+(\d{1,9})" + rb"(?!\d)")
+# More than any encoder writes; each is a step of a walk.
+_MAX_CHUNKS, _MAX_ENTRIES = 100_000, 4096
+
+
+def stated_size(data: bytes) -> Size:
+    """The width and height in pixels that an encoded picture states, before any turning.
+
+    Raises:
+        SourceError: it is empty, damaged, cut short or of another format, or has fewer bytes than
+            so many pixels take.
+    """
+    if not data:
+        raise SourceError("the picture is empty")
+    if data.startswith(b"\xff\xd8\xff"):
+        return jpeg_size(data)
+    for start, read in _READERS:
+        if data.startswith(start):
+            try:
+                width_px, height_px = read(data)
+            except (struct.error, IndexError):
+                raise SourceError("the picture is cut short") from None
+            if width_px < 1 or height_px < 1:
+                raise SourceError(f"the picture is damaged: it states {width_px}x{height_px}")
+            return width_px, height_px
+    raise SourceError(f"not a picture that can be decoded: expected {FORMATS}")
+
+
+def _png(data: bytes) -> Size:
+    if data[:8] != _PNG or data[8:16] != b"\0\0\0\x0dIHDR":
+        raise SourceError("the PNG is damaged")
+    width_px, height_px, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    _check_chunks(data, width_px, height_px)
+    row_bytes = 1 + -(-width_px * depth * _PNG_SAMPLES.get(colour, 1) // 8)
+    if row_bytes * height_px > _DEFLATE_TIMES * len(data):
+        raise SourceError(
+            f"the PNG states {width_px}x{height_px} pixels, more than {len(data)} bytes can "
+            "hold; it is damaged"
+        )
+    return width_px, height_px
+
+
+def _check_chunks(data: bytes, width_px: int, height_px: int) -> None:
+    """Walk to the end of a PNG.
+
+    OpenCV searches for ever in one whose chunks do not join, and writes past the end of a picture
+    where a frame of an animation lies outside it.
+    """
+    position = len(_PNG)
+    for _ in range(_MAX_CHUNKS):
+        if position + 12 > len(data):
+            raise SourceError("the PNG is cut short")
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"IEND":
+            return
+        if kind == b"fcTL":
+            width, height, left, top = struct.unpack_from(">IIII", data, position + 12)
+            if left + width > width_px or top + height > height_px:
+                raise SourceError("the PNG is damaged: a frame lies outside its picture")
+        position += 12 + length
+    raise SourceError(f"the PNG has more than {_MAX_CHUNKS} chunks; save it again")
+
+
+def _webp(data: bytes) -> Size:
+    stated = int.from_bytes(data[4:8], "little") + 8
+    if data[8:12] != b"WEBP" or len(data) < stated:
+        raise SourceError("the WebP is cut short" if data[8:12] == b"WEBP" else "not a picture")
+    kind = data[12:16]
+    if kind == b"VP8X":  # the canvas, of an animation too; frames lie within it
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    raise SourceError("the WebP is damaged")
+
+
+def _gif(data: bytes) -> Size:
+    """The logical screen, which OpenCV decodes onto; frames lie within it."""
+    width_px, height_px = struct.unpack_from("<HH", data, 6)
+    return width_px, height_px
+
+
+def _bmp(data: bytes) -> Size:
+    """A negative height counts from the top; a header of 12 bytes is that of OS/2."""
+    (header,) = struct.unpack_from("<I", data, 14)
+    form = "<HHHH" if header == 12 else "<iiHH"
+    width_px, height_px, _, depth = struct.unpack_from(form, data, 18)
+    height_px = abs(height_px)
+    packed = header >= 36 and struct.unpack_from("<I", data, 30)[0] in (1, 2)
+    if len(data) < int.from_bytes(data[2:6], "little") or (
+        not packed and width_px * depth * height_px > 8 * len(data)
+    ):
+        raise SourceError("the BMP is cut short")
+    return width_px, height_px
+
+
+def _tiff(data: bytes) -> Size:
+    """The first page, which is the one that is decoded; or its tiles, where they are larger."""
+    order, wide = _TIFF[data[:4]]
+    big = wide == 8
+    (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
+    first, step = at + (8 if big else 2), 20 if big else 12
+    found: dict[int, int] = {}
+    if count > _MAX_ENTRIES:
+        raise SourceError("the TIFF is damaged")
+    for entry in range(first, first + step * count, step):
+        tag, kind, number = struct.unpack_from(order + "HH" + ("Q" if big else "I"), data, entry)
+        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT):
+            if kind not in _TIFF_TYPES or number != 1 or tag in found:
+                raise SourceError("the TIFF is damaged")
+            (found[tag],) = struct.unpack_from(order + _TIFF_TYPES[kind], data, entry + step - wide)
+    if _TIFF_WIDTH not in found or _TIFF_HEIGHT not in found:
+        raise SourceError("the TIFF is damaged: it states no size")
+    return (
+        max(found[_TIFF_WIDTH], found.get(_TIFF_TILE_WIDTH, 0)),
+        max(found[_TIFF_HEIGHT], found.get(_TIFF_TILE_HEIGHT, 0)),
+    )
+
+
+def _pnm(data: bytes) -> Size:
+    """Plain ones (P1 to P3) take a byte for a sample at least, packed ones (P4) a bit."""
+    found = _PNM.match(data)
+    if found is None:
+        raise SourceError("the PPM is damaged")
+    kind, width_px, height_px = (int(part) for part in found.groups())
+    bits = {1: 8, 2: 8, 3: 24, 4: 1, 5: 8, 6: 24}[kind]
+    if -(-width_px * bits // 8) * height_px > len(data):
+        raise SourceError("the PPM is cut short")
+    return width_px, height_px
+
+
+_READERS = (
+    (b"\x89PNG", _png),
+    (b"RIFF", _webp),
+    (b"GIF87a", _gif),
+    (b"GIF89a", _gif),
+    (b"BM", _bmp),
+    *((start, _tiff) for start in _TIFF),
+    *((b"P%d" % number, _pnm) for number in range(1, 7)),
+)
