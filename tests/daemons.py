@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import signal
@@ -43,11 +42,6 @@ class Supervisor:
     def of(self, start: str) -> list[float]:
         """When each such message came, monotonic seconds."""
         return [at_s for at_s, line in self.messages.copy() if line.startswith(start)]
-
-    def longest_gap_s(self, start: str) -> float:
-        """Between two such messages, or since the last one."""
-        times = [*self.of(start), time.monotonic()]
-        return max(b - a for a, b in itertools.pairwise(times))
 
     def last_status(self) -> str:
         statuses = [line for _, line in self.messages.copy() if line.startswith("STATUS=")]

@@ -18,7 +18,6 @@ from programs import edgecam
 
 from tests.servers import Server
 
-WITHIN_S = 5.0
 NAME = "broker-of-the-test.invalid"
 
 
