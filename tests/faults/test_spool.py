@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,9 +15,19 @@ from pathlib import Path
 
 import pytest
 from brokers import Mosquitto, Received, Subscriber, free_port, wait_until
+from daemons import LOOPED, MODEL, Daemon
 from programs import environment
 from test_recorder_disk import mounted
 
+ZONE = """
+name = "front"
+[mqtt]
+spool_after_s = 1
+[[zone]]
+name = "picture"
+polygon = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
+dwell_s = 0.7
+"""
 PUBLISHER = Path(__file__).with_name("spool_publisher.py")
 EVENT = "edgecam/front/event"
 
@@ -238,3 +250,50 @@ def test_a_read_only_disk_is_no_spool_and_said_once(publish: Starter, tmp_path: 
     assert lines[0].startswith("no spool: ")
     assert "Read-only file system" in lines[0]
     assert "mqtt: stopped with 10 events undelivered; they are lost\n" in process.logged
+
+
+def test_edgecam_itself_killed_with_events_that_wait(
+    make_mosquitto: Callable[..., Mosquitto], tmp_path: Path, spool_path: Path
+) -> None:
+    """A person stays in the picture of a looped clip: events without end."""
+    config = tmp_path / "settings.toml"
+    config.write_text(ZONE)
+    broker = make_mosquitto()
+    folders = tmp_path / "one", tmp_path / "two"
+    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    daemons = []
+    try:
+        for folder in folders:
+            folder.mkdir()
+        arguments = (*MODEL, *LOOPED, "--config", config, "--broker", broker.url)
+        daemons.append(Daemon(folders[0], *arguments, **state))
+        assert wait_until(lambda: len(rows(spool_path)) >= 2, 90), daemons[0].log
+        daemons[0].send(signal.SIGKILL)
+        daemons[0].process.wait()
+        left = [json.loads(payload) for payload in rows(spool_path)]
+        broker.start()
+        subscriber = Subscriber(broker.port).ready()
+        daemons.append(Daemon(folders[1], *arguments, **state))
+        found = subscriber.wait_for(EVENT, len(left), 90)[: len(left)]
+        expected = [(event["boot_id"], event["sequence"]) for event in left]
+        assert keys(found) == expected
+        assert all(json.loads(message.payload)["delayed_s"] >= 1.0 for message in found)
+        assert daemons[1].stop(30)[0] == 0
+        subscriber.close()
+    finally:
+        for daemon in daemons:
+            daemon.close()
+
+
+def rows(path: Path) -> list[bytes]:
+    """What is in the file, read beside the process that has it."""
+    if not path.exists():
+        return []
+    copy = path.with_suffix(".copy")
+    copy.write_bytes(path.read_bytes())
+    try:
+        with contextlib.closing(sqlite3.connect(copy)) as connection:
+            return [payload for (payload,) in connection.execute("SELECT payload FROM event")]
+    except sqlite3.DatabaseError:
+        # It was being written.
+        return []

@@ -173,16 +173,22 @@ class Spool:
         return not self._thread.is_alive() and held <= self._rows.keys()
 
 
+def spool_directory(
+    settings: MqttSettings, name: str, environment: Mapping[str, str]
+) -> Path | None:
+    """Where the spool of the instance ``name`` is; None where this user has no directory."""
+    if settings.spool_directory is not None:
+        return Path(expanded(settings.spool_directory, "mqtt.spool_directory"))
+    return state_directory(name, environment)
+
+
 def open_spool(
     settings: MqttSettings, name: str, topic: str, outbox: Outbox, environment: Mapping[str, str]
 ) -> Spool | SpoolReport:
     """The spool of the instance ``name``, or why there is none."""
     if not settings.spool:
         return SpoolReport(state="off")
-    if settings.spool_directory is not None:
-        folder: Path | None = Path(expanded(settings.spool_directory, "mqtt.spool_directory"))
-    else:
-        folder = state_directory(name, environment)
+    folder = spool_directory(settings, name, environment)
     if folder is None:
         reason: str | None = "this user has no home directory, so name mqtt.spool_directory"
     else:

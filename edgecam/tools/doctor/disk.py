@@ -12,6 +12,7 @@ from pathlib import Path
 from edgecam.core.places import expanded
 from edgecam.inference.probe import cache_directory
 from edgecam.settings.schema import Settings
+from edgecam.sinks.mqtt.spool import spool_directory
 from edgecam.sinks.recorder import folder as recordings
 from edgecam.tools.doctor.finding import Finding, fail, ok, warn
 
@@ -30,6 +31,10 @@ def _places(settings: Settings) -> Iterator[tuple[str, Path]]:
         # A pipe or a device takes no room.
         if name and name != "-" and not (os.path.exists(name) and not os.path.isfile(name)):
             yield what, Path(expanded(name, what)).absolute().parent
+    if settings.mqtt.url is not None and settings.mqtt.spool:
+        spool = spool_directory(settings.mqtt, settings.name, os.environ)
+        if spool is not None:
+            yield "events that wait for the broker", spool
     if settings.recorder.enabled:
         yield "recorder", recordings.place(settings.recorder, settings.name, os.environ)
 
