@@ -261,7 +261,7 @@ def test_command_line_ends_when_stopped_in_mid_open(rtsp: Server, wait: list[str
 
 STUCK = """
 import sys, threading
-from edgecam.settings import SourceSettings
+from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source
 source = open_source(SourceSettings(url=sys.argv[1], wait=True, open_timeout_s=float(sys.argv[2])))
 sys.stdin.readline()
