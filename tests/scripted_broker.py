@@ -9,7 +9,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 10, 12, 14
@@ -35,12 +35,12 @@ CLOSE = "close"
 
 @dataclass
 class ScriptedBroker:
-    """``refusals``: protocol level -> bytes of the answer to CONNECT (b"": only close).
+    """``refusals``: protocol level -> the answer to CONNECT; empty: only close, None: say nothing.
 
     ``first_refusal`` is the answer to the first one alone.
     """
 
-    refusals: dict[int, bytes] = field(default_factory=dict)
+    refusals: Mapping[int, bytes | None] = field(default_factory=dict)
     first_refusal: bytes = b""
     properties: bytes = b""
     verdict: Callable[[Published], Verdict] = lambda _: 0
@@ -93,7 +93,11 @@ class ScriptedBroker:
             level = body[6]
             self.levels.append(level)
             if level in self.refusals:
-                client.sendall(self.refusals[level])
+                answer = self.refusals[level]
+                if answer is None:
+                    client.recv(1)
+                else:
+                    client.sendall(answer)
                 return
             connection = len(self.levels)
             if self.first_refusal and connection == 1:

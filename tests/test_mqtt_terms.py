@@ -52,14 +52,18 @@ def numbers(messages: list[Any]) -> list[int]:
         b"\x20\x02\x00\x00",
         b"\x20\x02\x00\x05\x20",
         b"",
+        None,
     ],
-    ids=["v3 refusal", "0x84", "protocol error", "CONNACK of 3.1.1", "nonsense", "closes"],
+    ids=["v3 refusal", "0x84", "protocol error", "CONNACK of 3.1.1", "nonsense", "closes", "mute"],
 )
-def test_an_old_broker_is_spoken_to_in_3_1_1_at_once(answer: bytes, open_sink: Opener) -> None:
+def test_an_old_broker_is_spoken_to_in_3_1_1_at_once(
+    answer: bytes | None, open_sink: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecam.sinks.mqtt.network_thread.CONNACK_TIMEOUT_S", 2.0)
     with ScriptedBroker(refusals={5: answer}) as broker:
         sink = open_sink(broker.url)
         sink.publish_event({"n": 1})
-        assert wait_until(lambda: broker.of(EVENT))
+        assert wait_until(lambda: broker.of(EVENT), 20)
         assert broker.levels == [5, 4]
         assert sink.status().protocol == "3.1.1"
         assert "mqtt_connection_faults" not in sink.counters()
@@ -83,7 +87,7 @@ def test_mqtt_5_is_asked_for_again_when_the_time_has_come(
 def test_a_broker_that_restarts_is_not_taken_for_an_old_one() -> None:
     class Attempt:
         offer = terms.Offer()
-        established = malformed = False
+        established = malformed = unanswered = False
         code = None
         closed_by_broker = True
 

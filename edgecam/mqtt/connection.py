@@ -82,6 +82,8 @@ class Connection:
         """
         self.offer = offer
         self.established = self.malformed = self.closed_by_broker = False
+        # CONNECT was sent, and nothing came.
+        self.unanswered = False
         self.fault: Fault | None = None
         self.limits = Limits(offer.version)
         # Why the broker refused or ended the connection: a reason code of MQTT 5.

@@ -35,6 +35,7 @@ def establish(
         until_s = time.monotonic() + timeouts_s[1]
         while connection.fault is None and not connection.established:
             if time.monotonic() > until_s or is_given_up():
+                connection.unanswered = not is_given_up()
                 text = f"{address}: no answer to CONNECT; is it a broker?"
                 connection.give_up(Fault("network", text))
             else:

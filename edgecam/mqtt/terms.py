@@ -101,14 +101,16 @@ class Attempt(Protocol):
     def malformed(self) -> bool: ...
     @property
     def closed_by_broker(self) -> bool: ...
+    @property
+    def unanswered(self) -> bool: ...
 
 
 class BrokerMemory:
     """Which offer a broker takes, from what it made of earlier ones; MQTT 5 until it refuses it.
 
     A broker that refuses MQTT 5 is asked for it again with the first connection after a day, one
-    that only closed, as rumqttd does, with the first after an hour. A connection that works is
-    never given up for it.
+    that only closed (rumqttd) or said nothing (amqtt) with the first after an hour. A connection
+    that works is never given up for it.
     """
 
     def __init__(self) -> None:
@@ -135,14 +137,14 @@ class BrokerMemory:
         elif code == NO_QOS:
             self._offer = replace(asked, will_qos=0)
         elif asked.version == MQTT_3:
-            if attempt.closed_by_broker or not self._is_certain:
+            if attempt.closed_by_broker or attempt.unanswered or not self._is_certain:
                 # 3.1.1 did no better: a broker of MQTT 5 alone, or one that is on its way up.
                 self._offer = replace(asked, version=MQTT_5)
             return False
         elif code in (MALFORMED, PROTOCOL_ERROR, UNSUPPORTED_VERSION) or attempt.malformed:
             self._is_certain = True
             self._fall_back(DAY_S)
-        elif attempt.closed_by_broker:
+        elif attempt.closed_by_broker or attempt.unanswered:
             self._is_certain = False
             self._fall_back(HOUR_S)
         return self._offer != before
