@@ -154,7 +154,7 @@ def test_killed_while_it_delivers_no_event_is_missing(
     make_mosquitto: Callable[..., Mosquitto], publish: Starter, rounds: int
 ) -> None:
     broker, chance = make_mosquitto(), random.Random(rounds)
-    number = 500 * rounds
+    number = max(1500, 200 * rounds)
     first = publish(broker.url, number)
     first.wait(f"kept {number}", 120)
     first.end(signal.SIGKILL)
@@ -162,7 +162,7 @@ def test_killed_while_it_delivers_no_event_is_missing(
     subscriber = Subscriber(broker.port).ready()
     for _ in range(rounds):
         process = publish(broker.url)
-        wanted = len(subscriber.of(EVENT)) + chance.randint(1, 400)
+        wanted = len(subscriber.of(EVENT)) + chance.randint(1, number // rounds - 50)
         wait_until(lambda w=wanted: len(subscriber.of(EVENT)) >= w, 30)
         process.end(signal.SIGKILL)
     last = publish(broker.url)
