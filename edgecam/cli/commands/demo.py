@@ -44,7 +44,7 @@ STOP_TIMEOUT_S = 10.0
 
 
 def _default_models() -> list[str]:
-    """Of each model the bundled model that its name stands for."""
+    """The bundled model that each family's name stands for."""
     return [
         card.name
         for model in FAMILIES
