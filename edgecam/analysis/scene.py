@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.core.keypoints import SURE
 from edgecam.core.result import Pose
 
 # A keypoint below this is where the network guesses it to be.
-SURE = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)

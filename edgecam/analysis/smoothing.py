@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.core.keypoints import SURE
+
 Array = NDArray[np.float64]
 
 # Cut-off at rest, its growth with speed, and that of the speed's own filter, as in the paper.
@@ -22,7 +24,6 @@ MIN_CUTOFF_HZ = 1.0
 BETA_HZ = 3.0
 SPEED_CUTOFF_HZ = 1.0
 # Below this score a keypoint may be anywhere: it starts afresh when it is sure again.
-MIN_SCORE = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +60,7 @@ def smooth(
     ``xy`` float64[N, 17, 2] and ``scores`` float64[N, 17] are what each filter gets, ``sizes_px``
     float64[N] as for one. Returns the smoothed float64[N, 17, 2].
     """
-    sure = scores >= MIN_SCORE
+    sure = scores >= SURE
     # One that begins stands still.
     last = [
         one.last

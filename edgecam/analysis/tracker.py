@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.analysis.intervals import Intervals
-from edgecam.core.keypoints import OKS_SIGMAS
+from edgecam.core.keypoints import OKS_SIGMAS, SURE
 from edgecam.core.result import Detection, Pose
 from edgecam.messages.result import PERSON, pose_boxes
 from edgecam.settings.scene import TrackingSettings
@@ -33,7 +33,6 @@ from edgecam.settings.scene import TrackingSettings
 Array = NDArray[np.float64]
 Item = TypeVar("Item", Pose, Detection)
 
-MIN_SCORE = 0.3
 MIN_KEYPOINTS = 4
 # Three looks may miss whom the fourth sees again; half of one more, for looks are not on time.
 LOOKS_OF_A_TRACK = 3.5
@@ -124,7 +123,7 @@ def pose_oks(first: Sequence[Pose], second: Sequence[Pose]) -> Array:
     """
     if not first or not second:
         return np.zeros((len(first), len(second)))
-    sure = np.array([pose.scores >= MIN_SCORE for pose in second])
+    sure = np.array([pose.scores >= SURE for pose in second])
     area = np.maximum(areas(boxes_of(second)), 1.0)
     xy = [np.array([pose.xy for pose in poses]) for poses in (first, second)]
     return oks(xy[0], xy[1], area, np.broadcast_to(sure, (len(first), *sure.shape)))
@@ -268,8 +267,8 @@ class Tracker:
     ) -> Array:
         new = [item for item in items if isinstance(item, Pose)]
         old = [track.item for track in self.tracks if isinstance(track.item, Pose)]
-        new_sure = np.array([pose.scores >= MIN_SCORE for pose in new])
-        old_sure = np.array([pose.scores >= MIN_SCORE for pose in old])
+        new_sure = np.array([pose.scores >= SURE for pose in new])
+        old_sure = np.array([pose.scores >= SURE for pose in old])
         return oks(
             np.array([pose.xy for pose in new]) / side_px,
             (np.array([pose.xy for pose in old]) + shifts[:, None]) / side_px,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.analysis.scene import SURE, Scene, Subject
-from edgecam.core.keypoints import INDEX
+from edgecam.analysis.scene import Scene, Subject
+from edgecam.core.keypoints import INDEX, SURE
 
 Array = NDArray[np.float64]
 Point = tuple[float, float]

@@ -39,6 +39,9 @@ class Keypoint:
     score: float
 
 
+# A keypoint that scores this or more is where it says.
+SURE = 0.3
+
 COUNT = len(NAMES)
 INDEX: dict[str, int] = {name: index for index, name in enumerate(NAMES)}
 

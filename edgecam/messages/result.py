@@ -20,6 +20,7 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from edgecam.core.document import Document
+from edgecam.core.keypoints import SURE
 from edgecam.core.result import Classification, Decoded, Detection, Pose, Result
 from edgecam.messages.schema import (
     ClassMessage,
@@ -36,7 +37,6 @@ from edgecam.messages.schema import (
 
 PERSON = "person"
 # Keypoints below this say little about where a person is; a pose box leaves them out.
-POSE_BOX_MIN_SCORE = 0.3
 MAX_SLUG_LENGTH = 64
 
 # Per 1: x and y to 0.1 px, scores to 0.01.
@@ -111,7 +111,7 @@ def pose_boxes(xy: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[
 
     ``xy`` is float64[P, 2, 17] in pixels, ``scores`` float64[P, 17]. All 17 count where none does.
     """
-    sure = scores >= POSE_BOX_MIN_SCORE
+    sure = scores >= SURE
     sure |= ~np.logical_or.reduce(sure, axis=1, keepdims=True)
     sure = sure[:, None]
     boxes = np.empty((len(xy), 4))

@@ -16,8 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from edgecam.analysis.scene import SURE
-from edgecam.core.keypoints import INDEX
+from edgecam.core.keypoints import INDEX, SURE
 from edgecam.core.result import Pose
 
 UPRIGHT_MAX_DEGREES = 45.0

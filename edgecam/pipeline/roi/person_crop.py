@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from edgecam.analysis.tracker import boxes_of, iou, pose_oks
 from edgecam.core.geometry import Fit, Rectangle, tile, to_source
+from edgecam.core.keypoints import SURE
 from edgecam.core.result import Box, Decoded, Pose
 
 Array = NDArray[np.float64]
@@ -37,7 +38,6 @@ SAME_BOX = 0.2
 SAME = 0.05
 # Above it two poses are of one person.
 TWICE = 0.6
-SURE = 0.3
 
 
 @dataclass(slots=True, eq=False)

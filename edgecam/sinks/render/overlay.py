@@ -5,11 +5,10 @@ from __future__ import annotations
 import colorsys
 
 from edgecam.core.document import Document
-from edgecam.core.keypoints import BONES
+from edgecam.core.keypoints import BONES, SURE
 from edgecam.core.opencv import cv2
 from edgecam.core.result import Decoded, Detection, Image, Pose, Result
 
-KEYPOINT_MIN_SCORE = 0.3
 TEXT_BGR = (255, 255, 255)
 SHADOW_BGR = (0, 0, 0)
 # Neighbouring numbers get far-apart hues: the golden ratio's fractional part.
@@ -44,7 +43,7 @@ def _put(
 def _draw_pose(image: Image, pose: Pose, number: int) -> None:
     colour, thickness = _colour(number), _thickness(image)
     points = [(round(x), round(y)) for x, y in pose.xy.tolist()]
-    sure = (pose.scores >= KEYPOINT_MIN_SCORE).tolist()
+    sure = (pose.scores >= SURE).tolist()
     for first, second in BONES:
         if sure[first] and sure[second]:
             cv2.line(image, points[first], points[second], colour, thickness, cv2.LINE_AA)

@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import WSMsgType, web
 from msgspec import Raw
 
-from edgecam.core.keypoints import BONES, NAMES
+from edgecam.core.keypoints import BONES, NAMES, SURE
 from edgecam.messages.result import PERSON, counts
 from edgecam.messages.schema import Telemetry
 from edgecam.sinks.web.history import Journal
@@ -65,7 +65,7 @@ class Hub:
         newest: Callable[[], Moment | None],
     ) -> None:
         shown = pictures is not None
-        self._hello = {**hello, "pictures": shown, "keypoints": NAMES, "bones": BONES}
+        self._hello = {**hello, "pictures": shown, "keypoints": NAMES, "bones": BONES, "sure": SURE}
         self._pictures, self._newest = pictures, newest
         self._viewers: set[Viewer] = set()
         self._scene: Raw | None = None

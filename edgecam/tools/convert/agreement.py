@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.core.document import Document
-from edgecam.core.keypoints import OKS_SIGMAS
+from edgecam.core.keypoints import OKS_SIGMAS, SURE
 from edgecam.core.quadrilateral import overlap
 from edgecam.core.result import (
     Box,
@@ -41,7 +41,6 @@ _KINDS: dict[Finds, str] = {
     "classes": "labels",
 }
 _MATCHED_IOU = 0.5
-_PRESENT = 0.3  # a keypoint's score
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +185,7 @@ def _greedy(
 
 def _pose_match(wanted: Pose, given: Pose) -> _Match:
     """Object keypoint similarity over the keypoints that the float model is sure of."""
-    present = wanted.scores >= _PRESENT
+    present = wanted.scores >= SURE
     if not present.any():
         present = np.ones_like(present)
     area_px = float(np.prod(np.ptp(wanted.xy[present], axis=0) + 1.0))

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgecam.analysis.tracker import MIN_KEYPOINTS, MIN_SCORE, greedy, pose_oks
+from edgecam.analysis.tracker import MIN_KEYPOINTS, greedy, pose_oks
+from edgecam.core.keypoints import SURE
 from edgecam.core.result import Pose, Result
 
 
@@ -56,7 +57,7 @@ def likeness(
     values: list[float] = []
     matched = shown = 0
     for number, poses in reference.items():
-        people = [p for p in poses if np.count_nonzero(p.scores >= MIN_SCORE) >= MIN_KEYPOINTS]
+        people = [p for p in poses if np.count_nonzero(p.scores >= SURE) >= MIN_KEYPOINTS]
         others = found.get(number, ())
         similar = pose_oks(others, people)
         pairs = greedy(similar, 1e-9)
