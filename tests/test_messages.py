@@ -23,7 +23,6 @@ from edgecam.messages.result import (
     telemetry_payload,
 )
 from edgecam.messages.schema import (
-    Keypoints,
     Rates,
     ResultMessage,
     SourceReport,
@@ -244,7 +243,6 @@ def test_what_is_not_known_is_null_in_telemetry() -> None:
 
 
 def test_the_schema_describes_what_is_sent() -> None:
-    assert [f.name for f in msgspec.structs.fields(Keypoints)] == list(keypoints.NAMES)
     result = Result(frame(), {"m": Decoded(people(1), (person(1),))})
     data = result_payload(result, "front", "b", 100.0)
     assert msgspec.json.encode(msgspec.json.decode(data, type=ResultMessage)) == data

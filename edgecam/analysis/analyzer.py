@@ -184,10 +184,10 @@ class Analysis:
         around = boxes_of(smoothed)
         for pose, box, track in zip(smoothed, around, pose_tracks, strict=True):
             if track.id is not None:
-                score, first_s = pose.score, track.first_s
-                subjects.append(
-                    Subject(track.id, PERSON, score, box, first_s, pose, posture=posture(pose))
-                )
+                body = pose.body()
+                told = None if body is None else posture(body)
+                about = (track.label, pose.score, box, track.first_s, body)
+                subjects.append(Subject(track.id, *about, posture=told))
         for found, track in zip(boxes, box_tracks, strict=True):
             # The people whom a pose model sees are told by their poses, once.
             if track.id is not None and not (self.finds_poses and found.label == PERSON):
@@ -228,7 +228,7 @@ class Analysis:
         sizes_px = np.sqrt(areas(np.array([track.box for track in tracks])))
         smoothed = smooth(filters, xy, scores, sizes_px, now_s)
         return [
-            Pose(pose.score, steady, pose.scores, pose.track)
+            Pose(pose.score, steady, pose.scores, pose.track, pose.skeleton)
             for pose, steady in zip(poses, smoothed, strict=True)
         ]
 
@@ -237,7 +237,7 @@ class Analysis:
         if not self._output.dead_band_px:
             return pose
         band = self._bands.setdefault(track, DeadBand(self._output.dead_band_px))
-        return Pose(pose.score, band(pose.xy), pose.scores, pose.track)
+        return Pose(pose.score, band(pose.xy), pose.scores, pose.track, pose.skeleton)
 
     def _forget(self) -> None:
         alive = {track for tracker in self._trackers.values() for track in tracker.tracks}

@@ -18,18 +18,43 @@ from edgecam.analysis.intervals import Intervals
 from edgecam.analysis.scene import Subject
 from edgecam.analysis.smoothing import Filtered
 from edgecam.analysis.tracker import Track
+from edgecam.core.keypoints import SKELETONS, Skeleton
 from edgecam.core.result import Decoded, Detection, Pose, SettingsError
 
 # What comes from a file may have any shape.
 SHAPES = {
-    "xy": (17, 2),
-    "speed": (17, 2),
-    "scores": (17,),
-    "sure": (17,),
     "box": (4,),
     "velocity": (2,),
     "corners": (4, 2),
 }
+
+
+# Of the keypoints of a skeleton: numbers for each.
+_OF_KEYPOINTS = {"xy": (2,), "speed": (2,), "scores": (), "sure": ()}
+
+
+def _skeleton_of(value: Any) -> Skeleton | None:
+    """The skeleton that a pose names; None of anything else.
+
+    Raises:
+        ValueError: it is known to no decoder that is loaded here.
+    """
+    is_mapping = isinstance(value, Mapping)
+    name = value.get("skeleton") if is_mapping else getattr(value, "skeleton", None)
+    if name is None:
+        return None
+    if name not in SKELETONS:
+        known = ", ".join(SKELETONS)
+        raise ValueError(f"Expected a skeleton of {known}, found {name!r:.80}")
+    return SKELETONS[name]
+
+
+def _check_keypoints(name: str, part: Any, skeleton: Skeleton | None) -> None:
+    counts = {len(each.names) for each in ([skeleton] if skeleton else SKELETONS.values())}
+    shape = np.shape(part)
+    if not shape or shape[0] not in counts or shape[1:] != _OF_KEYPOINTS[name]:
+        expected = [(count, *_OF_KEYPOINTS[name]) for count in sorted(counts)]
+        raise ValueError(f"Expected {name} of {expected[0]}, found {shape}")
 
 
 def check_shapes(value: Any) -> None:
@@ -45,7 +70,9 @@ def check_shapes(value: Any) -> None:
     for name in value if isinstance(value, Mapping) else names:
         part = value[name] if isinstance(value, Mapping) else getattr(value, name)
         expected = SHAPES.get(name) if isinstance(part, list | np.ndarray) else None
-        if expected is None:
+        if isinstance(part, list | np.ndarray) and name in _OF_KEYPOINTS:
+            _check_keypoints(name, part, _skeleton_of(value))
+        elif expected is None:
             check_shapes(part)
         elif np.shape(part) != expected:
             raise ValueError(f"Expected {name} of {expected}, found {np.shape(part)}")

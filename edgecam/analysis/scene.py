@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from edgecam.core.keypoints import SURE
 from edgecam.core.result import Pose
 
-# A keypoint below this is where the network guesses it to be.
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:

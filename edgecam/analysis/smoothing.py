@@ -23,14 +23,13 @@ Array = NDArray[np.float64]
 MIN_CUTOFF_HZ = 1.0
 BETA_HZ = 3.0
 SPEED_CUTOFF_HZ = 1.0
-# Below this score a keypoint may be anywhere: it starts afresh when it is sure again.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filtered:
     """What the filter knows: where the keypoints were, pixels, and how fast, body sizes a second.
 
-    ``xy`` and ``speed`` are float64[17, 2], ``sure`` bool[17].
+    ``xy`` and ``speed`` are float64[K, 2], ``sure`` bool[K].
     """
 
     time_s: float
@@ -40,14 +39,14 @@ class Filtered:
 
 
 class OneEuro:
-    """Filters the 17 keypoints of one track; ``last`` is all it remembers."""
+    """Filters the K keypoints of one track; ``last`` is all it remembers."""
 
     def __init__(self, min_cutoff_hz: float = MIN_CUTOFF_HZ, beta_hz: float = BETA_HZ) -> None:
         self.min_cutoff_hz, self.beta_hz = min_cutoff_hz, beta_hz
         self.last: Filtered | None = None
 
     def __call__(self, xy: Array, scores: Array, size_px: float, now_s: float) -> Array:
-        """Smoothed float64[17, 2]; ``size_px`` is the root of the area of the person's box."""
+        """Smoothed float64[K, 2]; ``size_px`` is the root of the area of the person's box."""
         steady: Array = smooth([self], xy[None], scores[None], np.array([size_px]), now_s)[0]
         return steady
 
@@ -57,9 +56,10 @@ def smooth(
 ) -> Array:
     """Take one step of each filter; all in one go, for the calls cost more than the numbers.
 
-    ``xy`` float64[N, 17, 2] and ``scores`` float64[N, 17] are what each filter gets, ``sizes_px``
-    float64[N] as for one. Returns the smoothed float64[N, 17, 2].
+    ``xy`` float64[N, K, 2] and ``scores`` float64[N, K] are what each filter gets, ``sizes_px``
+    float64[N] as for one. Returns the smoothed float64[N, K, 2].
     """
+    # A keypoint that is not sure may be anywhere: it starts again when it is sure.
     sure = scores >= SURE
     # One that begins stands still.
     last = [
@@ -99,7 +99,7 @@ class DeadBand:
         self._xy: Array | None = None
 
     def __call__(self, xy: Array) -> Array:
-        """float64[17, 2], pixels."""
+        """float64[K, 2], pixels."""
         if self._xy is None:
             self._xy = xy
         else:

@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.analysis.intervals import Intervals
-from edgecam.core.keypoints import OKS_SIGMAS, SURE
+from edgecam.core.keypoints import COCO, SKELETONS, SURE, Skeleton
 from edgecam.core.result import Detection, Pose
-from edgecam.messages.result import PERSON, pose_boxes
+from edgecam.messages.result import pose_boxes
 from edgecam.settings.scene import TrackingSettings
 
 Array = NDArray[np.float64]
@@ -38,9 +38,6 @@ MIN_KEYPOINTS = 4
 LOOKS_OF_A_TRACK = 3.5
 # Looks that are further apart see people further on: from here on the distance gate grows.
 GATED_LOOK_S = 0.25
-# COCO's OKS divides by the area of a person's outline; that of the box around it is larger. The
-# keypoints of one frame and the next agree far better than two annotators do, so it is kept.
-_FALLOFF = (2.0 * np.array(OKS_SIGMAS)) ** 2
 # Who is out of sight is expected to go on for so long, then to have stopped.
 COAST_S = 0.3
 # A fraction of the picture's area below which a person is a dot.
@@ -70,7 +67,8 @@ class Track:
 
     @property
     def label(self) -> str:
-        return PERSON if isinstance(self.item, Pose) else self.item.label
+        item = self.item
+        return SKELETONS[item.skeleton].label if isinstance(item, Pose) else item.label
 
     @property
     def confirmed(self) -> bool:
@@ -102,14 +100,20 @@ def iou(first: Array, second: Array) -> Array:
     return np.asarray(common / np.maximum(union, 1e-12), np.float64)
 
 
-def oks(first: Array, second: Array, area: Array, sure: NDArray[np.bool_]) -> Array:
+def oks(
+    first: Array, second: Array, area: Array, sure: NDArray[np.bool_], skeleton: Skeleton = COCO
+) -> Array:
     """float64[N, M]: object keypoint similarity, 0 where fewer than 4 keypoints are sure.
 
-    ``first`` is float64[N, 17, 2], ``second`` float64[M, 17, 2], ``area`` float64[M] that of the
-    second's boxes, all in one unit; ``sure`` bool[N, M, 17] says which keypoints count.
+    ``first`` is float64[N, K, 2], ``second`` float64[M, K, 2], ``area`` float64[M] that of the
+    second's boxes, all in one unit; ``sure`` bool[N, M, K] says which keypoints count. All have
+    the K keypoints of ``skeleton``.
     """
+    # COCO's OKS divides by the area of a person's outline; that of the box around it is larger. The
+    # keypoints of one frame and the next agree far better than two annotators do, so it is kept.
+    falloff = (2.0 * np.array(skeleton.falloffs)) ** 2
     distance = ((first[:, None] - second[None]) ** 2).sum(axis=3)
-    similar = np.exp(-distance / (2.0 * area[None, :, None] * _FALLOFF)) * sure
+    similar = np.exp(-distance / (2.0 * area[None, :, None] * falloff)) * sure
     number = sure.sum(axis=2)
     return np.asarray(
         np.where(number >= MIN_KEYPOINTS, similar.sum(axis=2) / np.maximum(number, 1), 0.0)
@@ -126,7 +130,8 @@ def pose_oks(first: Sequence[Pose], second: Sequence[Pose]) -> Array:
     sure = np.array([pose.scores >= SURE for pose in second])
     area = np.maximum(areas(boxes_of(second)), 1.0)
     xy = [np.array([pose.xy for pose in poses]) for poses in (first, second)]
-    return oks(xy[0], xy[1], area, np.broadcast_to(sure, (len(first), *sure.shape)))
+    every = np.broadcast_to(sure, (len(first), *sure.shape))
+    return oks(xy[0], xy[1], area, every, SKELETONS[second[0].skeleton])
 
 
 def greedy(similarity: Array, gate: float) -> list[tuple[int, int]]:
@@ -274,6 +279,7 @@ class Tracker:
             (np.array([pose.xy for pose in old]) + shifts[:, None]) / side_px,
             np.maximum(areas(expected) / side_px**2, _MIN_AREA),
             new_sure[:, None] & old_sure[None],
+            SKELETONS[new[0].skeleton],
         )
 
 

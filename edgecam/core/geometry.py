@@ -124,7 +124,7 @@ def to_source(decoded: Decoded, fit: Fit, width_px: int, height_px: int) -> Deco
         # In one go: a call costs more than the numbers of a pose.
         everybody = fit.keypoints_to_source(np.array([pose.xy for pose in decoded.poses]))
         poses = tuple(
-            Pose(pose.score, xy, pose.scores, pose.track)
+            Pose(pose.score, xy, pose.scores, pose.track, pose.skeleton)
             for pose, xy in zip(decoded.poses, everybody, strict=True)
         )
     detections: list[Detection] = []

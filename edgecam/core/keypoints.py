@@ -7,7 +7,8 @@ Source: the COCO keypoint task (``categories[0].keypoints`` of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 NAMES: tuple[str, ...] = (
     "nose",
@@ -105,3 +106,49 @@ OKS_SIGMAS: tuple[float, ...] = (
     0.089,
     0.089,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """The keypoints that a pose model finds, in its order, and what is drawn and compared of them.
+
+    ``name`` stands in messages. ``label``: what is counted, one for each pose. ``bones``: pairs of
+    keypoint numbers that a line joins. ``falloffs``: sigma of object keypoint similarity for each
+    keypoint, as a share of the square root of the area.
+
+    Raises:
+        ValueError: falloffs or bones do not fit the names, or another skeleton has this name.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    bones: tuple[tuple[int, int], ...]
+    falloffs: tuple[float, ...]
+    label: str = "person"
+    index: Mapping[str, int] = field(init=False, compare=False, repr=False)
+    # Rows that are the 17 of COCO, in their order; None where a name is missing.
+    body: tuple[int, ...] | None = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.falloffs) != len(self.names):
+            raise ValueError(
+                f"skeleton {self.name!r}: expected {len(self.names)} falloffs, one for each "
+                f"keypoint, found {len(self.falloffs)}"
+            )
+        if any(not 0 <= end < len(self.names) for bone in self.bones for end in bone):
+            raise ValueError(
+                f"skeleton {self.name!r}: expected bones between keypoints 0 to "
+                f"{len(self.names) - 1}, found {self.bones}"
+            )
+        if SKELETONS.setdefault(self.name, self) != self:
+            raise ValueError(f"skeleton {self.name!r}: another one has this name")
+        index = {name: i for i, name in enumerate(self.names)}
+        is_body = index.keys() >= set(NAMES)
+        object.__setattr__(self, "index", index)
+        object.__setattr__(self, "body", tuple(index[n] for n in NAMES) if is_body else None)
+
+
+# Every skeleton that a loaded decoder brings, by its name: results carry the name alone.
+SKELETONS: dict[str, Skeleton] = {}
+
+COCO = Skeleton("coco", NAMES, BONES, OKS_SIGMAS)

@@ -7,7 +7,7 @@ is made: decoders work in model-input pixels, everything after ``geometry`` in s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -24,7 +24,7 @@ from edgecam.core.errors import (
     SourceError,
 )
 from edgecam.core.events import Insight
-from edgecam.core.keypoints import NAMES, Keypoint
+from edgecam.core.keypoints import COCO, SKELETONS, Keypoint, Skeleton
 from edgecam.core.stage_times import StageTimes
 
 # Defined in a file of their own, and looked for here.
@@ -89,22 +89,36 @@ class Box:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pose:
-    """One person.
+    """One person, or what else has joints.
 
-    ``xy``: float64[17, 2], pixels, rows in ``keypoints.NAMES`` order; may lie outside the image.
-    ``scores``: float64[17], 0..1. ``score``: 0..1. ``track``: id from frame to frame, or None.
+    ``xy``: float64[K, 2], pixels, rows in the order of the skeleton's names (17 of COCO); may lie
+    outside the image. ``scores``: float64[K], 0..1. ``score``: 0..1. ``track``: id from frame to
+    frame, or None. ``skeleton``: its name in ``keypoints.SKELETONS``.
     """
 
     score: float
     xy: NDArray[np.float64]
     scores: NDArray[np.float64]
     track: int | None = None
+    skeleton: str = COCO.name
 
     @property
     def keypoints(self) -> dict[str, Keypoint]:
         """Every keypoint by its name, in the pixels of ``xy``."""
-        rows = zip(NAMES, self.xy.tolist(), self.scores.tolist(), strict=True)
+        rows = zip(
+            SKELETONS[self.skeleton].names, self.xy.tolist(), self.scores.tolist(), strict=True
+        )
         return {name: Keypoint(x, y, score) for name, (x, y), score in rows}
+
+    def body(self) -> Pose | None:
+        """The same with the 17 keypoints of COCO alone; None where the skeleton lacks one."""
+        if self.skeleton == COCO.name:
+            return self
+        rows = SKELETONS[self.skeleton].body
+        if rows is None:
+            return None
+        kept = list(rows)
+        return replace(self, xy=self.xy[kept], scores=self.scores[kept], skeleton=COCO.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +244,8 @@ class Decoder(Protocol):
     ``family`` names it, ``finds`` says what it finds; everything that differs between kinds of
     model goes by ``finds`` and never by the name. ``size_step``: the input's sides may be any
     multiple of it plus one; None where the input has one size. ``rules``: which of several
-    published ways to decode is taken, None where the family has one. ``why`` says by what it was
+    published ways to decode is taken, None where the family has one. ``skeleton``: of its poses,
+    None where it finds none. ``why`` says by what it was
     recognised, ``outputs`` are the indices
     (into the model's output list) of the tensors that ``__call__`` wants, in its order.
     ``normalization`` is what the family wants of a float input whose file says nothing. ``fit``
@@ -249,6 +264,9 @@ class Decoder(Protocol):
 
     @property
     def rules(self) -> str | None: ...
+
+    @property
+    def skeleton(self) -> Skeleton | None: ...
 
     @property
     def why(self) -> str: ...

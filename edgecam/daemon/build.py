@@ -92,7 +92,7 @@ class RunPlan:
         self._roi = RoiController(settings, models) if controls(settings) else None
         self.analysis = Analysis(
             settings,
-            any(model.finds_poses for model in models),
+            any(model.finds_people for model in models),
             {model.name: 1.0 / model.rate_hz for model in models if model.rate_hz},
         )
 

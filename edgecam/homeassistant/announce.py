@@ -41,7 +41,7 @@ def features(settings: Settings, models: Sequence[Model]) -> Features:
         },
         event_types=get_args(EventType) if tracks else (),
         stale_after_s=settings.mqtt.stale_after_s,
-        postures=POSTURES if tracks and any(model.finds_poses for model in models) else (),
+        postures=POSTURES if tracks and any(model.finds_people for model in models) else (),
     )
 
 

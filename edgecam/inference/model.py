@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgecam.core.document import Document
 from edgecam.core.geometry import Fit, to_source
+from edgecam.core.keypoints import COCO
 from edgecam.core.places import expanded
 from edgecam.core.result import (
     Decoded,
@@ -43,7 +44,6 @@ from edgecam.inference.tflite.file import (
     load,
     read,
 )
-from edgecam.messages.result import PERSON
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 MAX_DEFAULT_THREADS = 4
@@ -222,10 +222,16 @@ class Model:
         return self.decoder.finds == "poses"
 
     @property
+    def finds_people(self) -> bool:
+        """Whether its poses are people's: postures and events follow them."""
+        skeleton = self.decoder.skeleton
+        return skeleton is not None and skeleton.body is not None
+
+    @property
     def counted(self) -> tuple[str, ...]:
         """The labels that it may find any number of, as far as they are known beforehand."""
-        if self.finds_poses:
-            return (PERSON,)
+        if self.decoder.skeleton is not None:
+            return (self.decoder.skeleton.label,)
         found = self.decoder.labels
         if found is None or self.decoder.finds != "boxes":
             return ()
@@ -283,6 +289,15 @@ class Model:
         """What ``invoke`` returned, as the decoder takes it."""
         return self.interpreter.dequantised(self.decoder.outputs, tensors)
 
+    def find(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """What is in the tensors that ``invoke`` returned, in pixels of the model input."""
+        found = self.decoder(self.dequantised(tensors), options)
+        skeleton = self.decoder.skeleton
+        if not found.poses or skeleton is None or skeleton is COCO:
+            return found
+        poses = (replace(pose, skeleton=skeleton.name) for pose in found.poses)
+        return replace(found, poses=tuple(poses))
+
     def decode(
         self,
         tensors: Sequence[Tensor],
@@ -291,7 +306,7 @@ class Model:
         options: DecodeOptions,
     ) -> Decoded:
         """What is in the frame, in source-frame pixels."""
-        found = self.decoder(self.dequantised(tensors), options)
+        found = self.find(tensors, options)
         found = to_source(found, staged.fit, frame.width_px, frame.height_px)
         if not found.documents:
             return found

@@ -20,7 +20,7 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from edgecam.core.document import Document
-from edgecam.core.keypoints import SURE
+from edgecam.core.keypoints import COCO, SKELETONS, SURE
 from edgecam.core.result import Classification, Decoded, Detection, Pose, Result
 from edgecam.messages.schema import (
     ClassMessage,
@@ -29,14 +29,12 @@ from edgecam.messages.schema import (
     DocumentMessage,
     FrameSize,
     Keypoint,
-    Keypoints,
     PoseMessage,
     ResultMessage,
     Telemetry,
 )
 
 PERSON = "person"
-# Keypoints below this say little about where a person is; a pose box leaves them out.
 MAX_SLUG_LENGTH = 64
 
 # Per 1: x and y to 0.1 px, scores to 0.01.
@@ -109,7 +107,7 @@ def slug(text: str) -> str:
 def pose_boxes(xy: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """float64[P, 4] (x_min, y_min, x_max, y_max) around the keypoints that score 0.3 or more.
 
-    ``xy`` is float64[P, 2, 17] in pixels, ``scores`` float64[P, 17]. All 17 count where none does.
+    ``xy`` is float64[P, 2, K] in pixels, ``scores`` float64[P, K]. All count where none does.
     """
     sure = scores >= SURE
     sure |= ~np.logical_or.reduce(sure, axis=1, keepdims=True)
@@ -130,9 +128,11 @@ def _rounded(values: NDArray[np.float64], steps: Any) -> NDArray[np.float64]:
 
 
 def _poses(poses: tuple[Pose, ...], model: str | UnsetType) -> list[PoseMessage]:
+    """Messages of one model's poses, all of one skeleton."""
     if not poses:
         return []
-    points = np.empty((len(poses), 3, 17))
+    skeleton = SKELETONS[poses[0].skeleton]
+    points = np.empty((len(poses), 3, len(skeleton.names)))
     for place, pose in enumerate(poses):
         points[place, :2], points[place, 2] = pose.xy.T, pose.scores
     points = _rounded(points, _POINT_STEPS)
@@ -142,7 +142,8 @@ def _poses(poses: tuple[Pose, ...], model: str | UnsetType) -> list[PoseMessage]
             score=round(float(pose.score), 2),
             track=UNSET if pose.track is None else pose.track,
             box=tuple(box),
-            keypoints=Keypoints(*map(Keypoint, *rows)),
+            keypoints=dict(zip(skeleton.names, map(Keypoint, *rows), strict=True)),
+            skeleton=UNSET if skeleton is COCO else skeleton.name,
             model=model,
         )
         for pose, rows, box in zip(poses, points.tolist(), boxes.tolist(), strict=True)
@@ -266,7 +267,8 @@ def counts(result: Result) -> dict[str, int]:
     for part in result.by_model.values():
         labels = Counter(slug(d.label) for d in part.detections)
         if part.poses:
-            labels[PERSON] = max(labels[PERSON], len(part.poses))
+            label = slug(SKELETONS[part.poses[0].skeleton].label)
+            labels[label] = max(labels[label], len(part.poses))
         for label, number in labels.items():
             found[label] = max(found.get(label, 0), number)
     return found

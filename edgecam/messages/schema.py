@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from edgecam.core.events import EventType
+from edgecam.core.keypoints import NAMES
 from edgecam.messages.recorder_report import RecorderReport
 
 SCHEMA = 1
@@ -34,35 +35,26 @@ class Keypoint(Struct, frozen=True, gc=False):
     score: Score
 
 
-class Keypoints(Struct, frozen=True, gc=False):
-    """The 17 COCO keypoints, all of them, however low their score."""
-
-    nose: Keypoint
-    left_eye: Keypoint
-    right_eye: Keypoint
-    left_ear: Keypoint
-    right_ear: Keypoint
-    left_shoulder: Keypoint
-    right_shoulder: Keypoint
-    left_elbow: Keypoint
-    right_elbow: Keypoint
-    left_wrist: Keypoint
-    right_wrist: Keypoint
-    left_hip: Keypoint
-    right_hip: Keypoint
-    left_knee: Keypoint
-    right_knee: Keypoint
-    left_ankle: Keypoint
-    right_ankle: Keypoint
-
-
 class PoseMessage(Struct, frozen=True, gc=False, kw_only=True):
-    """One person; the box holds the keypoints that score 0.3 or more (all, if none does)."""
+    """One person, or what else has joints.
+
+    The box holds the keypoints that score 0.3 or more (all, if none does).
+    """
 
     score: Score
     track: Track | UnsetType = UNSET
     box: Box
-    keypoints: Keypoints
+    keypoints: Annotated[
+        dict[str, Keypoint],
+        Meta(
+            description="by name, in the skeleton's order, all of them, however low their score",
+            examples=[list(NAMES)],
+        ),
+    ]
+    skeleton: (
+        Annotated[str, Meta(description="whose keypoints they are; only where not COCO's 17")]
+        | UnsetType
+    ) = UNSET
     model: ModelName | UnsetType = UNSET
 
 

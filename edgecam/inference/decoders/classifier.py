@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgecam.core.keypoints import Skeleton
 from edgecam.core.result import (
     MINUS_ONE_TO_ONE,
     Classification,
@@ -40,6 +41,7 @@ class Classifier:
     finds: Finds = "classes"
     size_step: int | None = None
     rules: str | None = None
+    skeleton: Skeleton | None = None
     fit: str = "letterbox"
     normalization: Normalization = MINUS_ONE_TO_ONE
     outputs: tuple[int, ...] = (0,)

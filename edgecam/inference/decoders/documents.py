@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.core.document import Document
+from edgecam.core.keypoints import Skeleton
 from edgecam.core.quadrilateral import Corners, clockwise
 from edgecam.core.result import (
     MINUS_ONE_TO_ONE,
@@ -47,6 +48,7 @@ class Documents:
     finds: Finds = "documents"
     size_step: int | None = None
     rules: str | None = None
+    skeleton: Skeleton | None = None
     fit: str = "stretch"
     normalization: Normalization = MINUS_ONE_TO_ONE
     labels: tuple[str, ...] | None = None

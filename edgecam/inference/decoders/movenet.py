@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecam.core.keypoints import COUNT
+from edgecam.core.keypoints import COCO, COUNT, Skeleton
 from edgecam.core.result import (
     RAW_PIXELS,
     Decoded,
@@ -37,6 +37,7 @@ class MoveNet:
     finds: Finds = "poses"
     size_step: int | None = None
     rules: str | None = None
+    skeleton: Skeleton = COCO
     # On COCO pictures of one person AP is 31.6 stretched, 24.8 letterboxed: 192 px are few.
     fit: str = "stretch"
     labels: tuple[str, ...] | None = None

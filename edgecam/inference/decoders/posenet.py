@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecam.core.keypoints import COUNT, EDGES
+from edgecam.core.keypoints import COCO, COUNT, EDGES, Skeleton
 from edgecam.core.result import (
     MINUS_ONE_TO_ONE,
     Decoded,
@@ -65,6 +65,7 @@ class PoseNet:
     fit: str = "letterbox"
     family: str = "posenet"
     finds: Finds = "poses"
+    skeleton: Skeleton = COCO
     labels: tuple[str, ...] | None = None
     normalization: Normalization = MINUS_ONE_TO_ONE
 

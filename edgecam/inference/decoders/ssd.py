@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.core.keypoints import Skeleton
 from edgecam.core.result import (
     MINUS_ONE_TO_ONE,
     Decoded,
@@ -70,6 +71,7 @@ class PostProcessedSsd:
     finds: Finds = "boxes"
     size_step: int | None = None
     rules: str | None = None
+    skeleton: Skeleton | None = None
     fit: str = ssd_raw.FIT
     normalization: Normalization = MINUS_ONE_TO_ONE
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.core.keypoints import Skeleton
 from edgecam.core.result import (
     MINUS_ONE_TO_ONE,
     Decoded,
@@ -62,6 +63,7 @@ class RawSsd:
     finds: Finds = "boxes"
     size_step: int | None = None
     rules: str | None = None
+    skeleton: Skeleton | None = None
     fit: str = FIT
     normalization: Normalization = MINUS_ONE_TO_ONE
 

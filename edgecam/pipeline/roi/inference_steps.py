@@ -111,7 +111,7 @@ class ModelRunner:
         if answer.tensors is None:
             return None
         started_s = time.perf_counter()
-        found = self.model.decoder(self.model.dequantised(answer.tensors), options)
+        found = self.model.find(answer.tensors, options)
         return found, _times(staged_ms, answer, started_s)
 
 

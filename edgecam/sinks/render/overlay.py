@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 
 from edgecam.core.document import Document
-from edgecam.core.keypoints import BONES, SURE
+from edgecam.core.keypoints import SKELETONS, SURE
 from edgecam.core.opencv import cv2
 from edgecam.core.result import Decoded, Detection, Image, Pose, Result
 
@@ -44,7 +44,7 @@ def _draw_pose(image: Image, pose: Pose, number: int) -> None:
     colour, thickness = _colour(number), _thickness(image)
     points = [(round(x), round(y)) for x, y in pose.xy.tolist()]
     sure = (pose.scores >= SURE).tolist()
-    for first, second in BONES:
+    for first, second in SKELETONS[pose.skeleton].bones:
         if sure[first] and sure[second]:
             cv2.line(image, points[first], points[second], colour, thickness, cv2.LINE_AA)
     for point, is_sure in zip(points, sure, strict=True):

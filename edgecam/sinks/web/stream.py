@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import WSMsgType, web
 from msgspec import Raw
 
-from edgecam.core.keypoints import BONES, NAMES, SURE
+from edgecam.core.keypoints import SKELETONS, SURE
 from edgecam.messages.result import PERSON, counts
 from edgecam.messages.schema import Telemetry
 from edgecam.sinks.web.history import Journal
@@ -65,7 +65,7 @@ class Hub:
         newest: Callable[[], Moment | None],
     ) -> None:
         shown = pictures is not None
-        self._hello = {**hello, "pictures": shown, "keypoints": NAMES, "bones": BONES, "sure": SURE}
+        self._hello = {**hello, "pictures": shown, "sure": SURE}
         self._pictures, self._newest = pictures, newest
         self._viewers: set[Viewer] = set()
         self._scene: Raw | None = None
@@ -126,7 +126,9 @@ class Hub:
             await asyncio.gather(feeding, listening, return_exceptions=True)
 
     async def _feed(self, viewer: Viewer) -> None:
-        hello = {**self._hello, "history": self.journal.history, "events": self.journal.events}
+        bones = {name: skeleton.bones for name, skeleton in SKELETONS.items()}
+        told = {"history": self.journal.history, "events": self.journal.events}
+        hello = {**self._hello, **told, "bones": bones}
         try:
             await asyncio.wait_for(self._send(viewer, {"hello": hello}), ANSWER_S)
             while True:

@@ -1,7 +1,6 @@
 // Draws one result over its picture. The canvas has the picture's size, and where no picture is
 // sent at most MAX_WIDTH; results are in pixels of the source's frame.
 const MAX_WIDTH = 640;
-const MIN_SCORE = 0.3;
 export const KEYPOINT_COLOUR = "rgb(255, 212, 0)";
 
 // As in the window: neighbouring numbers get far-apart hues.
@@ -97,12 +96,13 @@ export class Picture {
 
   pose(pose, number) {
     const { context, scale, hello } = this;
-    const points = hello.keypoints.map((name) => pose.keypoints[name]);
-    const sure = (index) => points[index].score >= MIN_SCORE;
+    const bones = hello.bones[pose.skeleton ?? "coco"] ?? [];
+    const points = Object.values(pose.keypoints);
+    const sure = (index) => points[index].score >= hello.sure;
     context.lineWidth = 2;
     context.strokeStyle = colour(number);
     context.beginPath();
-    for (const [from, to] of hello.bones) {
+    for (const [from, to] of bones) {
       if (!sure(from) || !sure(to)) continue;
       context.moveTo(points[from].x * scale, points[from].y * scale);
       context.lineTo(points[to].x * scale, points[to].y * scale);
