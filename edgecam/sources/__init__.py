@@ -12,7 +12,6 @@ from edgecam.core.places import expanded
 from edgecam.core.redaction import shown
 from edgecam.core.result import Source, SourceError
 from edgecam.settings.schema import MqttSettings, SourceSettings
-from edgecam.sources.picture import max_pixels
 
 KINDS = (
     "a camera index, /dev/v4l/by-id/..., picamera, rtsp://, http://, mqtt://HOST/TOPIC, "
@@ -120,10 +119,11 @@ def _open_recording(path: str, settings: SourceSettings) -> Source:
 
 
 def _open_file(path: str, settings: SourceSettings) -> Source:
-    most = max_pixels(settings, live=False)
-    # It needs OpenCV, which doctor does without.
+    # They need OpenCV, which doctor does without.
     from edgecam.sources import images
+    from edgecam.sources.picture import max_pixels
 
+    most = max_pixels(settings, live=False)
     is_picture = os.path.splitext(path)[1].lower() in images.SUFFIXES
     if images.is_pattern(path) or os.path.isdir(path) or is_picture:
         return images.Images(
