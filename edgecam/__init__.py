@@ -12,26 +12,37 @@ from edgecam.core.version import __version__
 
 if TYPE_CHECKING:
     from edgecam.api import Finder, Results, results
+    from edgecam.core.document import Document
     from edgecam.core.errors import EdgecamError
-    from edgecam.core.result import Box, Detection, Frame, Keypoint, Pose, Result
+    from edgecam.core.events import Event, Insight
+    from edgecam.core.keypoints import Keypoint, Skeleton
+    from edgecam.core.result import Box, Classification, Detection, Frame, Pose, Result
 
 # Imported when it is first asked for: the command line has no use for it.
 _HOMES = {
     "api": ("Finder", "Results", "results"),
+    "core.document": ("Document",),
     "core.errors": ("EdgecamError",),
-    "core.result": ("Box", "Detection", "Frame", "Keypoint", "Pose", "Result"),
+    "core.events": ("Event", "Insight"),
+    "core.keypoints": ("Keypoint", "Skeleton"),
+    "core.result": ("Box", "Classification", "Detection", "Frame", "Pose", "Result"),
 }
 
 __all__ = [
     "Box",
+    "Classification",
     "Detection",
+    "Document",
     "EdgecamError",
+    "Event",
     "Finder",
     "Frame",
+    "Insight",
     "Keypoint",
     "Pose",
     "Result",
     "Results",
+    "Skeleton",
     "__version__",
     "results",
 ]
@@ -42,3 +53,7 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module 'edgecam' has no attribute {name!r}")
     return getattr(importlib.import_module(f"edgecam.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -144,6 +144,13 @@ def test_importing_it_is_light_and_leaves_signals_alone() -> None:
     assert done.stdout == ""
 
 
+def test_every_name_of_the_package_can_be_imported_and_is_listed() -> None:
+    assert set(package.__all__) == set(dir(package))
+    assert {"Event", "Insight", "Classification", "Document"} <= set(package.__all__)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+
+
 def test_letting_go_closes_everything() -> None:
     before = set(threading.enumerate())
     for result in package.results(CLIP, "posenet"):

@@ -66,12 +66,10 @@ class Meter:
         self._totals = {stage: _Window(window_s) for stage in STAGES}
         self._ages = _Window(window_s)
         self._last_capture_s: float | None = None
-        self.frames_captured = 0
         self.frames_published = 0
 
     def captured(self, now_s: float) -> None:
         with self._lock:
-            self.frames_captured += 1
             self._last_capture_s = now_s
             self._rates["captured"].add(now_s, 1.0)
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from edgecam.settings.schema import Settings
 
 CONNECT_WAIT_S = 5.0
-REPORT_EVERY_S = 60.0
 
 
 @click.command("frames")

@@ -9,7 +9,6 @@ from edgecam.inference.tflite.file import ModelFile
 from edgecam.tools.convert.graph import ConvertError
 
 Mode = Literal["fp16", "dynamic", "int8", "int8-mixed"]
-MODES: tuple[Mode, ...] = ("fp16", "dynamic", "int8", "int8-mixed")
 CALIBRATED: frozenset[Mode] = frozenset({"int8", "int8-mixed"})
 
 _WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})

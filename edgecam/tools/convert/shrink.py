@@ -17,8 +17,6 @@ from edgecam.tools.convert.graph import ConvertError
 from edgecam.tools.convert.quantize import quantize
 from edgecam.tools.convert.recipe import CALIBRATED, Mode
 
-MAX_LOSS = 0.1
-
 Track = Callable[[Sequence[Frame], str], Iterable[Frame]]
 
 

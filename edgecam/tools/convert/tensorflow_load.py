@@ -14,7 +14,6 @@ from typing import Any, Final
 from edgecam.tools.convert import graphdef
 from edgecam.tools.convert.graph import ConvertError, Graph, in_order
 
-KERAS_SUFFIXES: Final = (".keras", ".h5", ".hdf5")
 CHECKPOINT_SUFFIX: Final = ".meta"
 _SIGNATURE = "serving_default"
 _LINE = 160

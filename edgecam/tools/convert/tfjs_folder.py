@@ -17,7 +17,6 @@ from edgecam.tools.convert import lite_reader, to_tfjs
 from edgecam.tools.convert.graph import Array, ConvertError
 
 SHARD_BYTES = 4 << 20  # what TensorFlow.js's own converter makes: browsers cache no larger ones
-WEIGHTS = ("float32", "float16", "uint16", "uint8")
 # What the generated reader, and lists that contradict each other, end in.
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
@@ -26,7 +25,7 @@ _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 def write(data: bytes, name: str, weights: str, folder: Path) -> int:
     """Write the float TFLite model ``data`` into a new folder; return the bytes of its weights.
 
-    ``weights`` is one of WEIGHTS: how kernels are stored; the rest stays as it is.
+    ``weights`` is float32, float16, uint16 or uint8: how kernels are stored; the rest stays as it is.
 
     Raises:
         ConvertError: the folder is not empty or cannot be written, or the model has no such form.

@@ -86,10 +86,6 @@ class Report(msgspec.Struct, frozen=True):
     peak_rss_bytes: int
     tracks: TrackScore | None = None
 
-    @property
-    def beside_invoke_cpu_ms(self) -> float:
-        return self.frame_cpu_ms - self.bare_cpu_ms
-
 
 @dataclass(slots=True)
 class Marks:
