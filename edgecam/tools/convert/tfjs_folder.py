@@ -25,7 +25,7 @@ _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 def write(data: bytes, name: str, weights: str, folder: Path) -> int:
     """Write the float TFLite model ``data`` into a new folder; return the bytes of its weights.
 
-    ``weights`` is float32, float16, uint16 or uint8: how kernels are stored; the rest stays as it is.
+    ``weights`` is float32, float16, uint16 or uint8: how kernels are stored; the rest stays.
 
     Raises:
         ConvertError: the folder is not empty or cannot be written, or the model has no such form.
