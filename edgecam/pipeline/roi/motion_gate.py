@@ -61,7 +61,8 @@ def _small(image: Image) -> NDArray[np.float32]:
     """Grey levels of a picture about ``WIDTH_PX`` wide."""
     height_px, width_px = image.shape[:2]
     times = max(1, round(width_px / WIDTH_PX))
-    size = (width_px // times, height_px // times)
+    # A picture thinner than that becomes one line.
+    size = (width_px // times, max(1, height_px // times))
     whole = image[: size[1] * times, : size[0] * times]
     small = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.float32)

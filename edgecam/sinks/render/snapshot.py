@@ -21,13 +21,15 @@ from edgecam.sinks.render.overlay import draw_on
 # A blurred picture has this many cells across and nothing finer: a face that fills a fifth of
 # the picture is six of them.
 BLURRED_CELLS = 32
+# libjpeg encodes no longer side.
+MAX_SIDE_PX = 65_500
 WAIT_S = 60.0
 CLOSE_S = 1.0
 
 
 def shown_size(width_px: int, height_px: int, max_width_px: int) -> tuple[int, int]:
     """(width, height) of the picture: the frame's, made smaller to ``max_width_px`` across."""
-    scale = min(1.0, max_width_px / width_px)
+    scale = min(1.0, max_width_px / width_px, MAX_SIDE_PX / height_px)
     return max(1, round(width_px * scale)), max(1, round(height_px * scale))
 
 
@@ -52,7 +54,8 @@ def plain(image: Image, found: Decoded, size: tuple[int, int]) -> Image:
 def blurred(image: Image, found: Decoded, size: tuple[int, int]) -> Image:
     """As ``plain``, of a picture that has only ``BLURRED_CELLS`` cells across."""
     width, height = size
-    cells = (BLURRED_CELLS, max(1, round(BLURRED_CELLS * height / width)))
+    across = min(BLURRED_CELLS, width)
+    cells = (across, max(1, round(across * height / width)))
     coarse = cv2.resize(image, cells, interpolation=cv2.INTER_AREA)
     picture: Image = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
     draw_on(picture, found)
