@@ -129,6 +129,21 @@ def test_a_broker_that_restarts_later_does_not_lift_the_ban(clock: Clock) -> Non
     assert not found.allows(SNAPSHOT, 30_000)
 
 
+def test_a_small_message_is_tried_again_after_a_minute_and_availability_is_never_banned(
+    clock: Clock,
+) -> None:
+    found = Suspects(BASE)
+    for _ in range(2):
+        found.begin()
+        found.wrote(f"{BASE}/state/paused", 1)
+        found.wrote(f"{BASE}/availability", 6)
+        ended(found)
+    assert found.allows(f"{BASE}/availability", 6)
+    assert not found.allows(f"{BASE}/state/paused", 1)
+    clock.now_s += 60.0
+    assert found.allows(f"{BASE}/state/paused", 1)
+
+
 @pytest.mark.parametrize(
     ("topic", "kind"),
     [

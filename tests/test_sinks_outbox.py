@@ -129,6 +129,21 @@ def test_states_keep_the_last_value_and_come_again() -> None:
     assert states.take() is None
 
 
+def test_states_that_were_put_off_come_again_with_their_last_value() -> None:
+    states = RetainedStates()
+    states.put("a", b"1")
+    first = states.take()
+    assert first is not None
+    states.put_off(first)
+    assert len(states) == 0
+    states.put("a", b"2")
+    assert states.take() is not None
+    states.resend_put_off()
+    states.resend_put_off()
+    assert [m.payload for m in (states.take(),) if m] == [b"2"]
+    assert states.take() is None
+
+
 def test_results_are_few_and_fresh() -> None:
     results = RecentResults(max_messages=3, max_bytes=100, max_age_s=1.0)
     for i in range(5):

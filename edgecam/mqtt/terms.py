@@ -14,6 +14,12 @@ MALFORMED, PROTOCOL_ERROR, UNSUPPORTED_VERSION, BAD_CLIENT_ID = 0x81, 0x82, 0x84
 BAD_LOGIN, NOT_AUTHORIZED, BANNED = 0x86, 0x87, 0x8A
 PACKET_TOO_LARGE, QUOTA_EXCEEDED = 0x95, 0x97
 NO_RETAIN, NO_QOS = 0x9A, 0x9B
+# Reason codes that say nothing of the event itself, but of its topic or of the hour: it waits.
+PASSING = (NOT_AUTHORIZED, QUOTA_EXCEEDED)
+# With these in a DISCONNECT a broker says that it closes for a message.
+CLOSING = (*PASSING, PACKET_TOO_LARGE, NO_RETAIN, NO_QOS)
+# Unspecified, implementation specific, packet identifier in use: perhaps not so the next time.
+UNCLEAR = (0x80, 0x83, 0x91)
 
 # Fixed header, topic length, number, property length: more than any PUBLISH adds to its topic.
 _PUBLISH_EXTRA_BYTES = 16

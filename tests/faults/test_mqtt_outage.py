@@ -209,7 +209,7 @@ def test_100_lost_connections_leak_no_descriptor_thread_or_memory(
     sink.publish_event({"n": 1})
 
     def after(connects: int) -> tuple[int, int, int]:
-        assert wait_until(lambda: sink.counters().get("mqtt_connects", 0) >= connects, 20)
+        assert wait_until(lambda: sink.counters().get("mqtt_connects", 0) >= connects, 60)
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return len(os.listdir("/proc/self/fd")), threading.active_count(), pages * 4096
 

@@ -15,31 +15,19 @@ from dataclasses import dataclass
 
 from edgecam.mqtt.connection import Connection
 from edgecam.mqtt.login import ONLINE
-from edgecam.mqtt.terms import (
-    NO_QOS,
-    NO_RETAIN,
-    NOT_AUTHORIZED,
-    PACKET_TOO_LARGE,
-    QUOTA_EXCEEDED,
-    Answer,
-    Limits,
-)
+from edgecam.mqtt.terms import CLOSING, PACKET_TOO_LARGE, PASSING, UNCLEAR, Answer, Limits
 from edgecam.sinks.mqtt.aside import Aside
 from edgecam.sinks.mqtt.outbox import Message, Outbox, RecentResults, RetainedStates
 from edgecam.sinks.mqtt.refusals import Refusals
 from edgecam.sinks.mqtt.suspects import Culprit, Suspects
 
 MAX_IN_FLIGHT = 20
-# Reason codes that say nothing of the event itself, but of its topic or of the hour: it waits.
-PASSING = (NOT_AUTHORIZED, QUOTA_EXCEEDED)
-# With these in a DISCONNECT a broker says that it closes for a message.
-CLOSING = (*PASSING, PACKET_TOO_LARGE, NO_RETAIN, NO_QOS)
-# Unspecified, implementation specific, packet identifier in use: perhaps not so the next time.
-UNCLEAR = (0x80, 0x83, 0x91)
 MAX_UNCLEAR = 3
 # Not acknowledged on so many connections, though later messages were: refused.
 MAX_IGNORED = 2
 DENIED_S, UNCLEAR_S = 30.0, 5.0
+# How often it is looked whether a state may go that ended a connection.
+PUT_OFF_S = 10.0
 # Where each try costs the connection: twice as long every time, up to this.
 LONGEST_DENIED_S = 600.0
 
@@ -80,6 +68,7 @@ class Delivery:
         # One event at a time finds out whether they are taken again.
         self._is_denied = False
         self._denied_s, self._denied_until_s = DENIED_S, 0.0
+        self._put_off_until_s = 0.0
         self._unclear: Counter[int] = Counter()
         self._progress_s = 0.0
         self._counts: Counter[str] = Counter()
@@ -116,6 +105,9 @@ class Delivery:
 
     def feed(self, connection: Connection) -> None:
         """Hand over as much as the socket takes now: events, states, ``online``, results."""
+        if time.monotonic() >= self._put_off_until_s:
+            self._put_off_until_s = time.monotonic() + PUT_OFF_S
+            self.states.resend_put_off()
         window = 1 if self._careful_left else MAX_IN_FLIGHT
         window = min(window, connection.limits.receive_maximum)
         while connection.writable and (places := window - connection.unacknowledged) > 0:
@@ -174,7 +166,10 @@ class Delivery:
         if not connection.limits.allows(state.topic, state.payload):
             self._say_too_large(state, connection.limits)
             return False
-        return self._suspects.allows(state.topic, len(state.payload))
+        if self._suspects.allows(state.topic, len(state.payload)):
+            return True
+        self.states.put_off(state)
+        return False
 
     def _say_too_large(self, message: Message, limits: Limits) -> None:
         self.count("above_broker_limit")

@@ -200,6 +200,7 @@ class RetainedStates:
     def __init__(self) -> None:
         self._payloads: dict[str, bytes] = {}
         self._unsent: dict[str, None] = {}
+        self._put_off: dict[str, None] = {}
         self._lock = threading.Lock()
 
     def put(self, topic: str, payload: bytes) -> bool:
@@ -226,11 +227,23 @@ class RetainedStates:
             if not message.payload and self._payloads.get(message.topic) == b"":
                 del self._payloads[message.topic]
 
+    def put_off(self, message: Message) -> None:
+        """It cannot go now: the next ``resend_put_off`` is for it."""
+        with self._lock:
+            self._put_off[message.topic] = None
+
+    def resend_put_off(self) -> None:
+        """Try again with what was put off."""
+        with self._lock:
+            self._unsent.update((t, None) for t in self._put_off if t in self._payloads)
+            self._put_off.clear()
+
     def resend_all(self) -> None:
         """A new connection: the broker may have lost them all."""
         with self._lock:
             # What an entity is comes before its state.
             self._unsent = dict.fromkeys(sorted(self._payloads, key=_is_state))
+            self._put_off.clear()
 
     def __len__(self) -> int:
         """States not yet sent on this connection."""

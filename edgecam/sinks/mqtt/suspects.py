@@ -16,8 +16,10 @@ from typing import NamedTuple
 
 STRIKES = 2
 MAX_OPEN = 256
-# A broker that crashes looks the same: try again, each time later.
-FIRST_BAN_S, LAST_BAN_S = 600.0, 86_400.0
+# A broker that crashes looks the same: try again, each time later; a small message is seldom the
+# reason, and soon missed.
+FIRST_BAN_S, SMALL_BAN_S, LAST_BAN_S = 600.0, 60.0, 86_400.0
+SMALL_BYTES = 4_096
 # A connection that ends so soon after a ban without what was banned ended for something else.
 DOUBT_S = 60.0
 
@@ -110,8 +112,16 @@ class Suspects:
             yield kind, size_bytes
 
     def largest(self) -> Culprit | None:
-        """The largest of what was written that is larger than what its topic has proven."""
-        found = [item for item in self._open if item.size_bytes > self._proven.get(item.kind, -1)]
+        """The largest of what was written that is larger than what its topic has proven.
+
+        Never availability: it goes whatever happens.
+        """
+        found = [
+            item
+            for item in self._open
+            if item.size_bytes > self._proven.get(item.kind, -1)
+            and item.topic != f"{self._base}/availability"
+        ]
         largest = max(found, key=lambda item: item.size_bytes, default=None)
         return None if largest is None else Culprit(*largest[1:])
 
@@ -137,6 +147,7 @@ class Suspects:
         """Send nothing so large on this kind of topic, for a while."""
         kind = self.kind(topic)
         ban = self._bans.get(kind)
-        for_s = FIRST_BAN_S if ban is None else min(2.0 * ban.for_s, LAST_BAN_S)
+        first_s = FIRST_BAN_S if size_bytes >= SMALL_BYTES else SMALL_BAN_S
+        for_s = first_s if ban is None else min(2.0 * ban.for_s, LAST_BAN_S)
         least = size_bytes if ban is None else min(size_bytes, ban.size_bytes)
         self._bans[kind] = _Ban(least, for_s, time.monotonic(), was_sent=True)
