@@ -174,3 +174,37 @@ def test_threads_do_not_share_what_is_kept_between_frames() -> None:
                 for pose, other in zip(poses, others, strict=True):
                     assert np.array_equal(pose.xy, other.xy)
                     assert np.array_equal(pose.scores, other.scores)
+
+
+def tensors_of(roots: dict[tuple[int, int], float]) -> list[np.ndarray]:
+    """Heatmap, offsets and displacements of noses alone, by row and column of a grid of 9x9."""
+    heatmaps = np.full((9, 9, 17), -40.0, np.float32)
+    for cell, logit in roots.items():
+        heatmaps[(*cell, 0)] = logit
+    return [heatmaps, np.zeros((9, 9, 34), np.float32), np.zeros((9, 9, 64), np.float32)]
+
+
+@pytest.mark.parametrize(("radius_px", "found"), [(31.0, 2), (32.0, 1), (33.0, 1)])
+def test_root_exactly_at_the_radius_belongs_to_the_pose_that_is_there(
+    radius_px: float, found: int
+) -> None:
+    """``withinNmsRadiusOfCorrespondingPoint`` is ``<=``: a squared distance of 4 cells each way."""
+    tensors = tensors_of({(4, 2): 3.0, (4, 4): 2.0})
+    settings = {"max_poses": 5, "score_threshold": 0.5, "nms_radius_px": radius_px}
+    assert len(decode(tensors, 16, settings)) == found
+
+
+@pytest.mark.parametrize(("radius_px", "counted"), [(31.0, 2), (32.0, 1), (33.0, 1)])
+def test_keypoint_exactly_at_the_radius_of_an_earlier_one_does_not_count(
+    radius_px: float, counted: int
+) -> None:
+    tensors = tensors_of({(4, 1): 3.0, (4, 6): 2.0})
+    heatmaps, offsets, _ = tensors
+    # The left eye of the second is refined to column 3, two cells from that of the first.
+    offsets[4, 6, 17 + 1] = -48.0
+    heatmaps[4, 3, 1] = 2.0
+    settings = {"max_poses": 5, "score_threshold": 0.85, "nms_radius_px": radius_px}
+    first, second = decode(tensors, 16, settings)
+    assert (first.xy[1].tolist(), second.xy[1].tolist()) == ([16.0, 64.0], [48.0, 64.0])
+    sure = 1.0 / (1.0 + np.exp(-2.0))
+    assert second.score == pytest.approx(counted * sure / 17, abs=1e-6)

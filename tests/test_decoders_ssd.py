@@ -203,6 +203,13 @@ def test_suppression_agrees_with_opencv() -> None:
     assert len(boxes_module.suppress(rows[:0], 0.5, 10)) == 0
 
 
+@pytest.mark.parametrize(("threshold", "kept"), [(0.4375, [0]), (0.5, [0, 1]), (0.5625, [0, 1])])
+def test_box_that_shares_exactly_the_threshold_remains(threshold: float, kept: list[int]) -> None:
+    """The op of the runtime drops what is above it; all numbers here are exact in binary."""
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 0.5, 1]], np.float32)
+    assert boxes_module.suppress(boxes, threshold, 9).tolist() == kept
+
+
 @needs_shared
 def test_generated_anchors_are_those_of_the_published_model() -> None:
     model = tflite_file.read(COCO)

@@ -114,6 +114,19 @@ def test_a_fall_onto_a_masked_sofa_is_none() -> None:
     assert "fall" in types(play(lambda t: [falling(t)], 12.0, Settings(mask=(elsewhere,))))
 
 
+def test_who_comes_out_of_a_mask_lying_has_not_fallen() -> None:
+    """Upright outside, hidden by the mask for less than ``fall_within_s``, lying outside."""
+
+    def passes(time_s: float) -> list[Pose]:
+        x = 100.0 + 300.0 * min(max(time_s - 2.0, 0.0), 1.0)
+        return [person(x=x, y=300.0, lean_degrees=88.0 if time_s >= 2.4 else 0.0, trunk_px=60.0)]
+
+    middle = ((0.25, 0.0), (0.5, 0.0), (0.5, 1.0), (0.25, 1.0))
+    mask = MaskSettings(name="screen", polygon=middle, excludes=("fall",))
+    assert types(play(passes, 12.0)) == ["lying", "fall"]
+    assert "fall" not in types(play(passes, 12.0, Settings(mask=(mask,))))
+
+
 def test_several_people_do_not_confuse_it() -> None:
     def scene(time_s: float) -> list[Pose]:
         fallen = falling(time_s)

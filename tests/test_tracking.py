@@ -211,6 +211,31 @@ def test_a_seldom_detector_beside_a_pose_model_counts_as_it_does_alone() -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("elapsed_s", "shift_px"), [(0.0, 0.0), (0.1, 10.0), (0.3, 30.0), (0.5, 30.0), (60.0, 30.0)]
+)
+def test_who_is_out_of_sight_is_expected_to_have_stopped_after_the_coast_time(
+    elapsed_s: float, shift_px: float
+) -> None:
+    following = tracker(min_hits=1)
+    for number in range(3):
+        following.update([person(x=100 + 10 * number)], number / 10, SIZE)
+    (track,) = following.tracks
+    assert track.shift(0.2 + elapsed_s) == pytest.approx([shift_px, 0.0])
+
+
+def test_who_stopped_out_of_sight_keeps_the_id() -> None:
+    """Seen walking at 300 px/s, then not for 0.9 s, then where 0.3 s of walking lead."""
+    following = tracker(min_hits=1, max_age_s=2.0)
+
+    def seen(x: float, now_s: float) -> list[int | None]:
+        box = Detection("person", 0, 0.9, Box(x, 10.0, x + 40.0, 110.0))
+        return ids(following.update([box], now_s, (4000, 480))[0])
+
+    assert [seen(30.0 * n, n / 10) for n in range(4)] == [[1]] * 4
+    assert seen(180.0, 1.2) == [1]
+
+
 def test_the_order_of_poses_does_not_matter() -> None:
     people = [person(x=x, y=y) for x, y in ((100, 200), (180, 210), (260, 190))]
     following = tracker(min_hits=1)
