@@ -9,9 +9,11 @@ from typing import get_args
 import pytest
 from programs import ROOT
 
-from edgecam.core.result import Finds
+from edgecam.core.result import Finds, ModelError
 from edgecam.homeassistant.announce import features
 from edgecam.inference import catalog
+from edgecam.inference.decoders import FAMILIES, Family, families, recognise
+from edgecam.inference.decoders.family import FamilyContext
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings
 from edgecam.tools.evaluate.accuracy import metric_of
@@ -52,3 +54,11 @@ def test_a_pose_family_of_another_name_loses_nothing(loaded: dict[str, Model]) -
     assert before == (True, ("person",), "keypoints")
     assert features(settings, [model]) == announced
     assert announced.postures
+
+
+@pytest.mark.parametrize("family", list(families()), ids=FAMILIES)
+def test_every_family_tells_its_layout_in_the_refusal_of_an_unknown_model(family: Family) -> None:
+    with pytest.raises(ModelError) as refused:
+        recognise((), (), FamilyContext())
+    assert family.LAYOUT
+    assert all(f"  {line}\n" in f"{refused.value}\n" for line in family.LAYOUT.splitlines())

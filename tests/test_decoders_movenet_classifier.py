@@ -138,7 +138,9 @@ def test_no_two_families_take_the_same_tensors(shapes: list[tuple[int, ...]]) ->
     names = ("heatmap", "offset_2", "displacement_fwd_2", "displacement_bwd_2")
     outputs = [TensorInfo(index, names[index], shape, FLOAT) for index, shape in enumerate(shapes)]
     image = TensorInfo(0, "image", (1, 353, 481, 3), FLOAT)
-    takers = [f for f in decoders.families() if f([image], outputs, FamilyContext()) is not None]
+    takers = [
+        f for f in decoders.families() if f.recognise([image], outputs, FamilyContext()) is not None
+    ]
     assert len(takers) <= 1
 
 

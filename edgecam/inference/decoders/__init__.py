@@ -1,9 +1,16 @@
-"""The model families, and which of them a model belongs to."""
+"""Registry of the model families: a family is one file here and its name in ``FAMILIES``.
+
+Its file has ``recognise``, which returns a decoder for the models that are its own, and
+``LAYOUT``, the tensors by which it knows them. The decoder states all that differs between
+families: see ``core.result.Decoder``.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Protocol, cast
 
 from edgecam.core.result import Decoder, ModelError, TensorInfo
 from edgecam.inference.decoders import anchors
@@ -11,32 +18,41 @@ from edgecam.inference.decoders.family import FamilyContext, PostProcess
 from edgecam.inference.tflite.file import SSD_POSTPROCESS_OP, ModelFile, custom_options
 from edgecam.inference.tflite.metadata import metadata
 
-Recognise = Callable[
-    [Sequence[TensorInfo], Sequence[TensorInfo], FamilyContext],
-    Decoder | None,
-]
 
-# One file each; no model may fit two of them.
+class Family(Protocol):
+    """What a family's file has.
+
+    ``LAYOUT``: the shapes of its outputs for people, a line for each that it knows.
+    """
+
+    LAYOUT: str
+
+    def recognise(
+        self,
+        inputs: Sequence[TensorInfo],
+        outputs: Sequence[TensorInfo],
+        context: FamilyContext,
+        /,
+    ) -> Decoder | None:
+        """Return the decoder for a model of this family, None for any other.
+
+        Raises:
+            ModelError: it is of this family, but the labels or the file do not fit.
+        """
+        ...
+
+
+# One file each, asked in this order; no model may fit two of them.
 FAMILIES = ("posenet", "ssd", "movenet", "classifier", "documents")
-
-LAYOUTS = """\
-known layouts (input [1, H, W, 3]):
-  PoseNet: heatmaps [1, h, w, 17], offsets [1, h, w, 34] and displacements, forward and backward
-    [1, h, w, 32] each or [1, h, w, 64] together
-  SSD with TFLite_Detection_PostProcess: boxes [1, N, 4], classes [1, N], scores [1, N], count [1]
-  SSD without it: box encodings [1, A, 4] and class scores [1, A, C], and anchors
-  MoveNet single pose: [1, 1, 17, 3]
-  classification: [1, C] or [1, 1, 1, C]
-  document edges: [1, h, w, 1], called after edges"""
 
 # What changes the form of a tensor and not what it means.
 _TRANSPARENT = frozenset({"RESHAPE", "SQUEEZE", "QUANTIZE", "DEQUANTIZE", "CONCATENATION"})
 
 
-def families() -> Iterator[Recognise]:
-    """Each in turn, loaded only when it is asked: a model of an early one never needs the rest."""
+def families() -> Iterator[Family]:
+    """Yield each in turn, loaded only when it is asked: most models need but the first."""
     for name in FAMILIES:
-        yield importlib.import_module(f"edgecam.inference.decoders.{name}").recognise
+        yield cast("Family", importlib.import_module(f"edgecam.inference.decoders.{name}"))
 
 
 def recognise(
@@ -49,7 +65,7 @@ def recognise(
             labels do not fit the model.
     """
     for family in families():
-        decoder = family(inputs, outputs, context)
+        decoder = family.recognise(inputs, outputs, context)
         if decoder is not None:
             return decoder
     table = "\n".join(
@@ -57,7 +73,11 @@ def recognise(
         for kind, infos in (("input", inputs), ("output", outputs))
         for place, info in enumerate(infos)
     )
-    raise ModelError(f"the model is of no known family; it has\n{table}\n{LAYOUTS}")
+    known = textwrap.indent("\n".join(family.LAYOUT for family in families()), "  ")
+    raise ModelError(
+        f"the model is of no known family; it has\n{table}\n"
+        f"known layouts (input [1, H, W, 3]):\n{known}"
+    )
 
 
 def context_of(

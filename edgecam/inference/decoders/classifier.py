@@ -26,6 +26,8 @@ from edgecam.core.result import (
 from edgecam.inference.decoders.family import FamilyContext, holds_probabilities
 from edgecam.inference.labels import fit_with_background
 
+LAYOUT = "classification: [1, C] or [1, 1, 1, C]"
+
 # uint8 probabilities are each off by up to half a step; the sum of a thousand is off by this.
 _SUM_TOLERANCE = 0.1
 

@@ -31,6 +31,8 @@ from edgecam.core.result import (
 from edgecam.inference.decoders import page_corners as outline
 from edgecam.inference.decoders.family import FamilyContext, holds_probabilities, image_size
 
+LAYOUT = "document edges: [1, h, w, 1], called after edges"
+
 _NAME = re.compile(r"edge|hed|fuse|dsn")
 _FUSED = re.compile(r"fuse|edges")
 _MIN_CELLS = 32

@@ -26,6 +26,8 @@ from edgecam.core.result import (
 )
 from edgecam.inference.decoders.family import FamilyContext, image_size
 
+LAYOUT = "MoveNet single pose: [1, 1, 17, 3]"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MoveNet:

@@ -32,6 +32,10 @@ from edgecam.core.result import (
 from edgecam.inference.decoders import posenet_tfjs
 from edgecam.inference.decoders.family import FamilyContext, holds_probabilities, image_size
 
+LAYOUT = """\
+PoseNet: heatmaps [1, h, w, 17], offsets [1, h, w, 34] and displacements, forward and backward
+  [1, h, w, 32] each or [1, h, w, 64] together"""
+
 STRIDES = (8, 16, 32)
 
 # From this side on the aspect that PoseNet was trained on is worth more than the pixels that a

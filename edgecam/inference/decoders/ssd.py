@@ -34,6 +34,10 @@ from edgecam.inference.decoders import ssd_raw
 from edgecam.inference.decoders.boxes import detections
 from edgecam.inference.decoders.family import FamilyContext, image_size
 
+LAYOUT = """\
+SSD with TFLite_Detection_PostProcess: boxes [1, N, 4], classes [1, N], scores [1, N], count [1]
+SSD without it: box encodings [1, A, 4] and class scores [1, A, C], and anchors"""
+
 # What exporters call classes and scores: TensorFlow 1 numbers the op's outputs, TensorFlow 2
 # the reversed list (:3 boxes, :2 classes, :1 scores, :0 count).
 _NAMES: dict[str, tuple[str, ...]] = {
