@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click.testing
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -21,6 +24,15 @@ from edgecam.sinks.mqtt.sink import MqttSink
 
 if TYPE_CHECKING:
     from pages import LivePage
+
+# Before click 8.2 a runner kept standard error apart only where it was asked to.
+if "mix_stderr" in inspect.signature(click.testing.CliRunner).parameters:
+    click.testing.CliRunner.__init__ = functools.partialmethod(  # type: ignore[assignment]
+        click.testing.CliRunner.__init__, mix_stderr=False
+    )
+    click.testing.Result.output = property(  # type: ignore[assignment]
+        lambda result: result.stdout + result.stderr
+    )
 
 CONFINEMENT = pytest.StashKey[Confinement]()
 

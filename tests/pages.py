@@ -42,9 +42,11 @@ class LivePage:
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
-        daemon.wait_log("live page on http://")
-        found = re.search(r"live page on http://\S+:(\d+)/", daemon.log)
-        assert found is not None, daemon.log
+        line = re.compile(r"live page on http://\S+:(\d+)/")
+        # The line may be half written.
+        assert wait_until(lambda: line.search(daemon.log), 30), daemon.log
+        found = line.search(daemon.log)
+        assert found is not None
         self.port = int(found[1])
         self.host = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.host}"

@@ -36,9 +36,9 @@ from edgecam.sinks.recorder import replay
 from edgecam.sinks.web.server import MAX_BODY_BYTES
 from edgecam.sources import http_get
 from edgecam.sources import url as urls
-from edgecam.sources.jpeg import decode_image
 from edgecam.sources.mjpeg import kind_of
 from edgecam.sources.multipart import MultipartReader
+from edgecam.sources.picture import decode_image
 from edgecam.sources.supervised import StreamError
 from edgecam.tools.convert import graphdef, lower, tfjs
 from edgecam.tools.convert.graph import ConvertError, Graph

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from edgecam.analysis.events.rule import Lasting, Memory, event
 from edgecam.analysis.scene import Scene, Subject
-from edgecam.core.events import Event, EventType
+from edgecam.core.events import Event
 
-_TOLD: tuple[EventType, ...] = ("sitting", "lying")
+_Posture = Literal["unknown", "standing", "sitting", "lying"]
+_TOLD: tuple[Literal["sitting", "lying"], ...] = ("sitting", "lying")
+
+
+def _states() -> dict[_Posture, Lasting]:
+    return {"standing": Lasting(), "sitting": Lasting(), "lying": Lasting()}
 
 
 @dataclass(slots=True)
 class _Body:
-    current: str = "unknown"
-    states: dict[str, Lasting] = field(
-        default_factory=lambda: {name: Lasting() for name in ("standing", *_TOLD)}
-    )
+    current: _Posture = "unknown"
+    states: dict[_Posture, Lasting] = field(default_factory=_states)
 
 
 class Postures:

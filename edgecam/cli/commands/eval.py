@@ -122,14 +122,11 @@ def _with_progress(
     truth: Truth,
     options: DecodeOptions,
 ) -> list[Row]:
-    from rich.progress import Progress
-
-    from edgecam.core.console import Console
+    from edgecam.core.progress import Progress
     from edgecam.tools.evaluate.accuracy import evaluate
 
     rows = []
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*Progress.get_default_columns(), transient=True) as progress:
         for number, variant in enumerate(planned, 1):
             task = progress.add_task("loading", total=len(truth.pictures))
 

@@ -173,20 +173,16 @@ def _pull_with_bars(model: Published, folder: Path) -> Path:
     from rich.progress import (
         BarColumn,
         DownloadColumn,
-        Progress,
         TaskID,
         TextColumn,
         TransferSpeedColumn,
     )
 
-    from edgecam.core.console import Console
+    from edgecam.core.progress import Progress
     from edgecam.tools.convert.pull import pull as pull_model
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    bars = Progress(
-        *columns, TransferSpeedColumn(), console=console, disable=not console.is_terminal
-    )
+    bars = Progress(*columns, TransferSpeedColumn())
     tasks: dict[str, TaskID] = {}
 
     def progress(file: str, done: int, total: int | None) -> None:

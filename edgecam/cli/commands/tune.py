@@ -72,10 +72,10 @@ def command(
     edgecam tune my_posenet.tflite --source hall.mp4
     """
     import msgspec
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
     from edgecam.cli import log
-    from edgecam.core.console import Console
+    from edgecam.core.progress import Progress
     from edgecam.inference import catalog as bundled
     from edgecam.settings.load import load, parse
     from edgecam.tools.evaluate.tune import SIZES, tune
@@ -86,10 +86,8 @@ def command(
     settings = load(config, os.environ, flags, {"source.url": "--source"})
     log.set_up(verbose=False)
     logging.getLogger("edgecam").setLevel(logging.ERROR)
-    console = Console(stderr=True)
     columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+    with Progress(*columns, transient=True) as bar:
         task = bar.add_task("", total=1.0)
         found = tune(
             settings,
