@@ -218,6 +218,15 @@ def test_a_damaged_file_is_set_aside_once_and_said(
     assert len([r for r in caplog.records if "damaged" in r.getMessage()]) == 1
 
 
+def test_a_journal_does_not_outlive_the_file_that_it_belongs_to(path: Path) -> None:
+    file = SpoolFile(path)
+    file.change([row(0)], [])
+    file.close()
+    path.with_name("front.spool-journal").write_bytes(b"of a transaction that was cut")
+    assert file.set_aside().read_bytes()[:6] == b"SQLite"
+    assert [each.name for each in path.parent.iterdir()] == ["front.spool.damaged"]
+
+
 def test_a_file_damaged_while_it_is_used_is_written_again(
     run: type[Run], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
