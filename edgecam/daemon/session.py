@@ -23,7 +23,7 @@ from edgecam.homeassistant.announce import announce
 from edgecam.inference.model import Model
 from edgecam.pipeline.meter import Meter
 from edgecam.settings.schema import Settings
-from edgecam.sinks import MADE_OF, OpenSink, open_sinks
+from edgecam.sinks import SINKS, OpenSink, open_sinks
 from edgecam.sources import open_source
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class Session:
 
     def _successor(self, settings: Settings, models: Sequence[Model]) -> Session:
         for name, sink in list(self.opened.items()):
-            if MADE_OF[name](settings) != MADE_OF[name](self.settings):
+            if SINKS[name].settings(settings) != SINKS[name].settings(self.settings):
                 # Before the new one opens: two would fight for one availability topic.
                 sink.close()
                 del self.opened[name]

@@ -1,8 +1,11 @@
-"""Where results go: a name to what opens it. A new sink is one file and one line in OPENERS."""
+"""Registry of the sinks, where results go: a sink is one file here and one line in ``SINKS``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from pkgutil import resolve_name
 from typing import Any, Protocol
 
 from edgecam.core.result import Sink
@@ -17,67 +20,40 @@ class OpenSink(Sink, Protocol):
         ...
 
 
-def _jsonl(settings: Settings, boot_id: str) -> OpenSink | None:
-    if settings.output.jsonl is None:
-        return None
-    from edgecam.sinks.jsonl import JsonLinesSink
+@dataclass(frozen=True, slots=True)
+class SinkKind:
+    """One kind of sink.
 
-    return JsonLinesSink(settings.output.jsonl, settings.name, boot_id)
+    ``asked_by`` is the setting that asks for it, ``made_of`` are all that it is made of besides
+    the camera's name: while those are the same, a reload keeps the open sink. ``opener`` is
+    ``MODULE:FUNCTION``, called with the settings and the run's ``boot_id``, and ``check`` a
+    function that refuses at once, before models and source are open, what ``opener`` would
+    refuse. Neither module is loaded before. ``empties``: opening it empties a file.
+    """
 
+    asked_by: str
+    opener: str
+    made_of: tuple[str, ...] = ()
+    check: str | None = None
+    empties: bool = False
 
-def _events(settings: Settings, boot_id: str) -> OpenSink | None:
-    if settings.output.events_jsonl is None:
-        return None
-    from edgecam.sinks.jsonl import EventLinesSink
+    def is_asked(self, settings: Settings) -> bool:
+        """Whether the settings ask for such a sink."""
+        return attrgetter(self.asked_by)(settings) not in (None, False)
 
-    return EventLinesSink(settings.output.events_jsonl, settings.name, boot_id)
-
-
-def _window(settings: Settings, boot_id: str) -> OpenSink | None:
-    del boot_id
-    if not settings.output.show:
-        return None
-    from edgecam.sinks.window import Window
-
-    return Window(settings.name)
-
-
-def _mqtt(settings: Settings, boot_id: str) -> OpenSink | None:
-    if settings.mqtt.url is None:
-        return None
-    from edgecam.sinks.mqtt.sink import MqttSink
-
-    sink = MqttSink(settings.mqtt, settings.name, boot_id)
-    if settings.homeassistant.enabled:
-        sink.resend_on(settings.homeassistant.birth_topic)
-    return sink
+    def settings(self, settings: Settings) -> Any:
+        """Return what such a sink is made of, to compare."""
+        return attrgetter("name", self.asked_by, *self.made_of)(settings)
 
 
-def _web(settings: Settings, boot_id: str) -> OpenSink | None:
-    if settings.web.listen is None:
-        return None
-    from edgecam.sinks.web.sink import open_page
-
-    return open_page(settings.web, settings.name, boot_id)
-
-
-# Each returns None where the settings do not ask for it, and imports what it needs only then.
-OPENERS: Mapping[str, Callable[[Settings, str], OpenSink | None]] = {
-    "events": _events,
-    "jsonl": _jsonl,
-    "mqtt": _mqtt,
-    "window": _window,
-    "web": _web,
-}
-# Opening these empties a file, so that comes when nothing else can be refused any more.
-_EMPTIED = ("events", "jsonl")
-# What each is made of: while that is the same, a reload keeps the open one.
-MADE_OF: Mapping[str, Callable[[Settings], Any]] = {
-    "events": lambda settings: (settings.name, settings.output.events_jsonl),
-    "jsonl": lambda settings: (settings.name, settings.output.jsonl),
-    "mqtt": lambda settings: (settings.name, settings.mqtt, settings.homeassistant),
-    "window": lambda settings: (settings.name, settings.output.show),
-    "web": lambda settings: (settings.name, settings.web),
+SINKS: Mapping[str, SinkKind] = {
+    "events": SinkKind("output.events_jsonl", "edgecam.sinks.jsonl:open_event_lines", empties=True),
+    "jsonl": SinkKind("output.jsonl", "edgecam.sinks.jsonl:open_result_lines", empties=True),
+    "mqtt": SinkKind("mqtt.url", "edgecam.sinks.mqtt.sink:open_sink", ("mqtt", "homeassistant")),
+    "window": SinkKind("output.show", "edgecam.sinks.window:open_sink"),
+    "web": SinkKind(
+        "web.listen", "edgecam.sinks.web.sink:open_sink", ("web",), "edgecam.sinks.web.sink:check"
+    ),
 }
 
 
@@ -87,10 +63,9 @@ def check_sinks(settings: Settings) -> None:
     Raises:
         PageError: there can be no such page.
     """
-    if settings.web.listen is not None:
-        from edgecam.sinks.web.sink import check
-
-        check(settings.web)
+    for kind in SINKS.values():
+        if kind.check is not None and kind.is_asked(settings):
+            resolve_name(kind.check)(settings)
 
 
 def open_sinks(
@@ -106,11 +81,10 @@ def open_sinks(
     kept = kept or {}
     opened: dict[str, OpenSink] = {}
     try:
-        asked = [name for name in OPENERS if name not in kept]
-        for name in sorted(asked, key=_EMPTIED.__contains__):
-            sink = OPENERS[name](settings, boot_id)
-            if sink is not None:
-                opened[name] = sink
+        asked = [n for n, kind in SINKS.items() if n not in kept and kind.is_asked(settings)]
+        # What empties a file comes when nothing else can be refused any more.
+        for name in sorted(asked, key=lambda name: SINKS[name].empties):
+            opened[name] = resolve_name(SINKS[name].opener)(settings, boot_id)
     except BaseException:
         for sink in opened.values():
             sink.close()
@@ -118,4 +92,4 @@ def open_sinks(
     for sink in kept.values():
         sink.restart(boot_id)
     both = {**kept, **opened}
-    return {name: both[name] for name in OPENERS if name in both}
+    return {name: both[name] for name in SINKS if name in both}

@@ -19,6 +19,7 @@ from edgecam.core.places import expanded
 from edgecam.core.result import Result, SinkError
 from edgecam.messages.event import event_line
 from edgecam.messages.result import result_line
+from edgecam.settings.schema import Settings
 
 STDOUT = "-"
 
@@ -144,3 +145,15 @@ class EventLinesSink:
 
     def close(self) -> None:
         self._file.close()
+
+
+def open_result_lines(settings: Settings, boot_id: str) -> JsonLinesSink:
+    """Open the file of ``output.jsonl``; raises SinkError."""
+    assert settings.output.jsonl is not None
+    return JsonLinesSink(settings.output.jsonl, settings.name, boot_id)
+
+
+def open_event_lines(settings: Settings, boot_id: str) -> EventLinesSink:
+    """Open the file of ``output.events_jsonl``; raises SinkError."""
+    assert settings.output.events_jsonl is not None
+    return EventLinesSink(settings.output.events_jsonl, settings.name, boot_id)

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgecam.core.opencv import cv2
 from edgecam.core.queues import Finished, Latest
 from edgecam.core.result import Result, SinkError
+from edgecam.settings.schema import Settings
 from edgecam.sinks.render.last_found import Standing
 from edgecam.sinks.render.overlay import draw
 
@@ -110,3 +111,9 @@ class Window:
     def close(self) -> None:
         self._newest.abort()
         cv2.destroyAllWindows()
+
+
+def open_sink(settings: Settings, boot_id: str) -> Window:
+    """Open a window titled after the camera; raises SinkError."""
+    del boot_id
+    return Window(settings.name)

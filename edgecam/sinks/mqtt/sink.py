@@ -30,7 +30,7 @@ from edgecam.messages.result import (
 from edgecam.messages.schema import MqttReport, Telemetry
 from edgecam.mqtt.address import parse_url, tls_context
 from edgecam.mqtt.login import OFFLINE, ONLINE, login
-from edgecam.settings.schema import MqttSettings
+from edgecam.settings.schema import MqttSettings, Settings
 from edgecam.sinks.mqtt.delivery import Delivery
 from edgecam.sinks.mqtt.name_claim import Claim
 from edgecam.sinks.mqtt.network_thread import NetworkThread
@@ -306,3 +306,15 @@ class MqttSink:
 def _is_plain(part: str) -> bool:
     # Home Assistant's own topics have capitals.
     return part.lower() == slug(part)
+
+
+def open_sink(settings: Settings, boot_id: str) -> MqttSink:
+    """Connect to the broker in the background; announce again when Home Assistant starts.
+
+    Raises:
+        SettingsError, SinkError: the URL, a certificate or the password will not do.
+    """
+    sink = MqttSink(settings.mqtt, settings.name, boot_id)
+    if settings.homeassistant.enabled:
+        sink.resend_on(settings.homeassistant.birth_topic)
+    return sink

@@ -25,6 +25,7 @@ from edgecam.messages.result import result_line
 from edgecam.messages.schema import Telemetry
 from edgecam.settings.access import WebSettings
 from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
+from edgecam.settings.schema import Settings
 from edgecam.settings.section import Section
 from edgecam.sinks.render.last_found import Standing
 from edgecam.sinks.render.snapshot import jpeg, shown_size
@@ -58,12 +59,17 @@ def _given(section: Section) -> dict[str, Any]:
     }
 
 
-def check(settings: WebSettings) -> None:
+def check(settings: Settings) -> None:
     """
     Raises:
         PageError: no page could be served like this, whoever listens where.
     """
-    Entrance.of(settings)
+    Entrance.of(settings.web)
+
+
+def open_sink(settings: Settings, boot_id: str) -> Page:
+    """Open the page; raises PageError."""
+    return open_page(settings.web, settings.name, boot_id)
 
 
 def open_page(settings: WebSettings, name: str, boot_id: str) -> Page:
