@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -13,10 +15,13 @@ import pytest
 
 from edgecam.core.opencv import cv2
 from edgecam.core.result import SourceError
+from edgecam.inference import catalog
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.jpeg import MAX_SCANS
 from edgecam.sources.picture import FILE_PIXELS, decode_image, max_pixels
 from edgecam.sources.picture_size import stated_size
+from edgecam.sources.stream_size import check_capture
+from edgecam.sources.supervised import StreamError
 
 LIVE_PIXELS = max_pixels(SourceSettings(), live=True)
 SHARED = Path(__file__).parent.parent.parent / "shared"
@@ -283,6 +288,52 @@ def test_whatever_passes_is_decoded_at_the_size_stated(ending: str) -> None:
             decoded += 1
             assert found == (width, height), data.hex()
     assert decoded > 20
+
+
+def test_refused_pictures_take_no_memory() -> None:
+    """Peak of a process that is given each of them; what is decoded takes 300 MB and more."""
+    script = """
+import re, sys, bombs
+from pathlib import Path
+from edgecam.core.result import SourceError
+from edgecam.sources.picture import decode_image
+
+def peak_kb():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+decode_image(bombs.jpeg(64, 64))
+before = peak_kb()
+for data in (
+    bombs.jpeg(10_000, 10_000, bytes(4)),
+    bombs.hidden(16_000, 8000),
+    bombs.png(12_000, 12_000, bytes(2_000_000)),
+    bombs.lossless_webp(16_384, 16_384),
+    bombs.gif(65_535, 65_535),
+    bombs.bmp(30_000, -30_000),
+    bombs.tiff([(256, 4, 30_000), (257, 4, 30_000)]),
+):
+    try:
+        decode_image(data)
+    except SourceError:
+        continue
+    sys.exit("decoded")
+print(peak_kb() - before)
+"""
+    tests = Path(__file__).parent
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tests, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100_000
+
+
+def test_a_stream_of_larger_pictures_is_released_when_it_opens() -> None:
+    capture = cv2.VideoCapture(str(catalog.clip()))
+    width, height = (capture.get(side) for side in (3, 4))
+    check_capture(capture, round(width * height))
+    assert capture.isOpened()
+    with pytest.raises(StreamError, match=r"source\.max_megapixels") as caught:
+        check_capture(capture, round(width * height) - 1)
+    assert caught.value.kind == "too_large"
+    assert not capture.isOpened()
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared pictures are not here")

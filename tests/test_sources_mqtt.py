@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import bombs
 import numpy as np
 import pytest
 from brokers import Mosquitto, Subscriber, free_port, wait_until
@@ -198,6 +199,8 @@ def test_a_picture_that_would_fill_the_memory_is_refused(
     reader = Reader(f"{mosquitto.url}/cams/+")
     camera("cams/one").send(bytes(whole))
     assert wait_until(lambda: reader.source.status().faults.get("damaged_pictures") == 1)
+    camera("cams/one").send(bombs.jpeg(6000, 6000))
+    assert wait_until(lambda: reader.source.status().faults.get("too_large") == 1)
     reader.close()
 
 
