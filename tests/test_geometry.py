@@ -63,6 +63,8 @@ def test_boxes_come_back_cut_at_the_frame_and_dropped_in_the_padding() -> None:
         ((562, 1000), (257, 257), (56, 0, 144, 257)),
         ((100, 300), (320, 240), (120, 0, 80, 240)),
         ((300, 100), (240, 320), (0, 120, 240, 80)),
+        ((300, 100), (320, 100), (10, 0, 300, 100)),
+        ((100, 300), (100, 320), (0, 10, 100, 300)),
         # A picture that is larger or smaller than the input on both sides.
         ((64, 48), (320, 320), (0, 40, 320, 240)),
         # Of a line a pixel remains.
