@@ -124,6 +124,7 @@ def test_classifier_labels_take_a_background_in_front_or_are_refused() -> None:
     "shapes",
     [
         [(1, 1, 17, 3)],
+        [(1, 6, 56)],
         [(1, 1001)],
         [(1, 1, 1, 1001)],
         [(1, 10, 4), (1, 10), (1, 10), (1,)],
@@ -149,7 +150,7 @@ def test_no_two_families_take_the_same_tensors(shapes: list[tuple[int, ...]]) ->
     [
         ([IMAGE], [TensorInfo(1, "embedding", (1, 1), FLOAT)]),
         ([IMAGE], [TensorInfo(1, "mask", (1, 64, 64, 21), FLOAT, 0.5, 3)]),
-        ([IMAGE], [TensorInfo(1, "multi", (1, 6, 56), FLOAT)]),
+        ([IMAGE], [TensorInfo(1, "multi", (1, 6, 57), FLOAT)]),
         ([TensorInfo(0, "audio", (1, 15600), FLOAT)], [TensorInfo(1, "out", (1, 521), FLOAT)]),
     ],
 )

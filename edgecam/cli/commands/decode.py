@@ -1,11 +1,9 @@
-"""``edgecam decode``: saved PoseNet outputs to poses, without a model."""
+"""``edgecam decode``: saved network outputs to poses, without a model."""
 
 from __future__ import annotations
 
 import json
 import re
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.cli.commands import decode_family, saved_tensors
 from edgecam.cli.option_types import Number
 from edgecam.core.keypoints import COUNT, EDGES
 from edgecam.core.printable import say_json
@@ -23,21 +22,19 @@ from edgecam.inference.decoders.posenet import STRIDES, stride_of
 Array = NDArray[Any]
 
 FLOAT_SETS = ("float", "tfjs385", "synthetic")
+_MAX_POSES, _LEAST_ROOT = 5, 0.5
 _FLOAT_KEYS = ("heatmaps", "offsets", "displacement_fwd", "displacement_bwd")
 _QUANTISED = re.compile(r"(coral_(\d+)_(\d+)_(full|comp))_heatmaps_u8")
-
-
-_MADE_WITH = "give a file that numpy.savez has written"
 
 
 @click.command("decode")
 @click.argument("tensors_file", metavar="TENSORS.npz", type=click.Path(path_type=Path))
 @click.option(
     "--decoder",
-    type=click.Choice(["tfjs", "coral"]),
+    type=click.Choice(["tfjs", "coral", *decode_family.FAMILIES]),
     default="tfjs",
     show_default=True,
-    help="Whose rules.",
+    help="Whose rules: PoseNet's by TensorFlow.js or Coral, or another family's.",
 )
 @click.option(
     "--stride",
@@ -46,8 +43,12 @@ _MADE_WITH = "give a file that numpy.savez has written"
     show_default=True,
     help="Input pixels from cell to cell.",
 )
-@click.option("--max-poses", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--score-threshold", type=Number(0, 1), default=0.5, show_default=True)
+@click.option("--max-poses", type=click.IntRange(1), help="[default: 5, MultiPose 6]")
+@click.option(
+    "--score-threshold",
+    type=Number(0, 1),
+    help="PoseNet: of a root; MoveNet: of a person.  [default: 0.5, MoveNet 0.1]",
+)
 @click.option("--nms-radius", type=Number(0), default=20.0, show_default=True, help="Input pixels.")
 @click.option("--single", is_flag=True, help="One pose: each keypoint's best cell.")
 @click.option("--tensors", "name", metavar="SET", help="Which set, where the file holds several.")
@@ -55,8 +56,8 @@ def command(
     tensors_file: Path,
     decoder: str,
     stride: str,
-    max_poses: int,
-    score_threshold: float,
+    max_poses: int | None,
+    score_threshold: float | None,
     nms_radius: float,
     single: bool,
     name: str | None,
@@ -65,8 +66,16 @@ def command(
 
     Prints {"poses": [{"score", "keypoints": [[y, x, score] x 17]}]} in pixels of the network's
     input. TENSORS.npz holds heatmaps (logits), offsets, displacement_fwd and displacement_bwd
-    as float32, or quantised sets named coral_HEIGHT_WIDTH_full or _comp.
+    as float32, or quantised sets named coral_HEIGHT_WIDTH_full or _comp. For MoveNet: center,
+    kpt_heatmap, kpt_regress and kpt_offset, for MultiPose box_scale and box_offset too; or the
+    whole network's one output, with the picture as input [H, W, 3].
     """
+    if decoder in decode_family.FAMILIES:
+        if single or name is not None:
+            raise click.UsageError(f"--single and --tensors do not go with --decoder {decoder}")
+        found = decode_family.decode(tensors_file, decoder, max_poses, score_threshold)
+        say_json(json.dumps({"poses": [_as_json(pose) for pose in found.poses]}))
+        return
     if single and decoder != "tfjs":
         raise click.UsageError("--single: the coral rules know no single pose; use --decoder tfjs")
     heatmaps, offsets, displacements = _read(tensors_file, name, int(stride))
@@ -82,8 +91,8 @@ def command(
             offsets,
             displacements,
             stride=int(stride),
-            max_poses=max_poses,
-            score_threshold=score_threshold,
+            max_poses=_MAX_POSES if max_poses is None else max_poses,
+            score_threshold=_LEAST_ROOT if score_threshold is None else score_threshold,
             nms_radius_px=nms_radius,
         )
     say_json(json.dumps({"poses": [_as_json(pose) for pose in poses]}))
@@ -96,20 +105,8 @@ def _as_json(pose: Pose) -> dict[str, Any]:
 
 def _read(path: Path, name: str | None, stride: int) -> tuple[Array, Array, Array]:
     """Read one set: heatmaps, offsets and displacements, float32, checked."""
-    try:
-        file = np.load(path)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise EdgecamError(f"{path}: expected an .npz of named arrays, found one array")
-        with file:
-            arrays = _arrays(path, file, name, stride)
-    except OSError as error:
-        raise EdgecamError(f"{path}: {error.strerror or error}; {_MADE_WITH}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        # NumPy takes whatever is no array for pickled data, and says how to load that.
-        found = "something else" if "pickled" in str(error) else str(error)
-        raise EdgecamError(
-            f"{path}: expected an .npz of named arrays, found {found}; {_MADE_WITH}"
-        ) from None
+    with saved_tensors.opened(path) as file:
+        arrays = _arrays(path, file, name, stride)
     grid = arrays[0].shape[:2]
     depths = (COUNT, 2 * COUNT, 4 * len(EDGES))
     for what, array, depth in zip(
@@ -146,18 +143,10 @@ def _arrays(path: Path, file: Any, name: str | None, stride: int) -> tuple[Array
 
 
 def _float(path: Path, file: Any, key: str) -> Array:
-    array = _array(path, file, key)
+    array = saved_tensors.array(path, file, key)
     if array.dtype.kind != "f":
         raise EdgecamError(f"{path}: {key} is {array.dtype}, expected float32")
     return np.ascontiguousarray(array, np.float32)
-
-
-def _array(path: Path, file: Any, key: str) -> Array:
-    if key not in file:
-        raise EdgecamError(f"{path}: {key} is missing; found {', '.join(file.files) or 'nothing'}")
-    array: Array = file[key]
-    # A batch of one, as an interpreter returns it, is fine too.
-    return array[0] if array.ndim == 4 and array.shape[0] == 1 else array
 
 
 def _quantised_set(
@@ -177,7 +166,7 @@ def _quantised_set(
 
 def _dequantised(path: Path, file: Any, key: str) -> Array:
     values, scale, zero_point = (
-        _array(path, file, f"{key}_{part}") for part in ("u8", "scale", "zero_point")
+        saved_tensors.array(path, file, f"{key}_{part}") for part in ("u8", "scale", "zero_point")
     )
     if values.dtype != np.uint8 or values.ndim != 3 or scale.size != 1 or zero_point.size != 1:
         raise EdgecamError(f"{path}: {key}: expected uint8 [rows, columns, channels] and a scale")

@@ -43,7 +43,16 @@ class Family(Protocol):
 
 
 # One file each, asked in this order; no model may fit two of them.
-FAMILIES = ("posenet", "ssd", "movenet", "classifier", "documents")
+FAMILIES = (
+    "posenet",
+    "ssd",
+    "movenet",
+    "movenet_heads",
+    "movenet_multipose",
+    "movenet_multipose_heads",
+    "classifier",
+    "documents",
+)
 
 # What changes the form of a tensor and not what it means.
 _TRANSPARENT = frozenset({"RESHAPE", "SQUEEZE", "QUANTIZE", "DEQUANTIZE", "CONCATENATION"})

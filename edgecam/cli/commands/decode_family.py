@@ -1,0 +1,104 @@
+"""Saved outputs of the families that are recognised by their tensors, for ``edgecam decode``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgecam.cli.commands import saved_tensors
+from edgecam.cli.commands.saved_tensors import Array
+from edgecam.core.result import Decoded, DecodeOptions, Decoder, EdgecamError, TensorInfo
+from edgecam.inference.decoders.family import FamilyContext
+from edgecam.inference.decoders.movenet_grid import STRIDE
+
+# What test vectors hold besides the network's outputs.
+_PICTURE, _EXPECTED = "input", "expected"
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """``files``: of decoders, one of which takes the tensors. ``least``: default threshold."""
+
+    files: tuple[str, ...]
+    least: float
+    max_poses: int
+
+
+# MoveNet scores people lower than PoseNet its roots; below 0.1 there is next to nobody.
+_FAMILIES: Mapping[str, _Family] = {
+    "movenet": _Family(("movenet_heads", "movenet"), least=0.1, max_poses=1),
+    "movenet-multipose": _Family(
+        ("movenet_multipose_heads", "movenet_multipose"), least=0.1, max_poses=6
+    ),
+}
+FAMILIES = tuple(_FAMILIES)
+
+
+def decode(path: Path, name: str, max_poses: int | None, threshold: float | None) -> Decoded:
+    """Return what the family finds in the file's tensors, in pixels of the network's input.
+
+    Raises:
+        EdgecamError: the file cannot be read, or its tensors are not of that family.
+    """
+    family = _FAMILIES[name]
+    with saved_tensors.opened(path) as file:
+        names = [key for key in file.files if key not in (_PICTURE, _EXPECTED)]
+        tensors = {key: _checked(path, key, file[key]) for key in names}
+        picture = file[_PICTURE].shape if _PICTURE in file else None
+    decoder = _recognised(path, name, tensors, _size(tensors, picture))
+    least = family.least if threshold is None else threshold
+    options = DecodeOptions(
+        score_threshold=0.0,
+        min_pose_score=least,
+        max_poses=family.max_poses if max_poses is None else max_poses,
+    )
+    arrays = list(tensors.values())
+    return decoder([arrays[place] for place in decoder.outputs], options)
+
+
+def _checked(path: Path, key: str, values: Array) -> Array:
+    """Return an output as the interpreter would: float32, with a batch of one in front."""
+    if values.dtype.kind != "f":
+        raise EdgecamError(f"{path}: {key} is {values.dtype}, expected float32")
+    if not np.isfinite(values).all():
+        raise EdgecamError(f"{path}: {key} holds NaN or infinity; save finite outputs")
+    has_batch = values.ndim > 0 and values.shape[0] == 1
+    return np.ascontiguousarray(values if has_batch else values[None], np.float32)
+
+
+def _size(tensors: Mapping[str, Array], picture: tuple[int, ...] | None) -> tuple[int, int] | None:
+    """Return (height, width) of the network's input: of the picture, else by a map of cells."""
+    if picture is not None:
+        return (picture[-3], picture[-2]) if len(picture) in (3, 4) else None
+    grids = [values.shape[1:3] for values in tensors.values() if values.ndim == 4]
+    return (grids[0][0] * STRIDE, grids[0][1] * STRIDE) if grids else None
+
+
+def _recognised(
+    path: Path, name: str, tensors: Mapping[str, Array], size: tuple[int, int] | None
+) -> Decoder:
+    if size is None:
+        raise EdgecamError(
+            f"{path}: the size of the network's input is unknown; save the picture that it got as "
+            f"{_PICTURE} [H, W, 3] beside the outputs"
+        )
+    floats = np.dtype(np.float32)
+    inputs = [TensorInfo(0, _PICTURE, (1, *size, 3), floats)]
+    outputs = [
+        TensorInfo(index, key, values.shape, floats)
+        for index, (key, values) in enumerate(tensors.items(), 1)
+    ]
+    for file in _FAMILIES[name].files:
+        module = importlib.import_module(f"edgecam.inference.decoders.{file}")
+        decoder: Decoder | None = module.recognise(inputs, outputs, FamilyContext())
+        if decoder is not None:
+            return decoder
+    found = ", ".join(f"{key} {list(values.shape[1:])}" for key, values in tensors.items())
+    raise EdgecamError(
+        f"{path}: expected the outputs of {name} for an input of {size[0]}x{size[1]}, found "
+        f"{found or 'none'}; edgecam decode --help lists their names"
+    )

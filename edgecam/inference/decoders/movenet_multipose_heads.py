@@ -1,0 +1,169 @@
+"""MoveNet MultiPose cut at its heads, on a grid of h x w cells; any number of people.
+
+Outputs, in any order: center [1, h, w, 1], box_scale and box_offset [1, h, w, 2], kpt_heatmap
+[1, h, w, 17], kpt_regress and kpt_offset [1, h, w, 34]; only names tell those of one shape apart.
+Rules: those of the published graph's last layers, which take the six best peaks; here a keypoint's
+score is the person's own, where the graph takes the greatest over all people at its cell. Whom the
+thresholds let pass: as for the whole graph, see ``movenet_multipose``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecam.core.keypoints import COCO, COUNT, Skeleton
+from edgecam.core.result import (
+    MINUS_ONE_TO_ONE,
+    Decoded,
+    DecodeOptions,
+    Decoder,
+    Finds,
+    ModelError,
+    Normalization,
+    Pose,
+    Tensor,
+    TensorInfo,
+)
+from edgecam.inference.decoders import movenet_grid as grid
+from edgecam.inference.decoders.family import FamilyContext, image_size
+
+LAYOUT = """\
+MoveNet MultiPose, heads: center [1, h, w, 1], box_scale and box_offset [1, h, w, 2], kpt_heatmap
+  [1, h, w, 17], kpt_regress and kpt_offset [1, h, w, 34]"""
+
+# The published graph looks at so many.
+_PEAKS = 6
+# Two neighbours this close are one peak each.
+_SAME_PEAK = np.float32(1e-6)
+# A keypoint counts towards the person's score from here on.
+_COUNTED = 0.127
+# Square cells at which a keypoint's weight falls to 1/e, as a share of the grid's shorter side.
+_SPREAD = 0.3
+_KEYPOINTS = np.arange(COUNT)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MultiPoseHeads:
+    """``outputs``: box_scale, box_offset, center, kpt_heatmap, kpt_regress, kpt_offset."""
+
+    outputs: tuple[int, ...]
+    why: str
+    family: str = "movenet-multipose"
+    finds: Finds = "poses"
+    size_step: int | None = None
+    rules: str | None = None
+    skeleton: Skeleton = COCO
+    fit: str = "letterbox"
+    labels: tuple[str, ...] | None = None
+    normalization: Normalization = MINUS_ONE_TO_ONE
+
+    def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        if not all(np.isfinite(tensor.sum()) for tensor in tensors):
+            return Decoded()
+        maps = [np.asarray(tensor[0], np.float32) for tensor in tensors]
+        people = decode(*maps, max_poses=options.max_poses, least_score=options.min_pose_score)
+        is_sure = [pose.scores.max() >= options.score_threshold for pose in people]
+        return Decoded(poses=tuple(itertools.compress(people, is_sure)))
+
+
+def decode(
+    box_scale: Tensor,
+    box_offset: Tensor,
+    center: Tensor,
+    heatmap: Tensor,
+    regress: Tensor,
+    offset: Tensor,
+    *,
+    max_poses: int,
+    least_score: float,
+) -> tuple[Pose, ...]:
+    """Return people whose score reaches ``least_score``, the surest centre first."""
+    rows, columns = center.shape[:2]
+    certain = grid.sigmoid(center[:, :, 0])
+    # Nobody scores more than the centre does.
+    peaks = _peaks(certain, least_score)[: max(_PEAKS, max_poses)]
+    if not peaks.size:
+        return ()
+    sure = np.ascontiguousarray(grid.sigmoid(heatmap).transpose(2, 0, 1))
+    offsets = offset.reshape(rows, columns, COUNT, 2)
+    people: list[Pose] = []
+    for peak in peaks:
+        if len(people) == max_poses:
+            break
+        y, x = divmod(int(peak), columns)
+        top, left, bottom, right = _box(y, x, box_scale[y, x], box_offset[y, x], rows, columns)
+        if top >= bottom or left >= right:
+            continue
+        estimates = np.add(regress[y, x].reshape(COUNT, 2), (y, x))
+        inside = (slice(None), slice(top, bottom), slice(left, right))
+        cells, scores = _keypoints(sure[inside], estimates, top, left, min(rows, columns))
+        counted = scores[scores > _COUNTED]
+        score = float(certain[y, x] * counted.mean()) if counted.size else 0.0
+        if score > 0.0 and score >= least_score:
+            at = cells + offsets[cells[:, 0], cells[:, 1], _KEYPOINTS]
+            people.append(grid.pose(score, at, scores))
+    return tuple(people)
+
+
+def _peaks(certain: Tensor, least: float) -> Tensor:
+    """Return the cells, counted row by row, that no neighbour exceeds; the surest first."""
+    padded = np.pad(certain, 1, constant_values=-np.inf)
+    across = np.maximum(np.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
+    around = np.maximum(np.maximum(across[:-2], across[1:-1]), across[2:])
+    found = np.flatnonzero((around - certain < _SAME_PEAK) & (certain >= least))
+    order: Tensor = found[np.argsort(-certain.reshape(-1)[found], kind="stable")]
+    return order
+
+
+def _box(
+    y: int, x: int, scale: Tensor, offset: Tensor, rows: int, columns: int
+) -> tuple[int, int, int, int]:
+    """Return the first and the end of the rows and columns of cells whose corner is inside."""
+    half = np.maximum(scale, 0.0) / 2
+    centre = np.add(offset, (y, x))
+    top, left = np.ceil(np.clip(centre - half, 0, (rows, columns))).astype(int).tolist()
+    bottom, right = np.ceil(np.clip(centre + half, 0, (rows, columns))).astype(int).tolist()
+    return top, left, bottom, right
+
+
+def _keypoints(
+    sure: Tensor, estimates: Tensor, top: int, left: int, short_side: int
+) -> tuple[Tensor, Tensor]:
+    """Return each keypoint's cell [17, 2] and score [17] of the maps [17, h, w] inside a box."""
+    spread = np.float32(_SPREAD * short_side)
+    height, width = sure.shape[1:]
+    down = np.arange(top, top + height, dtype=np.float32) - estimates[:, :1]
+    across = np.arange(left, left + width, dtype=np.float32) - estimates[:, 1:]
+    # A weight by the distance is one by the rows times one by the columns.
+    weighed = sure * np.exp(-down * down / spread).astype(np.float32)[:, :, None]
+    weighed *= np.exp(-across * across / spread).astype(np.float32)[:, None, :]
+    flat = weighed.reshape(COUNT, -1)
+    best = flat.argmax(axis=1)
+    return np.stack((best // width + top, best % width + left), axis=1), flat[_KEYPOINTS, best]
+
+
+def recognise(
+    inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], context: FamilyContext
+) -> Decoder | None:
+    """Return the decoder if the outputs are the six heads on one grid.
+
+    Raises:
+        ModelError: they are, and names leave two heads of one shape undecided.
+    """
+    size = image_size(inputs)
+    if size is None:
+        return None
+    places = grid.places_of(grid.MULTIPLE, size, outputs, list(context.namings(outputs)))
+    if isinstance(places, str):
+        raise ModelError(
+            f"MoveNet MultiPose's heads: {places}; convert the published graph with edgecam "
+            "convert --outputs, which keeps the names"
+        )
+    if places is None:
+        return None
+    cells = f"{outputs[0].shape[1]}x{outputs[0].shape[2]}"
+    return MultiPoseHeads(places, f"multiple pose heads on {cells} cells, told apart by name")
