@@ -1,0 +1,137 @@
+"""Clips that are looked at once and then played to the analysis in many ways.
+
+A model finds the same in the same picture, so that it has to look at each only once; rates, held
+pictures, lost looks and directions are then a matter of which findings come when.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgecam.core.events import Event
+from edgecam.core.result import Decoded, Frame, Result, SourceError
+from edgecam.daemon.build import RunPlan
+from edgecam.inference.model import Model
+from edgecam.settings.load import load
+from edgecam.settings.schema import Settings
+from edgecam.sources import open_source
+
+# Frame times are rounded sums.
+_ROUNDING_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What each model found in each picture of a clip; ``times_s`` is when each is shown."""
+
+    name: str
+    width_px: int
+    height_px: int
+    times_s: Sequence[float]
+    found: Sequence[Mapping[str, Decoded]]
+
+    @property
+    def duration_s(self) -> float:
+        """Until the last picture has been shown as long as the one before."""
+        step_s = self.times_s[-1] - self.times_s[-2] if len(self.times_s) > 1 else 0.0
+        return self.times_s[-1] + step_s
+
+
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """How a clip is shown: looks a second, seconds for which its ends are held, and its pace.
+
+    ``lost``: the share of looks that find nothing, chosen by ``seed``. ``loops``: how often it is
+    shown, one after the other.
+    """
+
+    rate_hz: float = 10.0
+    hold_first_s: float = 0.0
+    hold_last_s: float = 0.0
+    slower: float = 1.0
+    backwards: bool = False
+    lost: float = 0.0
+    seed: int = 0
+    loops: int = 1
+
+
+def look_at(path: Path, settings: Settings, models: Sequence[Model]) -> Clip:
+    """Let every model look at every picture of a clip.
+
+    Raises:
+        SourceError: it cannot be read, or has no picture.
+        ModelError: a model fails.
+    """
+    source_settings = load(None, {}, {"source.url": str(path)}).source
+    source = open_source(source_settings, threading.Event(), settings.mqtt)
+    options = settings.decode.options()
+    buffers = [model.buffer() for model in models]
+    times_s: list[float] = []
+    found: list[Mapping[str, Decoded]] = []
+    size_px = (0, 0)
+    for frame in source.frames():
+        looked: dict[str, Decoded] = {}
+        for model, buffer in zip(models, buffers, strict=True):
+            staged = model.stage(frame, buffer)
+            looked[model.name] = model.decode(model.invoke(staged), staged, frame, options)
+        times_s.append(frame.time_s)
+        found.append(looked)
+        size_px = frame.width_px, frame.height_px
+    source.close()
+    if not found:
+        raise SourceError(f"{path}: expected a clip, found no picture in it")
+    return Clip(path.name, *size_px, times_s, found)
+
+
+def looks(clip: Clip, playing: Playing) -> Iterator[tuple[float, Mapping[str, Decoded]]]:
+    """When the models look and what they find, in order; lost looks find nothing."""
+    chance = random.Random(playing.seed)
+    shown_s = clip.duration_s * playing.slower * playing.loops
+    total_s = playing.hold_first_s + shown_s + playing.hold_last_s
+    number = 0
+    while (now_s := number / playing.rate_hz) < total_s - _ROUNDING_S:
+        place = _place(clip, playing, now_s - playing.hold_first_s, shown_s)
+        seen = clip.found[place]
+        is_lost = playing.lost > 0.0 and chance.random() < playing.lost
+        yield now_s, dict.fromkeys(seen, Decoded()) if is_lost else seen
+        number += 1
+
+
+def _place(clip: Clip, playing: Playing, at_s: float, shown_s: float) -> int:
+    """The number of the picture that is shown so long after the first one is no longer held."""
+    last = len(clip.found) - 1
+    if at_s < 0.0:
+        place = 0
+    elif at_s >= shown_s - _ROUNDING_S:
+        place = last
+    else:
+        in_clip_s = (at_s / playing.slower) % clip.duration_s + _ROUNDING_S
+        place = int(np.searchsorted(clip.times_s, in_clip_s, side="right")) - 1
+    return last - max(0, place) if playing.backwards else max(0, place)
+
+
+def play(
+    clip: Clip, settings: Settings, models: Sequence[Model], playing: Playing
+) -> Iterator[Result]:
+    """Yield the results of a run of the analysis that sees the clip so."""
+    analysis = RunPlan(settings, models).analysis
+    blank = np.broadcast_to(np.zeros((), np.uint8), (clip.height_px, clip.width_px, 3))
+    for sequence, (now_s, found) in enumerate(looks(clip, playing)):
+        yield analysis(Result(Frame(blank, sequence, now_s, now_s, media_time_s=now_s), found))
+
+
+def events(
+    clip: Clip, settings: Settings, models: Sequence[Model], playing: Playing
+) -> list[Event]:
+    """What is reported of a clip that is shown so."""
+    reported: list[Event] = []
+    for result in play(clip, settings, models, playing):
+        if result.insight is not None:
+            reported += result.insight.events
+    return reported

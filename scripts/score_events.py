@@ -1,0 +1,70 @@
+"""Events on clips of people: see ``score-events``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgecam.core.result import EdgecamError, SourceError
+from edgecam.daemon.build import load_models
+from edgecam.settings.load import load
+from edgecam.tools.evaluate.clips import Clip, Playing, events, look_at
+from edgecam.tools.evaluate.event_scores import lines, read_truth, score
+
+RATES_HZ = (30.0, 10.0, 5.0, 2.0)
+ENDINGS = frozenset({".avi", ".mkv", ".mov", ".mp4", ".webm"})
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="score-events", description=__doc__)
+    parser.add_argument("clips", type=Path, help="a clip, or a folder of them")
+    parser.add_argument("truth", type=Path, nargs="?", help="TOML; without it nothing is true")
+    parser.add_argument("--model", action="append", help="posenet by default; several are run")
+    parser.add_argument("--config", type=Path, help="a settings file")
+    parser.add_argument("--rate", type=float, action="append", help="looks a second")
+    parser.add_argument("--hold", type=float, default=8.0, help="seconds of the last picture")
+    parser.add_argument("--hold-first", type=float, default=0.0, help="seconds of the first one")
+    parser.add_argument("--slower", type=float, default=1.0, help="4: a quarter of the speed")
+    parser.add_argument("--backwards", action="store_true")
+    parser.add_argument("--lost", type=float, default=0.0, help="share of looks that find nothing")
+    parser.add_argument("--seed", type=int, default=0, help="which looks are lost")
+    return parser.parse_args(argv)
+
+
+def looked_at(options: argparse.Namespace) -> None:
+    """Look at every clip once and print a table for each rate."""
+    truths = {} if options.truth is None else read_truth(options.truth)
+    flags = {"model.path": options.model or ["posenet"]}
+    settings = load(options.config, {}, flags)
+    models = load_models(settings)
+    folder = options.clips
+    files = sorted(p for p in folder.iterdir() if p.suffix in ENDINGS) if folder.is_dir() else []
+    clips: list[Clip] = [look_at(path, settings, models) for path in files or [folder]]
+    for rate_hz in options.rate or RATES_HZ:
+        playing = Playing(
+            rate_hz,
+            options.hold_first,
+            options.hold,
+            options.slower,
+            options.backwards,
+            options.lost,
+            options.seed,
+        )
+        reported = [(clip.name, events(clip, settings, models, playing)) for clip in clips]
+        print(f"{rate_hz:g} looks a second, {len(clips)} clips")
+        print("\n".join(lines(score(reported, truths, playing), len(clips))), flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    try:
+        looked_at(arguments(sys.argv[1:] if argv is None else argv))
+    except (EdgecamError, SourceError) as error:
+        print(f"score-events: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
