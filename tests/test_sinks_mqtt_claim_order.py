@@ -204,6 +204,22 @@ def test_one_that_hears_too_late_that_the_name_was_anothers_leaves() -> None:
     assert claim.other == "elsewhere"
 
 
+def test_of_two_that_asked_and_both_took_the_name_the_higher_token_ends_nobody() -> None:
+    clock = Clock()
+    claim = Claim("front", clock)
+    claim.begin()
+    claim.receive(claim.topic, claim.to_say.popleft(), False)
+    claim.receive(claim.topic, message("ask", "z"), False)
+    clock.now_s += FREE_S
+    assert not claim.settled(clock.now_s)
+    claim.receive(claim.topic, claim.to_say.popleft(), False)
+    assert claim.settled(clock.now_s)
+    claim.win()
+    claim.receive(claim.topic, message("here", "z"), False)
+    assert claim.other is None
+    assert list(claim.conflicts) == ["elsewhere"]
+
+
 def test_one_that_has_had_the_name_for_long_stays_whatever_is_said() -> None:
     clock = Clock()
     claim = claimed(clock)
