@@ -161,7 +161,7 @@ def _out_of_memory(what: str) -> EdgecamError:
     "-s",
     "--source",
     shell_complete=one_of("picamera", or_file=True),
-    help="Camera index, rtsp://, http://, picamera, file, folder.",
+    help="Camera index, picamera, rtsp://, http://, mqtt://, file, folder.",
 )
 @click.option("--realtime", is_flag=True, help="Play a file at its own rate, as if live.")
 @click.option("--loop", is_flag=True, help="Begin a file again at its end, for ever.")

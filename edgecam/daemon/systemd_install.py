@@ -21,7 +21,8 @@ from edgecam.mqtt.address import parse_url
 from edgecam.settings.credentials import read_password
 from edgecam.settings.load import load, model_of, parse
 from edgecam.settings.schema import Settings
-from edgecam.sources import check_url
+from edgecam.sources import kinds as sources
+from edgecam.sources.local_path import path_of
 
 PACKAGE = Path(__file__).parent.parent
 SHIPPED_START = "/usr/bin/env edgecam --config /etc/edgecam/%i.toml"
@@ -145,8 +146,10 @@ def _needed(settings: Settings) -> Iterable[Path]:
         yield bundled.resolve(model.path).absolute()
         if model.labels:
             yield Path(model.labels).absolute()
-    if os.path.exists(settings.source.url) and not settings.source.url.startswith("/dev/"):
-        yield Path(settings.source.url).absolute()
+    if not sources.kind_of(settings.source.url).live:
+        path = Path(path_of(settings.source.url)).absolute()
+        if path.exists():
+            yield path
 
 
 def _unit(settings: Settings) -> str:
@@ -224,7 +227,7 @@ def planned(
     """
     models = [_located(model) for model in models]
     url = str(flags["source.url"])
-    is_camera = check_url(url) == "stream"
+    is_camera = sources.check(url).holds_login
     shown = {"source.url": address(url) if is_camera else url, "source.wait": True}
     shown |= {key: value for key, value in flags.items() if key != "source.url"}
     text = _toml(layout.name, models, shown, is_secret=is_camera)

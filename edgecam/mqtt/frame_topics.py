@@ -70,6 +70,11 @@ class PictureTopics:
         return "_".join(found)
 
 
+def serves_several(url: str) -> bool:
+    """Whether pictures of many cameras come by the URL; raises as ``parse_source``."""
+    return parse_source(url).several
+
+
 def parse_source(url: str) -> PictureTopics:
     """Take a source's URL apart; a filter with wildcards is shared by all workers.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
 from edgecam.core.opencv import cv2
 from edgecam.core.result import Image
 from edgecam.settings.schema import SourceSettings
+from edgecam.sources.kinds import Opening
 from edgecam.sources.live import LiveSource
 from edgecam.sources.picture import max_pixels
 from edgecam.sources.stream_size import check_capture
@@ -22,9 +22,10 @@ LARGEST_RAW_PX = 640 * 480
 NO_CAMERA = "there is no camera at all: plug one in, or name another --source"
 
 
-def open_camera(settings: SourceSettings, stop: threading.Event | None = None) -> LiveSource:
+def open_camera(opening: Opening) -> LiveSource:
     """Open a local camera; raises SourceError where it is not there and need not be waited for."""
-    return LiveSource(CameraEndpoint(settings), settings, stop)
+    settings = opening.settings
+    return LiveSource(CameraEndpoint(settings), settings, opening.stop)
 
 
 class CameraEndpoint:

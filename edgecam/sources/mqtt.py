@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from edgecam.core.result import Frame, SourceError, be_idle
 from edgecam.messages.result import slug
 from edgecam.mqtt.address import Fault, tls_context
-from edgecam.mqtt.frame_topics import Delivered, PictureTopics
+from edgecam.mqtt.frame_topics import Delivered, PictureTopics, parse_source
 from edgecam.mqtt.login import login
 from edgecam.mqtt.opening import establish
 from edgecam.mqtt.picture_connection import PictureConnection
@@ -29,6 +29,7 @@ from edgecam.mqtt.terms import BrokerMemory, Offer
 from edgecam.settings.schema import MqttSettings, SourceSettings
 from edgecam.sources.frozen_frame import Stillness
 from edgecam.sources.jpeg import START_OF_IMAGE
+from edgecam.sources.kinds import Opening
 from edgecam.sources.picture import check_picture, decode_image, max_pixels
 from edgecam.sources.supervised import StreamError, SupervisedSource
 from edgecam.sources.tcp_probe import connect
@@ -282,3 +283,9 @@ class MqttSource(SupervisedSource):
         if not self._reader.is_alive():
             self._wake_read.close()
             self._wake_write.close()
+
+
+def open_mqtt(opening: Opening) -> MqttSource:
+    """Subscribe to the pictures that a broker's URL names; errors as of ``MqttSource``."""
+    topics = parse_source(opening.settings.url)
+    return MqttSource(topics, opening.settings, opening.mqtt, opening.stop)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-
-from edgecam.settings.schema import SourceSettings
 from edgecam.sources import url as urls
 from edgecam.sources.ffmpeg import FfmpegEndpoint
+from edgecam.sources.kinds import Opening
 from edgecam.sources.live import Endpoint, LiveSource
 from edgecam.sources.mjpeg import HttpEndpoint
 
 
-def open_network(settings: SourceSettings, stop: threading.Event | None = None) -> LiveSource:
+def open_network(opening: Opening) -> LiveSource:
     """Open a stream by its URL; raises SourceError where it cannot and need not wait."""
+    settings = opening.settings
     url = urls.parse(settings.url)
     endpoint: Endpoint
     if url.scheme.startswith("http"):
         endpoint = HttpEndpoint(url, settings)
     else:
         endpoint = FfmpegEndpoint(url, settings)
-    return LiveSource(endpoint, settings, stop)
+    return LiveSource(endpoint, settings, opening.stop)

@@ -7,12 +7,12 @@ CPU never sees the full one. Picamera2's ``RGB888`` is blue, green, red in memor
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from typing import Any
 
 from edgecam.core.result import Image, SourceError
 from edgecam.settings.schema import SourceSettings
+from edgecam.sources.kinds import Opening
 from edgecam.sources.live import LiveSource
 from edgecam.sources.supervised import StreamError
 
@@ -28,8 +28,9 @@ NUMPY_REMEDY = (
 )
 
 
-def open_picamera(settings: SourceSettings, stop: threading.Event | None = None) -> LiveSource:
+def open_picamera(opening: Opening) -> LiveSource:
     """Open ``picamera`` or ``picamera:INDEX``; raises SourceError where it cannot."""
+    settings, stop = opening.settings, opening.stop
     match = re.fullmatch(r"picamera(?::(\d+))?", settings.url)
     if not match:
         raise SourceError(f"{settings.url}: expected picamera or picamera:INDEX")

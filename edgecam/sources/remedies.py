@@ -16,19 +16,12 @@ OF_CAMERA = {
     "occupied": "close the program that uses it, or plug it in again",
 }
 # Where the camera is a broker.
-OVER_MQTT = {
+OVER_MQTT = OF_CAMERA | {
     "unauthorised": "mend mqtt.username and mqtt.password_file, or the broker's list of users",
     "rejected": "mend mqtt.ca_file and the port in source.url: 1883 with mqtt, 8883 with mqtts",
     "refused": "start the broker (systemctl start mosquitto), or mend source.url",
     "silent": "start what publishes the pictures (edgecam frames), or mend the topic in source.url",
 }
-ON_RIBBON = "check the ribbon cable: rpicam-hello --list-cameras must show the camera"
-
-
-def of_source(url: str, kind: str | None) -> str | None:
-    """What helps against a fault of the source ``url``, where that is known."""
-    if kind is None:
-        return None
-    if url.startswith("picamera"):
-        return ON_RIBBON
-    return (OF_CAMERA | OVER_MQTT if url.startswith("mqtt") else OF_CAMERA).get(kind)
+ON_RIBBON = dict.fromkeys(
+    OF_CAMERA, "check the ribbon cable: rpicam-hello --list-cameras must show the camera"
+)

@@ -28,7 +28,7 @@ from edgecam.core.redaction import redact
 from edgecam.core.result import Frame, SourceError, SourceStatus, be_idle
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.backoff import Outage
-from edgecam.sources.remedies import of_source
+from edgecam.sources.kinds import remedy
 
 LOOK_EVERY_S = 1.0
 SHORTEST_WAIT_S = 0.1
@@ -127,7 +127,7 @@ class SupervisedSource(ABC):
             reason = self._reason if kind and self._reason else f"not open after {limit_s:g} s"
         if not opened:
             self.close()
-            known = of_source(self._settings.url, kind or "silent")
+            known = remedy(self._settings.url, kind or "silent")
             # Some reasons end with what helps against them alone.
             helps = f"; {known}" if known is not None and "; " not in reason else ""
             raise SourceError(f"{self.description}: {reason}{helps}", kind or "silent")

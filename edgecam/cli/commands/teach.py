@@ -126,7 +126,8 @@ def _is_folder(where: str) -> bool:
         TeachError: it is nothing that is there.
     """
     from edgecam.settings.schema import SourceSettings
-    from edgecam.sources import KINDS, images, is_recording
+    from edgecam.sources import images, is_recording
+    from edgecam.sources.kinds import expected
     from edgecam.tools.train.labelled_images import TeachError
 
     if is_recording(SourceSettings(url=where)) and not (
@@ -134,7 +135,7 @@ def _is_folder(where: str) -> bool:
     ):
         raise TeachError(
             f"{shown(where)}: there is no such folder; expected one with a folder of pictures "
-            f"for each label, or {KINDS}"
+            f"for each label, or {expected()}"
         )
     return os.path.isdir(where)
 

@@ -18,6 +18,7 @@ import msgspec
 from edgecam.core.result import Frame, SettingsError, SourceError
 from edgecam.settings.schema import MqttSettings, Settings, SourceSettings
 from edgecam.sources import remedies
+from edgecam.sources.kinds import remedy
 from edgecam.tools.doctor.finding import Finding, fail, ok, warn
 from edgecam.tools.doctor.system import BOARD_MODEL
 
@@ -137,7 +138,7 @@ def _try(check: str, name: str, settings: SourceSettings, mqtt: MqttSettings) ->
     try:
         frame = first_frame(settings, mqtt)
     except (SourceError, SettingsError) as error:
-        known = remedies.of_source(settings.url, error.kind)
+        known = remedy(settings.url, error.kind)
         if known is not None:
             return fail(check, str(error).removesuffix(f"; {known}"), known)
         text, _, told = str(error).rpartition("; ")

@@ -1,0 +1,39 @@
+"""Recordings: a video file, a picture, a directory or a glob of pictures."""
+
+from __future__ import annotations
+
+import os
+
+from edgecam.core.result import Source
+from edgecam.settings.schema import SourceSettings
+from edgecam.sources import images
+from edgecam.sources.kinds import Opening
+from edgecam.sources.local_path import path_of
+from edgecam.sources.picture import max_pixels
+
+
+def open_recording(opening: Opening) -> Source:
+    """Open what a path or a ``file:`` URL names, again and again with ``source.loop``.
+
+    Raises:
+        SourceError: it is not there or cannot be read.
+        SettingsError: it is below a home directory that there is not.
+    """
+    path, settings = path_of(opening.settings.url), opening.settings
+    if not settings.loop:
+        return _open(path, settings)
+    from edgecam.sources.loop import Loop
+
+    return Loop(lambda: _open(path, settings))
+
+
+def _open(path: str, settings: SourceSettings) -> Source:
+    most = max_pixels(settings, live=False)
+    is_picture = os.path.splitext(path)[1].lower() in images.SUFFIXES
+    if images.is_pattern(path) or os.path.isdir(path) or is_picture:
+        return images.Images(
+            path, rate_hz=settings.rate_hz, realtime=settings.realtime, max_pixels=most
+        )
+    from edgecam.sources.video import VideoFile
+
+    return VideoFile(path, realtime=settings.realtime, max_pixels=most)
