@@ -240,6 +240,7 @@ def publish(port: int, first: int, number: int, rate_hz: float, seconds: float) 
     """Cameras ``first`` and following, each through a sink of its own."""
     import numpy as np
 
+    from edgecam.core.events import Event
     from edgecam.core.result import Decoded, Frame, Pose, Result
     from edgecam.settings.schema import MqttSettings
     from edgecam.sinks.mqtt.sink import MqttSink
@@ -263,7 +264,7 @@ def publish(port: int, first: int, number: int, rate_hz: float, seconds: float) 
             late += now_s > due_s + 1.0 / rate_hz
             frame = Frame(image, tick, time.monotonic(), time.time())
             sink.publish(Result(frame, {"posenet": Decoded(poses=poses)}))
-            sink.publish_event({"event_type": "wave", "track": 1, "label": "person"})
+            sink.publish_event(Event("wave", 0, 0.0, time.time(), 0.0, 0.0, 1, "person", 0.9))
     until_s = time.monotonic() + 60.0
     while any(sink.status().outbox_messages for sink in sinks) and time.monotonic() < until_s:
         time.sleep(0.05)

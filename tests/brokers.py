@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from paho.mqtt import publish
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -79,6 +80,10 @@ class Mosquitto:
             [mosquitto_command(), "-c", str(self._config)], stderr=subprocess.DEVNULL
         )
         assert wait_until(lambda: is_listening(self.port)), "mosquitto does not listen"
+
+    def tell(self, topic: str, text: str) -> None:
+        """Publish as another client, QoS 1."""
+        publish.single(topic, text, qos=1, hostname="127.0.0.1", port=self.port)
 
     def send(self, what: signal.Signals) -> None:
         assert self._process is not None

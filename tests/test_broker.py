@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from brokers import Subscriber, is_listening, retained, wait_until
+from happened import wave
 
 from edgecam.core.result import EdgecamError
 from edgecam.mqtt.embedded_broker import EmbeddedBroker
@@ -35,11 +36,11 @@ def test_the_sink_and_a_paho_subscriber_meet_there(broker: EmbeddedBroker) -> No
     sink = MqttSink(MqttSettings(url=broker.url), "demo", "b")
     assert sink.wait_connected(60)
     for i in range(300):
-        sink.publish_event({"n": i, "text": "x" * (50_000 if i == 7 else 10)})
+        sink.publish_event(wave(n=i, text="x" * (50_000 if i == 7 else 10)))
     sink.publish_state("paused", b"0")
     sink.close()
     events = subscriber.wait_for("edgecam/demo/event", 300)
-    assert [json.loads(m.payload)["n"] for m in events] == [*range(300)]
+    assert [json.loads(m.payload)["attributes"]["n"] for m in events] == [*range(300)]
     kept = retained(broker.port)
     assert kept["edgecam/demo/availability"] == b"offline"
     assert kept["edgecam/demo/state/paused"] == b"0"

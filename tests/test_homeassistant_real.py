@@ -207,7 +207,7 @@ def test_home_assistant_commands_it(
 
 
 def test_home_assistant_ignores_an_event_that_comes_late(
-    sink: MqttSink, open_house: Callable[[], HomeAssistant]
+    mosquitto: Mosquitto, sink: MqttSink, open_house: Callable[[], HomeAssistant]
 ) -> None:
     """The log of events, which is the topic, has it all the same."""
     features = Features(event_types=("fall", "wave"), postures=POSTURES, stale_after_s=600.0)
@@ -220,7 +220,8 @@ def test_home_assistant_ignores_an_event_that_comes_late(
 
     def fires(**event: object) -> bool:
         before = house.states()[EVENT]
-        sink.publish_event({"event_type": "fall", "track": 1, **event})
+        payload = {"event_type": "fall", "track": 1, **event}
+        mosquitto.tell(sink.topics.event, json.dumps(payload))
         return wait_until(lambda: house.states()[EVENT] != before, 5)
 
     assert not fires(delayed_s=86_400.0)

@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from msgspec import UNSET
 
 from edgecam.cli.commands.schema import command
 from edgecam.core import keypoints
+from edgecam.core.events import Event
 from edgecam.core.result import Box, Classification, Decoded, Detection, Frame, Pose, Result
-from edgecam.messages.event import event_payload
+from edgecam.messages.event import delayed, event_line, event_payload
 from edgecam.messages.result import (
     Counts,
     Topics,
@@ -23,6 +26,7 @@ from edgecam.messages.result import (
     telemetry_payload,
 )
 from edgecam.messages.schema import (
+    EventMessage,
     Rates,
     ResultMessage,
     SourceReport,
@@ -210,18 +214,54 @@ def test_counts_take_the_larger_of_poses_and_boxes_and_go_to_zero() -> None:
     assert remembered.changes(empty) == {"person": 0}
 
 
-def test_events_carry_what_removes_duplicates() -> None:
-    data = event_payload({"event_type": "wave", "track": 3}, "front", "b", 7, 1.23456, False)
-    assert json.loads(data) == {
-        "schema": 1,
-        "name": "front",
-        "boot_id": "b",
-        "sequence": 7,
-        "time_unix_s": 1.235,
-        "clock_synced": False,
-        "event_type": "wave",
-        "track": 3,
-    }
+FALL = Event(
+    event_type="fall",
+    number=3,
+    time_s=12.3456,
+    unix_s=1700000000.98765,
+    started_s=10.0,
+    dwell_s=2.34567,
+    track=4,
+    label="dining table",
+    score=0.8567,
+    zone="höf",
+    attributes={"before": "standing", "n": 1.5},
+)
+ABOUT_FALL = (
+    b'"track":4,"label":"dining table","zone":"h\xc3\xb6f"%b,"dwell_s":2.346,"score":0.86,'
+    b'"attributes":{"before":"standing","n":1.5}}'
+)
+
+
+@pytest.mark.parametrize(("synced", "text"), [(None, b"null"), (True, b"true")])
+def test_event_payload_has_these_bytes(synced: bool | None, text: bytes) -> None:
+    payload = event_payload(FALL, "front", "b00t", 7, synced)
+    began = b',"started_unix_s":1699999998.642'
+    assert payload == (
+        b'{"schema":1,"name":"front","boot_id":"b00t","sequence":7,"time_unix_s":1700000000.988,'
+        b'"clock_synced":%b,"event_type":"fall","id":"b00t-3",%b' % (text, ABOUT_FALL % began)
+    )
+
+
+def test_event_line_has_these_bytes_live_and_recorded() -> None:
+    began = b',"started_unix_s":1699999998.642'
+    assert event_line(FALL, frame(), "front", "b00t", 7) == (
+        b'{"schema":1,"name":"front","boot_id":"b00t","sequence":7,"time_unix_s":1700000000.988,'
+        b'"event_type":"fall","id":"b00t-3",' + ABOUT_FALL % began
+    )
+    times = b',"media_time_s":12.346,"started_media_time_s":10.0'
+    assert event_line(FALL, frame(media_time_s=12.3456), "front", "b00t", 7) == (
+        b'{"schema":1,"name":"front","sequence":7,"event_type":"fall","id":"3",'
+        + ABOUT_FALL % times
+    )
+
+
+@pytest.mark.parametrize(("delayed_s", "kept"), [(0.5, UNSET), (86400.04, 86400.0), (inf, None)])
+def test_event_payload_is_what_its_struct_encodes(delayed_s: float, kept: object) -> None:
+    payload = delayed(event_payload(FALL, "front", "b00t", 7, None), delayed_s)
+    message = msgspec.json.decode(payload, type=EventMessage)
+    assert message.delayed_s == kept
+    assert msgspec.json.encode(message) == payload
 
 
 def test_what_is_not_known_is_null_in_telemetry() -> None:

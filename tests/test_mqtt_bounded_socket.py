@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from authority import Authority, listener
 from brokers import Mosquitto, Subscriber, free_port, is_listening, wait_until
+from happened import wave
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 from scripted_broker import ScriptedBroker, packet
@@ -197,7 +198,7 @@ def test_a_message_above_mosquittos_message_size_limit_is_dropped_for_its_reason
     subscriber = Subscriber(broker.port).ready()
     sink = open_sink(broker.url)
     for n in range(3):
-        sink.publish_event({"n": n, "text": "x" * (2000 if n == 1 else 1)})
+        sink.publish_event(wave(n=n, text="x" * (2000 if n == 1 else 1)))
     subscriber.wait_for("edgecam/front/event", 2)
     assert wait_until(lambda: sink.status().outbox_messages == 0)
     assert sink.counters()["mqtt_events_dropped"] == 1
@@ -236,6 +237,6 @@ def test_what_mosquitto_retains_is_skipped_on_3_1_1(
     assert wait_until(lambda: heard)
     assert heard == ["edgecam/front/set/rate"]
     assert sink.status().protocol == "3.1.1"
-    sink.publish_event({"n": 1})
+    sink.publish_event(wave(n=1))
     assert wait_until(lambda: sink.status().outbox_messages == 0)
     assert sink.counters()["mqtt_connects"] == 1

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from brokers import Mosquitto, Subscriber, retained, wait_until
+from happened import wave
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 from scripted_broker import CLOSE, Published, ScriptedBroker, Verdict
@@ -40,7 +41,7 @@ def open_sink() -> Iterator[Opener]:
 
 
 def numbers(messages: list[Any]) -> list[int]:
-    return [json.loads(message.payload)["n"] for message in messages]
+    return [json.loads(message.payload)["attributes"]["n"] for message in messages]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_an_old_broker_is_spoken_to_in_3_1_1_at_once(
     monkeypatch.setattr("edgecam.sinks.mqtt.network_thread.CONNACK_TIMEOUT_S", 2.0)
     with ScriptedBroker(refusals={5: answer}) as broker:
         sink = open_sink(broker.url)
-        sink.publish_event({"n": 1})
+        sink.publish_event(wave(n=1))
         assert wait_until(lambda: broker.of(EVENT), 20)
         assert broker.levels == [5, 4]
         assert sink.status().protocol == "3.1.1"
@@ -104,7 +105,7 @@ def test_rumqttd_which_closes_on_mqtt_5_gets_every_event(open_sink: Opener) -> N
     with EmbeddedBroker() as broker:
         sink = open_sink(broker.url)
         for n in range(30):
-            sink.publish_event({"n": n})
+            sink.publish_event(wave(n=n))
         assert wait_until(lambda: sink.status().outbox_messages == 0)
         assert sink.status().protocol == "3.1.1"
 
@@ -121,7 +122,7 @@ def test_mosquitto_speaks_mqtt_5_and_its_limits_are_in_telemetry(
     subscriber = Subscriber(broker.port).ready()
     sink = open_sink(broker.url)
     for n in range(30):
-        sink.publish_event({"n": n})
+        sink.publish_event(wave(n=n))
     sink.publish_state("paused", b"0")
     assert numbers(subscriber.wait_for(EVENT, 30)) == [*range(30)]
     status = sink.status()
@@ -146,12 +147,12 @@ def test_a_broker_of_qos_0_alone_gets_every_event(make_mosquitto: Make, open_sin
     subscriber = Subscriber(broker.port).ready()
     sink = open_sink(broker.url)
     for n in range(30):
-        sink.publish_event({"n": n})
+        sink.publish_event(wave(n=n))
     assert numbers(subscriber.wait_for(EVENT, 30)) == [*range(30)]
     assert wait_until(lambda: sink.status().outbox_messages == 0)
     assert "QoS 0 only" in sink.status().limits
     broker.kill()
-    sink.publish_event({"n": 30})
+    sink.publish_event(wave(n=30))
     broker.start()
     assert wait_until(lambda: sink.status().outbox_messages == 0)
     assert sink.counters()["mqtt_events_sent"] == 31
@@ -168,7 +169,7 @@ def test_snapshots_above_the_brokers_limit_are_skipped_and_said_once(
     assert sink.wait_connected(5)
     for n in range(5):
         sink.publish_snapshot(b"\xff\xd8" + bytes(30_000), retain=n % 2 == 0)
-        sink.publish_event({"n": n})
+        sink.publish_event(wave(n=n))
     subscriber.wait_for(EVENT, 5)
     sink.publish_snapshot(b"\xff\xd8small", retain=False)
     subscriber.wait_for(SNAPSHOT)
@@ -194,7 +195,7 @@ def test_an_old_brokers_limit_is_found_out_and_costs_no_event(
         sink = open_sink(broker.url)
         assert sink.wait_connected(5)
         for n in range(4):
-            sink.publish_event({"n": n})
+            sink.publish_event(wave(n=n))
             sink.publish_snapshot(b"\xff\xd8" + bytes(30_000), retain=n < 2)
             assert wait_until(lambda n=n: n in numbers(broker.of(EVENT)), 20)
         assert wait_until(lambda: sink.status().outbox_messages == 0, 20)
@@ -203,7 +204,7 @@ def test_an_old_brokers_limit_is_found_out_and_costs_no_event(
         for _ in range(5):
             sink.publish_snapshot(b"\xff\xd8" + bytes(30_000), retain=False)
             sink.publish_snapshot(b"\xff\xd8" + bytes(30_000), retain=True)
-        sink.publish_event({"n": 4})
+        sink.publish_event(wave(n=4))
         assert wait_until(lambda: 4 in numbers(broker.of(EVENT)))
         assert sink.counters()["mqtt_connects"] == connects == 3
     assert len(broker.of(SNAPSHOT)) == 2
@@ -220,7 +221,7 @@ def test_after_a_connection_events_go_before_states(open_sink: Opener) -> None:
         assert wait_until(lambda: broker.of("edgecam/front/state/paused"))
         broker.verdict = lambda _: CLOSE
         for n in range(25):
-            sink.publish_event({"n": n})
+            sink.publish_event(wave(n=n))
         assert wait_until(lambda: len(broker.levels) >= 2, 20)
         broker.messages.clear()
         broker.verdict = lambda _: 0
@@ -247,7 +248,7 @@ def test_an_acl_that_denies_events_holds_them_until_it_is_put_right(
     sink.publish_retained("homeassistant/sensor/edgecam_front/fps/config", b"{}")
     sink.publish_retained("homeassistant/sensor/edgecam_front/pps/config", b"{}")
     for n in range(5):
-        sink.publish_event({"n": n})
+        sink.publish_event(wave(n=n))
     assert wait_until(lambda: len(sink.status().refused) == 2)
     found = {refusal.topic: refusal.reason for refusal in sink.status().refused}
     assert found == {
@@ -275,7 +276,7 @@ def test_an_event_that_is_refused_for_good_is_dropped_counted_and_said(
     with ScriptedBroker(verdict=verdict) as broker:
         sink = open_sink(broker.url)
         for n in range(3):
-            sink.publish_event({"n": n})
+            sink.publish_event(wave(n=n))
         assert wait_until(lambda: sink.status().outbox_messages == 0)
         assert sorted(numbers(broker.of(EVENT))) == [0, 1, 2]
         assert sink.counters()["mqtt_events_dropped"] == 1
@@ -292,9 +293,9 @@ def test_an_event_refused_without_a_clear_reason_has_three_tries(
 
     with ScriptedBroker(verdict=verdict) as broker:
         sink = open_sink(broker.url)
-        sink.publish_event({"n": 0})
+        sink.publish_event(wave(n=0))
         assert wait_until(lambda: sink.status().outbox_messages == 0)
-        sink.publish_event({"n": 1})
+        sink.publish_event(wave(n=1))
         assert wait_until(lambda: 1 in numbers(broker.of(EVENT)))
         assert numbers(broker.of(EVENT)) == [0, 0, 0, 1]
         assert sink.counters()["mqtt_events_dropped"] == 1
@@ -311,7 +312,7 @@ def test_a_broker_that_crashes_over_an_event_loses_none(open_sink: Opener) -> No
     with ScriptedBroker(verdict=verdict) as broker:
         sink = open_sink(broker.url, keepalive_s=2)
         for n in range(4):
-            sink.publish_event({"n": n})
+            sink.publish_event(wave(n=n))
         assert wait_until(lambda: {0, 2, 3} <= set(numbers(broker.of(EVENT))), 30)
         assert wait_until(lambda: numbers(broker.of(EVENT)).count(1) >= 3, 30)
         assert sink.counters()["mqtt_events_dropped"] == 0
@@ -329,7 +330,7 @@ def test_a_connection_without_acknowledgements_is_given_up_and_said(
     with ScriptedBroker(verdict=verdict) as broker:
         sink = open_sink(broker.url, keepalive_s=2)
         assert sink.wait_connected(5)
-        sink.publish_event({"n": 0})
+        sink.publish_event(wave(n=0))
         assert wait_until(lambda: sink.status().outbox_messages == 0, 30)
         assert numbers(broker.of(EVENT)) == [0, 0]
         assert sink.counters()["mqtt_ack_timeouts"] == 1
@@ -347,10 +348,10 @@ def test_an_event_alone_unacknowledged_among_others_is_dropped_the_second_time(
         sink = open_sink(broker.url, keepalive_s=2)
         assert sink.wait_connected(5)
         for n in range(3):
-            sink.publish_event({"n": n})
+            sink.publish_event(wave(n=n))
         assert wait_until(lambda: sink.counters().get("mqtt_ack_timeouts", 0) >= 1, 30)
         assert sink.counters()["mqtt_events_dropped"] == 0
-        sink.publish_event({"n": 3})
+        sink.publish_event(wave(n=3))
         assert wait_until(lambda: 3 in numbers(broker.of(EVENT)), 30)
         assert wait_until(lambda: sink.status().outbox_messages == 0, 30)
         assert sink.counters()["mqtt_events_dropped"] == 1
@@ -360,7 +361,7 @@ def test_a_broker_that_never_acknowledges_is_spoken_to_with_qos_0(open_sink: Ope
     """uMQTTBroker and PicoMQTT know no QoS 1; a SUBSCRIBE they answer."""
     with ScriptedBroker(refusals={5: b""}, verdict=lambda _: None) as broker:
         sink = open_sink(broker.url, keepalive_s=2)
-        sink.publish_event({"n": 0})
+        sink.publish_event(wave(n=0))
         assert wait_until(lambda: sink.status().outbox_messages == 0, 40)
         assert sink.counters()["mqtt_ack_timeouts"] == 2
         assert broker.of(EVENT)[-1].qos == 0
@@ -372,7 +373,7 @@ def test_a_result_never_acknowledges_an_event(open_sink: Opener) -> None:
     with ScriptedBroker(verdict=lambda m: None if m.topic == EVENT else 0) as broker:
         sink = open_sink(broker.url, keepalive_s=600)
         assert sink.wait_connected(5)
-        sink.publish_event({"n": 0})
+        sink.publish_event(wave(n=0))
         assert wait_until(lambda: broker.of(EVENT))
         number = broker.of(EVENT)[0].number
         # Where the next number would be that of the event in flight.
@@ -428,7 +429,7 @@ def test_whoever_floods_a_command_keeps_no_event_from_going_out(
     for n in range(20_000):
         flooder.publish("edgecam/front/set/pause", b"1", 0)
         if n % 1000 == 0:
-            sink.publish_event({"n": n})
+            sink.publish_event(wave(n=n))
     assert numbers(subscriber.wait_for(EVENT, 20, 30)) == [*range(0, 20_000, 1000)]
     assert wait_until(lambda: sink.counters().get("mqtt_received_too_many", 0) > 10_000, 30)
     flooder.loop_stop()
@@ -445,7 +446,7 @@ def test_a_broker_that_disconnects_for_its_acl_gets_the_events_once_it_is_put_ri
     with ScriptedBroker(verdict=lambda m: "87" if m.topic == EVENT else 0) as broker:
         sink = open_sink(broker.url)
         for n in range(5):
-            sink.publish_event({"n": n})
+            sink.publish_event(wave(n=n))
         assert wait_until(lambda: sink.counters().get("mqtt_events_held", 0) >= 2, 30)
         assert [r.topic for r in sink.status().refused] == [EVENT]
         assert sink.counters()["mqtt_events_dropped"] == 0
@@ -466,7 +467,7 @@ def test_a_snapshot_that_a_broker_disconnects_for_is_not_sent_again(open_sink: O
         assert wait_until(lambda: sink.status().state == "connected")
         for n in range(5):
             sink.publish_snapshot(b"\xff\xd8" + bytes(30_000), retain=n % 2 == 0)
-            sink.publish_event({"n": n})
+            sink.publish_event(wave(n=n))
         assert wait_until(lambda: sink.status().outbox_messages == 0, 20)
         assert len(broker.of(SNAPSHOT)) == 1
         assert sink.counters()["mqtt_connects"] == 2
@@ -481,7 +482,7 @@ def test_zigbee2mqtts_two_limits_of_mosquitto(make_mosquitto: Make, open_sink: O
     for n in range(5):
         sink.publish_retained("homeassistant/sensor/edgecam_front/large/config", b"x" * (3000 + n))
         sink.publish_snapshot(bytes(60_000), retain=False)
-        sink.publish_event({"n": n})
+        sink.publish_event(wave(n=n))
     assert numbers(subscriber.wait_for(EVENT, 5)) == [*range(5)]
     assert sink.counters()["mqtt_connects"] == 1
     subscriber.close()

@@ -42,9 +42,9 @@ def recipe(language: str) -> str:
     return str(blocks[0])
 
 
-def tell(sink: MqttSink, *events: dict[str, Any]) -> None:
+def tell(broker: Mosquitto, *events: dict[str, Any]) -> None:
     for event in events:
-        sink.publish_event(event)
+        broker.tell(Topics("front").event, json.dumps(event))
 
 
 def test_every_recipe_listens_to_topics_that_there_are() -> None:
@@ -68,7 +68,7 @@ def test_the_python_subscriber_has_twenty_lines_and_works(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
         assert watching.stdout.readline() == "front 2 people\n"
-        tell(sink, FALL, WAVE)
+        tell(mosquitto, FALL, WAVE)
         assert watching.stdout.readline() == "front fall\n"
         assert watching.stdout.readline() == "front wave\n"
         watching.kill()
@@ -76,7 +76,7 @@ def test_the_python_subscriber_has_twenty_lines_and_works(
 
 @pytest.mark.long
 def test_the_automations_act_on_a_fall_and_on_dwelling(
-    mosquitto: Mosquitto, sink: MqttSink, tmp_path: Path
+    mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
     python()
     house = HomeAssistant(tmp_path / "house", mosquitto.port, recipe("yaml"))
@@ -84,7 +84,7 @@ def test_the_automations_act_on_a_fall_and_on_dwelling(
         births = Subscriber(mosquitto.port, "homeassistant/status").ready()
         time.sleep(3)
         births.close()
-        tell(sink, WAVE, ELSEWHERE, *LATE, FALL, {**DWELLING, "delayed_s": 20.0})
+        tell(mosquitto, WAVE, ELSEWHERE, *LATE, FALL, {**DWELLING, "delayed_s": 20.0})
 
         def told() -> list[dict[str, str]]:
             calls = house.ask("calls")
@@ -116,7 +116,7 @@ def node_red(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.long
 def test_the_node_red_flow_tells_of_falls_and_of_those_who_stay(
-    mosquitto: Mosquitto, sink: MqttSink, node_red: Path, tmp_path: Path
+    mosquitto: Mosquitto, node_red: Path, tmp_path: Path
 ) -> None:
     # Only where the broker is differs from the page.
     flow = json.loads(recipe("json"))
@@ -132,7 +132,7 @@ def test_the_node_red_flow_tells_of_falls_and_of_those_who_stay(
         try:
             assert wait_until(lambda: "Connected to broker" in log.read_text(), 60), log.read_text()
             time.sleep(1)
-            tell(sink, WAVE, *LATE, FALL, {**DWELLING, "delayed_s": 20.0})
+            tell(mosquitto, WAVE, *LATE, FALL, {**DWELLING, "delayed_s": 20.0})
             said = "front: person in door for 20.4 s"
             assert wait_until(lambda: said in log.read_text(), 10), log.read_text()
             assert "front: somebody has fallen" in log.read_text()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from brokers import Mosquitto, Subscriber, free_port, retained, wait_until
+from happened import wave
 
 from edgecam.core.result import Decoded, Frame, Pose, Result, SettingsError
 from edgecam.messages.schema import Rates, SourceReport, Telemetry
@@ -43,6 +44,11 @@ def open_sink() -> Iterator[Opener]:
         sink.close(0.5)
 
 
+def numbers(subscriber: Subscriber) -> Iterator[int]:
+    for message in subscriber.of("edgecam/front/event"):
+        yield json.loads(message.payload)["attributes"]["n"]
+
+
 def test_everything_arrives_with_its_topic_and_flags(
     mosquitto: Mosquitto, subscriber: Subscriber, open_sink: Opener
 ) -> None:
@@ -50,7 +56,7 @@ def test_everything_arrives_with_its_topic_and_flags(
     assert sink.wait_connected(60)
     subscriber.wait_for("edgecam/front/availability")
     sink.publish(result(7))
-    sink.publish_event({"event_type": "wave"})
+    sink.publish_event(wave())
     sink.publish_state("score_threshold", b"0.5")
     sink.publish_telemetry(
         Telemetry(
@@ -117,12 +123,10 @@ def test_a_clean_stop_delivers_all_events_then_says_offline(
     sink = open_sink(mosquitto.url)
     assert sink.wait_connected(60)
     for i in range(500):
-        sink.publish_event({"n": i})
+        sink.publish_event(wave(n=i))
     sink.close()
     subscriber.wait_for("edgecam/front/event", 500)
-    assert [json.loads(m.payload)["n"] for m in subscriber.of("edgecam/front/event")] == [
-        *range(500)
-    ]
+    assert [*numbers(subscriber)] == [*range(500)]
     subscriber.wait_for("edgecam/front/availability", 2)
     offline = subscriber.of("edgecam/front/availability")[-1]
     assert offline.payload == b"offline"
@@ -138,7 +142,7 @@ def test_results_are_dropped_and_counted_while_there_is_no_broker(
     sink = open_sink(broker.url)
     for i in range(50):
         sink.publish(result(i))
-    sink.publish_event({"n": 0})
+    sink.publish_event(wave(n=0))
     assert sink.counters()["mqtt_results_dropped"] == 50
     broker.start()
     subscriber = Subscriber(broker.port).ready()
@@ -218,7 +222,7 @@ def test_commands_reach_their_callback_and_its_exception_harms_nothing(
     subprocess.run([*publish, "edgecam/front/set/b", "-m", "good"], check=True)
     assert wait_until(lambda: ("edgecam/front/set/b", b"good", False) in got)
     assert sink.counters()["mqtt_callback_errors"] >= 1
-    sink.publish_event({"n": 1})
+    sink.publish_event(wave(n=1))
     subscriber.wait_for("edgecam/front/event")
     mosquitto.kill()
     mosquitto.start()
@@ -234,12 +238,12 @@ def test_what_a_broker_would_refuse_never_leaves(
     mosquitto: Mosquitto, subscriber: Subscriber, open_sink: Opener
 ) -> None:
     sink = open_sink(mosquitto.url, max_payload_bytes=2000)
-    sink.publish_event({"text": "x" * 3000})
+    sink.publish_event(wave(text="x" * 3000))
     for topic in ("a/\x00b", "a/+", "#", "", "a//b", "$SYS/x", "a/" + "b" * 65, "a/é"):
         sink.publish_retained(topic, b"x")
-    sink.publish_event({"n": 1})
-    events = subscriber.wait_for("edgecam/front/event")
-    assert json.loads(events[0].payload)["n"] == 1
+    sink.publish_event(wave(n=1))
+    subscriber.wait_for("edgecam/front/event")
+    assert [*numbers(subscriber)] == [1]
     assert sink.counters()["mqtt_too_large"] == 1
     assert sink.counters()["mqtt_bad_topic"] == 8
 
@@ -252,10 +256,10 @@ def test_a_message_above_the_brokers_limit_is_given_up_and_the_rest_delivered(
     subscriber = Subscriber(broker.port).ready()
     sink = open_sink(broker.url)
     for i in range(5):
-        sink.publish_event({"n": i, "text": "x" * (9000 if i == 2 else 1)})
+        sink.publish_event(wave(n=i, text="x" * (9000 if i == 2 else 1)))
     assert wait_until(lambda: sink.status().outbox_messages == 0, timeout_s=30)
     subscriber.wait_for("edgecam/front/event", 4)
-    assert {json.loads(m.payload)["n"] for m in subscriber.of("edgecam/front/event")} == {
+    assert {*numbers(subscriber)} == {
         0,
         1,
         3,
@@ -276,7 +280,7 @@ def test_status_says_why_there_is_no_connection(open_sink: Opener) -> None:
 
 def test_a_stop_without_a_broker_leaves_no_thread() -> None:
     sink = MqttSink(MqttSettings(url=f"mqtt://127.0.0.1:{free_port()}"), "front", "b")
-    sink.publish_event({"n": 1})
+    sink.publish_event(wave(n=1))
     time.sleep(0.2)
     sink.close()
     assert "edgecam-mqtt" not in [thread.name for thread in threading.enumerate()]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from brokers import Mosquitto, Subscriber, retained, wait_until
 from daemons import LOOPED, Daemon
+from happened import wave
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 from programs import CLIP, edgecam, error_line
@@ -181,9 +182,11 @@ def test_a_flood_of_asks_holds_up_no_event(mosquitto: Mosquitto, subscriber: Sub
         ask = json.dumps({"kind": "ask", "token": f"{number:x}", "host": "flood"})
         flood.publish("edgecam/front/claim", ask, 0)
         if number % 1000 == 0:
-            opened.publish_event({"n": number})
+            opened.publish_event(wave(n=number))
     events = subscriber.wait_for("edgecam/front/event", 20, 60)
-    assert [json.loads(each.payload)["n"] for each in events] == [*range(0, 20_000, 1000)]
+    assert [json.loads(each.payload)["attributes"]["n"] for each in events] == [
+        *range(0, 20_000, 1000)
+    ]
     assert opened.wait_connected(0)
     answers = [each for each in subscriber.of("edgecam/front/claim") if b'"here"' in each.payload]
     assert 1 <= len(answers) < 100

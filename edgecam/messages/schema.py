@@ -8,7 +8,7 @@ meaning or goes away.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -17,7 +17,8 @@ from edgecam.core.events import EventType
 from edgecam.core.keypoints import NAMES
 from edgecam.messages.recorder_report import RecorderReport
 
-SCHEMA = 1
+SCHEMA: Final = 1
+SchemaNumber = Annotated[Literal[1], Meta(description="version of this format")]
 
 Box = Annotated[
     tuple[float, float, float, float], Meta(description="x_min, y_min, x_max, y_max in pixels")
@@ -106,7 +107,7 @@ class FrameSize(Struct, frozen=True, gc=False):
 class ResultMessage(Struct, frozen=True, kw_only=True):
     """One processed frame: ``edgecam/<name>/result``, and a line of JSON lines."""
 
-    schema: Annotated[Literal[1], Meta(description="version of this format")] = 1
+    schema: SchemaNumber = SCHEMA
     name: Annotated[str, Meta(description="name of the camera")]
     worker: (
         Annotated[str, Meta(description="name of the instance, where it serves several cameras")]
@@ -143,7 +144,7 @@ class EventMessage(Struct, frozen=True, kw_only=True):
     recording's own times in its place.
     """
 
-    schema: Annotated[Literal[1], Meta(description="version of this format")] = 1
+    schema: SchemaNumber = SCHEMA
     name: Annotated[str, Meta(description="name of the camera")]
     boot_id: Annotated[str, Meta(description="new at every start")] | UnsetType = UNSET
     sequence: Annotated[int, Meta(description="counts events; with boot_id it tells duplicates")]
@@ -272,7 +273,7 @@ class ModelReport(Struct, frozen=True, kw_only=True):
 class Telemetry(Struct, frozen=True, kw_only=True):
     """What edgecam says about itself: ``edgecam/<name>/telemetry``; null is "not known here"."""
 
-    schema: Annotated[Literal[1], Meta(description="version of this format")] = 1
+    schema: SchemaNumber = SCHEMA
     name: Annotated[str, Meta(description="name of the camera")]
     boot_id: Annotated[str, Meta(description="new at every start")]
     sequence: Annotated[int, Meta(description="counts reports since start")]

@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 
+from edgecam.core.events import Event
 from edgecam.core.result import Decoded, Frame, Pose, Result
 from edgecam.settings.schema import MqttSettings
 from edgecam.sinks.mqtt.sink import MqttSink
@@ -32,6 +33,11 @@ def result(sequence: int, people: int) -> Result:
     return Result(frame, {"posenet": Decoded(poses=(pose,) * people)})
 
 
+def wave(number: int) -> Event:
+    attributes = {"n": number}
+    return Event("wave", 0, 0.0, time.time(), 0.0, 0.0, 3, "person", 0.9, None, attributes)
+
+
 def main() -> None:
     url = sys.argv[1]
     seconds, events_hz, results_hz = (float(text) for text in sys.argv[2:5])
@@ -42,7 +48,7 @@ def main() -> None:
     base = peak = 0
     while (now_s := time.monotonic() - began_s) < seconds:
         while events <= now_s * events_hz:
-            sink.publish_event({"event_type": "test", "n": events})
+            sink.publish_event(wave(events))
             events += 1
         while results_hz and results <= now_s * results_hz:
             sink.publish(result(results, people))

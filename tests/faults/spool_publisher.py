@@ -13,9 +13,16 @@ import secrets
 import signal
 import sys
 import threading
+import time
 
+from edgecam.core.events import Event
 from edgecam.settings.schema import MqttSettings
 from edgecam.sinks.mqtt.sink import MqttSink
+
+
+def wave(number: int) -> Event:
+    attributes = {"n": number}
+    return Event("wave", 0, 0.0, time.time(), 0.0, 0.0, 3, "person", 0.9, None, attributes)
 
 
 def main() -> None:
@@ -31,7 +38,7 @@ def main() -> None:
     told, published = "", 0
     while not stop.is_set():
         if published < number:
-            sink.publish_event({"event_type": "test", "n": published})
+            sink.publish_event(wave(published))
             published += 1
         status = sink.status()
         kept = 0 if status.spool is None else status.spool.events - others

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from brokers import Mosquitto, Received, Subscriber, free_port, wait_until
+from happened import wave
 
 from edgecam.settings.schema import MqttSettings
 from edgecam.sinks.mqtt import network_thread as mqtt_network
@@ -206,7 +207,7 @@ def test_100_lost_connections_leak_no_descriptor_thread_or_memory(
     monkeypatch.setattr(mqtt_network, "BACKOFF_S", (0.01,))
     proxy = CuttingProxy(mosquitto.port)
     sink = MqttSink(MqttSettings(url=f"mqtt://127.0.0.1:{proxy.port}"), "front", "b00t")
-    sink.publish_event({"n": 1})
+    sink.publish_event(wave(n=1))
 
     def after(connects: int) -> tuple[int, int, int]:
         assert wait_until(lambda: sink.counters().get("mqtt_connects", 0) >= connects, 60)
@@ -227,7 +228,7 @@ def test_a_stop_while_the_broker_hangs_ends(mosquitto: Mosquitto) -> None:
     assert sink.wait_connected(60)
     mosquitto.send(signal.SIGSTOP)
     for i in range(500):
-        sink.publish_event({"n": i})
+        sink.publish_event(wave(n=i))
     sink.close()  # the broker does not answer all the while
     assert sink.status().outbox_messages == 500
     mosquitto.send(signal.SIGCONT)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from authority import Authority, listener
 from brokers import Mosquitto, free_port, wait_until
+from happened import wave
 
 from edgecam.core.opencv import cv2
 from edgecam.core.result import SettingsError
@@ -202,7 +203,7 @@ def test_a_client_certificate_and_a_password_are_accepted(
     for host in ("localhost", "127.0.0.1"):
         sink = open_sink(tap.port, host, ca_file=str(authority.certificate), **ours)
         assert sink.wait_connected(60), sink.status()
-        sink.publish_event({"text": "x" * 100_000})
+        sink.publish_event(wave(text="x" * 100_000))
         assert wait_until(lambda sink=sink: sink.status().outbox_messages == 0)
     assert CANARY.encode() not in tap.sent
     bare = open_sink(broker.port, ca_file=str(authority.certificate))

@@ -115,7 +115,7 @@ def test_500_that_wait_when_it_is_killed_arrive_once_each(
     assert keys(subscriber.of(EVENT)) == keys(found)
     for message in found:
         event = json.loads(message.payload)
-        assert event["n"] == event["sequence"]
+        assert event["attributes"]["n"] == event["sequence"]
         assert event["delayed_s"] >= 1.0
     # The next one has nothing to send.
     third = publish(broker.url)

@@ -12,13 +12,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from edgecam.core.board import clock_synced
-from edgecam.core.events import Insight
+from edgecam.core.events import Event, Insight
 from edgecam.core.fault_log import FaultLog
 from edgecam.core.result import Result, SettingsError, SinkError
-from edgecam.messages.event import event_fields, event_payload
+from edgecam.messages.event import event_payload
 from edgecam.messages.result import (
     PERSON,
     Counts,
@@ -119,7 +118,7 @@ class MqttSink:
 
     def _publish_insight(self, insight: Insight) -> None:
         for event in insight.events:
-            self.publish_event(event_fields(event, self._boot_id))
+            self.publish_event(event)
         now = {
             self.topics.zone_count(zone, label): b"%d" % number
             for zone, counts in insight.zone_counts.items()
@@ -130,14 +129,12 @@ class MqttSink:
         for topic, payload in now.items():
             self.publish_retained(topic, payload)
 
-    def publish_event(self, fields: Mapping[str, Any]) -> int:
+    def publish_event(self, event: Event) -> int:
         """Queue an event until the broker has it; returns its ``sequence``, counted from 0."""
         with self._event_lock:
             sequence = self._event_sequence
             self._event_sequence += 1
-            payload = event_payload(
-                fields, self._name, self._boot_id, sequence, time.time(), clock_synced()
-            )
+            payload = event_payload(event, self._name, self._boot_id, sequence, clock_synced())
             if self._fits(self.topics.event, payload):
                 self._delivery.events.put(self.topics.event, payload)
             else:

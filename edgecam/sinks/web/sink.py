@@ -20,7 +20,7 @@ from edgecam.core.board import clock_synced
 from edgecam.core.events import Event
 from edgecam.core.opencv import cv2
 from edgecam.core.result import PageError, Result, SettingsError
-from edgecam.messages.event import event_fields, event_payload
+from edgecam.messages.event import event_payload
 from edgecam.messages.result import result_line
 from edgecam.messages.schema import Telemetry
 from edgecam.settings.access import WebSettings
@@ -159,10 +159,8 @@ class Page:
 
     def _publish_events(self, events: Sequence[Event]) -> None:
         for event in events:
-            fields = event_fields(event, self._boot_id)
-            payload = event_payload(
-                fields, self._name, self._boot_id, self._events, time.time(), clock_synced()
-            )
+            number, synced = self._events, clock_synced()
+            payload = event_payload(event, self._name, self._boot_id, number, synced)
             self._events += 1
             self._call(self._hub.happened, event.event_type, payload)
 
