@@ -1,4 +1,4 @@
-"""Every shell command in the README and under docs/: fenced as ``sh``, or within a sentence."""
+"""Every shell command of README, CONTRIBUTING and docs/: fenced as ``sh``, or in a sentence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from programs import ROOT
 
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 # What a command in a sentence begins with; ``edgecam/...`` is a topic, ``edgecam`` alone a name.
 WORDS = (
     "edgecam",
@@ -52,3 +52,9 @@ def commands(page: Path) -> list[str]:
 def languages(page: Path) -> set[str]:
     """What the page's fences say that they hold."""
     return {fence[1] for fence in _FENCE.finditer(page.read_text("utf-8"))}
+
+
+def blocks(language: str) -> list[str]:
+    """What every fence of a language holds, page after page."""
+    texts = (page.read_text("utf-8") for page in PAGES)
+    return [fence[2] for text in texts for fence in _FENCE.finditer(text) if fence[1] == language]

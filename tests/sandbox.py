@@ -16,6 +16,7 @@ from pathlib import Path
 import gestures
 from brokers import Mosquitto, Subscriber, free_port, wait_until
 from daemons import Supervisor
+from documented import blocks
 from programs import CLIP, ROOT, SHARED
 from servers.files import FileServer
 
@@ -61,10 +62,11 @@ class Sandbox:
         self._settings()
 
     def _settings(self) -> None:
-        """The README's own settings and zones, with this camera and broker."""
-        blocks = re.findall(r"^```toml\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-        (front,) = (block for block in blocks if block.startswith("# /etc/edgecam/front.toml"))
-        (zones,) = (block for block in blocks if "[[line]]" in block)
+        """The pages' own settings and zones, with this camera and broker."""
+        (front,) = (
+            block for block in blocks("toml") if block.startswith("# /etc/edgecam/front.toml")
+        )
+        zones = next(block for block in blocks("toml") if "dwell_s = 30" in block)
         password = self.folder / "password"
         password.write_text("secret\n")
         for there, here in (

@@ -1,4 +1,4 @@
-"""Every command of the README and of docs/ is run here, in a fresh home, as it stands there.
+"""Every command of README, CONTRIBUTING and docs/ is run here, in a fresh home, as it stands there.
 
 Only what must differ is exchanged: names of machines, cameras and brokers. What cannot run here
 has its reason in ``ELSEWHERE``; a command that is in no table fails the test.
@@ -27,7 +27,7 @@ from sandbox import Sandbox
 
 # What no machine of ours is called: first the pattern, then the name of what stands in for it.
 EXCHANGED = (
-    (r"mqtt://(homeassistant(:1883)?|broker(\.local)?)", "{broker}"),
+    (r"mqtt://(homeassistant(\.local)?(:1883)?|broker(\.local)?)", "{broker}"),
     (r"/etc/edgecam/front\.toml", "front.toml"),
     (r"--source (0|picamera)\b", "--source {camera}"),
     (r"^sudo (\.venv/bin/)?", ""),
@@ -118,6 +118,9 @@ RUNS: dict[str, Run] = {
     "edgecam --model posenet --web": Run(
         until=page_is_served, swaps=(("--web", "--web 127.0.0.1:{web}"),)
     ),
+    "edgecam --model posenet --source picamera --web": Run(
+        until=page_is_served, swaps=(("--web", "--web 127.0.0.1:{web}"),)
+    ),
     "edgecam --model posenet --broker mqtt://homeassistant:1883": Run(
         until=heard("edgecam/camera/result")
     ),
@@ -134,6 +137,13 @@ RUNS: dict[str, Run] = {
         "systemctl enable --now edgecam@front",
         swaps=((r"--source \{camera\}", "--source picamera"), ("$", " --root root")),
         makes="root/etc/systemd/system/edgecam@front.service",
+    ),
+    f"{SERVICE} install front --model posenet --source picamera "
+    "--broker mqtt://homeassistant.local --username edgecam --password-file password": Run(
+        "systemctl enable --now edgecam@front",
+        swaps=((r"--source \{camera\}", "--source picamera"), ("$", " --root tutorial")),
+        needs=lambda box: (box.folder / "tutorial").mkdir(exist_ok=True),
+        makes="tutorial/etc/edgecam/front.password",
     ),
     # Offline, in that root: this machine need not have been booted by systemd.
     "sudo systemctl enable --now edgecam@front": Run(
@@ -168,6 +178,9 @@ RUNS: dict[str, Run] = {
     "edgecam inspect MODEL": Run("posenet", swaps=(("MODEL", "posenet"),)),
     "edgecam inspect posenet.tflite": Run("posenet"),
     "edgecam decode tensors.npz --decoder tfjs --stride 16": Run('"poses"'),
+    "edgecam models pull": Run("NAME", swaps=HELP),
+    "edgecam COMMAND --help": Run("posenet", swaps=(("COMMAND", "demo"),)),
+    "edgecam bench": Run("MODEL", swaps=HELP),
     "edgecam models": Run("posenet_resnet50"),
     "edgecam schema": Run('"$defs"'),
     "edgecam replay clip.mp4 --model posenet --write golden.jsonl": Run(
@@ -346,7 +359,6 @@ BY_OTHERS: dict[str, str] = {
     "edgecam top --broker mqtt://broker.local": (
         "tests/test_top.py::test_real_instances_come_work_and_go"
     ),
-    "edgecam train classifier pictures/ --fine-tune -o g.tflite": FINE_TUNED,
     "edgecam train classifier pictures/ --fine-tune -o gestures.tflite": FINE_TUNED,
     "edgecam train ssd --alpha 0.25 --images DIR --annotations instances.json -o slim.tflite": (
         "tests/test_zoo_training.py::test_an_ssd_learns"
@@ -356,8 +368,7 @@ BY_OTHERS: dict[str, str] = {
     ),
     "edgecam train sizes": "tests/test_zoo_commands.py::test_sizes_are_those_of_the_three_heads",
     "scripts/compare-upsampling": (
-        "tests/test_documents_training.py::"
-        "test_bilinear_upsampling_is_faster_than_transposed_convolutions"
+        "tests/test_documents_training.py::test_kinds_of_upsampling_are_compared_in_both_forms"
     ),
     "edgecam --model posenet --model documents:rate_hz=5 --model letters.tflite:rate_hz=2 "
     "--source 0 --show": (
@@ -391,8 +402,16 @@ BY_OTHERS: dict[str, str] = {
 }
 ELSEWHERE: dict[str, str] = {
     "sudo apt install python3-picamera2 python3-venv": "python3-picamera2 is Raspberry Pi OS's own",
+    "sudo apt install git python3-picamera2 python3-venv": "as the other one",
+    "ssh -L 8080:127.0.0.1:8080 pi@raspberrypi.local": "a second machine",
     "pkg install git": "pkg is Termux's own",
     "scripts/build-models documents": "an hour of training; its three steps are run, shorter",
+    "scripts/check": "installs everything; what it runs, scripts/test runs first",
+    "scripts/bench --check": "for a quiet machine, by hand",
+    "scripts/fuzz [TARGET] [SECONDS]": "runs as long as it may; tests/fuzz is run by the tests",
+    "systemctl restart": "no unit runs here",
+    "sudo sh -c 'set -a; . /etc/edgecam/front.env; .venv/bin/edgecam doctor --config "
+    "/etc/edgecam/front.toml'": "reads what root alone may; the doctor itself is run above",
     "scripts/test-long": "installs TensorFlow (1.6 GB), and runs this file",
     "scripts/test-arm64": "an emulated board of 300 MB; docs/arm64.md is what it wrote",
 }

@@ -1,4 +1,4 @@
-"""edgecam as a Python package: the README's script, and what a program relies on."""
+"""edgecam as a Python package: the scripts of docs/from-python.md, and what a program relies on."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ PICTURES = {"max_frames": 6}
 
 
 def scripts() -> list[str]:
-    """The README's Python, as it stands there."""
-    return re.findall(
-        r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S
-    )
+    """The page's Python, as it stands there."""
+    text = (ROOT / "docs" / "from-python.md").read_text("utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
 
 
 def run_script(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -43,7 +42,7 @@ def run_script(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_script_of_the_readme(tmp_path: Path) -> None:
+def test_the_script_of_the_page(tmp_path: Path) -> None:
     script = scripts()[0]
     assert len(script.splitlines()) <= 10
     done = run_script(script, tmp_path)

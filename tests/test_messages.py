@@ -18,11 +18,9 @@ from edgecam.core.result import Box, Classification, Decoded, Detection, Frame, 
 from edgecam.messages.event import delayed, event_line, event_payload
 from edgecam.messages.result import (
     Counts,
-    Topics,
     counts,
     result_line,
     result_payload,
-    slug,
     telemetry_payload,
 )
 from edgecam.messages.schema import (
@@ -33,6 +31,7 @@ from edgecam.messages.schema import (
     Telemetry,
     schema,
 )
+from edgecam.messages.topics import Topics, slug
 
 RNG = np.random.default_rng(7)
 

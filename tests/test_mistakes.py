@@ -130,7 +130,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(
     assert line.startswith("edgecam: error: ")
     assert said in line
     assert line.endswith(f" (see README: {section})")
-    assert f" {section}\n" in README
+    assert f"[{section}](docs/" in README
     assert not [each for each in rest if "error" in each]
     assert done.stdout == ""
     assert sorted(desk.rglob("*")) == before

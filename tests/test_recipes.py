@@ -16,7 +16,7 @@ from brokers import Mosquitto, Subscriber, wait_until
 from hass import HomeAssistant, python
 from programs import ROOT
 
-from edgecam.messages.result import Topics
+from edgecam.messages.topics import Topics
 from edgecam.mqtt.connection import matches
 from edgecam.sinks.mqtt.sink import MqttSink
 
@@ -139,3 +139,11 @@ def test_the_node_red_flow_tells_of_falls_and_of_those_who_stay(
             assert log.read_text().count("[debug:tell]") == 2
         finally:
             red.kill()
+
+
+def test_the_tutorial_has_the_recipes_automation() -> None:
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", tutorial, re.DOTALL | re.MULTILINE)
+    first = recipe("yaml").split("  - ")[1:]
+    shown = "  - ".join(first).split("\n\n")[0]
+    assert block == "\n".join(line.removeprefix("    ") for line in shown.splitlines()) + "\n"

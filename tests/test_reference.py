@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from docs_pages.manpages import MANUALS
+from docs_pages.messages_page import topics
 from docs_pages.reference import PAGES
 from programs import environment
 
@@ -30,6 +31,17 @@ def test_the_manual_pages_are_what_the_code_says() -> None:
     )
     assert (done.returncode, done.stdout) == (0, ""), "run scripts/make-reference"
     assert {path.name for path in (ROOT / "man").iterdir()} == set(MANUALS)
+
+
+def test_the_messages_page_says_of_every_topic_what_it_holds_and_how_it_is_sent() -> None:
+    rows = list(topics())
+    assert all(what and how for _, what, how in rows)
+    assert {topic.removeprefix("edgecam/<name>/") for topic, _, _ in rows} >= {
+        "claim",
+        "frame",
+        "result",
+        "zone/<zone>/count/<label>",
+    }
 
 
 def test_the_settings_page_names_every_key() -> None:

@@ -1,1 +1,1 @@
-"""Tracks, zones and events."""
+"""From results to what happens: tracks, smoothing, zones, lines, masks and events."""

@@ -1,1 +1,1 @@
-"""The shared vocabulary."""
+"""The shared vocabulary: frames, results, skeletons, geometry, queues and faults, without I/O."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 class EdgecamError(Exception):
     """A fault that a person can mend: one line saying what was expected, found, and what to do.
 
-    ``section`` is the heading in README.md under which more is written. ``kind`` names the fault
+    ``section`` is the page, as README.md links it, that says more. ``kind`` names the fault
     to a program, where that is known.
     """
 

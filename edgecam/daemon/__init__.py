@@ -1,1 +1,1 @@
-"""The long-running process."""
+"""The long-running process: how a run is built, watched, controlled and stopped."""

@@ -17,7 +17,7 @@ import msgspec
 
 from edgecam.core.fault_log import FaultLog
 from edgecam.core.result import DecodeOptions, SettingsError
-from edgecam.messages.result import Topics, slug
+from edgecam.messages.topics import Topics, slug
 from edgecam.settings.load import parse
 from edgecam.settings.schema import Settings
 

@@ -1,1 +1,1 @@
-"""Home Assistant."""
+"""Home Assistant: MQTT discovery, its birth message, and removal."""

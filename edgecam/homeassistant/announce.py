@@ -11,7 +11,8 @@ from edgecam.core.events import POSTURES, EventType
 from edgecam.homeassistant import discovery as homeassistant
 from edgecam.homeassistant.discovery import Features
 from edgecam.inference.model import Model
-from edgecam.messages.result import PERSON, Topics, slug
+from edgecam.messages.result import PERSON
+from edgecam.messages.topics import Topics, slug
 from edgecam.mqtt.broker import Broker
 from edgecam.settings.schema import Settings
 from edgecam.sources import serves_several

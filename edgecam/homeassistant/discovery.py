@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from edgecam.core.version import __version__
-from edgecam.messages.result import Topics, slug
+from edgecam.messages.topics import Topics, slug
 from edgecam.settings.schema import HomeAssistantSettings
 
 # Of a detector with more labels than this only the everyday ones become entities.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from edgecam.core.result import SinkError
 from edgecam.homeassistant.discovery import discovery_filter
-from edgecam.messages.result import Topics
+from edgecam.messages.topics import Topics
 from edgecam.mqtt.connection import Connection
 from edgecam.mqtt.subscriber import connect
 from edgecam.settings.schema import Settings

@@ -1,1 +1,1 @@
-"""From a model file to decoded results."""
+"""From a model file to decoded results: runtimes, delegates and the model families."""

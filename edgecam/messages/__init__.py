@@ -1,1 +1,1 @@
-"""The wire format."""
+"""The wire format: topics, and each message's fields, encoder and schema."""

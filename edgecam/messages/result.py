@@ -1,4 +1,4 @@
-"""The wire format: topics, and the payloads of results, counts and telemetry.
+"""The wire format: the payloads of results, counts and telemetry.
 
 Coordinates are source-frame pixels rounded to 0.1, scores are rounded to 0.01, so that a result
 of one model with two people stays under 2 KB (of two models: 2.5 KB). The keys are in ``wire``;
@@ -7,10 +7,9 @@ events are in ``event_messages``.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -33,75 +32,13 @@ from edgecam.messages.schema import (
     ResultMessage,
     Telemetry,
 )
+from edgecam.messages.topics import slug
 
 PERSON = "person"
-MAX_SLUG_LENGTH = 64
 
 # Per 1: x and y to 0.1 px, scores to 0.01.
 _POINT_STEPS = np.array([[10.0], [10.0], [100.0]])
-_NOT_SLUG = re.compile(r"[^a-z0-9_-]+")
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """The topics of the camera called ``name`` (a slug)."""
-
-    name: str
-
-    @property
-    def base(self) -> str:
-        return f"edgecam/{self.name}"
-
-    @property
-    def availability(self) -> str:
-        return f"{self.base}/availability"
-
-    @property
-    def claim(self) -> str:
-        return f"{self.base}/claim"
-
-    @property
-    def source(self) -> str:
-        return f"{self.base}/source"
-
-    @property
-    def snapshot(self) -> str:
-        return f"{self.base}/snapshot"
-
-    @property
-    def result(self) -> str:
-        return f"{self.base}/result"
-
-    @property
-    def telemetry(self) -> str:
-        return f"{self.base}/telemetry"
-
-    @property
-    def event(self) -> str:
-        return f"{self.base}/event"
-
-    @property
-    def posture(self) -> str:
-        return f"{self.base}/posture"
-
-    def count(self, label: str) -> str:
-        return f"{self.base}/count/{slug(label)}"
-
-    def zone_count(self, zone: str, label: str) -> str:
-        return f"{self.base}/zone/{zone}/count/{slug(label)}"
-
-    def state(self, setting: str) -> str:
-        return f"{self.base}/state/{slug(setting)}"
-
-    def set(self, setting: str) -> str:
-        """A filter may be asked for with ``+``."""
-        return f"{self.base}/set/{setting if setting == '+' else slug(setting)}"
-
-
-def slug(text: str) -> str:
-    """``text`` as a topic part, [a-z0-9_-]{1,64}: lower case, every other run one ``_``."""
-    return _NOT_SLUG.sub("_", text.lower())[:MAX_SLUG_LENGTH] or "_"
 
 
 def pose_boxes(xy: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:

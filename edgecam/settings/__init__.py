@@ -1,1 +1,1 @@
-"""Every setting."""
+"""Every setting: its type, bounds and description, and how file, environment and flags meet."""

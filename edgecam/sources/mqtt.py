@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
 from edgecam.core.result import Frame, SourceError, be_idle
-from edgecam.messages.result import slug
+from edgecam.messages.topics import slug
 from edgecam.mqtt.address import Fault, tls_context
 from edgecam.mqtt.frame_topics import Delivered, PictureTopics, parse_source
 from edgecam.mqtt.login import login

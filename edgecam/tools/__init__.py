@@ -1,1 +1,1 @@
-"""Not needed to run."""
+"""What no run needs: convert, train, evaluate, examine, and watch a fleet."""

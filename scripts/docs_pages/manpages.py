@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import click
+from docs_pages.commands_page import placeholder
 from docs_pages.reference import default_of, range_of
 
 from edgecam.cli.main import COMMANDS, cli
@@ -53,20 +54,9 @@ def _options(ctx: click.Context) -> Iterator[str]:
         yield f".TP\n{_bold(names)}\n{escaped(' '.join(about.split())) or chr(92) + '&'}"
 
 
-def _placeholder(argument: click.Argument) -> str:
-    """As click shows it, whose versions differ in this."""
-    if argument.metavar is not None:
-        return argument.metavar
-    name = (argument.name or "").upper()
-    if isinstance(argument.type, click.Choice):
-        name = "|".join(map(str, argument.type.choices))
-    shown = name if argument.required else f"[{name}]"
-    return f"{shown}..." if argument.nargs == -1 else shown
-
-
 def _usage(ctx: click.Context) -> str:
     arguments = [p for p in ctx.command.get_params(ctx) if isinstance(p, click.Argument)]
-    pieces = ["[OPTIONS]", *map(_placeholder, arguments)]
+    pieces = ["[OPTIONS]", *map(placeholder, arguments)]
     if isinstance(ctx.command, click.Group):
         pieces.append("COMMAND [ARGUMENTS]")
     return f"{_bold(ctx.command_path)} {_italic(' '.join(pieces))}"

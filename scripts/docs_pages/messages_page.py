@@ -2,51 +2,43 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from edgecam.messages.result import Topics
 from edgecam.messages.schema import MESSAGES, schema
+from edgecam.messages.topics import Topics
 
-_TOPICS = Topics("<name>")
-# Topic, what is in it, how it is sent.
-TOPICS: tuple[tuple[str, str, str], ...] = (
-    (_TOPICS.availability, "`online`, `offline` (also the will)", "1, retained"),
-    (_TOPICS.source, "`online`, `offline`: whether the camera delivers", "1, retained"),
-    (_TOPICS.result, "JSON, [one for each frame](#result)", "0"),
-    (
-        _TOPICS.event,
-        "JSON, [one for each event](#event), by [these rules](events.md)",
-        "1, never retained",
-    ),
-    (f"{_TOPICS.base}/count/<label>", "number of tracks; a pose is a `person`", "1, retained"),
-    (
-        f"{_TOPICS.base}/zone/<zone>/count/<label>",
-        "number of tracks in the zone",
-        "1, retained",
-    ),
-    (
-        _TOPICS.posture,
-        "gravest of anybody: `none`, `unknown`, `standing`, `sitting`, `lying`, `fallen`",
-        "1, retained",
-    ),
-    (_TOPICS.snapshot, "JPEG, where `[snapshot] mode` asks for it", "0, or 1 and retained"),
-    (_TOPICS.telemetry, "JSON, [what edgecam says about itself](#telemetry)", "1, retained"),
-    (f"{_TOPICS.base}/state/<setting>", "a setting as it is", "1, retained"),
-    (f"{_TOPICS.base}/set/<setting>", "a setting as it shall be, where `[remote]` allows it", "in"),
-)
 HEAD = """# Messages
 
 Topics begin with `edgecam/` and the camera's name; names, labels and zones are slugs,
-`[a-z0-9_-]{1,64}`. States are sent on change, and again on every connection. This page is written
-by `scripts/make-reference`; `edgecam schema` prints the same as JSON schema (2020-12).
+`[a-z0-9_-]{1,64}`. States are sent on change, and again on every connection;
+[Delivery](delivery.md) says what holds while the broker is away. This page is written by
+`scripts/make-reference`; `edgecam schema` prints the same as JSON schema (2020-12).
 """
+
+
+def topics() -> Iterator[tuple[str, str, str]]:
+    """Every topic of ``Topics``, what is in it, and how it is sent."""
+    pattern = Topics("<name>")
+    for name, member in vars(Topics).items():
+        if name.startswith("_") or name in ("name", "base"):
+            continue
+        what, _, how = (inspect.getdoc(member) or "").partition("\n\n")
+        found = getattr(pattern, name)
+        if callable(found):
+            # A slug that stands for the parameter until it has its brackets.
+            names = inspect.signature(found).parameters
+            found = found(*(f"any-{each}" for each in names))
+            for each in names:
+                found = found.replace(f"any-{each}", f"<{each}>")
+        yield found, what, how
 
 
 def messages_page() -> str:
     """Every topic, and every key of every message."""
     lines = [HEAD, "| topic | what | QoS |", "| --- | --- | --- |"]
-    lines += [f"| `{topic}` | {what} | {qos} |" for topic, what, qos in TOPICS]
+    lines += [f"| `{topic}` | {what} | {qos} |" for topic, what, qos in topics()]
     for message in MESSAGES:
         found = schema(message)
         definitions = found["$defs"]

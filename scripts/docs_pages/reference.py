@@ -7,14 +7,47 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
+from docs_pages.commands_page import commands_page
 from docs_pages.events_page import events_page
 from docs_pages.messages_page import messages_page
+from docs_pages.python_page import python_page
+from docs_pages.rooms_page import rooms_page
 
 from edgecam.cli.options import FLAG_NAMES
 from edgecam.settings.load import SettingInfo, describe
 
 _TYPE_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 _BOUNDS = (("ge", "from {}"), ("gt", "above {}"), ("le", "to {}"), ("lt", "below {}"))
+
+
+HEAD = """# Settings
+
+A key is written `[section] key` in the TOML file and `EDGECAM_SECTION_KEY` in the environment, or
+after its flag, `--score-threshold` as `EDGECAM_SCORE_THRESHOLD`. Flags beat the environment, which
+beats the file, which beats the default. An unknown key or a value out of range is refused with the
+key, what was expected and the nearest valid key. `[[model]]`, `[[zone]]`, `[[mask]]` and `[[line]]`
+may stand several times; the last three are in the file alone.
+
+```toml
+# /etc/edgecam/front.toml
+name = "front"
+
+[[model]]
+path = "posenet"
+input_size = "353x481"
+
+[source]
+url = "rtsp://camera.local/stream"
+wait = true
+
+[mqtt]
+url = "mqtts://broker.local"
+username = "edgecam"
+password_file = "/etc/edgecam/password"
+```
+
+This page is written by `scripts/make-reference`.
+"""
 
 
 def range_of(annotated: Any) -> str:
@@ -53,14 +86,7 @@ def default_of(info: SettingInfo) -> str:
 def settings_page() -> str:
     """Every setting: key, what it takes, default, flag and description."""
     rows = [
-        "# Settings",
-        "",
-        "A key is written `[section] key` in the TOML file and `EDGECAM_SECTION_KEY` in the",
-        "environment, or after its flag, `--score-threshold` as `EDGECAM_SCORE_THRESHOLD`.",
-        "Flags beat the environment, which beats the file, which beats the default.",
-        "`[[model]]`, `[[zone]]`, `[[mask]]` and `[[line]]` may stand several times; the last",
-        "three are in the file alone. This page is written by `scripts/make-reference`.",
-        "",
+        HEAD,
         "| key | takes | default | flag | what it is |",
         "| --- | --- | --- | --- | --- |",
     ]
@@ -78,7 +104,10 @@ def settings_page() -> str:
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "commands.md": commands_page,
     "events.md": events_page,
     "messages.md": messages_page,
+    "python-api.md": python_page,
+    "rooms.md": rooms_page,
     "settings.md": settings_page,
 }

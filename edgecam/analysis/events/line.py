@@ -19,7 +19,7 @@ from edgecam.analysis.events.rule import Memory, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.analysis.zones import WRISTS, Point, anchors, meet, side
 from edgecam.core.events import Event
-from edgecam.messages.result import slug
+from edgecam.messages.topics import slug
 from edgecam.settings.scene import LineSettings
 
 

@@ -56,6 +56,7 @@ def command(
     --source 'mqtt://HOST/edgecam/+/frame'. Needs no TFLite runtime here.
     """
     from edgecam.cli import log
+    from edgecam.messages.topics import Topics
     from edgecam.mqtt.address import parse_url, tls_context
     from edgecam.mqtt.frame_publisher import PicturePublisher
     from edgecam.mqtt.login import login
@@ -70,7 +71,7 @@ def command(
         address,
         login(settings.mqtt, f"edgecam-camera-{secrets.token_hex(4)}", None),
         tls_context(settings.mqtt) if address.tls else None,
-        topic or f"edgecam/{settings.name}/frame",
+        topic or Topics(settings.name).frame,
         1.0 / rate_hz,
     )
     source = open_source(settings.source, mqtt=settings.mqtt)

@@ -24,7 +24,7 @@ from typing import Literal
 import msgspec
 
 from edgecam.core.printable import printable
-from edgecam.messages.result import Topics
+from edgecam.messages.topics import Topics
 from edgecam.mqtt.login import OFFLINE, ONLINE
 
 # How long to wait for an answer where the name looks taken (an answer may be held back for

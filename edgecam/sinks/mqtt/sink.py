@@ -21,12 +21,11 @@ from edgecam.messages.event import event_payload
 from edgecam.messages.result import (
     PERSON,
     Counts,
-    Topics,
     result_payload,
-    slug,
     telemetry_payload,
 )
 from edgecam.messages.schema import MqttReport, Telemetry
+from edgecam.messages.topics import Topics, slug
 from edgecam.mqtt.address import parse_url, tls_context
 from edgecam.mqtt.login import OFFLINE, ONLINE, login
 from edgecam.settings.schema import MqttSettings, Settings

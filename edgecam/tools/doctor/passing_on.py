@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from edgecam.core.result import SinkError
 from edgecam.homeassistant.discovery import discovery_filter
-from edgecam.messages.result import Topics
+from edgecam.messages.topics import Topics
 from edgecam.mqtt.connection import Connection
 from edgecam.mqtt.login import ONLINE
 from edgecam.settings.schema import Settings

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from edgecam.messages.result import PERSON, Topics
+from edgecam.messages.result import PERSON
 from edgecam.messages.schema import ResultMessage, Telemetry
+from edgecam.messages.topics import Topics
 
 RATE_WINDOW_S = 3.0
 

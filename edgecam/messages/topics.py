@@ -1,0 +1,129 @@
+"""Topics: where each message of a camera is published, with what quality and whether retained."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAX_SLUG_LENGTH = 64
+_NOT_SLUG = re.compile(r"[^a-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics of the camera called ``name`` (a slug).
+
+    Each docstring's first line says what is on the topic, its second with which QoS and whether
+    the broker retains it: docs/messages.md is made of them.
+    """
+
+    name: str
+
+    @property
+    def base(self) -> str:
+        return f"edgecam/{self.name}"
+
+    @property
+    def availability(self) -> str:
+        """`online`, `offline` (also the will)
+
+        1, retained
+        """
+        return f"{self.base}/availability"
+
+    @property
+    def claim(self) -> str:
+        """a question and its answer when an instance connects: one name, one instance
+
+        1, never retained
+        """
+        return f"{self.base}/claim"
+
+    @property
+    def source(self) -> str:
+        """`online`, `offline`: whether the camera delivers
+
+        1, retained
+        """
+        return f"{self.base}/source"
+
+    @property
+    def result(self) -> str:
+        """JSON, [one for each frame](#result)
+
+        0
+        """
+        return f"{self.base}/result"
+
+    @property
+    def event(self) -> str:
+        """JSON, [one for each event](#event), by [these rules](events.md)
+
+        1, never retained
+        """
+        return f"{self.base}/event"
+
+    def count(self, label: str) -> str:
+        """number of tracks, on change; a pose counts as `person`
+
+        1, retained
+        """
+        return f"{self.base}/count/{slug(label)}"
+
+    def zone_count(self, zone: str, label: str) -> str:
+        """number of tracks in the zone, on change
+
+        1, retained
+        """
+        return f"{self.base}/zone/{zone}/count/{slug(label)}"
+
+    @property
+    def posture(self) -> str:
+        """gravest of all people: `none`, `unknown`, `standing`, `sitting`, `lying`, `fallen`
+
+        1, retained
+        """
+        return f"{self.base}/posture"
+
+    @property
+    def snapshot(self) -> str:
+        """JPEG, off unless `[snapshot] mode` is set
+
+        0, or 1 and retained
+        """
+        return f"{self.base}/snapshot"
+
+    @property
+    def frame(self) -> str:
+        """JPEG of a [thin camera](many-cameras.md), from `edgecam frames`
+
+        1, never retained
+        """
+        return f"{self.base}/frame"
+
+    @property
+    def telemetry(self) -> str:
+        """JSON, [what edgecam says about itself](#telemetry), every 10 s and as the source changes
+
+        1, retained
+        """
+        return f"{self.base}/telemetry"
+
+    def state(self, setting: str) -> str:
+        """a setting's value
+
+        1, retained
+        """
+        return f"{self.base}/state/{slug(setting)}"
+
+    def set(self, setting: str) -> str:
+        """a setting's new value, where `[remote]` allows it (`+` for a filter)
+
+        received
+        """
+        return f"{self.base}/set/{setting if setting == '+' else slug(setting)}"
+
+
+def slug(text: str) -> str:
+    """``text`` as a topic part, [a-z0-9_-]{1,64}: lower case, every other run one ``_``."""
+    return _NOT_SLUG.sub("_", text.lower())[:MAX_SLUG_LENGTH] or "_"
