@@ -302,7 +302,23 @@ def statuses() -> list[bytes]:
     return [msgspec.json.encode(status)]
 
 
-JSON = (b"[", b"]", b"{", b"}", b'"', b",", b":", b"null", b"1e999", b"-1", b"9" * 400, b"\\ud800")
+# Deeper than a parser that calls itself goes.
+DEEP = b'{"x":' + b"[" * 5000
+JSON = (
+    DEEP,
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b'"',
+    b",",
+    b":",
+    b"null",
+    b"1e999",
+    b"-1",
+    b"9" * 400,
+    b"\\ud800",
+)
 
 
 @target(statuses, *JSON, b'"telemetry"', b'"faults"')
@@ -350,7 +366,12 @@ def command(data: bytes) -> None:
 @target(
     lambda: (
         [b"edgecam/a/telemetry\n" + text for text in telemetry()]
-        + [b"edgecam/a/count/person\n3", b"edgecam/a/availability\nonline", b"edgecam/a/event\n{}"]
+        + [
+            b"edgecam/a/telemetry\n" + DEEP,
+            b"edgecam/a/count/person\n3",
+            b"edgecam/a/availability\nonline",
+            b"edgecam/a/event\n{}",
+        ]
     ),
     *(*JSON, b"edgecam/", b"/", b"event\n", b"count/", "²".encode()),
 )

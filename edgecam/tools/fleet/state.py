@@ -105,8 +105,8 @@ class Fleet:
             instance = self._instances.setdefault(parts[1], _Instance())
             try:
                 self._take(instance, parts[2:], payload, is_retained, now_s, now_unix_s)
-            except ValueError:
-                # No JSON, not of this format, or no number.
+            except (ValueError, RecursionError):
+                # No JSON, not of this format, lists in lists, or no number.
                 instance.unreadable += 1
 
     def _cleared(self, parts: list[str]) -> None:
