@@ -144,7 +144,7 @@ class Results(Iterator[Result]):
     def __init__(self, settings: Settings) -> None:
         self._stop = threading.Event()
         plan = RunPlan(settings, load_models(settings))
-        source = open_source(settings.source, self._stop, settings.mqtt)
+        source = open_source(settings.source, self._stop, settings.mqtt, settings)
         self.live = source.live
         self._slot: Slot[Result] = Latest() if source.live else Queue(1)
         self._pipeline = plan.pipeline(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from edgecam.analysis.checkpoint import Checkpoint, recall, remember, track_state
 from edgecam.analysis.events import Rules
 from edgecam.analysis.events.body import posture
+from edgecam.analysis.events.plugged import plugged_rules
 from edgecam.analysis.intervals import Intervals
 from edgecam.analysis.page_smoothing import SteadyPages
 from edgecam.analysis.scene import Scene, Subject
@@ -80,7 +82,9 @@ class Analysis:
         self._tracking, self._output = settings.tracking, settings.output
         self.finds_poses = finds_poses
         self._masks = Masks(settings.mask)
-        self._rules = Rules(settings.events, settings.zone, settings.line)
+        self._rules = Rules(
+            settings.events, settings.zone, settings.line, partial(plugged_rules, settings)
+        )
         self._limits = CameraLimits(settings.output.result_max_hz)
         self._ids = Numbers(1)
         self._trackers: dict[tuple[str, type], Tracker] = {}

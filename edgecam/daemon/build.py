@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from edgecam.analysis.analyzer import Analysis
+from edgecam.core import plugins
 from edgecam.core.result import DecodeOptions, SettingsError, Sink, Source
 from edgecam.inference import runtime
 from edgecam.inference.model import Model
@@ -18,6 +19,7 @@ from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.roi.controller import RoiController, controls
 from edgecam.pipeline.staged import StagedPipeline
+from edgecam.settings.load import own_settings
 from edgecam.settings.schema import Settings
 from edgecam.sinks.recorder.folder import place
 from edgecam.sources import serves_several
@@ -36,7 +38,7 @@ def load_models(settings: Settings) -> list[Model]:
         raise SettingsError(
             "no model given: use --model MODEL.tflite or a bundled name, such as --model posenet"
         )
-    models = [Model(model, settings.inference) for model in settings.model]
+    models = [Model(model, settings.inference, settings.plugins) for model in settings.model]
     names = [model.name for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -58,6 +60,8 @@ def _check(settings: Settings) -> None:
         SettingsError: a place or a picture of one camera is asked for, and there are several; or
             recordings have nowhere to go.
     """
+    for name, struct in plugins.settings_types(settings.plugins).items():
+        own_settings(name, settings, struct)
     if settings.recorder.enabled:
         place(settings.recorder, settings.name, os.environ)
     asked = {

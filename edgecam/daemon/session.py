@@ -23,7 +23,7 @@ from edgecam.homeassistant.announce import announce
 from edgecam.inference.model import Model
 from edgecam.pipeline.meter import Meter
 from edgecam.settings.schema import Settings
-from edgecam.sinks import SINKS, OpenSink, open_sinks
+from edgecam.sinks import OpenSink, kinds_of, open_sinks
 from edgecam.sources import open_source
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Session:
         self._stop, self._extra_sinks = stop, extra_sinks
         plan = RunPlan(settings, models)
         boot_id = uuid.uuid4().hex[:8]
-        self.source = open_source(settings.source, stop, settings.mqtt)
+        self.source = open_source(settings.source, stop, settings.mqtt, settings)
         self.meter = Meter(settings.telemetry.window_s, time.monotonic())
         try:
             self.opened = open_sinks(settings, boot_id, kept)
@@ -199,8 +199,10 @@ class Session:
             raise
 
     def _successor(self, settings: Settings, models: Sequence[Model]) -> Session:
+        known = kinds_of(settings)
         for name, sink in list(self.opened.items()):
-            if SINKS[name].settings(settings) != SINKS[name].settings(self.settings):
+            kind = known.get(name)
+            if kind is None or kind.settings(settings) != kind.settings(self.settings):
                 # Before the new one opens: two would fight for one availability topic.
                 sink.close()
                 del self.opened[name]

@@ -146,7 +146,14 @@ class Model:
         DelegateError: the delegate is required and does not run it.
     """
 
-    def __init__(self, settings: ModelSettings, inference: InferenceSettings) -> None:
+    def __init__(
+        self,
+        settings: ModelSettings,
+        inference: InferenceSettings,
+        plugins: tuple[str, ...] = (),
+    ) -> None:
+        """``plugins`` are asked for a family where none of edgecam's own fits."""
+        self._plugins = plugins
         path = bundled.resolve(settings.path)
         self.path = path
         self.name = path.stem
@@ -205,7 +212,7 @@ class Model:
             ModelError: it takes no such size.
         """
         settings = msgspec.structs.replace(self._settings, input_size=size, fit="stretch")
-        return Model(settings, self._inference)
+        return Model(settings, self._inference, self._plugins)
 
     @property
     def delegate(self) -> DelegateReport:
@@ -263,7 +270,7 @@ class Model:
             self.path.with_name(card_labels) if card_labels else None,
             self._metadata,
         )
-        context = context_of(self._runnable, known, self._settings.decoder)
+        context = context_of(self._runnable, known, self._settings.decoder, self._plugins)
         return recognise(inputs, outputs, context)
 
     def buffer(self) -> Image:

@@ -45,7 +45,7 @@ class SettingInfo:
     @property
     def in_file_alone(self) -> bool:
         """One variable or flag cannot say which of several it means."""
-        return self.key.partition(".")[0] in LISTS.keys() - {"model"}
+        return self.key.partition(".")[0] in {*LISTS, "plugin"} - {"model"}
 
     @property
     def variable(self) -> str:
@@ -93,6 +93,29 @@ def _checked(data: Mapping[str, Any], origin: str) -> Settings:
         return msgspec.convert(data, Settings)
     except msgspec.ValidationError as error:
         raise refusal(error, data, origin, [info.key for info in describe()]) from None
+
+
+def own_settings(name: str, settings: Settings, struct: type[Any] | None) -> Any:
+    """Return the table ``[plugin.NAME]`` as the plugin's own ``struct``, None without one.
+
+    Raises:
+        SettingsError: it has no settings, or one is of the wrong type or out of range.
+    """
+    table, origin = settings.plugin.get(name, {}), f"settings: plugin.{name}"
+    if struct is None:
+        if table:
+            raise SettingsError(
+                f"{origin}: expected no table, found one; the plugin has no settings"
+            )
+        return None
+    unknown = next((key for key in table if key not in struct.__struct_fields__), None)
+    if unknown is not None:
+        known = list(struct.__struct_fields__)
+        raise SettingsError(f"{origin}: unknown key {unknown!r:.80}{nearest(unknown, known)}")
+    try:
+        return msgspec.convert(table, struct)
+    except msgspec.ValidationError as error:
+        raise refusal(error, table, origin, []) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

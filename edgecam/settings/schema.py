@@ -5,7 +5,7 @@ A key is written ``section.key``: ``[mqtt] url`` in TOML, ``EDGECAM_MQTT_URL`` i
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -267,6 +267,14 @@ class Settings(Section, frozen=True):
         Meta(description="end when a stage is stuck this long; for supervisors without systemd's"),
     ] = None
     max_frames: Annotated[Count | None, Meta(description="stop after this many frames")] = None
+    plugins: Annotated[
+        tuple[Slug, ...],
+        Meta(description="decoders, rules, sources and sinks of other packages to load"),
+    ] = ()
+    plugin: Annotated[
+        dict[Slug, dict[str, Any]],
+        Meta(description="a table [plugin.NAME] for each: its own settings"),
+    ] = msgspec.field(default_factory=dict)
     model: tuple[ModelSettings, ...] = ()
     zone: tuple[ZoneSettings, ...] = ()
     mask: tuple[MaskSettings, ...] = ()
@@ -289,6 +297,9 @@ class Settings(Section, frozen=True):
     web: WebSettings = WebSettings()
 
     def __post_init__(self) -> None:
+        unlisted = next((name for name in self.plugin if name not in self.plugins), None)
+        if unlisted is not None:
+            raise ValueError(f"Expected {unlisted} in plugins, as it has a table, found it in none")
         for kind, named in (("zone", self.zone), ("mask", self.mask), ("line", self.line)):
             names = [each.name for each in named]
             twice = next((name for name in names if names.count(name) > 1), None)

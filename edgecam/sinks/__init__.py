@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pkgutil import resolve_name
 from typing import Any, Protocol
 
+from edgecam.core.plugins import listed, refusal
 from edgecam.core.result import Sink
+from edgecam.settings.load import own_settings
 from edgecam.settings.schema import Settings
+from edgecam.sinks.plugged import PluggedSink
+
+log = logging.getLogger(__name__)
 
 
 class OpenSink(Sink, Protocol):
@@ -28,7 +34,8 @@ class SinkKind:
     the camera's name: while those are the same, a reload keeps the open sink. ``opener`` is
     ``MODULE:FUNCTION``, called with the settings and the run's ``boot_id``, and ``check`` a
     function that refuses at once, before models and source are open, what ``opener`` would
-    refuse. Neither module is loaded before. ``empties``: opening it empties a file.
+    refuse. Neither module is loaded before. ``empties``: opening it empties a file. A plugin's
+    opener gets the plugin's own settings too, of ``settings_type``, None where it has none.
     """
 
     asked_by: str
@@ -36,10 +43,11 @@ class SinkKind:
     made_of: tuple[str, ...] = ()
     check: str | None = None
     empties: bool = False
+    settings_type: type[Any] | None = None
 
     def is_asked(self, settings: Settings) -> bool:
         """Whether the settings ask for such a sink."""
-        return attrgetter(self.asked_by)(settings) not in (None, False)
+        return attrgetter(self.asked_by)(settings) not in (None, False, ())
 
     def settings(self, settings: Settings) -> Any:
         """Return what such a sink is made of, to compare."""
@@ -55,6 +63,27 @@ SINKS: Mapping[str, SinkKind] = {
         "web.listen", "edgecam.sinks.web.sink:open_sink", ("web",), "edgecam.sinks.web.sink:check"
     ),
 }
+
+
+def kinds_of(settings: Settings) -> Mapping[str, SinkKind]:
+    """Return every kind of sink that there is, with those of the listed plugins."""
+    return {
+        **SINKS,
+        **{n: k for n, k in listed("sinks", settings.plugins).items() if n not in SINKS},
+    }
+
+
+def _open(name: str, kind: SinkKind, settings: Settings, boot_id: str) -> OpenSink | None:
+    """Open one; None where a plugin fails, which the log says."""
+    if name in SINKS:
+        sink: OpenSink = resolve_name(kind.opener)(settings, boot_id)
+        return sink
+    own = own_settings(name, settings, kind.settings_type)
+    try:
+        return PluggedSink(name, resolve_name(kind.opener)(settings, boot_id, own))
+    except Exception as error:  # noqa: BLE001 - of others' code: any fault
+        log.error("%s", refusal(name, "sinks", error))
+        return None
 
 
 def check_sinks(settings: Settings) -> None:
@@ -78,13 +107,15 @@ def open_sinks(
     Raises:
         SinkError, SettingsError: a sink cannot be opened.
     """
-    kept = kept or {}
+    kept, kinds = kept or {}, kinds_of(settings)
     opened: dict[str, OpenSink] = {}
     try:
-        asked = [n for n, kind in SINKS.items() if n not in kept and kind.is_asked(settings)]
+        asked = [n for n, kind in kinds.items() if n not in kept and kind.is_asked(settings)]
         # What empties a file comes when nothing else can be refused any more.
-        for name in sorted(asked, key=lambda name: SINKS[name].empties):
-            opened[name] = resolve_name(SINKS[name].opener)(settings, boot_id)
+        for name in sorted(asked, key=lambda name: kinds[name].empties):
+            sink = _open(name, kinds[name], settings, boot_id)
+            if sink is not None:
+                opened[name] = sink
     except BaseException:
         for sink in opened.values():
             sink.close()
@@ -92,4 +123,4 @@ def open_sinks(
     for sink in kept.values():
         sink.restart(boot_id)
     both = {**kept, **opened}
-    return {name: both[name] for name in SINKS if name in both}
+    return {name: both[name] for name in kinds if name in both}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from pkgutil import resolve_name
 
+from edgecam.core.plugins import listed
 from edgecam.core.result import Source
-from edgecam.settings.schema import MqttSettings, SourceSettings
+from edgecam.settings.load import own_settings
+from edgecam.settings.schema import MqttSettings, Settings, SourceSettings
 from edgecam.sources.kinds import SOURCES, Opening, check, scheme_of
 
 
@@ -32,13 +34,20 @@ def open_source(
     settings: SourceSettings,
     stop: threading.Event | None = None,
     mqtt: MqttSettings | None = None,
+    plugged: Settings | None = None,
 ) -> Source:
     """Open what ``settings.url`` names; arguments as in ``Opening``.
+
+    ``plugged`` lists plugins and their settings: the scheme of a plugin's source is its name.
 
     Raises:
         SourceError: it cannot be opened and need not be waited for.
         SettingsError: a broker's URL, certificate or password file is no use.
     """
-    kind = check(settings.url)
-    source: Source = resolve_name(kind.opener)(Opening(settings, stop, mqtt or MqttSettings()))
+    kinds = SOURCES if plugged is None else {**listed("sources", plugged.plugins), **SOURCES}
+    kind, own = check(settings.url, kinds), None
+    if plugged is not None and (name := scheme_of(settings.url)) not in SOURCES:
+        own = own_settings(name, plugged, kind.settings_type)
+    opening = Opening(settings, stop, mqtt or MqttSettings(), own)
+    source: Source = resolve_name(kind.opener)(opening)
     return source

@@ -19,12 +19,13 @@ class Opening:
     """What a source is opened with.
 
     ``stop``, once set, ends the wait for a camera that is slow to open. ``mqtt`` says how to log
-    in to a broker that pictures come from.
+    in to a broker that pictures come from. ``own`` are a plugin's own settings.
     """
 
     settings: SourceSettings
     stop: threading.Event | None = None
     mqtt: MqttSettings = field(default_factory=MqttSettings)
+    own: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class SourceKind:
     None of these modules is loaded before. ``help`` is how people write such a source, empty
     where another line says it. ``live``: frames come in their own time, not as fast as they are
     taken. ``holds_login``: its URL may hold a password. ``remedies`` maps the kind of a fault to
-    what helps against it.
+    what helps against it. ``settings_type``: of a plugin that has settings of its own.
     """
 
     opener: str
@@ -46,6 +47,7 @@ class SourceKind:
     several: str | None = None
     holds_login: bool = False
     remedies: Mapping[str, str] = field(default_factory=lambda: remedies.OF_CAMERA)
+    settings_type: type[Any] | None = None
 
 
 _CAMERA = "edgecam.sources.camera:open_camera"

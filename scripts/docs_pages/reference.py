@@ -71,11 +71,13 @@ def range_of(annotated: Any) -> str:
         return ", ".join(f"`{value}`" for value in get_args(annotated))
     if origin is tuple:
         return f"list of {range_of(get_args(annotated)[0])}"
+    if origin is dict:
+        return "tables by name"
     return _TYPE_NAMES.get(annotated, getattr(annotated, "__name__", str(annotated)))
 
 
 def default_of(info: SettingInfo) -> str:
-    if info.default in (None, ()) or info.key == "model.path":
+    if info.default in (None, (), {}) or info.key == "model.path":
         return ""
     if isinstance(info.default, tuple):
         return ", ".join(f"`{value}`" for value in info.default)

@@ -7,7 +7,7 @@ pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from edgecam.analysis.events.fall import Falls
@@ -32,12 +32,17 @@ class Rules:
         settings: EventSettings,
         zones: Sequence[ZoneSettings] = (),
         lines: Sequence[LineSettings] = (),
+        more: Callable[[Callable[[], int]], Iterable[Rule]] | None = None,
     ) -> None:
+        """``more`` makes the rules of plugins, given what numbers their events."""
         self._zones = Zones(zones, self._next_number)
         self._postures = Postures(settings.posture_s, self._next_number)
         self._falls = Falls(settings, self._next_number)
         self.numbers = Numbers(0)
-        self._rules = tuple(self._chosen(settings, lines))
+        self._rules = (
+            *self._chosen(settings, lines),
+            *(more(self._next_number) if more is not None else ()),
+        )
 
     def _next_number(self) -> int:
         return next(self.numbers)

@@ -43,6 +43,7 @@ class Falls:
     """Watches each track on its own; a fall and its recovery share a number."""
 
     name = "fall"
+    event_types: tuple[str, ...] = ("fall", "recovered")
 
     def __init__(self, settings: EventSettings, number: Callable[[], int]) -> None:
         self._settings, self._number = settings, number

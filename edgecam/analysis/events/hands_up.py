@@ -34,6 +34,7 @@ class HandsUp:
     """Tells once when somebody raises both hands."""
 
     name = "hands_up"
+    event_types: tuple[str, ...] = ("hands_up",)
 
     def __init__(self, lasting_s: float, number: Callable[[], int]) -> None:
         self._lasting_s, self._number = lasting_s, number

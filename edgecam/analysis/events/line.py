@@ -34,6 +34,7 @@ class Lines:
     """All lines."""
 
     name = "line"
+    event_types: tuple[str, ...] = ("line_crossed",)
 
     def __init__(self, lines: Sequence[LineSettings], number: Callable[[], int]) -> None:
         self._number = number

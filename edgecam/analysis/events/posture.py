@@ -33,6 +33,7 @@ class Postures:
     """Tells when a posture has lasted; ``of`` is the last one that has, by track."""
 
     name = "posture"
+    event_types: tuple[str, ...] = _TOLD
 
     def __init__(self, lasting_s: float, number: Callable[[], int]) -> None:
         self._lasting_s, self._number = lasting_s, number

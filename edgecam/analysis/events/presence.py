@@ -29,6 +29,7 @@ class Presence:
     """Tells of every track's beginning and end; both share a number."""
 
     name = "presence"
+    event_types: tuple[str, ...] = ("appeared", "left")
 
     def __init__(self, number: Callable[[], int]) -> None:
         self._number = number

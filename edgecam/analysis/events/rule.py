@@ -13,9 +13,13 @@ State = TypeVar("State")
 
 
 class Rule(Protocol):
-    """Looks at every frame in turn and tells what happened; ``name`` is what a mask calls it."""
+    """Looks at every frame in turn and tells what happened.
+
+    ``name`` is what a mask calls it, ``event_types`` are those of its events.
+    """
 
     name: str
+    event_types: tuple[str, ...]
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

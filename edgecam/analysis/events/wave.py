@@ -67,6 +67,7 @@ class Waves:
     """Tells when somebody waves, for each hand on its own."""
 
     name = "wave"
+    event_types: tuple[str, ...] = ("wave",)
 
     def __init__(self, window_s: float, number: Callable[[], int]) -> None:
         self._window_s, self._number = window_s, number

@@ -94,6 +94,7 @@ class Zones:
     """All zones; those of one visit share a number."""
 
     name = "zone"
+    event_types: tuple[str, ...] = ("entered", "exited", "dwelling")
 
     def __init__(self, zones: Sequence[ZoneSettings], number: Callable[[], int]) -> None:
         self._zones = [_Zone(settings, number) for settings in zones]

@@ -8,10 +8,12 @@ families: see ``core.result.Decoder``.
 from __future__ import annotations
 
 import importlib
+import logging
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Protocol, cast
 
+from edgecam.core import plugins
 from edgecam.core.result import Decoder, ModelError, TensorInfo
 from edgecam.inference.decoders import anchors
 from edgecam.inference.decoders.family import FamilyContext, PostProcess
@@ -42,6 +44,8 @@ class Family(Protocol):
         ...
 
 
+log = logging.getLogger(__name__)
+
 # One file each, asked in this order; no model may fit two of them.
 FAMILIES = (
     "posenet",
@@ -64,6 +68,23 @@ def families() -> Iterator[Family]:
         yield cast("Family", importlib.import_module(f"edgecam.inference.decoders.{name}"))
 
 
+def _foreign(
+    inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], context: FamilyContext
+) -> Decoder | None:
+    """Ask the plugins, which come last: what edgecam knows they do not change."""
+    for name, family in plugins.listed("decoders", context.plugins).items():
+        try:
+            decoder = cast("Family", family).recognise(inputs, outputs, context)
+        except ModelError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of others' code: any fault
+            log.error("%s", plugins.refusal(name, "decoders", error))
+            continue
+        if decoder is not None:
+            return decoder
+    return None
+
+
 def recognise(
     inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], context: FamilyContext
 ) -> Decoder:
@@ -77,12 +98,16 @@ def recognise(
         decoder = family.recognise(inputs, outputs, context)
         if decoder is not None:
             return decoder
+    if (decoder := _foreign(inputs, outputs, context)) is not None:
+        return decoder
     table = "\n".join(
         f"  {kind} {place}: {_row(info)}"
         for kind, infos in (("input", inputs), ("output", outputs))
         for place, info in enumerate(infos)
     )
-    known = textwrap.indent("\n".join(family.LAYOUT for family in families()), "  ")
+    layouts = [family.LAYOUT for family in families()]
+    layouts += [family.LAYOUT for family in plugins.listed("decoders", context.plugins).values()]
+    known = textwrap.indent("\n".join(layouts), "  ")
     raise ModelError(
         f"the model is of no known family; it has\n{table}\n"
         f"known layouts (input [1, H, W, 3]):\n{known}"
@@ -90,7 +115,10 @@ def recognise(
 
 
 def context_of(
-    model: ModelFile, labels: tuple[str, ...] | None = None, decoder: str = "auto"
+    model: ModelFile,
+    labels: tuple[str, ...] | None = None,
+    decoder: str = "auto",
+    listed_plugins: Sequence[str] = (),
 ) -> FamilyContext:
     """Return what a model's file says about decoding, with the labels to use.
 
@@ -106,6 +134,7 @@ def context_of(
         output_ops=tuple(_maker(model, tensor) for tensor in model.main.outputs),
         postprocess=_postprocess(model),
         signature_output_names=_signature_names(model),
+        plugins=tuple(listed_plugins),
     )
 
 

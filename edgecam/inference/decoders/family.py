@@ -38,6 +38,7 @@ class FamilyContext:
     x centre, height, width) as fractions of the input, None where the model carries none.
     ``output_ops``: the op that computes each output, in output order, "" where the file does not
     tell; reshapes and changes of type are looked through. ``postprocess``: the node, if any.
+    ``plugins``: those whose families are asked where none of edgecam's own fits.
     """
 
     labels: tuple[str, ...] | None = None
@@ -47,6 +48,7 @@ class FamilyContext:
     output_ops: tuple[str, ...] = ()
     postprocess: PostProcess | None = None
     signature_output_names: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
 
     def output_op(self, place: int) -> str:
         """Return the op that computes the output at ``place``, "" where it is unknown."""
