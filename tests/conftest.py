@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -73,6 +74,16 @@ def state_directory(
 ) -> None:
     """Events that wait in one test are not sent by the next one."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """A command that ran in this process sent edgecam's records to its own standard error."""
+    logger = logging.getLogger("edgecam")
+    before = logger.handlers[:], logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[1]
+    logger.setLevel(before[2])
 
 
 @pytest.fixture

@@ -17,12 +17,14 @@ from edgecam.inference import catalog as bundled
 from edgecam.inference.runtime import find
 from edgecam.tools.convert import tfjs_folder
 from edgecam.tools.convert.conversion import Options, convert
-from edgecam.tools.convert.tfjs_folder import SHARD_BYTES, WEIGHTS
+from edgecam.tools.convert.tfjs_folder import SHARD_BYTES
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
 
 RNG = np.random.default_rng(11)
 CORAL = Path(__file__).parents[1].parent / "shared" / "models"
+
+WEIGHTS = ("float32", "float16", "uint16", "uint8")
 
 
 def random(*shape: int) -> Any:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -92,7 +93,7 @@ def types_of_weights(model: ModelFile) -> dict[str, str]:
     return {t.name: t.type for t in model.main.tensors if t.is_constant and len(t.shape) == 4}
 
 
-@pytest.mark.parametrize("mode", recipe.MODES)
+@pytest.mark.parametrize("mode", get_args(recipe.Mode))
 def test_keeps_interface_metadata_and_labels(float_model: Path, mode: recipe.Mode) -> None:
     before = read(float_model)
     after = read(quantize(before, mode, inputs()), "after")
@@ -106,7 +107,7 @@ def test_keeps_interface_metadata_and_labels(float_model: Path, mode: recipe.Mod
     assert all(len(after.buffers[t.buffer]) for t in after.main.tensors if t.is_constant)
 
 
-@pytest.mark.parametrize("mode", recipe.MODES)
+@pytest.mark.parametrize("mode", get_args(recipe.Mode))
 def test_makes_the_same_bytes_every_time(float_model: Path, mode: recipe.Mode) -> None:
     model = read(float_model)
     assert quantize(model, mode, inputs()) == quantize(model, mode, inputs())

@@ -66,7 +66,19 @@ def loading(package: str) -> Iterator[None]:
     if address_space_bytes() is not None and not _fits(package):
         raise too_little(f"{package} cannot be loaded")
     with _uninterrupted():
-        yield
+        try:
+            yield
+        except (MemoryError, ImportError, OSError) as error:
+            # Less room than the trial had: what is mapped where differs from run to run.
+            if address_space_bytes() is None or not _is_no_room(error):
+                raise
+            raise too_little(f"{package} cannot be loaded") from None
+
+
+def _is_no_room(error: Exception) -> bool:
+    # The words of the dynamic loader.
+    words = ("failed to map", "cannot allocate memory")
+    return isinstance(error, MemoryError) or any(each in str(error).lower() for each in words)
 
 
 def _fits(package: str) -> bool:
@@ -79,9 +91,9 @@ def _fits(package: str) -> bool:
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
             importlib.import_module(package)
-        except (MemoryError, ImportError) as error:
-            # Any other reason is told by the import itself.
-            os._exit(1 if isinstance(error, MemoryError) or "failed to map" in str(error) else 0)
+        except (MemoryError, ImportError, OSError) as error:
+            # The import itself says any other reason.
+            os._exit(1 if _is_no_room(error) else 0)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
