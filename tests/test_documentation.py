@@ -412,6 +412,8 @@ ELSEWHERE: dict[str, str] = {
     "systemctl restart": "no unit runs here",
     "sudo sh -c 'set -a; . /etc/edgecam/front.env; .venv/bin/edgecam doctor --config "
     "/etc/edgecam/front.toml'": "reads what root alone may; the doctor itself is run above",
+    "scripts/docs": "installs MkDocs; test_documentation_links follows the same links",
+    "scripts/test-lowest": "builds an environment of its own; runs the tests",
     "scripts/test-long": "installs TensorFlow (1.6 GB), and runs this file",
     "scripts/test-arm64": "an emulated board of 300 MB; docs/arm64.md is what it wrote",
 }

@@ -48,6 +48,13 @@ def test_the_index_leads_to_every_page() -> None:
     assert pages - linked == set()
 
 
+def test_the_site_has_every_page_in_its_menu() -> None:
+    menu = re.findall(r"- ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert {name for name in menu if "/" not in name} == pages
+    assert len(menu) == len(set(menu))
+
+
 def test_the_readme_is_one_screen_and_begins_with_the_two_commands() -> None:
     lines = (ROOT / "README.md").read_text("utf-8").splitlines()
     assert len(lines) <= 200

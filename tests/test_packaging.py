@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -93,6 +94,17 @@ def requirements(wheel: Path) -> list[Requirement]:
     assert metadata["Version"] == __version__
     assert metadata["Requires-Python"] == "<3.14,>=3.11"
     return [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+
+
+def test_the_long_description_has_no_link_that_leads_nowhere(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+        metadata = email.message_from_bytes(archive.read(name))
+    text = str(metadata.get_payload())
+    assert "scripts/demo" in text
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", text) == []
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert "Typing :: Typed" in metadata.get_all("Classifier", [])
 
 
 def chosen(wheel: Path, machine: str, extra: str = "") -> dict[str, str]:
