@@ -124,7 +124,9 @@ RUNS: dict[str, Run] = {
     "edgecam --model posenet --broker mqtt://homeassistant:1883": Run(
         until=heard("edgecam/camera/result")
     ),
-    "edgecam --model posenet --source clip.mp4 --jsonl -": Run('"poses":[{', swaps=SOME),
+    "edgecam --model posenet --source models/clips/people-walking.mp4 --jsonl -": Run(
+        '"poses":[{', swaps=((r"models/clips/people-walking", "clip"), *SOME)
+    ),
     FRONT: Run(until=heard("edgecam/front/result")),
     "edgecam doctor": Run("constructs and invokes"),
     "edgecam doctor --config /etc/edgecam/front.toml": Run("passes on what is published"),
