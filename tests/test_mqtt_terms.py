@@ -60,7 +60,7 @@ def numbers(messages: list[Any]) -> list[int]:
 def test_an_old_broker_is_spoken_to_in_3_1_1_at_once(
     answer: bytes | None, open_sink: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgecam.sinks.mqtt.network_thread.CONNACK_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("edgecam.mqtt.opening.CONNACK_TIMEOUT_S", 2.0)
     with ScriptedBroker(refusals={5: answer}) as broker:
         sink = open_sink(broker.url)
         sink.publish_event(wave(n=1))

@@ -205,7 +205,7 @@ def test_one_that_ran_already_stays_and_waits(
     )
     broker.start()
     # The first one comes back when the second one has the name.
-    monkeypatch.setattr("edgecam.sinks.mqtt.network_thread.BACKOFF_S", (6.0,))
+    monkeypatch.setattr("edgecam.mqtt.opening.BACKOFF_S", (6.0,))
     first = sink(broker)
     assert first.wait_connected(60)
     broker.stop()

@@ -17,17 +17,15 @@ from edgecam.daemon.build import load_models
 from edgecam.daemon.service import Service
 from edgecam.daemon.session import Session
 from edgecam.daemon.telemetry_report import caption
+from edgecam.mqtt.broker import BROKER_WAIT_S, Broker
 from edgecam.settings.schema import MqttSettings, Settings
 from edgecam.sinks import check_sinks
 
 if TYPE_CHECKING:
     from edgecam.messages.schema import Telemetry
-    from edgecam.mqtt.broker import Broker
     from edgecam.sinks.window import Window
 
 TICK_S = 0.1
-# A recording waits for its broker, or its first results would find none.
-BROKER_WAIT_S = 5.0
 
 log = logging.getLogger(__name__)
 

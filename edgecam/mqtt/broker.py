@@ -7,6 +7,9 @@ from typing import Protocol
 
 from edgecam.messages.schema import MqttReport, Telemetry
 
+# Recordings and measurements wait for their broker, or their first results would find none.
+BROKER_WAIT_S = 5.0
+
 
 class Broker(Protocol):
     """The MQTT sink, as far as reports go."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import random
 import socket
 import ssl
 import threading
@@ -18,17 +17,12 @@ from edgecam.core.redaction import redact
 from edgecam.mqtt.address import BrokerAddress, Fault
 from edgecam.mqtt.frame_topics import CAPTURED, SEQUENCE, Delivered
 from edgecam.mqtt.login import Login
-from edgecam.mqtt.opening import establish
+from edgecam.mqtt.opening import backoff_s, establish, is_passing
 from edgecam.mqtt.picture_connection import PictureConnection
 from edgecam.mqtt.terms import MQTT_5, BrokerMemory, Limits, Offer
 
-OPEN_TIMEOUT_S = 4.0
-CONNACK_TIMEOUT_S = 5.0
 STEP_S = 0.5
 STOP_S = 2.0
-# As the sink: trying is cheap, but what a person has to mend is tried twice a minute.
-BACKOFF_S = (1.0, 2.0, 3.0)
-BACKOFF_PERSON_S = 31.0
 # One on its way and one behind it: a camera far from its broker needs no more.
 IN_FLIGHT = 2
 # The broker throws away what no worker took for so long.
@@ -111,8 +105,8 @@ class PicturePublisher(threading.Thread):
             self._count("connection_faults")
             self.reason = redact(fault.reason)
             self._faults.fault("mqtt", self.reason)
-            wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)
-            self._stopping.wait(wait_s if fault.kind == "network" else BACKOFF_PERSON_S)
+            passing = is_passing(fault, self._counts["connects"] > 0)
+            self._stopping.wait(backoff_s(failures, passing))
             failures += 1
 
     def _connect(self) -> PictureConnection:
@@ -120,7 +114,6 @@ class PicturePublisher(threading.Thread):
             self._address,
             self._memory,
             self._connection_to,
-            (OPEN_TIMEOUT_S, CONNACK_TIMEOUT_S),
             lambda connection: self._step(connection, 0.1),
             self._stopping.is_set,
         )

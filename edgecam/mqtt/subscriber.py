@@ -18,9 +18,6 @@ from edgecam.mqtt.opening import establish
 from edgecam.mqtt.terms import BrokerMemory
 from edgecam.settings.schema import MqttSettings
 
-OPEN_TIMEOUT_S = 4.0
-CONNACK_TIMEOUT_S = 5.0
-
 
 def connect(
     settings: MqttSettings,
@@ -49,7 +46,6 @@ def connect(
             on_message,
             on_error,
         ),
-        (OPEN_TIMEOUT_S, CONNACK_TIMEOUT_S),
         lambda connection: connection.step(0.1, wake),
     )
     if connection.fault is not None:

@@ -102,9 +102,9 @@ class MqttSource(SupervisedSource):
                 self._topics.address,
                 self._memory,
                 self._connection_to,
-                (limit_s, limit_s),
                 lambda connection: self._step(connection, 0.1),
                 self._closed.is_set,
+                (limit_s, limit_s),
             )
             self._connection = connection
             self._subscribe(connection, limit_s)

@@ -20,8 +20,8 @@ import pytest
 from brokers import Mosquitto, Received, Subscriber, free_port, wait_until
 from happened import wave
 
+from edgecam.mqtt import opening
 from edgecam.settings.schema import MqttSettings
-from edgecam.sinks.mqtt import network_thread as mqtt_network
 from edgecam.sinks.mqtt.sink import MqttSink
 
 PUBLISHER = Path(__file__).with_name("mqtt_publisher.py")
@@ -204,7 +204,7 @@ class CuttingProxy:
 def test_100_lost_connections_leak_no_descriptor_thread_or_memory(
     mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt_network, "BACKOFF_S", (0.01,))
+    monkeypatch.setattr(opening, "BACKOFF_S", (0.01,))
     proxy = CuttingProxy(mosquitto.port)
     sink = MqttSink(MqttSettings(url=f"mqtt://127.0.0.1:{proxy.port}"), "front", "b00t")
     sink.publish_event(wave(n=1))
@@ -235,8 +235,8 @@ def test_a_stop_while_the_broker_hangs_ends(mosquitto: Mosquitto) -> None:
 
 
 def test_a_port_that_never_answers_connect_is_left_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt_network, "CONNACK_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(mqtt_network, "BACKOFF_S", (0.01,))
+    monkeypatch.setattr(opening, "CONNACK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(opening, "BACKOFF_S", (0.01,))
     with socket.create_server(("127.0.0.1", 0)) as mute:
         sink = MqttSink(MqttSettings(url=f"mqtt://127.0.0.1:{mute.getsockname()[1]}"), "front", "b")
         assert wait_until(lambda: sink.counters().get("mqtt_connection_faults", 0) >= 3)

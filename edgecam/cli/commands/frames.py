@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from edgecam.mqtt.frame_publisher import PicturePublisher
     from edgecam.settings.schema import Settings
 
-CONNECT_WAIT_S = 5.0
-
 
 @click.command("frames")
 @CONFIG_OPTION
@@ -98,6 +96,7 @@ def _publish(
 
     from edgecam.core.opencv import cv2
     from edgecam.core.rate_limit import RateLimit
+    from edgecam.mqtt.broker import BROKER_WAIT_S
     from edgecam.sinks.render.snapshot import jpeg, shown_size
 
     stop = threading.Event()
@@ -111,7 +110,7 @@ def _publish(
         signal.signal(number, end)
     limit, sent = RateLimit(rate_hz), 0
     if not source.live:
-        publisher.connected.wait(CONNECT_WAIT_S)
+        publisher.connected.wait(BROKER_WAIT_S)
     for frame in source.frames():
         if stop.is_set() or sent == settings.max_frames:
             break

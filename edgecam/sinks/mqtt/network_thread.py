@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import socket
 import ssl
 import threading
@@ -17,7 +16,7 @@ from edgecam.core.fault_log import FaultLog
 from edgecam.mqtt.address import BrokerAddress, Fault
 from edgecam.mqtt.connection import MAX_PACKET_BYTES, Connection, MessageCallback, matches
 from edgecam.mqtt.login import OFFLINE, Login
-from edgecam.mqtt.opening import establish
+from edgecam.mqtt.opening import backoff_s, establish, is_passing
 from edgecam.mqtt.terms import MQTT_5, BrokerMemory, Limits
 from edgecam.sinks.mqtt.delivery import Delivery
 from edgecam.sinks.mqtt.flood import Flood
@@ -25,12 +24,6 @@ from edgecam.sinks.mqtt.name_claim import Claim
 
 log = logging.getLogger(__name__)
 
-OPEN_TIMEOUT_S = 4.0
-CONNACK_TIMEOUT_S = 5.0
-# A broker that comes back is used within 5 s; trying is cheap.
-BACKOFF_S = (1.0, 2.0, 3.0)
-# Certificates and passwords are mended by people: at most two attempts a minute.
-BACKOFF_PERSON_S = 31.0
 # Subscribers lose their sessions with the broker too: let them return before the events do.
 SETTLE_S = 2.0
 # With something in flight and no acknowledgement for so many keep-alives: connect again.
@@ -147,9 +140,8 @@ class NetworkThread(threading.Thread):
         """Wait before the next attempt; False if a stop makes it pointless."""
         if self._stopping.is_set():
             return False
-        passing = fault.kind == "network" or (fault.kind == "handshake" and self.connects > 0)
-        wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)
-        if self._stopping.wait(wait_s if passing else BACKOFF_PERSON_S):
+        passing = is_passing(fault, self.connects > 0)
+        if self._stopping.wait(backoff_s(failures, passing)):
             # One last attempt, for the events' sake; nothing else is worth the wait.
             return passing and len(self._delivery.events) > 0
         return True
@@ -167,9 +159,9 @@ class NetworkThread(threading.Thread):
                 self._receive,
                 self._note_error,
             ),
-            (STOP_CONNECT_S, STOP_CONNECT_S) if stopping else (OPEN_TIMEOUT_S, CONNACK_TIMEOUT_S),
             lambda connection: self._step_for(connection, 0.1),
             lambda: self._stopping.is_set() != stopping,
+            (STOP_CONNECT_S, STOP_CONNECT_S) if stopping else None,
         )
 
     def _step_for(self, connection: Connection, wait_s: float) -> None:

@@ -26,6 +26,7 @@ from edgecam.daemon.session import Session
 from edgecam.inference import runtime
 from edgecam.inference.model import Model
 from edgecam.messages.result import PERSON
+from edgecam.mqtt.broker import BROKER_WAIT_S
 from edgecam.pipeline.meter import quantile
 from edgecam.settings.schema import MqttSettings, Settings
 from edgecam.tools.evaluate.tracks import (
@@ -38,7 +39,6 @@ from edgecam.tools.evaluate.tracks import (
 
 # Frames at either end of a recording that find the queues not yet, or no longer, full.
 EDGE_FRAMES = 8
-BROKER_WAIT_S = 5.0
 BARE_WARM_INVOKES = 2
 MAX_FRAMES_OF_A_ROUND = 200
 
