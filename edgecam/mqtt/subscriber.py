@@ -53,7 +53,7 @@ def connect(
     return connection
 
 
-class Follower:
+class Subscriber:
     """Hands every message under some topic filters to a callback, on a thread of its own."""
 
     def __init__(

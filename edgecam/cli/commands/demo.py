@@ -24,7 +24,7 @@ from edgecam.core.printable import say
 from edgecam.core.result import EdgecamError
 from edgecam.inference import catalog as bundled
 from edgecam.mqtt.embedded_broker import EmbeddedBroker
-from edgecam.mqtt.subscriber import Follower
+from edgecam.mqtt.subscriber import Subscriber
 from edgecam.settings.schema import MqttSettings
 from edgecam.tools.fleet.instance import Snapshot, Watch
 
@@ -94,24 +94,24 @@ def _line(shown: Snapshot) -> str:
     return f"{shown.name}: " + ", ".join(parts)
 
 
-def _follow_in_lines(watch: Watch, done: threading.Event, follower: Follower) -> None:
+def _follow_in_lines(watch: Watch, done: threading.Event, subscriber: Subscriber) -> None:
     while not done.wait(LINE_INTERVAL_S):
-        follower.check()
+        subscriber.check()
         say(_line(watch.snapshot(time.monotonic())))
 
 
-def _follow_in_table(watch: Watch, done: threading.Event, follower: Follower) -> None:
+def _follow_in_table(watch: Watch, done: threading.Event, subscriber: Subscriber) -> None:
     from rich.live import Live
 
     from edgecam.tools.fleet.instance_table import table
 
     with Live(table(watch.snapshot(time.monotonic())), auto_refresh=False) as live:
         while not done.wait(TABLE_INTERVAL_S):
-            follower.check()
+            subscriber.check()
             live.update(table(watch.snapshot(time.monotonic())), refresh=True)
 
 
-def _until_done(watch: Watch, process: subprocess.Popen[bytes], follower: Follower) -> bool:
+def _until_done(watch: Watch, process: subprocess.Popen[bytes], subscriber: Subscriber) -> bool:
     """Show what arrives until the publisher has ended; False if Ctrl-C came before."""
     done = threading.Event()
 
@@ -122,7 +122,7 @@ def _until_done(watch: Watch, process: subprocess.Popen[bytes], follower: Follow
     threading.Thread(target=wait, daemon=True).start()
     follow = _follow_in_table if sys.stdout.isatty() else _follow_in_lines
     try:
-        follow(watch, done, follower)
+        follow(watch, done, subscriber)
     except KeyboardInterrupt:
         return False
     return True
@@ -153,7 +153,7 @@ def command(model: tuple[str, ...], max_frames: int | None, port: int | None) ->
         names = ", ".join(bundled.resolve(name).name for name in models)
         say(f"clip {bundled.clip().name}; models {names}")
         say(f"look on: mosquitto_sub -h 127.0.0.1 -p {broker.port} -v -t 'edgecam/#'")
-        follower = Follower(
+        subscriber = Subscriber(
             MqttSettings(url=broker.url),
             (f"edgecam/{NAME}/#",),
             lambda topic, payload, _: watch.take(topic, payload, time.monotonic()),
@@ -161,10 +161,10 @@ def command(model: tuple[str, ...], max_frames: int | None, port: int | None) ->
         started_s = time.monotonic()
         try:
             with _publisher(_arguments(models, broker.url, max_frames), errors) as process:
-                ended = _until_done(watch, process, follower)
+                ended = _until_done(watch, process, subscriber)
             took_s = time.monotonic() - started_s
         finally:
-            follower.close()
+            subscriber.close()
         errors.seek(0)
         said = errors.read().decode("utf-8", "replace").strip()
     if not watch.summary.results and not ended:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from edgecam.core.printable import printable
-from edgecam.mqtt.subscriber import Follower
+from edgecam.mqtt.subscriber import Subscriber
 from edgecam.settings.schema import MqttSettings
 from edgecam.tools.fleet.state import Fleet, filters
 
@@ -30,12 +30,12 @@ class FleetLink:
         self._closing = threading.Event()
         self.fault: str | None = None
         self.last_message_s = time.monotonic()
-        self._follower: Follower | None = self._connected()
+        self._subscriber: Subscriber | None = self._connected()
         self._thread = threading.Thread(target=self._keep, name="fleet", daemon=True)
         self._thread.start()
 
-    def _connected(self) -> Follower:
-        return Follower(self._settings, filters(), self._take, self._environment)
+    def _connected(self) -> Subscriber:
+        return Subscriber(self._settings, filters(), self._take, self._environment)
 
     def _take(self, topic: str, payload: bytes, is_retained: bool) -> None:
         now_s = self.last_message_s = time.monotonic()
@@ -44,9 +44,9 @@ class FleetLink:
     def _keep(self) -> None:
         while not self._closing.wait(LOOK_S):
             try:
-                if self._follower is None:
-                    self._follower = self._connected()
-                self._follower.check()
+                if self._subscriber is None:
+                    self._subscriber = self._connected()
+                self._subscriber.check()
                 self.fault = None
             except Exception as error:  # noqa: BLE001 - shown; what a broker sends must not end us
                 self.fault = printable(str(error))
@@ -54,9 +54,9 @@ class FleetLink:
                 self._closing.wait(RETRY_S)
 
     def _drop(self) -> None:
-        if self._follower is not None:
-            self._follower.close()
-            self._follower = None
+        if self._subscriber is not None:
+            self._subscriber.close()
+            self._subscriber = None
 
     def close(self) -> None:
         """Disconnect."""
