@@ -19,7 +19,7 @@ from edgecam.core.opencv import cv2
 from edgecam.core.result import Box, Decoded, Detection, Frame, Result, SettingsError
 from edgecam.pipeline.schedule import ModelSchedule
 from edgecam.settings.load import load
-from edgecam.sinks.render.last_found import Standing
+from edgecam.sinks.render.last_found import LastFound
 
 POSENET = "posenet:input_size=129x161"
 FAILING = ROOT / "tests" / "data" / "models" / "fails_on_bright.tflite"
@@ -96,7 +96,7 @@ def test_a_turn_that_was_overtaken_is_not_lost() -> None:
 
 
 def test_what_a_slow_model_found_stands_on_the_screen_until_it_looks_again() -> None:
-    standing = Standing()
+    standing = LastFound()
     box = Decoded(detections=(Detection("dog", 0, 0.9, Box(0.0, 0.0, 1.0, 1.0)),))
 
     def shown(at_s: float, **parts: Decoded) -> set[str]:

@@ -11,7 +11,7 @@ from edgecam.core.opencv import cv2
 from edgecam.core.queues import Finished, Latest
 from edgecam.core.result import Result, SinkError
 from edgecam.settings.schema import Settings
-from edgecam.sinks.render.last_found import Standing
+from edgecam.sinks.render.last_found import LastFound
 from edgecam.sinks.render.overlay import draw
 
 ESCAPE_KEYS = (27, ord("q"))
@@ -73,7 +73,7 @@ class Window:
         _check_display(os.environ)
         self._title = f"edgecam {name}"
         self._newest: Latest[Result] = Latest()
-        self._standing = Standing()
+        self._last_found = LastFound()
         try:
             cv2.namedWindow(self._title, WINDOW_FLAGS)
         except cv2.error:
@@ -84,7 +84,7 @@ class Window:
         self._sized = False
 
     def publish(self, result: Result) -> None:
-        self._newest.put(self._standing(result))
+        self._newest.put(self._last_found(result))
 
     def tick(self, caption: str, wait_ms: int) -> bool:
         """Draw what is new and handle the window's events; False once the person closed it."""

@@ -21,7 +21,7 @@ class _Last:
     gap_s: float = FIRST_GAP_S
 
 
-class Standing:
+class LastFound:
     """Boxes that do not flicker: results with the parts of the models that did not look now."""
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ from edgecam.settings.access import WebSettings
 from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import Settings
 from edgecam.settings.section import Section
-from edgecam.sinks.render.last_found import Standing
+from edgecam.sinks.render.last_found import LastFound
 from edgecam.sinks.render.snapshot import jpeg, shown_size
 from edgecam.sinks.web.listen_address import Entrance
 from edgecam.sinks.web.security import Guard
@@ -101,7 +101,7 @@ class Page:
     ) -> None:
         self._settings, self._name, self._boot_id = settings, name, boot_id
         self._newest: Moment | None = None
-        self._standing = Standing()
+        self._last_found = LastFound()
         self._results = self._events = 0
         self._change: Callable[[str, str], None] | None = None
         self._next_s = 0.0
@@ -147,7 +147,7 @@ class Page:
         if self._error is not None:
             raise self._error
         published_s, name, boot_id = time.monotonic(), self._name, self._boot_id
-        result = self._standing(result)
+        result = self._last_found(result)
         self._results += 1
         self._newest = Moment(
             self._results, result, lambda: result_line(result, name, boot_id, published_s)
