@@ -22,7 +22,7 @@ from edgecam.pipeline.roi.inference_steps import run_steps
 from edgecam.settings.scene import CropSettings, MotionSettings
 from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings, SourceSettings
 from edgecam.sources.video import VideoFile
-from edgecam.tools.evaluate.throughput import Marks, measure, run_recording
+from edgecam.tools.evaluate.throughput import TimingSink, measure, run_recording
 
 FRAMES = 60
 STILL_FRAMES, STILL_HZ = 200, 10.0
@@ -94,7 +94,7 @@ def still_scene() -> float:
                 crop=CropSettings(enabled=True, look="detector"),
                 motion=MotionSettings(enabled=gated),
             )
-            marks = Marks(several=True)
+            marks = TimingSink(several=True)
             run_recording(settings, load_models(settings), marks)
             costs.append(marks.cost_ms()[1])
     return costs[0] / costs[1]

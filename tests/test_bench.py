@@ -16,14 +16,14 @@ from edgecam.settings.schema import (
     Settings,
     SourceSettings,
 )
-from edgecam.tools.evaluate.throughput import Marks, measure, score_tracks
+from edgecam.tools.evaluate.throughput import TimingSink, measure, score_tracks
 
 MODEL = "posenet_mobilenet_v1_075_int8"
 
 
 @pytest.mark.parametrize("together", [1, 3, 7, 8])
 def test_results_that_come_a_few_at_a_time_cost_what_they_take(together: int) -> None:
-    marks = Marks()
+    marks = TimingSink()
     for number in range(100):
         done = (number // together + 1) * together
         marks.wall_s.append(0.010 * done)

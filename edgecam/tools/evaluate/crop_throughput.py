@@ -20,7 +20,7 @@ from edgecam.inference.decoders.posenet import SIDE_STEP
 from edgecam.settings.scene import CropSettings
 from edgecam.settings.schema import ModelSettings, MqttSettings, Settings
 from edgecam.tools.evaluate.oks import PoseKeeper, likeness
-from edgecam.tools.evaluate.throughput import MAX_FRAMES_OF_A_ROUND, Marks, run_recording
+from edgecam.tools.evaluate.throughput import MAX_FRAMES_OF_A_ROUND, TimingSink, run_recording
 
 # Everybody whom the reference sees counts, whatever the runs are asked for.
 REFERENCE_MAX_POSES = 20
@@ -87,12 +87,12 @@ class _Side:
         self.settings = replace(settings, crop=replace(settings.crop, enabled=is_crop))
         self.models = load_models(self.settings)
         self.poses = PoseKeeper()
-        self.marks = Marks()
+        self.marks = TimingSink()
         self.frame_ms: list[float] = []
         self.counts: Mapping[str, int] = {}
 
     def run(self) -> None:
-        self.marks = Marks(stages=self.marks.stages)
+        self.marks = TimingSink(stages=self.marks.stages)
         self.counts = run_recording(self.settings, self.models, self.poses, self.marks)
         self.frame_ms.append(self.marks.cost_ms()[0])
 

@@ -88,7 +88,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class Marks:
+class TimingSink:
     """A sink that notes when each result came, and what its stages took."""
 
     wall_s: list[float] = field(default_factory=list)
@@ -155,12 +155,12 @@ def measure(settings: Settings, rounds: int) -> Report:
     settings = msgspec.structs.replace(settings, max_frames=frames)
     models = load_models(settings)
     several = len(models) > 1
-    marks, done = Marks(several=several), []
+    marks, done = TimingSink(several=several), []
     with tempfile.NamedTemporaryFile(suffix=".jsonl", prefix=".edgecam-") as lines:
         output = msgspec.structs.replace(settings.output, jsonl=lines.name)
         settings = msgspec.structs.replace(settings, output=output)
         for number in range(rounds):
-            marks = Marks(stages=marks.stages, several=several)
+            marks = TimingSink(stages=marks.stages, several=several)
             # Each goes first in turn, so that a drift of the machine favours neither.
             bare = [_bare(model, settings) for model in models] if number % 2 == 0 else None
             run_recording(settings, models, marks)
@@ -228,7 +228,7 @@ def _bare(model: Model, settings: Settings) -> tuple[float, float]:
 
 
 def _report(
-    settings: Settings, models: Sequence[Model], done: Sequence[_Round], marks: Marks
+    settings: Settings, models: Sequence[Model], done: Sequence[_Round], marks: TimingSink
 ) -> Report:
     ratios = [one.bare_ms / one.frame_ms for one in done]
     found = runtime.find()

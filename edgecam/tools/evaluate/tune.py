@@ -20,7 +20,7 @@ from edgecam.inference.model import Model, default_threads
 from edgecam.settings.schema import InferenceSettings, ModelSettings, MqttSettings, Settings
 from edgecam.tools.evaluate.crop_throughput import see_as_reference
 from edgecam.tools.evaluate.oks import PoseKeeper, likeness
-from edgecam.tools.evaluate.throughput import Marks, run_recording
+from edgecam.tools.evaluate.throughput import TimingSink, run_recording
 
 FRAMES = 48
 DELEGATES = ("cpu", "edgetpu", "gpu", "nnapi")
@@ -186,7 +186,7 @@ def _measured(settings: Settings, variant: Variant, truth: Mapping[int, Sequence
     )
     # As for a camera: one frame at a time, and all threads for that one.
     models = [Model(each, settings.inference) for each in settings.model]
-    keeper, marks = PoseKeeper(), Marks()
+    keeper, marks = PoseKeeper(), TimingSink()
     run_recording(settings, models, keeper, marks)
     frame_ms, _ = marks.cost_ms()
     seen = likeness(truth, keeper.poses)
