@@ -34,7 +34,7 @@ from edgecam.sinks.recorder.file import (
     frame_record,
 )
 from edgecam.sinks.recorder.folder import Contents, Folder, place
-from edgecam.sinks.recorder.ring_buffer import Ring
+from edgecam.sinks.recorder.ring_buffer import RingBuffer
 from edgecam.sinks.render.snapshot import jpeg, picture
 
 # Where events never end, a recording does: its last event is at most so long after its first.
@@ -140,7 +140,7 @@ class Recorder:
         self._whole, self._settings = settings, settings.recorder
         self._boot_id, self._analysis, self._live = boot_id, analysis, live
         self._lock = threading.Lock()
-        self._ring = Ring(self._settings.before_s, analysis.checkpoint())
+        self._ring = RingBuffer(self._settings.before_s, analysis.checkpoint())
         self._pending: _Pending | None = None
         path = place(self._settings, settings.name, environment)
         self._folder = Folder(path, self._settings.max_files, self._settings.max_bytes)

@@ -19,7 +19,7 @@ class _Stretch:
     frames: list[tuple[float, FrameRecord]] = field(default_factory=list)
 
 
-class Ring:
+class RingBuffer:
     """The last ``before_s`` seconds and a little more: it begins where there is a checkpoint.
 
     Its clock is that of the frames, but never goes back, as that of a looped recording does.
