@@ -40,16 +40,16 @@ def test_percentiles_are_by_model_and_in_sum() -> None:
     for number in range(1, 101):
         times = {"a": StageTimes(1.0, float(number), 0.5), "b": StageTimes(1.0, 100.0, 0.5)}
         meter.published(result(captured_s=0.0, times=times), now_s=0.02)
-    by_model = meter.stage("invoke_ms", 0.02)
+    by_model = meter.percentiles_by_model("invoke_ms", 0.02)
     assert by_model["a"] is not None
     assert (by_model["a"].p50, by_model["a"].p95) == pytest.approx((50.5, 95.05))
-    total = meter.stage_total("invoke_ms", 0.02)
+    total = meter.percentiles("invoke_ms", 0.02)
     assert total is not None
     assert total.p50 == pytest.approx(150.5)
     ages = meter.ages(0.02)
     assert ages is not None
     assert ages.p95 == pytest.approx(20.0)
-    assert meter.stage_total("invoke_ms", 100.0) is None
+    assert meter.percentiles("invoke_ms", 100.0) is None
 
 
 def test_a_board_without_sensors_says_none_and_one_with_them_the_hottest(tmp_path: Path) -> None:

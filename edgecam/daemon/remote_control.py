@@ -40,7 +40,7 @@ class CommandBroker(Protocol):
     def publish_state(self, setting: str, payload: bytes) -> None: ...
 
 
-class Remote:
+class RemoteControl:
     """What may change while it runs, as it is now; by MQTT where there is a broker.
 
     ``take_snapshot`` asks for a picture, None where there are none.

@@ -16,7 +16,7 @@ from edgecam.analysis.analyzer import Analysis
 from edgecam.core import board
 from edgecam.core.result import EdgecamError, Sink
 from edgecam.daemon.build import RunPlan
-from edgecam.daemon.remote_control import Remote
+from edgecam.daemon.remote_control import RemoteControl
 from edgecam.daemon.telemetry_report import Reporter
 from edgecam.daemon.thermal_governor import Governor
 from edgecam.homeassistant.announce import announce
@@ -80,7 +80,7 @@ class Session:
             self._open_snapshots(self.broker)
         self.governor = Governor(settings.thermal)
         self._thermal_zones = Path(settings.thermal.directory)
-        self.remote = Remote(
+        self.remote = RemoteControl(
             settings,
             cast("CommandBroker | None", self.opened.get("mqtt")),
             None if self.snapshots is None else self.snapshots.ask,

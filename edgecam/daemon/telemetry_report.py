@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgecam.core import board
 from edgecam.core.result import Sink, Source
-from edgecam.daemon.remote_control import Remote
+from edgecam.daemon.remote_control import RemoteControl
 from edgecam.daemon.thermal_governor import Governor
 from edgecam.inference import runtime
 from edgecam.inference.model import Model
@@ -34,7 +34,7 @@ class Reporter:
         sinks: Sequence[Sink],
         broker: Broker | None,
         governor: Governor,
-        remote: Remote,
+        remote: RemoteControl,
         recorder: Callable[[], RecorderReport] | None = None,
     ) -> None:
         self._settings, self._boot_id = settings, boot_id
@@ -86,9 +86,9 @@ class Reporter:
             clock_synced=state.clock_synced,
             uptime_s=round(now_s - self._started_s, 1),
             fps=meter.rates(now_s),
-            preprocess_ms=meter.stage_total("preprocess_ms", now_s),
-            invoke_ms=meter.stage_total("invoke_ms", now_s),
-            decode_ms=meter.stage_total("decode_ms", now_s),
+            preprocess_ms=meter.percentiles("preprocess_ms", now_s),
+            invoke_ms=meter.percentiles("invoke_ms", now_s),
+            decode_ms=meter.percentiles("decode_ms", now_s),
             capture_to_publish_ms=meter.ages(now_s),
             dropped=self.pipeline.dropped,
             reconnects=status.reconnects,
@@ -115,7 +115,7 @@ class Reporter:
 
     def _model_reports(self, now_s: float) -> tuple[ModelReport, ...]:
         stages = {
-            stage: self.meter.stage(stage, now_s)
+            stage: self.meter.percentiles_by_model(stage, now_s)
             for stage in ("preprocess_ms", "invoke_ms", "decode_ms")
         }
         schedule = self.pipeline.schedule
@@ -152,7 +152,7 @@ class Reporter:
 def caption(reporter: Reporter, now_s: float) -> str:
     """One line for a person: rates, invoke time and drops."""
     rates = reporter.meter.rates(now_s)
-    invoke = reporter.meter.stage_total("invoke_ms", now_s)
+    invoke = reporter.meter.percentiles("invoke_ms", now_s)
     ages = reporter.meter.ages(now_s)
     parts = [f"{rates.published or 0.0:.1f} fps"]
     if invoke is not None:

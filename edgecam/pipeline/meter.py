@@ -100,13 +100,13 @@ class Meter:
                 }
             )
 
-    def stage(self, stage: str, now_s: float) -> Mapping[str, Percentiles | None]:
+    def percentiles_by_model(self, stage: str, now_s: float) -> Mapping[str, Percentiles | None]:
         """Percentiles of one of ``STAGES`` by model name."""
         with self._lock:
             windows = {m: w.values(now_s) for (m, s), w in self._stages.items() if s == stage}
         return {model: percentiles(values) for model, values in windows.items()}
 
-    def stage_total(self, stage: str, now_s: float) -> Percentiles | None:
+    def percentiles(self, stage: str, now_s: float) -> Percentiles | None:
         """Percentiles of the sum over the models that looked at a frame."""
         with self._lock:
             totals = self._totals[stage].values(now_s)

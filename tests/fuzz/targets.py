@@ -24,7 +24,7 @@ import numpy as np
 
 from edgecam.cli.commands.status import _line as status_line
 from edgecam.core.result import EdgecamError
-from edgecam.daemon.remote_control import Remote
+from edgecam.daemon.remote_control import RemoteControl
 from edgecam.daemon.status_socket import Status
 from edgecam.inference import catalog, labels
 from edgecam.inference.tflite import file as tflite_file
@@ -348,7 +348,7 @@ class _Broker:
 def _remote() -> _Broker:
     broker = _Broker()
     allow = ["pause", "decode.score_threshold", "decode.max_poses", "snapshot"]
-    Remote(msgspec.convert({"remote": {"allow": allow}}, Settings), broker, lambda: None)
+    RemoteControl(msgspec.convert({"remote": {"allow": allow}}, Settings), broker, lambda: None)
     return broker
 
 
