@@ -16,7 +16,7 @@ from edgecam.core.opencv import cv2
 from edgecam.core.result import Image, Tensor
 from edgecam.daemon.build import load_models
 from edgecam.inference import catalog as bundled
-from edgecam.inference.model import Model, Staged
+from edgecam.inference.model import Model, ModelImage
 from edgecam.pipeline.roi.controller import RoiController
 from edgecam.pipeline.roi.inference_steps import run_steps
 from edgecam.settings.scene import CropSettings, MotionSettings
@@ -52,7 +52,7 @@ def crops() -> float:
     attention, buffer = RoiController(settings, [model]), model.buffer()
     spent_s = {"whole": 0.0, "crops": 0.0}
 
-    def timed(which: str, one: Model, staged: Staged) -> Sequence[Tensor]:
+    def timed(which: str, one: Model, staged: ModelImage) -> Sequence[Tensor]:
         began_s = time.thread_time()
         tensors = one.invoke(staged)
         spent_s[which] += time.thread_time() - began_s

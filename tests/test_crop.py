@@ -22,7 +22,7 @@ from edgecam.core.result import Box, DecodeOptions, Frame, Pose, Result, Sink, T
 from edgecam.daemon.build import load_models
 from edgecam.daemon.run import run
 from edgecam.daemon.session import Session
-from edgecam.inference.model import Model, Staged
+from edgecam.inference.model import Model, ModelImage
 from edgecam.inference.preprocess import Stager
 from edgecam.pipeline.roi.controller import RoiController
 from edgecam.pipeline.roi.inference_steps import run_steps
@@ -182,7 +182,7 @@ def pixels_ratio(clip: Path, frames: int) -> float:
     attention, buffer = RoiController(settings, [model]), model.buffer()
     whole = crops = 0
 
-    def invoked(one: Model, staged: Staged) -> Sequence[Tensor]:
+    def invoked(one: Model, staged: ModelImage) -> Sequence[Tensor]:
         nonlocal crops
         crops += staged.image.size
         return one.invoke(staged)
@@ -271,7 +271,9 @@ def test_a_detector_that_fails_or_waits_for_its_turn_leaves_the_people_to_the_po
     models = load_models(settings)
     asked: list[tuple[str, bool]] = []
 
-    def invoke(place: int, model: Model, staged: Staged, _frame: Frame) -> Sequence[Tensor] | None:
+    def invoke(
+        place: int, model: Model, staged: ModelImage, _frame: Frame
+    ) -> Sequence[Tensor] | None:
         asked.append((model.name[:7], staged.image.shape[0] < 300))
         return None if place == 0 and fails else model.invoke(staged)
 

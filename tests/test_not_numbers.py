@@ -16,7 +16,7 @@ from spoilt import spoilt
 from edgecam.api import Finder
 from edgecam.core.result import ModelError
 from edgecam.inference.interpreter import is_finite
-from edgecam.inference.model import Model, Staged
+from edgecam.inference.model import Model, ModelImage
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 NAN, INF = float("nan"), float("inf")
@@ -29,7 +29,7 @@ def invoked(path: Path) -> None:
     picture = model.buffer()
     picture[:] = 100
     # What an invoke needs of a staged frame is its picture.
-    model.invoke(Staged(picture, None))  # type: ignore[arg-type]
+    model.invoke(ModelImage(picture, None))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])

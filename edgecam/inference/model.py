@@ -50,7 +50,7 @@ MAX_DEFAULT_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Staged:
+class ModelImage:
     """A frame at model size: ``image`` uint8[H, W, 3] RGB, and where the frame lies in it."""
 
     image: Image
@@ -277,11 +277,11 @@ class Model:
         """Return a buffer for ``stage``: uint8[H, W, 3]."""
         return self.stager.buffer()
 
-    def stage(self, frame: Frame, buffer: Image) -> Staged:
+    def stage(self, frame: Frame, buffer: Image) -> ModelImage:
         """Fit ``frame`` into ``buffer`` at model size."""
-        return Staged(buffer, self.stager.stage(frame, buffer))
+        return ModelImage(buffer, self.stager.stage(frame, buffer))
 
-    def invoke(self, staged: Staged) -> list[Tensor]:
+    def invoke(self, staged: ModelImage) -> list[Tensor]:
         """Run the model; returns the decoder's tensors, batch dimension kept, not dequantised.
 
         Raises:
@@ -308,7 +308,7 @@ class Model:
     def decode(
         self,
         tensors: Sequence[Tensor],
-        staged: Staged,
+        staged: ModelImage,
         frame: Frame,
         options: DecodeOptions,
     ) -> Decoded:

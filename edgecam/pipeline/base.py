@@ -22,7 +22,7 @@ from edgecam.core.result import (
     Tensor,
 )
 from edgecam.core.stage_times import StageTimes
-from edgecam.inference.model import Model, Staged
+from edgecam.inference.model import Model, ModelImage
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.schedule import ModelSchedule
 
@@ -39,7 +39,7 @@ class Prepared:
 
     frame: Frame
     buffers: Sequence[Image]
-    staged: list[Staged | None]
+    staged: list[ModelImage | None]
     preprocess_ms: list[float]
 
 
@@ -203,7 +203,7 @@ class Pipeline(ABC):
     def _prepare_one(
         self, frame: Frame, buffers: Sequence[Image], looks: Sequence[bool]
     ) -> Prepared:
-        staged: list[Staged | None] = []
+        staged: list[ModelImage | None] = []
         times_ms = []
         for model, buffer, look in zip(self._models, buffers, looks, strict=True):
             started_s = time.perf_counter()
@@ -232,7 +232,7 @@ class Pipeline(ABC):
         return Inferred(prepared, tensors, times_ms)
 
     def _invoke(
-        self, place: int, model: Model, staged: Staged, frame: Frame
+        self, place: int, model: Model, staged: ModelImage, frame: Frame
     ) -> list[Tensor] | None:
         try:
             if self.schedule.is_retry(place):

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from edgecam.core.result import Decoded, DecodeOptions, Frame, Tensor
 from edgecam.core.stage_times import StageTimes
-from edgecam.inference.model import Model, Staged
+from edgecam.inference.model import Model, ModelImage
 from edgecam.pipeline.roi.person_crop import Tile
 
 Value = TypeVar("Value")
@@ -25,7 +25,7 @@ class Request:
 
     place: int
     model: Model
-    staged: Staged
+    staged: ModelImage
     frame: Frame
 
 
@@ -40,7 +40,7 @@ class Answer:
 Steps = Generator[Request, Answer, Value]
 Found = tuple[Decoded, StageTimes]
 # Runs a model on a picture made for it, the model being the n-th; None where it failed.
-Invoke = Callable[[int, Model, Staged, Frame], Sequence[Tensor] | None]
+Invoke = Callable[[int, Model, ModelImage, Frame], Sequence[Tensor] | None]
 
 
 def answer(request: Request, invoke: Invoke) -> Answer:
@@ -105,7 +105,7 @@ class ModelRunner:
         self._buffer[:] = 0
         for each in tiles:
             self.model.stager.stage_tile(frame.image, each.part, each.fit, self._buffer)
-        staged = Staged(self._buffer, tiles[0].fit)
+        staged = ModelImage(self._buffer, tiles[0].fit)
         staged_ms = (time.perf_counter() - started_s) * 1e3
         answer = yield Request(self.place, self.model, staged, frame)
         if answer.tensors is None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgecam.core.result import Frame
 from edgecam.inference import catalog as bundled
-from edgecam.inference.model import Model, Staged
+from edgecam.inference.model import Model, ModelImage
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source
 
@@ -47,7 +47,7 @@ def tensors(model: Model, frames: Iterable[Frame]) -> Iterator[NDArray[np.float3
     buffer = model.buffer()
     shape = model.interpreter.inputs[0].shape
     for frame in frames:
-        staged: Staged = model.stage(frame, buffer)
+        staged: ModelImage = model.stage(frame, buffer)
         tensor = np.empty(shape, np.float32)
         model.fill(staged.image, tensor[0])
         yield tensor
