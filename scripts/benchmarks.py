@@ -169,7 +169,7 @@ def tracks_alone(models: Sequence[tuple[str, str | None]]) -> None:
             Settings(model=(model,), source=SourceSettings(url=str(bundled.clip())))
         )
         loaded = Model(model, InferenceSettings())
-        sides = f"{loaded.stager.height_px}x{loaded.stager.width_px}"
+        sides = f"{loaded.resizer.height_px}x{loaded.resizer.width_px}"
         tracks(table, msgspec.to_builtins(found), {"model": loaded.name, "input": sides})
     write_beside(table, lambda what: what in OF_TRACKS)
 

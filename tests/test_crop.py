@@ -23,7 +23,7 @@ from edgecam.daemon.build import load_models
 from edgecam.daemon.run import run
 from edgecam.daemon.session import Session
 from edgecam.inference.model import Model, ModelImage
-from edgecam.inference.preprocess import Stager
+from edgecam.inference.preprocess import Resizer
 from edgecam.pipeline.roi.controller import RoiController
 from edgecam.pipeline.roi.inference_steps import run_steps
 from edgecam.pipeline.roi.person_crop import PersonTiles, Tile, cells
@@ -73,7 +73,7 @@ def test_a_dot_in_a_tile_lies_where_it_was_drawn(part: Rectangle, cell: Rectangl
     image = np.repeat(blob[..., None], 3, axis=2).astype(np.uint8)
     fit = tile(part, cell)
     buffer = np.zeros((257, 209, 3), np.uint8)
-    Stager.stage_tile(image, part, fit, buffer)
+    Resizer.resize_tile_into(image, part, fit, buffer)
     seen = buffer[..., 0].astype(float)
     outside = seen.copy()
     outside[cell.rows, cell.columns] = 0

@@ -5,7 +5,7 @@ import pytest
 
 from edgecam.core.opencv import cv2
 from edgecam.core.result import MINUS_ONE_TO_ONE, Frame, ModelError, Normalization, TensorInfo
-from edgecam.inference.preprocess import Stager, filler
+from edgecam.inference.preprocess import Resizer, filler
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (33, 49, 3), dtype=np.uint8)
 IMAGENET = Normalization((123.15, 115.9, 103.06), (1.0, 1.0, 1.0))
@@ -23,10 +23,10 @@ def info(dtype: type, scale: float | None = None, zero_point: int | None = None)
 @pytest.mark.parametrize("fit", ["letterbox", "stretch"])
 def test_staging_is_resize_and_colour_swap_with_black_padding(fit: str) -> None:
     source = frame(90, 60)
-    stager = Stager(33, 49, fit)
-    buffer = stager.buffer()
+    resizer = Resizer(33, 49, fit)
+    buffer = resizer.buffer()
     buffer[:] = 77
-    found = stager.stage(source, buffer)
+    found = resizer.resize_into(source, buffer)
     expected = np.zeros_like(buffer)
     size_px = (found.width_px, found.height_px)
     inner = cv2.resize(source.image, size_px, interpolation=cv2.INTER_LINEAR_EXACT)[:, :, ::-1]
@@ -87,14 +87,14 @@ def test_an_input_of_another_type_is_refused() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.int8])
 def test_a_frame_costs_no_allocation_of_picture_size(dtype: type) -> None:
-    source, stager = frame(720, 1280), Stager(353, 481, "letterbox")
-    buffer, tensor = stager.buffer(), np.empty((353, 481, 3), dtype)
+    source, resizer = frame(720, 1280), Resizer(353, 481, "letterbox")
+    buffer, tensor = resizer.buffer(), np.empty((353, 481, 3), dtype)
     fill = filler(info(dtype), None, MINUS_ONE_TO_ONE)
-    stager.stage(source, buffer)
+    resizer.resize_into(source, buffer)
     fill(buffer, tensor)
     tracemalloc.start()
     try:
-        stager.stage(source, buffer)
+        resizer.resize_into(source, buffer)
         fill(buffer, tensor)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:

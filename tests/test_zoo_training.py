@@ -118,8 +118,8 @@ def test_annotations_lie_where_the_picture_does(tmp_path: Path) -> None:
     examples = coco.load(annotations, tmp_path / "images", (97, 129), "letterbox").examples
     truth = coco.coco.load(annotations, tmp_path / "images")
     for example, picture in zip(examples, truth.pictures, strict=True):
-        stager = coco.Stager(97, 129, "letterbox")
-        fit = stager.fit(picture.width_px, picture.height_px)
+        resizer = coco.Resizer(97, 129, "letterbox")
+        fit = resizer.fit(picture.width_px, picture.height_px)
         entries = [e for e in truth.content["annotations"] if e["image_id"] == picture.id]
         for row, entry in zip(example.boxes * [97, 129, 97, 129], entries, strict=True):
             back = fit.box_to_source(Box(row[1], row[0], row[3], row[2]))
@@ -171,7 +171,7 @@ def test_a_posenet_learns(tmp_path: Path) -> None:
     assert np.mean(told[-5:]) < 0.6 * np.mean(told[:3])
     model = opened(tmp_path / "pose.tflite")
     assert metric_of(model) == "keypoints"
-    assert (model.stager.height_px, model.stager.width_px) == (81, 81)
+    assert (model.resizer.height_px, model.resizer.width_px) == (81, 81)
 
 
 @needs_keras

@@ -141,8 +141,8 @@ class Session:
                 "model %s: %s, input %dx%d, on %s with %d threads",
                 model.name,
                 model.decoder.family,
-                model.stager.height_px,
-                model.stager.width_px,
+                model.resizer.height_px,
+                model.resizer.width_px,
                 report.active,
                 model.threads,
             )

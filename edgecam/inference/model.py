@@ -33,7 +33,7 @@ from edgecam.inference.decoders import context_of, recognise
 from edgecam.inference.decoders.page_edges import sharpened
 from edgecam.inference.delegates import DelegateChoice, DelegateReport, choose
 from edgecam.inference.interpreter import Interpreter
-from edgecam.inference.preprocess import Stager, filler
+from edgecam.inference.preprocess import Resizer, filler
 from edgecam.inference.tflite import metadata as tflite_metadata
 from edgecam.inference.tflite.cut import cut_custom_op
 from edgecam.inference.tflite.file import (
@@ -190,7 +190,7 @@ class Model:
         if channels != 3:
             raise ModelError(f"{path}: expected 3 colour channels, found {channels}")
         self.fit = self.decoder.fit if settings.fit == "auto" else settings.fit
-        self.stager = Stager(height, width, self.fit)
+        self.resizer = Resizer(height, width, self.fit)
         self.fill = filler(
             self.interpreter.inputs[0],
             tflite_metadata.normalization(self._metadata, str(path)),
@@ -275,11 +275,11 @@ class Model:
 
     def buffer(self) -> Image:
         """Return a buffer for ``stage``: uint8[H, W, 3]."""
-        return self.stager.buffer()
+        return self.resizer.buffer()
 
     def stage(self, frame: Frame, buffer: Image) -> ModelImage:
         """Fit ``frame`` into ``buffer`` at model size."""
-        return ModelImage(buffer, self.stager.stage(frame, buffer))
+        return ModelImage(buffer, self.resizer.resize_into(frame, buffer))
 
     def invoke(self, staged: ModelImage) -> list[Tensor]:
         """Run the model; returns the decoder's tensors, batch dimension kept, not dequantised.

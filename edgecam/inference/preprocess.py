@@ -1,7 +1,7 @@
 """From a source frame to a model's input tensor: resize, letterbox, colour, quantise.
 
 It happens in two steps, so that the first may run while the model still works on the frame
-before: ``stage`` makes RGB uint8 at model size in a buffer of ours, ``fill`` writes that into
+before: ``resize_into`` makes RGB uint8 at model size in a buffer of ours, ``fill`` writes that into
 the input tensor in its own type, in one pass over the pixels.
 """
 
@@ -19,7 +19,7 @@ from edgecam.core.result import Frame, Image, ModelError, Normalization, Tensor,
 Fill = Callable[[Image, Tensor], None]
 
 
-class Stager:
+class Resizer:
     """Fits frames into buffers of one model size; remembers the fit of the last frame size.
 
     ``height_px``, ``width_px``: the model input. ``fit``: a key of ``geometry.FITS``.
@@ -31,7 +31,7 @@ class Stager:
         self._fits: dict[tuple[int, int], Fit] = {}
 
     def buffer(self) -> Image:
-        """Return a buffer for ``stage``: uint8[H, W, 3], zeroed."""
+        """Return a buffer for ``resize_into``: uint8[H, W, 3], zeroed."""
         return np.zeros((self.height_px, self.width_px, 3), np.uint8)
 
     def fit(self, width_px: int, height_px: int) -> Fit:
@@ -41,7 +41,7 @@ class Stager:
             self._fits = {size: self._fit(size, (self.width_px, self.height_px))}
         return self._fits[size]
 
-    def stage(self, frame: Frame, buffer: Image) -> Fit:
+    def resize_into(self, frame: Frame, buffer: Image) -> Fit:
         """Resize ``frame`` into ``buffer`` as RGB; the padding is black."""
         fit = self.fit(frame.width_px, frame.height_px)
         bottom, right = fit.top_px + fit.height_px, fit.left_px + fit.width_px
@@ -58,7 +58,7 @@ class Stager:
         return fit
 
     @staticmethod
-    def stage_tile(image: Image, part: Rectangle, fit: Fit, buffer: Image) -> None:
+    def resize_tile_into(image: Image, part: Rectangle, fit: Fit, buffer: Image) -> None:
         """Resize ``part`` of a BGR ``image`` to where ``fit`` puts it in ``buffer``, as RGB."""
         inner = buffer[fit.top_px :, fit.left_px :][: fit.height_px, : fit.width_px]
         size_px = (fit.width_px, fit.height_px)

@@ -39,8 +39,8 @@ class PersonCrops:
     ) -> None:
         self._settings, self._whole, self._detector = settings, whole, detector
         self._small = ModelRunner(whole.place, whole.model.resized(settings.input_size))
-        stager = self._small.model.stager
-        size = (stager.width_px, stager.height_px)
+        resizer = self._small.model.resizer
+        size = (resizer.width_px, resizer.height_px)
         self._crop = PersonTiles(*size, settings.grow, settings.min_score)
         self._since_look = 0
         self._doubt = True
@@ -87,7 +87,7 @@ class PersonCrops:
         tiles = self._crop.tiles()
         if self._detector is not None:
             return tiles
-        whole = self._whole.model.stager.fit(frame.width_px, frame.height_px)
+        whole = self._whole.model.resizer.fit(frame.width_px, frame.height_px)
         is_large = scale_of(tiles) >= self._settings.min_scale * min(whole.scale_x, whole.scale_y)
         return tiles if is_large else []
 

@@ -104,7 +104,7 @@ class ModelRunner:
         started_s = time.perf_counter()
         self._buffer[:] = 0
         for each in tiles:
-            self.model.stager.stage_tile(frame.image, each.part, each.fit, self._buffer)
+            self.model.resizer.resize_tile_into(frame.image, each.part, each.fit, self._buffer)
         staged = ModelImage(self._buffer, tiles[0].fit)
         staged_ms = (time.perf_counter() - started_s) * 1e3
         answer = yield Request(self.place, self.model, staged, frame)

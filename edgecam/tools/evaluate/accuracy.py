@@ -114,7 +114,7 @@ def evaluate(
     return Row(
         model=model.name,
         family=model.decoder.family,
-        input=f"{model.stager.height_px}x{model.stager.width_px}",
+        input=f"{model.resizer.height_px}x{model.resizer.width_px}",
         fit=model.fit,
         decoder=settings.decoder if model.decoder.rules is not None else None,
         metric=metric,

@@ -138,7 +138,7 @@ def _report(
         threads=model.threads,
         rounds=len(ratios),
         frames=len(whole.poses.poses),
-        whole_input=f"{model.stager.height_px}x{model.stager.width_px}",
+        whole_input=f"{model.resizer.height_px}x{model.resizer.width_px}",
         crop_input=settings.crop.input_size,
         whole_ms=round(statistics.median(whole.frame_ms), 3),
         crop_ms=round(statistics.median(crop.frame_ms), 3),

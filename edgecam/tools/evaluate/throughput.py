@@ -238,7 +238,7 @@ def _report(
         model="+".join(model.name for model in models),
         looks={m.name: round(marks.looks[m.name] / len(marks.wall_s), 3) for m in models},
         family="+".join(model.decoder.family for model in models),
-        input="+".join(f"{m.stager.height_px}x{m.stager.width_px}" for m in models),
+        input="+".join(f"{m.resizer.height_px}x{m.resizer.width_px}" for m in models),
         runtime=f"{found.name} {found.version}",
         delegate="+".join(dict.fromkeys(model.delegate.active for model in models)),
         threads=models[0].threads,

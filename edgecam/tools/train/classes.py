@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.core.result import MINUS_ONE_TO_ONE, Image
-from edgecam.inference.preprocess import Stager
+from edgecam.inference.preprocess import Resizer
 from edgecam.tools.convert import metadata
 from edgecam.tools.convert.conversion import Options
 from edgecam.tools.convert.lite_reader import read
@@ -43,13 +43,13 @@ def load(files: Mapping[str, Sequence[Path]], size: tuple[int, int]) -> Pictures
     Raises:
         TeachError: a label has too few that can be read.
     """
-    stager, reader = Stager(*size, "letterbox"), Reader()
+    resizer, reader = Resizer(*size, "letterbox"), Reader()
     images, numbers = [], []
     for number, (label, paths) in enumerate(files.items()):
         for path in paths:
             if (frame := reader.read(path)) is not None:
-                image = stager.buffer()
-                stager.stage(frame, image)
+                image = resizer.buffer()
+                resizer.resize_into(frame, image)
                 images.append(image)
                 numbers.append(number)
         check_count(label, numbers.count(number), str(paths[0].parent))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgecam.core.geometry import Fit
 from edgecam.core.keypoints import COUNT
 from edgecam.core.result import EdgecamError, Frame, Image
-from edgecam.inference.preprocess import Stager
+from edgecam.inference.preprocess import Resizer
 from edgecam.tools.evaluate import coco
 from edgecam.tools.train.labelled_images import Reader
 
@@ -74,13 +74,13 @@ def load(
     used = {entry.get("category_id") for entries in by_picture.values() for entry in entries}
     by_id = {number: name for name, number in truth.categories.items() if number in used}
     numbers = sorted(by_id)
-    stager, reader = Stager(*size, fit), Reader()
+    resizer, reader = Resizer(*size, fit), Reader()
     found = []
     for picture in truth.pictures:
         entries = by_picture.get(picture.id)
         if entries and (frame := reader.read(picture.path)) is not None:
             try:
-                found.append(_example(frame, entries, numbers, stager))
+                found.append(_example(frame, entries, numbers, resizer))
             except (KeyError, TypeError, ValueError) as error:
                 raise TrainError(
                     f"{annotations}: expected COCO's annotations of image {picture.id}, with a "
@@ -97,11 +97,11 @@ def load(
 
 
 def _example(
-    frame: Frame, entries: Sequence[dict[str, Any]], numbers: Sequence[int], stager: Stager
+    frame: Frame, entries: Sequence[dict[str, Any]], numbers: Sequence[int], resizer: Resizer
 ) -> Example:
-    image = stager.buffer()
-    fit = stager.stage(frame, image)
-    sides = np.array([stager.height_px, stager.width_px] * 2, np.float32)
+    image = resizer.buffer()
+    fit = resizer.resize_into(frame, image)
+    sides = np.array([resizer.height_px, resizer.width_px] * 2, np.float32)
     boxes = [_box(entry["bbox"], fit) for entry in entries if "bbox" in entry]
     classes = [numbers.index(entry["category_id"]) for entry in entries if "bbox" in entry]
     people = [entry["keypoints"] for entry in entries if entry.get("num_keypoints")]
