@@ -1,6 +1,6 @@
 """Camera pose and detection on small boards: TFLite models, MQTT out.
 
-From Python: ``edgecam.results`` iterates over a source, ``edgecam.Finder`` looks at pictures.
+From Python: ``edgecam.results`` iterates over a source, ``edgecam.Predictor`` looks at pictures.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgecam.core.version import __version__
 
 if TYPE_CHECKING:
-    from edgecam.api import Finder, Results, results
+    from edgecam.api import Finder, Predictor, Results, results
     from edgecam.core.document import Document
     from edgecam.core.errors import EdgecamError
     from edgecam.core.events import Event, Insight
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Imported when it is first asked for: the command line has no use for it.
 _HOMES = {
-    "api": ("Finder", "Results", "results"),
+    "api": ("Finder", "Predictor", "Results", "results"),
     "core.document": ("Document",),
     "core.errors": ("EdgecamError",),
     "core.events": ("Event", "Insight"),
@@ -40,6 +40,7 @@ __all__ = [
     "Insight",
     "Keypoint",
     "Pose",
+    "Predictor",
     "Result",
     "Results",
     "Skeleton",

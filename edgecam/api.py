@@ -218,10 +218,11 @@ def results(
     return Results(_settings(model, source, config, settings))
 
 
-class Finder:
-    """Finds what is in single pictures: ``Finder("posenet")(picture).poses``; one thread at a time.
+class Predictor:
+    """Finds what is in single pictures: ``Predictor("posenet")(picture).poses``.
 
-    Nothing is tracked from picture to picture. Arguments and faults as of ``results``.
+    One thread at a time. Nothing is tracked from picture to picture. Arguments and faults are
+    those of ``results``.
     """
 
     def __init__(
@@ -262,3 +263,7 @@ class Finder:
             staged = model.stage(frame, buffer)
             found[model.name] = model.decode(model.invoke(staged), staged, frame, self._options)
         return Result(frame, found)
+
+
+# As it was called before 0.2.
+Finder = Predictor

@@ -262,7 +262,8 @@ def test_numbers_of_numpy_and_paths_are_settings_too(tmp_path: Path) -> None:
 
 def test_single_pictures(tmp_path: Path) -> None:
     first = next(package.results(CLIP, "posenet", settings={"tracking.enabled": False}))
-    find = package.Finder("posenet")
+    assert package.Finder is package.Predictor
+    find = package.Predictor("posenet")
     again = find(first.frame.image)
     assert len(again.poses) == len(first.poses) > 0
     for ours, theirs in zip(again.poses, first.poses, strict=True):

@@ -13,7 +13,7 @@ from daemons import LOOPED, Daemon
 from programs import CLIP, ROOT, edgecam, error_line
 from spoilt import spoilt
 
-from edgecam.api import Finder
+from edgecam.api import Predictor
 from edgecam.core.result import ModelError
 from edgecam.inference.interpreter import is_finite
 from edgecam.inference.model import Model, ModelImage
@@ -99,7 +99,7 @@ def test_a_recording_goes_on_with_the_other_model(tmp_path: Path) -> None:
 
 
 def test_a_finder_raises(tmp_path: Path) -> None:
-    finder = Finder(str(spoilt("posenet-fp16", tmp_path, INF)))
+    finder = Predictor(str(spoilt("posenet-fp16", tmp_path, INF)))
     with pytest.raises(ModelError, match=SAID):
         finder(np.zeros((100, 100, 3), np.uint8))
 
