@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
+from msgspec import Meta
 
 from edgecam.cli.completion import a_file, a_model, one_of
+from edgecam.settings.schema import DecodeSettings
+from edgecam.settings.section import description_of, fields_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -42,6 +45,18 @@ FLAGS: dict[str, str] = {
     "nms_radius": "decode.nms_radius_px",
 }
 FLAG_NAMES = {setting: "--" + option.replace("_", "-") for option, setting in FLAGS.items()}
+
+
+def _decode_option(option: str) -> Callable[[Command], Command]:
+    """Make an option whose help is its setting's own range, description and default."""
+    key = FLAGS[option].removeprefix("decode.")
+    annotated, default = next((t, d) for name, t, d in fields_of(DecodeSettings) if name == key)
+    metas = [part for part in get_args(annotated) if isinstance(part, Meta)]
+    fraction = "0..1, " if any(meta.le == 1.0 for meta in metas) else ""
+    text = fraction + description_of(annotated)
+    words = f"{text[0].upper()}{text[1:]}.  [{default:g}]"
+    return click.option(FLAG_NAMES[FLAGS[option]], help=words)
+
 
 CONFIG_OPTION = click.option(
     "--config",
@@ -80,10 +95,10 @@ _DECODE = (
         shell_complete=one_of("auto", "tfjs", "coral"),
         help="PoseNet rules: auto, tfjs or coral.",
     ),
-    click.option("--score-threshold", help="0..1, of a person's root keypoint or a box.  [0.5]"),
-    click.option("--max-poses", help="People per frame.  [5]"),
-    click.option("--min-pose-score", help="0..1, drops ghost poses.  [0.15]"),
-    click.option("--nms-radius", help="Model-input pixels between two people's roots.  [20]"),
+    _decode_option("score_threshold"),
+    _decode_option("max_poses"),
+    _decode_option("min_pose_score"),
+    _decode_option("nms_radius"),
     click.option("--max-frames", help="Stop after this many frames."),
 )
 _TRACKS = (

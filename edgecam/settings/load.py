@@ -6,10 +6,10 @@ Each layer is checked on its own, so that an error names the place a person has 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
@@ -19,7 +19,7 @@ from edgecam.core.result import SettingsError
 from edgecam.settings.messages import check_texts, nearest, plain, refusal
 from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import ModelSettings, Settings
-from edgecam.settings.section import Section
+from edgecam.settings.section import Section, description_of, fields_of
 
 # What may stand several times, as [[model]].
 LISTS: Mapping[str, type[Section]] = {
@@ -52,37 +52,23 @@ class SettingInfo:
         return ENVIRONMENT_PREFIX + self.key.upper().replace(".", "_")
 
 
-def _sections(struct: type[Section]) -> Iterator[tuple[str, Any, Any]]:
-    hints = get_type_hints(struct, include_extras=True)
-    for field in msgspec.structs.fields(struct):
-        default = None if field.default is msgspec.NODEFAULT else field.default
-        yield field.name, hints[field.name], default
-
-
-def _description(annotated: Any) -> str:
-    for part in get_args(annotated)[1:]:
-        if isinstance(part, msgspec.Meta) and part.description:
-            return part.description
-    return next((d for d in map(_description, get_args(annotated)) if d), "")
-
-
 def describe() -> tuple[SettingInfo, ...]:
     """Every setting of every section, in file order; those of a model as ``model.KEY``.
 
     Those of a zone, mask or line are in the file alone.
     """
     found = []
-    for name, annotated, default in _sections(Settings):
+    for name, annotated, default in fields_of(Settings):
         if name in LISTS:
             sub = LISTS[name]
         elif isinstance(default, Section):
             sub = type(default)
         else:
-            found.append(SettingInfo(name, annotated, default, _description(annotated)))
+            found.append(SettingInfo(name, annotated, default, description_of(annotated)))
             continue
         found += [
-            SettingInfo(f"{name}.{key}", kind, value, _description(kind))
-            for key, kind, value in _sections(sub)
+            SettingInfo(f"{name}.{key}", kind, value, description_of(kind))
+            for key, kind, value in fields_of(sub)
         ]
     return tuple(found)
 

@@ -121,7 +121,9 @@ class InferenceSettings(Section, frozen=True):
 class DecodeSettings(Section, frozen=True):
     """Thresholds; all may change while edgecam runs."""
 
-    score_threshold: Annotated[Fraction, Meta(description="of a root keypoint or a box")] = 0.5
+    score_threshold: Annotated[
+        Fraction, Meta(description="of a person's root keypoint or a box")
+    ] = 0.5
     max_poses: Annotated[int, Meta(ge=1, le=100, description="people per frame")] = 5
     nms_radius_px: Annotated[
         float, Meta(ge=0.0, le=1000.0, description="model-input pixels between two people's roots")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -33,3 +34,19 @@ Point = tuple[Fraction, Fraction]
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of every section: frozen, and refusing keys it does not know."""
+
+
+def fields_of(section: type[Section]) -> Iterator[tuple[str, Any, Any]]:
+    """Name, annotated type and default of each setting of a section; None without a default."""
+    hints = get_type_hints(section, include_extras=True)
+    for field in msgspec.structs.fields(section):
+        default = None if field.default is msgspec.NODEFAULT else field.default
+        yield field.name, hints[field.name], default
+
+
+def description_of(annotated: Any) -> str:
+    """The description in a setting's annotated type, empty where there is none."""
+    for part in get_args(annotated)[1:]:
+        if isinstance(part, msgspec.Meta) and part.description:
+            return part.description
+    return next((d for d in map(description_of, get_args(annotated)) if d), "")
