@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from edgecam.core.version import __version__
 
 if TYPE_CHECKING:
-    from edgecam.api import Finder, Predictor, Results, results
+    from edgecam.api import Finder as Finder
+    from edgecam.api import Predictor, Results, results
     from edgecam.core.document import Document
     from edgecam.core.errors import EdgecamError
     from edgecam.core.events import Event, Insight
@@ -35,7 +36,6 @@ __all__ = [
     "Document",
     "EdgecamError",
     "Event",
-    "Finder",
     "Frame",
     "Insight",
     "Keypoint",
