@@ -21,7 +21,6 @@ from edgecam.pipeline.roi.controller import RoiController, controls
 from edgecam.pipeline.staged import StagedPipeline
 from edgecam.settings.load import own_settings
 from edgecam.settings.schema import Settings
-from edgecam.sinks.recorder.folder import place
 from edgecam.sources import serves_several
 
 log = logging.getLogger(__name__)
@@ -63,6 +62,9 @@ def _check(settings: Settings) -> None:
     for name, struct in plugins.settings_types(settings.plugins).items():
         own_settings(name, settings, struct)
     if settings.recorder.enabled:
+        # A run without recordings has no use for it.
+        from edgecam.sinks.recorder.folder import place
+
         place(settings.recorder, settings.name, os.environ)
     asked = {
         "zone": settings.zone,
