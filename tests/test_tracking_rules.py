@@ -215,7 +215,7 @@ def test_similarity_counts_what_both_are_sure_of() -> None:
 def test_poses_of_another_skeleton_are_compared_by_its_own_falloffs() -> None:
     xy = np.array([[100.0, 100], [200, 100], [200, 200], [100, 200], [150, 150]])
     first = Pose(0.9, xy, np.full(5, 0.9), None, STAR.name)
-    second = Pose(0.9, xy + (12.0, 16.0), np.full(5, 0.9), None, STAR.name)
+    second = Pose(0.9, xy + np.array((12.0, 16.0)), np.full(5, 0.9), None, STAR.name)
     # Twenty pixels on ten thousand square pixels, all of one falloff.
     assert pose_oks([second], [first])[0, 0] == pytest.approx(math.exp(-400 / (2 * 1e4 * 0.04)))
     following = follow(distance_gate=0.0)
