@@ -3,6 +3,7 @@ import pytest
 
 from edgecam.core.document import Document
 from edgecam.core.geometry import FITS, Fit, Rectangle, letterbox, stretch, tile, to_source
+from edgecam.core.keypoints import Skeleton
 from edgecam.core.opencv import cv2
 from edgecam.core.result import Box, Classification, Decoded, Detection, Pose
 
@@ -90,6 +91,18 @@ def test_part_of_a_frame_in_a_part_of_the_input_comes_back() -> None:
     found = fit.keypoints_to_source(np.array([[310, 50]]))
     assert found.dtype == np.float64
     assert found.tolist() == [[40 + 20.5, 60 + 10.5]]
+
+
+def test_tall_part_of_a_frame_lies_in_the_middle_of_its_cell() -> None:
+    fit = tile(Rectangle(40, 60, 100, 200), Rectangle(300, 20, 100, 100))
+    assert fit == Fit(325, 20, 50, 100, 0.5, 0.5, 40, 60)
+
+
+def test_pose_comes_back_with_its_skeleton() -> None:
+    hand = Skeleton("geometry", ("a", "b"), (), (0.1, 0.1))
+    pose = Pose(0.5, np.zeros((2, 2)), np.ones(2), None, hand.name)
+    mapped = to_source(Decoded((pose,)), stretch((9, 9), (9, 9)), 9, 9)
+    assert mapped.poses[0].skeleton == "geometry"
 
 
 def test_all_that_was_found_comes_back_with_its_scores_and_ids() -> None:

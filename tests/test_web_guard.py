@@ -17,8 +17,8 @@ TOKEN = "0123456789abcdef"
 @pytest.fixture(autouse=True)
 def host_name(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name that this machine has in these tests."""
-    monkeypatch.setattr(security.socket, "gethostname", lambda: "Front.Example")
-    return "front.example"
+    monkeypatch.setattr(security.socket, "gethostname", lambda: "Front.Some.Example")
+    return "front.some.example"
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,12 @@ def test_listen_address_is_read_as_browsers_write_it(text: str, address: Address
     assert Address.parse(str(address)) == address
 
 
-def test_listen_address_that_is_none_is_quoted_in_the_error() -> None:
+@pytest.mark.parametrize("text", ["camera.lan:65536", "8080", "[1::2::3]:80", ""])
+def test_listen_address_that_is_none_is_quoted_in_the_error(text: str) -> None:
     with pytest.raises(PageError) as caught:
-        Address.parse("camera.lan:65536")
+        Address.parse(text)
     assert str(caught.value) == (
-        "--web: expected HOST:PORT such as 127.0.0.1:8080 or [::1]:8080, found 'camera.lan:65536'"
+        f"--web: expected HOST:PORT such as 127.0.0.1:8080 or [::1]:8080, found {text!r}"
     )
 
 
@@ -57,12 +58,15 @@ def test_further_name_is_kept_as_the_header_has_it(text: str, name: str) -> None
     assert further_name(text) == name
 
 
-def test_further_name_that_is_none_is_quoted_in_the_error() -> None:
+@pytest.mark.parametrize(
+    "text", ["camera.example:65536", "a b", "[1::2::3]", "[1::2::3]:80", "", "a" * 100]
+)
+def test_further_name_that_is_none_is_quoted_in_the_error(text: str) -> None:
     with pytest.raises(PageError) as caught:
-        further_name("a" * 100 + ":65536")
+        further_name(text)
     assert str(caught.value) == (
         "web.hosts: expected names as browsers send them, NAME or NAME:PORT such as "
-        "camera.example or camera.example:8443, found " + repr("a" * 100)[:80]
+        f"camera.example or camera.example:8443, found {text!r:.80}"
     )
 
 
@@ -75,14 +79,14 @@ NEAR = {"127.0.0.1", "localhost", "[::1]"}
         ("127.0.0.1", "127.0.0.1", NEAR),
         ("::1", "::1", NEAR),
         ("localhost", "127.0.0.1", NEAR),
-        ("192.168.1.2", "192.168.1.2", {"front.example", "front.local", "192.168.1.2"}),
-        ("0.0.0.0", "10.0.0.7", {"front.example", "front.local", "10.0.0.7"}),
-        ("::", "::ffff:10.0.0.7", {"front.example", "front.local", "10.0.0.7"}),
-        ("::", "fe80::1%eth0", {"front.example", "front.local", "[fe80::1]"}),
-        ("::", "::ffff:127.0.0.1", {"front.example", "front.local", *NEAR}),
-        ("::", "::1", {"front.example", "front.local", *NEAR}),
-        ("fe80::2", "fe80::2%1", {"front.example", "front.local", "[fe80::2]"}),
-        ("camera.lan", "", {"front.example", "front.local", "camera.lan"}),
+        ("192.168.1.2", "192.168.1.2", {"front.some.example", "front.local", "192.168.1.2"}),
+        ("0.0.0.0", "10.0.0.7", {"front.some.example", "front.local", "10.0.0.7"}),
+        ("::", "::ffff:10.0.0.7", {"front.some.example", "front.local", "10.0.0.7"}),
+        ("::", "fe80::1%eth0", {"front.some.example", "front.local", "[fe80::1]"}),
+        ("::", "::ffff:127.0.0.1", {"front.some.example", "front.local", *NEAR}),
+        ("::", "::1", {"front.some.example", "front.local", *NEAR}),
+        ("fe80::2", "fe80::2%1", {"front.some.example", "front.local", "[fe80::2]"}),
+        ("camera.lan", "", {"front.some.example", "front.local", "camera.lan"}),
     ],
 )
 def test_names_are_those_of_the_machine_and_of_the_address_reached(
@@ -90,7 +94,15 @@ def test_names_are_those_of_the_machine_and_of_the_address_reached(
 ) -> None:
     every = {
         *NEAR,
-        *("front.example", "front.local", "front", "example", "local", "camera.lan", "none"),
+        *(
+            "front.some.example",
+            "front.local",
+            "front",
+            "front.some.local",
+            "example.local",
+            "none",
+        ),
+        *("some.example", "example", "local", "camera.lan"),
         *("192.168.1.2", "10.0.0.7", "0.0.0.0", "[::]", "[fe80::1]", "[fe80::2]", "fe80::2", ""),
         *("[fe80::1%eth0]", "[::ffff:10.0.0.7]", "[::ffff:7f00:1]"),
     }
@@ -202,4 +214,5 @@ def test_own_origin_is_the_whole_of_scheme_and_host(origin: str, is_own: bool) -
 
 def test_own_origin_is_compared_without_case() -> None:
     assert Guard.is_own_origin("http://Front.Local:8080", "fRONT.lOCAL:8080")
+    assert Guard.is_own_origin("https://Front.Local", "fRONT.lOCAL")
     assert not Guard.is_own_origin("http://front.local:8080", "back.local:8080")
