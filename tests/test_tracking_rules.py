@@ -66,6 +66,10 @@ def test_area_is_never_below_none() -> None:
     assert areas(boxes).tolist() == [6.0, 0.0, 0.0, 0.25]
 
 
+def test_boxes_of_nobody_are_none_of_four_numbers() -> None:
+    assert tracking.boxes_of([]).shape == (0, 4)
+
+
 def test_iou_knows_no_unit() -> None:
     boxes = np.array([[0, 0, 0.5, 0.5], [0.25, 0, 0.75, 0.5], [0, 0, 1e-4, 1e-4]])
     assert iou(boxes, boxes)[:2, :2] == pytest.approx(np.array([[1, 1 / 3], [1 / 3, 1]]))
@@ -87,7 +91,13 @@ def test_nearness_is_in_sizes_of_the_second_box() -> None:
 def test_greedy_takes_what_is_exactly_at_the_gate_and_the_first_of_equals() -> None:
     assert greedy(np.array([[0.5]]), 0.5) == [(0, 0)]
     assert greedy(np.array([[0.5]]), 0.5000001) == []
-    assert greedy(np.ones((60, 60)), 0.2) == [(number, number) for number in range(60)]
+    equal = np.random.default_rng(1).choice([0.25, 0.5, 0.75], (60, 60))
+    cells = sorted(np.ndindex(equal.shape), key=lambda cell: -equal[cell])
+    expected: list[tuple[int, int]] = []
+    for row, column in cells:
+        if all(row != r and column != c for r, c in expected):
+            expected.append((row, column))
+    assert greedy(equal, 0.2) == expected
 
 
 def test_similarity_of_poses_counts_what_the_second_is_sure_of() -> None:
