@@ -84,7 +84,7 @@ def test_the_clips_events_are_what_the_schema_says(runs: list[tuple[Path, Path]]
     by_id: dict[str, set[str]] = {}
     for event in events:
         by_id.setdefault(event.id, set()).add(event.event_type)
-    pairs = ({"appeared", "left"}, {"entered", "dwelling", "exited"}, {"line_crossed"})
+    pairs = ({"appeared", "lost", "left"}, {"entered", "dwelling", "exited"}, {"line_crossed"})
     assert all(any(types <= pair for pair in pairs) for types in by_id.values())
 
 

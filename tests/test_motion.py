@@ -159,7 +159,7 @@ def test_nobody_who_comes_into_a_still_scene_goes_unseen(tmp_path: Path) -> None
         assert pose_oks(seen, [pose]).max() > 0.5, f"missed at {first_s}"
     # Nobody is told to have left who has not.
     left = [
-        sum(e.event_type == "left" for r in run if r.insight for e in r.insight.events)
+        sum(e.event_type in ("lost", "left") for r in run if r.insight for e in r.insight.events)
         for run in (whole, gated)
     ]
     assert 0 < left[1] <= left[0]

@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.analysis.absence import Absence, Absences, is_within_reach
 from edgecam.analysis.checkpoint import Checkpoint, recall, remember, track_state
 from edgecam.analysis.events import Rules
 from edgecam.analysis.events.body import posture
@@ -24,7 +25,7 @@ from edgecam.analysis.smoothing import DeadBand, OneEuro, smooth
 from edgecam.analysis.tracker import Numbers, Track, Tracker, areas, boxes_of
 from edgecam.analysis.zones import Polygon, is_inside
 from edgecam.core.document import Document
-from edgecam.core.events import Insight
+from edgecam.core.events import Event, Insight
 from edgecam.core.rate_limit import CameraLimits
 from edgecam.core.result import Decoded, Detection, Frame, Pose, Result
 from edgecam.messages.result import PERSON
@@ -95,6 +96,9 @@ class Analysis:
         self._parts: Mapping[str, Decoded] = {}
         self._subjects: dict[str, list[Subject]] = {}
         self._last_s: float | None = None
+        doors = [Polygon(zone.polygon) for zone in settings.zone if zone.door]
+        doors += [Polygon(m.polygon) for m in settings.mask if "all" in m.excludes]
+        self._absences = Absences(settings.tracking.lost_hold_s, doors)
         self._may_wait = settings.motion.enabled or settings.crop.enabled
 
     def __call__(self, result: Result) -> Result:
@@ -105,7 +109,9 @@ class Analysis:
         # a camera that several workers share each sees a few.
         no_film = frame.media_time_s is None and frame.file is not None
         follows = self._tracking.enabled and not no_film and frame.camera is None
+        ended: tuple[Event, ...] = ()
         if follows:
+            ended = self._end_of_recording(frame)
             self._pass_time(result)
             for model, part in parts.items():
                 parts[model], self._subjects[model] = self._tracked(model, part, frame)
@@ -115,9 +121,13 @@ class Analysis:
             return result
         told = self._subjects.items()
         subjects = [s for m, found in told if m in looked or m in result.waiting for s in found]
-        scene = self._masks.applied(_scene(frame, subjects, self._alive()))
+        self._lose(frame)
+        lost = [absence.subject for absence in self._absences.lost.values()]
+        scene = _scene(frame, subjects, self._alive() | {s.track for s in lost}, lost)
+        events = self._rules.look(self._masks.applied(scene))
+        self._absences.give_up(frame.time_s, self._rules.falling)
         insight = Insight(
-            self._rules.look(scene),
+            ended + events,
             self._counts(),
             self._rules.zone_counts,
             self._rules.posture if self.finds_poses else None,
@@ -141,6 +151,7 @@ class Analysis:
             parts=self._parts if self._may_wait else {},
             subjects=self._subjects if self._may_wait else {},
             memories={name: remember(kept) for name, kept in self._rules.memories.items()},
+            absences=tuple(replace(each) for each in self._absences.lost.values()),
         )
 
     def resume(self, checkpoint: Checkpoint, forgotten: Container[str] = ()) -> None:
@@ -159,15 +170,29 @@ class Analysis:
             self._tracker(state.model, type(track.item)).tracks.append(track)
             if state.filtered is not None:
                 self._smoothers.setdefault(track, OneEuro()).last = state.filtered
+        self._absences.lost = {a.subject.track: replace(a) for a in checkpoint.absences}
         for name, kept in self._rules.memories.items():
             if name in checkpoint.memories and name not in forgotten:
                 recall(kept, checkpoint.memories[name])
+
+    def _end_of_recording(self, frame: Frame) -> tuple[Event, ...]:
+        """What ends with a recording that begins again with this frame, on the clock of its end."""
+        if self._last_s is None or frame.time_s >= self._last_s:
+            return ()
+        for tracker in self._trackers.values():
+            tracker.tracks.clear()
+            tracker.given_up.clear()
+        self._absences.lost.clear()
+        self._subjects.clear()
+        self._forget()
+        return self._rules.look(replace(_scene(frame, (), frozenset()), time_s=self._last_s))
 
     def _pass_time(self, result: Result) -> None:
         """Let the tracks of models grow older that should have looked at this frame and did not."""
         now_s = result.frame.time_s
         elapsed_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
         self._last_s = now_s
+        self._absences.wait(result.waiting, elapsed_s)
         for model in result.waiting & self._looks.keys():
             self._looks[model].wait(elapsed_s)
         for model in result.by_model:
@@ -206,8 +231,46 @@ class Analysis:
     def _tracker(self, model: str, kind: type) -> Tracker:
         if (model, kind) not in self._trackers:
             looks = self._looks_of(model)
-            self._trackers[model, kind] = Tracker(self._tracking, self._ids, looks)
+            known = partial(self._known, model, kind)
+            self._trackers[model, kind] = Tracker(self._tracking, self._ids, looks, known)
         return self._trackers[model, kind]
+
+    def _known(self, model: str, kind: type, track: Track, now_s: float) -> int | None:
+        """The id of the person out of sight whom a new track turns out to be."""
+        if track.label != PERSON or (kind is Detection and self.finds_poses):
+            return None
+        tracker = self._trackers[model, kind]
+        found = []
+        for other in tracker.tracks:
+            if other.id is not None and other.last_s < track.first_s and other.label == PERSON:
+                elapsed_s = now_s - other.last_s - other.waited_s
+                distance = is_within_reach(track.box, other.box, elapsed_s)
+                if distance is not None:
+                    found.append((distance, other.id, other))
+        lost = self._absences.nearest(model, track, now_s)
+        best = min(found, key=lambda each: each[:2], default=None)
+        if best is not None and (lost is None or best[:2] < lost):
+            tracker.tracks.remove(best[2])
+            return best[1]
+        if lost is None:
+            return None
+        del self._absences.lost[lost[1]]
+        return lost[1]
+
+    def _lose(self, frame: Frame) -> None:
+        """Keep the people whose tracks were given up inside the picture."""
+        size_px = frame.width_px, frame.height_px
+        for (model, kind), tracker in self._trackers.items():
+            for track in tracker.given_up:
+                is_told = kind is Pose or not self.finds_poses
+                if track.id is not None and track.label == PERSON and is_told:
+                    item = track.item
+                    pose = item.body() if isinstance(item, Pose) else None
+                    about = (track.label, item.score, track.box, track.first_s, pose)
+                    absence = Absence(model, Subject(track.id, *about), track.last_s)
+                    absence.waited_s = track.waited_s
+                    self._absences.lose(absence, track, size_px)
+            tracker.given_up.clear()
 
     def _looks_of(self, model: str) -> Intervals:
         if model not in self._looks:
@@ -262,6 +325,9 @@ class Analysis:
                 if track.confirmed:
                     key = model, track.label
                     by_model[key] = by_model.get(key, 0) + 1
+        for absence in self._absences.lost.values():
+            key = absence.model, absence.subject.label
+            by_model[key] = by_model.get(key, 0) + 1
         for (_, label), number in by_model.items():
             found[label] = max(found.get(label, 0), number)
         return found
@@ -272,7 +338,12 @@ def _box(item: Pose | Detection) -> NDArray[np.float64]:
     return box
 
 
-def _scene(frame: Frame, subjects: Sequence[Subject], alive: frozenset[int]) -> Scene:
+def _scene(
+    frame: Frame,
+    subjects: Sequence[Subject],
+    alive: frozenset[int],
+    lost: Sequence[Subject] = (),
+) -> Scene:
     return Scene(
         frame.time_s,
         frame.captured_unix_s,
@@ -280,4 +351,5 @@ def _scene(frame: Frame, subjects: Sequence[Subject], alive: frozenset[int]) -> 
         frame.height_px,
         tuple(subjects),
         alive,
+        tuple(lost),
     )

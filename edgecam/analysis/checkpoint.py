@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.analysis.absence import Absence
 from edgecam.analysis.events.rule import Memory
 from edgecam.analysis.intervals import Intervals
 from edgecam.analysis.scene import Subject
@@ -121,6 +122,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     parts: Mapping[str, Decoded] = msgspec.field(default_factory=dict)
     subjects: Mapping[str, Sequence[Subject]] = msgspec.field(default_factory=dict)
     memories: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
+    absences: tuple[Absence, ...] = ()
 
 
 def track_state(model: str, track: Track, filtered: Filtered | None) -> TrackState:

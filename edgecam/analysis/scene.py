@@ -49,8 +49,9 @@ class Subject:
 class Scene:
     """One frame: ``time_s`` on the clock of the frames, ``unix_s`` the wall clock at capture.
 
-    ``subjects`` are the confirmed tracks that are seen in it; ``alive`` is the ids of these and
-    of those that were lost from sight too short a time ago to be given up.
+    ``subjects`` are the confirmed tracks that are seen in it; ``lost`` are the people who were
+    lost inside the picture, as last seen; ``alive`` is the ids of all of these and of those that
+    were lost from sight too short a time ago to be given up.
     """
 
     time_s: float
@@ -59,3 +60,4 @@ class Scene:
     height_px: int
     subjects: tuple[Subject, ...]
     alive: frozenset[int]
+    lost: tuple[Subject, ...] = ()

@@ -17,7 +17,7 @@ four keypoints above 0.3, an age limit in time and OKS over normalised areas is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -176,15 +176,22 @@ class Tracker:
     """Tracks what one model finds of one kind, poses or detections.
 
     ``ids`` gives the next id; trackers that share it never give one twice. ``looks`` are those of
-    the model: whoever calls ``update`` says there when it looks.
+    the model: whoever calls ``update`` says there when it looks. ``known`` returns the id of
+    somebody lost whom a track turns out to be, as it is confirmed. ``given_up`` collects the
+    confirmed tracks that are; who uses them empties it.
     """
 
     def __init__(
-        self, settings: TrackingSettings, ids: Iterator[int], looks: Intervals | None = None
+        self,
+        settings: TrackingSettings,
+        ids: Iterator[int],
+        looks: Intervals | None = None,
+        known: Callable[[Track, float], int | None] = lambda *_: None,
     ) -> None:
-        self._settings, self._ids = settings, ids
+        self._settings, self._ids, self._known = settings, ids, known
         self._looks = looks or Intervals()
         self.tracks: list[Track] = []
+        self.given_up: list[Track] = []
 
     def update(
         self, items: Sequence[Item], now_s: float, size_px: tuple[int, int]
@@ -200,10 +207,12 @@ class Tracker:
         found: list[Track | None] = [None] * len(items)
         for item, place in self._pairs(items, boxes, now_s, size_px):
             found[item] = self.tracks[place]
-        tracks = [
-            self._seen(track, item, box, centre, now_s)
-            for track, item, box, centre in zip(found, items, boxes, centres(boxes), strict=True)
-        ]
+        middles = centres(boxes)
+        # Who is followed first: a new track may only be somebody whom this look does not show.
+        for place in sorted(range(len(items)), key=lambda place: found[place] is None):
+            about = items[place], boxes[place], middles[place]
+            found[place] = self._seen(found[place], *about, now_s)
+        tracks = [track for track in found if track is not None]
         return [replace(i, track=t.id) for i, t in zip(items, tracks, strict=True)], tracks
 
     def expire(self, now_s: float) -> None:
@@ -213,7 +222,9 @@ class Tracker:
             self.tracks.clear()
         looks_s = LOOKS_OF_A_TRACK * self._looks.interval_s
         oldest_s = now_s - max(self._settings.max_age_s, looks_s)
-        self.tracks = [t for t in self.tracks if t.last_s + t.waited_s >= oldest_s]
+        old = [t for t in self.tracks if t.last_s + t.waited_s < oldest_s]
+        self.given_up += [t for t in old if t.confirmed]
+        self.tracks = [t for t in self.tracks if t not in old]
 
     def wait(self, elapsed_s: float) -> None:
         """Nobody looked for so long: whoever was there still is."""
@@ -236,7 +247,8 @@ class Tracker:
             track.last_s, track.waited_s = now_s, 0.0
             track.hits += 1
         if track.id is None and track.hits >= self._settings.min_hits:
-            track.id = next(self._ids)
+            known = self._known(track, now_s)
+            track.id = next(self._ids) if known is None else known
         return track
 
     def _pairs(

@@ -8,6 +8,7 @@ from typing import Literal
 
 EventType = Literal[
     "appeared",
+    "lost",
     "left",
     "entered",
     "exited",

@@ -173,7 +173,8 @@ class EventMessage(Struct, frozen=True, kw_only=True):
         Mapping[str, str | float],
         Meta(
             description="line_crossed: line, direction (left_to_right or right_to_left), by; "
-            "wave: hand; sitting and lying: before"
+            "wave: hand; sitting and lying: before; left: unseen (seconds); fall: confidence, "
+            "drop, lying_seen, still_s, looks"
         ),
     ]
     delayed_s: (

@@ -58,7 +58,7 @@ class CropSettings(Section, frozen=True):
     ] = "pose"
     grow: Annotated[
         float, Meta(ge=1.0, le=4.0, description="times the box around somebody's keypoints")
-    ] = 1.2
+    ] = 1.0
     min_score: Annotated[
         Fraction, Meta(description="a pose that scores less calls for a look at the whole frame")
     ] = 0.25
@@ -89,6 +89,14 @@ class TrackingSettings(Section, frozen=True):
         Meta(description="how long a track outlives its last sight, and at least three looks"),
     ] = 1.0
     min_hits: Annotated[int, Meta(ge=1, le=100, description="looks that confirm a track")] = 3
+    lost_hold_s: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=86400.0,
+            description="how long one who is lost inside the picture is still counted; 0 is off",
+        ),
+    ] = 60.0
 
 
 class _Area(Section, frozen=True):
@@ -119,6 +127,9 @@ class ZoneSettings(_Area, frozen=True):
         float, Meta(ge=0.0, le=3600.0, description="outside for so long has left")
     ] = 1.0
     dwell_s: Annotated[Seconds | None, Meta(description="inside for so long dwells")] = 30.0
+    door: Annotated[
+        bool, Meta(description="people come and go here: who is last seen in it has left")
+    ] = False
 
 
 class MaskSettings(_Area, frozen=True):
@@ -162,6 +173,8 @@ class EventSettings(Section, frozen=True):
     hands_up_s: Annotated[Seconds, Meta(description="hands up for so long")] = 0.5
     wave_window_s: Annotated[Seconds, Meta(description="the swings happen within")] = 2.0
     posture_s: Annotated[Seconds, Meta(description="sitting or lying for so long")] = 1.0
-    fall_within_s: Annotated[Seconds, Meta(description="from upright to lying at most")] = 2.0
+    fall_within_s: Annotated[
+        Seconds, Meta(description="who takes longer to come down has not fallen")
+    ] = 1.2
     fall_confirm_s: Annotated[Seconds, Meta(description="not up again for so long")] = 5.0
     recovered_s: Annotated[Seconds, Meta(description="up again for so long")] = 1.0

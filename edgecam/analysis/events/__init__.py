@@ -71,6 +71,11 @@ class Rules:
         return {name: kept for rule in self._rules for name, kept in rule.memories.items()}
 
     @property
+    def falling(self) -> frozenset[int]:
+        """The tracks of people whose fall is suspected or reported."""
+        return self._falls.falling
+
+    @property
     def zone_counts(self) -> Mapping[str, Mapping[str, int]]:
         """How many of each label are in each zone."""
         return self._zones.counts()

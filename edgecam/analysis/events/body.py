@@ -43,6 +43,22 @@ _ANKLES = (INDEX["left_ankle"], INDEX["right_ankle"])
 _OUTLINE = (INDEX["nose"], *_SHOULDERS, *_HIPS, *_KNEES, *_ANKLES)
 
 
+def trunk(pose: Pose) -> tuple[Point, Point] | None:
+    """The middles of shoulders and hips, of the sides of which both are sure; None of neither."""
+    xy: Points = pose.xy.tolist()
+    sure = (pose.scores >= SURE).tolist()
+    sides = [k for k in (0, 1) if sure[_SHOULDERS[k]] and sure[_HIPS[k]]]
+    if not sides:
+        return None
+    return _middle(xy[_SHOULDERS[k]] for k in sides), _middle(xy[_HIPS[k]] for k in sides)
+
+
+def head(pose: Pose) -> Point | None:
+    """The middle of what is sure of the face and the shoulders; None of nothing."""
+    rows = pose.xy[: _SHOULDERS[1] + 1][pose.scores[: _SHOULDERS[1] + 1] >= SURE]
+    return _middle(rows.tolist()) if len(rows) else None
+
+
 def posture(pose: Pose) -> str | None:
     """standing, sitting, upright, bent or lying; None where the keypoints do not say.
 
@@ -50,13 +66,13 @@ def posture(pose: Pose) -> str | None:
     """
     xy: Points = pose.xy.tolist()
     sure = (pose.scores >= SURE).tolist()
-    sides = [k for k in (0, 1) if sure[_SHOULDERS[k]] and sure[_HIPS[k]]]
-    if not sides:
+    ends = trunk(pose)
+    if ends is None:
         return None
-    shoulder = _middle(xy[_SHOULDERS[k]] for k in sides)
-    hip = _middle(xy[_HIPS[k]] for k in sides)
+    shoulder, hip = ends
     trunk_px = math.dist(shoulder, hip)
-    width_px = math.dist(*(xy[i] for i in _SHOULDERS)) if len(sides) == 2 else 0.0
+    both = all(sure[i] for i in (*_SHOULDERS, *_HIPS))
+    width_px = math.dist(*(xy[i] for i in _SHOULDERS)) if both else 0.0
     if trunk_px < max(1.0, MIN_TRUNK_TO_SHOULDERS * width_px):
         return None
     degrees = math.degrees(math.atan2(abs(shoulder[0] - hip[0]), hip[1] - shoulder[1]))

@@ -1,8 +1,11 @@
-"""``appeared`` and ``left``: a track is confirmed, and is given up.
+"""``appeared``, ``lost`` and ``left``: a track is confirmed, out of sight, and is given up.
 
-Geometry: none; tracking decides (``tracking.min_hits`` sightings confirm a track, and it is given
-up ``tracking.max_age_s`` after the last one, at the earliest when three looks of its model have
-missed it). ``dwell_s`` of ``left`` ends at the last sighting.
+Geometry: none; tracking decides (``tracking.min_hits`` sightings confirm a track, and it is out of
+sight ``tracking.max_age_s`` after the last one, at the earliest when three looks of its model have
+missed it). Who was last seen at an edge of the picture, in a zone with ``door`` or beside a mask
+has ``left``. Who was not is ``lost``, and still counted: they sit behind something, or lie. They
+have left, with the attribute ``unseen`` (seconds), ``tracking.lost_hold_s`` after the last sight,
+but not while a fall there is suspected or reported. ``dwell_s`` of both ends at the last sight.
 Source: SORT (Bewley et al., "Simple online and realtime tracking", ICIP 2016) confirms and gives
 up tracks by the same two numbers, there in frames.
 """
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from edgecam.analysis.events.rule import Memory, event
 from edgecam.analysis.scene import Scene, Subject
@@ -23,6 +26,7 @@ class _Stay:
     number: int
     subject: Subject
     last_s: float
+    is_lost: bool = False
 
 
 class Presence:
@@ -41,13 +45,31 @@ class Presence:
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
         for _, stay in self._stays.forget(scene):
-            left = event("left", stay.number, scene, stay.subject, stay.subject.first_s)
-            yield replace(left, dwell_s=max(0.0, stay.last_s - stay.subject.first_s))
+            unseen = {"unseen": round(scene.time_s - stay.last_s, 3)} if stay.is_lost else {}
+            yield self._gone("left", stay, scene, unseen)
         for subject in scene.subjects:
             stay_here = self._stays.states.get(subject.track)
             if stay_here is not None:
-                stay_here.subject, stay_here.last_s = subject, scene.time_s
+                # One who was lost and found has been here since they first came.
+                stay_here.subject = replace(subject, first_s=stay_here.subject.first_s)
+                stay_here.last_s, stay_here.is_lost = scene.time_s, False
             elif self.name not in subject.blind:
                 number = self._number()
                 self._stays.states[subject.track] = _Stay(number, subject, scene.time_s)
                 yield event("appeared", number, scene, subject, subject.first_s)
+        for subject in scene.lost:
+            stay_there = self._stays.states.get(subject.track)
+            if stay_there is not None and not stay_there.is_lost:
+                stay_there.is_lost = True
+                yield self._gone("lost", stay_there, scene, {})
+
+    def _gone(
+        self,
+        event_type: Literal["lost", "left"],
+        stay: _Stay,
+        scene: Scene,
+        attributes: Mapping[str, float],
+    ) -> Event:
+        first_s = stay.subject.first_s
+        gone = event(event_type, stay.number, scene, stay.subject, first_s, None, attributes)
+        return replace(gone, dwell_s=max(0.0, stay.last_s - first_s))

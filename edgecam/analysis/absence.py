@@ -1,0 +1,120 @@
+"""People who were lost inside the picture: they are kept by their place.
+
+A network loses people who sit behind a table, bend or lie. Who was last seen at an edge of the
+picture, in a zone with ``door`` or beside a mask has left. Everybody else is ``lost``: still
+counted, in their zones, and with all that rules know of them. They are found again by a track that
+begins within reach, which grows with the time since, and takes their id. They are given up
+``tracking.lost_hold_s`` after their last sight, but never while a fall there is suspected or
+reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecam.analysis.scene import Subject
+from edgecam.analysis.tracker import Track, areas, centres
+from edgecam.analysis.zones import Polygon
+
+Array = NDArray[np.float64]
+
+# Distances in sizes of the box, its area's root: at once, more each second, and at most.
+REACH = 1.5
+REACH_PER_S = 0.75
+MAX_REACH = 3.0
+# The same person looks at most so much larger or smaller.
+MAX_SCALE = 2.5
+# Nearer to the left or right edge than this part of the width, and to the top or the bottom.
+EDGE = 0.04
+NEAR_EDGE = 0.15
+# Of the picture's height; who leaves below it is at least so tall in it.
+LEAVES_BELOW = 0.4
+# One who walks is seen a last time so long before leaving.
+AHEAD_S = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class Absence:
+    """Somebody of one model as last seen; ``waited_s`` of the time since nobody looked."""
+
+    model: str
+    subject: Subject
+    last_s: float
+    waited_s: float = 0.0
+
+
+def is_within_reach(box: Array, last_box: Array, elapsed_s: float) -> float | None:
+    """The distance in sizes of ``last_box``; None where it is too far or of another size."""
+    sizes = np.sqrt(np.maximum(areas(np.array([box, last_box])), 1.0))
+    between = centres(np.array([box, last_box]))
+    distance = float(np.linalg.norm(between[0] - between[1]) / sizes[1])
+    scale = float(max(sizes) / min(sizes))
+    reach = min(MAX_REACH, REACH + REACH_PER_S * elapsed_s)
+    return distance if distance <= reach and scale <= MAX_SCALE else None
+
+
+class Absences:
+    """Everybody who is lost; ``doors`` are where people come and go besides the edges."""
+
+    def __init__(self, hold_s: float, doors: Sequence[Polygon]) -> None:
+        self._hold_s, self._doors = hold_s, doors
+        self.lost: dict[int, Absence] = {}
+
+    def lose(self, absence: Absence, track: Track, size_px: tuple[int, int]) -> None:
+        """Keep somebody whose track is given up, unless they have left."""
+        if self._hold_s > 0.0 and not self._has_left(track, size_px):
+            self.lost[absence.subject.track] = absence
+
+    def wait(self, models: Iterable[str], elapsed_s: float) -> None:
+        """These models had nothing to look at for so long."""
+        waiting = frozenset(models)
+        for absence in self.lost.values():
+            if absence.model in waiting:
+                absence.waited_s += elapsed_s
+
+    def give_up(self, now_s: float, falls: frozenset[int]) -> None:
+        """Forget who was lost too long ago and is none of those who fall."""
+        self.lost = {
+            track: absence
+            for track, absence in self.lost.items()
+            if track in falls or now_s < absence.last_s + absence.waited_s + self._hold_s
+        }
+
+    def nearest(self, model: str, track: Track, now_s: float) -> tuple[float, int] | None:
+        """The lost one whom a new track of the same model may be: distance and id."""
+        found = [
+            (distance, number)
+            for number, absence in self.lost.items()
+            if absence.model == model
+            and absence.last_s < track.first_s
+            and (
+                distance := is_within_reach(
+                    track.box, absence.subject.box, now_s - absence.last_s - absence.waited_s
+                )
+            )
+            is not None
+        ]
+        return min(found, default=None)
+
+    def _has_left(self, track: Track, size_px: tuple[int, int]) -> bool:
+        width, height = size_px
+        ahead = np.zeros(2) if track.velocity is None else track.velocity * AHEAD_S
+        boxes = np.array([track.box, track.box + np.concatenate((ahead, ahead))])
+        x_min, y_min, x_max, y_max = track.box.tolist()
+        x_ahead = float(centres(boxes)[1, 0])
+        at_side = x_min <= EDGE * width or x_max >= (1.0 - EDGE) * width
+        # A skeleton that comes apart leaps: only who is near the edge can be over it next.
+        is_near = x_min <= NEAR_EDGE * width or x_max >= (1.0 - NEAR_EDGE) * width
+        steps_out = is_near and not 0.0 < x_ahead < width
+        # Who walks out below the camera is large there; who is small and low may lie.
+        is_large = y_max - y_min >= LEAVES_BELOW * height
+        at_bottom = y_max >= (1.0 - EDGE) * height and is_large
+        if at_side or steps_out or at_bottom or y_min <= 0.0:
+            return True
+        feet = np.stack([boxes[:, [0, 2]].mean(axis=1), boxes[:, 3]], axis=1)
+        points = np.concatenate([centres(boxes), feet])
+        return any(bool(door.contains(points / size_px).any()) for door in self._doors)
