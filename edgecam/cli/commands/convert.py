@@ -64,6 +64,12 @@ if TYPE_CHECKING:
     type=click.Choice(["float32", "float16", "uint16", "uint8"]),
     help="How --to tfjs stores kernels.  [float32]",
 )
+@click.option(
+    "--inputs", metavar="NAME", multiple=True, help="Cut: the tensor that takes the picture."
+)
+@click.option(
+    "--outputs", metavar="NAME,...", multiple=True, help="Cut: the tensors that become outputs."
+)
 @click.option("--mean", help="What the network subtracts from a 0..255 pixel: one or three values.")
 @click.option("--std", help="What it divides by then: one or three values.")
 def command(
@@ -78,6 +84,8 @@ def command(
     labels: Path | None,
     to: str,
     weights: str | None,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
     mean: str | None,
     std: str | None,
 ) -> None:
@@ -88,24 +96,51 @@ def command(
     is cut off). With the extra [tensorflow]: a Keras file (.keras, .h5), a SavedModel's folder, a
     TF1 checkpoint (NAME.meta).
 
+    --inputs and --outputs convert the part of a graph between named tensors, whose names stay:
+    a network without the normalisation in front and the ops behind its heads. The end of a name
+    is enough where one tensor alone ends so.
+
     \b
     edgecam convert model.json --size 353x481 --quantize fp16 -o posenet.tflite
     edgecam convert model.json --quantize int8-mixed --calibrate clip.mp4 -o posenet.tflite
     edgecam convert frozen_inference_graph.pb --labels person.txt -o ssd.tflite
     edgecam convert model.keras --size 224x224 --mean 127.5 --std 127.5 -o classifier.tflite
+    edgecam convert movenet.json --inputs sub_1 --outputs A,B,C,D --size 256x256 -o movenet.tflite
     edgecam convert posenet_..._quant_decoder.tflite -o plain.tflite
     edgecam convert posenet.tflite --to tfjs --weights uint8 -o web/
     """
+    from edgecam.tools.convert.conversion import Options
+
+    _check_together(to, weights, quantize, calibrate)
+    options = Options(
+        size,
+        quantize == "fp16",
+        _normalization(mean, std),
+        postprocess,
+        labels,
+        inputs=_names(inputs, "--inputs"),
+        outputs=_names(outputs, "--outputs"),
+    )
+    if to == "tfjs":
+        _write_tfjs(source, output, options, weights or "float32")
+    else:
+        _write_tflite(source, output, options, quantize, calibrate, max_loss, force)
+
+
+def _write_tflite(
+    source: Path,
+    output: Path,
+    options: Options,
+    quantize: str,
+    calibrate: Path | None,
+    max_loss: float,
+    force: bool,
+) -> None:
     from edgecam.cli.commands.quantize import command_line
     from edgecam.core import atomic_file as whole_file
     from edgecam.tools.convert import card
-    from edgecam.tools.convert.conversion import Options, convert
+    from edgecam.tools.convert.conversion import convert
 
-    _check_together(to, weights, quantize, calibrate)
-    options = Options(size, quantize == "fp16", _normalization(mean, std), postprocess, labels)
-    if to == "tfjs":
-        _write_tfjs(source, output, options, weights or "float32")
-        return
     OutputFile(".tflite")(output)
     whole_file.check_other(output, source)
     converted = convert(source, options)
@@ -195,6 +230,13 @@ def _normalization(mean: str | None, std: str | None) -> Normalization | None:
     if 0.0 in divisors:
         raise click.BadParameter("expected no zero", param_hint="--std")
     return Normalization(_three(mean, "--mean"), divisors)
+
+
+def _names(texts: tuple[str, ...], option: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for text in texts for name in text.split(","))
+    if not all(names):
+        raise click.BadParameter("expected names of tensors, found an empty one", param_hint=option)
+    return names
 
 
 def _three(text: str, option: str) -> tuple[float, float, float]:

@@ -150,6 +150,8 @@ def command_line() -> str:
             flag = parameter.opts[-1] if value is not False else parameter.secondary_opts[-1]
             words.append(flag)
         if not isinstance(value, bool):
+            is_list = isinstance(parameter, click.Option) and parameter.multiple
+            text = ",".join(value) if is_list else str(value)
             # Into a file for all to read: a camera without its password.
-            words.append(shown(str(value)))
+            words.append(shown(text))
     return shlex.join(words)

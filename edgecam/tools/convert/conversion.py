@@ -24,6 +24,12 @@ _READERS: Mapping[str, str] = {
     ".tflite": "from_tflite",
 }
 
+# What is said of a float input of which no file and nobody says how it is normalised.
+UNSTATED = (
+    "the network does not say how its input is normalised; the file says -1..1, "
+    "give --mean and --std if it was trained otherwise"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -32,7 +38,8 @@ class Options:
     ``size``: (height, width) of the input. ``half``: float16 weights. ``normalization``: what the
     network was trained with. ``postprocess``: an SSD's non-maximum suppression inside the model
     (True) or outside. ``labels``: a detector's label file. ``for_tfjs``: what comes is to have a
-    TensorFlow.js form, which that suppression has none of.
+    TensorFlow.js form, which that suppression has none of. ``inputs`` and ``outputs``: names of
+    the tensors between which the network is cut out of a larger graph.
     """
 
     size: tuple[int, int] | None = None
@@ -41,6 +48,8 @@ class Options:
     postprocess: bool | None = None
     labels: Path | None = None
     for_tfjs: bool = False
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

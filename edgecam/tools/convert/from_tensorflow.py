@@ -17,7 +17,7 @@ import numpy as np
 
 from edgecam.core.result import MINUS_ONE_TO_ONE, RAW_PIXELS
 from edgecam.tools.convert import graphdef, posenet, ssd_graph, tensorflow_load
-from edgecam.tools.convert.conversion import Converted, Options
+from edgecam.tools.convert.conversion import UNSTATED, Converted, Options
 from edgecam.tools.convert.from_tfjs import from_graph
 from edgecam.tools.convert.graph import Array, ConvertError, Graph
 from edgecam.tools.convert.proof import prove
@@ -62,6 +62,7 @@ def _step(meta: Path) -> int:
 
 def _convert(tensorflow: Any, network: Network, source: Path, options: Options) -> Converted:
     asked = options.postprocess is not None or options.labels is not None
+    asked = asked or bool(options.inputs or options.outputs)
     if network.signature is not None:
         graph = _graph(frozen(network.signature, source), source)
         if asked or ssd_graph.is_detector(graph):
@@ -87,10 +88,7 @@ def _convert(tensorflow: Any, network: Network, source: Path, options: Options) 
     )
     notes = prove(data, source.name, picture, expected, is_half=options.half)
     if options.normalization is None and network.dtype == "float32":
-        notes.append(
-            "the network does not say how its input is normalised; the file says -1..1, "
-            "give --mean and --std if it was trained otherwise"
-        )
+        notes.append(UNSTATED)
     return Converted(data, notes)
 
 

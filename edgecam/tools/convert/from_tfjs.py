@@ -8,7 +8,8 @@ from pathlib import Path
 
 from edgecam.core.result import MINUS_ONE_TO_ONE
 from edgecam.tools.convert import detector, posenet, ssd_graph, tfjs
-from edgecam.tools.convert.conversion import Converted, Options
+from edgecam.tools.convert.conversion import UNSTATED, Converted, Options
+from edgecam.tools.convert.cut import cut
 from edgecam.tools.convert.float16 import halve
 from edgecam.tools.convert.graph import ConvertError, Graph
 from edgecam.tools.convert.lower import lower
@@ -31,11 +32,16 @@ def from_graph(graph: Graph, name: str, options: Options) -> Converted:
         ConvertError: as ``convert``.
     """
     asked = options.postprocess is not None or options.labels is not None
-    if asked or ssd_graph.is_detector(graph):
+    is_cut = bool(options.inputs or options.outputs)
+    if is_cut:
+        if asked:
+            raise ConvertError("--postprocess, --raw and --labels do not go with a cut graph")
+        graph = cut(graph, options.inputs, options.outputs, options.size)
+    elif asked or ssd_graph.is_detector(graph):
         return detector.convert(graph, options)
     image, shape = _image(graph)
     notes = []
-    names = posenet.outputs_by_name(graph)
+    names = None if is_cut else posenet.outputs_by_name(graph)
     if names is not None:
         graph = replace(graph, outputs=tuple(names))
         wanted = options.size or posenet.DEFAULT_SIZE
@@ -52,10 +58,7 @@ def from_graph(graph: Graph, name: str, options: Options) -> Converted:
         size = options.size or (shape[1], shape[2])
         normalization = options.normalization or MINUS_ONE_TO_ONE
         if options.normalization is None:
-            notes.append(
-                "the network does not say how its input is normalised; the file says -1..1, "
-                "give --mean and --std if it was trained otherwise"
-            )
+            notes.append(UNSTATED)
     if min(size) < 1:
         raise ConvertError(f"the input {image!r} has no fixed size; give --size HEIGHTxWIDTH")
     model = lower(graph, {image: (1, *size, shape[3])}, names)

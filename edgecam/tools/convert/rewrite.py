@@ -6,7 +6,7 @@ drop what was packed there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import flatbuffers
@@ -59,6 +59,33 @@ def widen(data: bytes, files: Mapping[str, bytes]) -> bytes:
     kept |= {entry.buffer for entry in root.metadata or ()}
     contents = [content if place in kept else b"" for place, content in enumerate(contents)]
     return _packed(schema, root, contents, files)
+
+
+def part(data: bytes, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
+    """Return the main graph from ``inputs`` to ``outputs``, tensor numbers, without metadata.
+
+    Operations, tensors and weights that the outputs do not need are gone.
+
+    Raises:
+        ConvertError: ai-edge-litert is not installed.
+    """
+    schema = generated_schema()
+    root = schema.ModelT.InitFromPackedBuf(data, 0)
+    graph = root.subgraphs[0]
+    needed, kept = set(outputs) - set(inputs), []
+    for operator in reversed(graph.operators):
+        if needed & set(map(int, operator.outputs)):
+            kept.append(operator)
+            needed |= {int(place) for place in operator.inputs} - {-1, *inputs}
+    graph.operators, graph.inputs, graph.outputs = kept[::-1], list(inputs), list(outputs)
+    used = {*inputs, *outputs} | needed
+    used |= {int(place) for operator in kept for place in operator.outputs}
+    root.signatureDefs, root.metadata = [], []
+    _drop_tensors(root, graph, set(range(len(graph.tensors))) - used)
+    contents = [_content(buffer, data) for buffer in root.buffers]
+    live = {0, *(tensor.buffer for one in root.subgraphs for tensor in one.tensors)}
+    contents = [content if place in live else b"" for place, content in enumerate(contents)]
+    return _packed(schema, root, contents, {})
 
 
 def _drop_tensors(root: Any, graph: Any, dropped: set[int]) -> None:
