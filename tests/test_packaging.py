@@ -18,7 +18,7 @@ from edgecam.core.version import __version__
 from edgecam.inference import catalog as bundled
 
 ROOT = Path(__file__).parent.parent
-LIMIT_BYTES = 10_000_000
+LIMIT_BYTES = 25_000_000
 
 
 @pytest.fixture(scope="module")
