@@ -90,22 +90,32 @@ def decode(
         return ()
     sure = np.ascontiguousarray(grid.sigmoid(heatmap).transpose(2, 0, 1))
     offsets = offset.reshape(rows, columns, COUNT, 2)
+    ys, xs = np.divmod(peaks, columns)
+    at = np.stack((ys, xs), axis=1).astype(np.float32)
+    lows, highs = _boxes(at, box_scale[ys, xs], box_offset[ys, xs], (rows, columns))
+    estimates = regress[ys, xs].reshape(-1, COUNT, 2) + at[:, None]
+    # A weight by the distance is one by the rows times one by the columns.
+    spread = np.float32(_SPREAD * min(rows, columns))
+    down = np.exp(-np.square(np.arange(rows, dtype=np.float32) - estimates[..., :1]) / spread)
+    across = np.exp(-np.square(np.arange(columns, dtype=np.float32) - estimates[..., 1:]) / spread)
     people: list[Pose] = []
-    for peak in peaks:
+    for number, ((top, left), (bottom, right)) in enumerate(zip(lows, highs, strict=True)):
         if len(people) == max_poses:
             break
-        y, x = divmod(int(peak), columns)
-        top, left, bottom, right = _box(y, x, box_scale[y, x], box_offset[y, x], rows, columns)
         if top >= bottom or left >= right:
             continue
-        estimates = np.add(regress[y, x].reshape(COUNT, 2), (y, x))
-        inside = (slice(None), slice(top, bottom), slice(left, right))
-        cells, scores = _keypoints(sure[inside], estimates, top, left, min(rows, columns))
+        weighed = sure[:, top:bottom, left:right] * down[number, :, top:bottom, None]
+        weighed *= across[number, :, None, left:right]
+        flat = weighed.reshape(COUNT, -1)
+        best = flat.argmax(axis=1)
+        scores = flat[_KEYPOINTS, best]
         counted = scores[scores > _COUNTED]
-        score = float(certain[y, x] * counted.mean()) if counted.size else 0.0
+        mean = float(counted.sum()) / max(len(counted), 1)
+        score = float(certain[ys[number], xs[number]]) * mean
         if score > 0.0 and score >= least_score:
-            at = cells + offsets[cells[:, 0], cells[:, 1], _KEYPOINTS]
-            people.append(grid.pose(score, at, scores))
+            y, x = best // (right - left) + top, best % (right - left) + left
+            cells = offsets[y, x, _KEYPOINTS] + np.stack((y, x), axis=1)
+            people.append(grid.pose(score, cells, scores))
     return tuple(people)
 
 
@@ -119,31 +129,15 @@ def _peaks(certain: Tensor, least: float) -> Tensor:
     return order
 
 
-def _box(
-    y: int, x: int, scale: Tensor, offset: Tensor, rows: int, columns: int
-) -> tuple[int, int, int, int]:
-    """Return the first and the end of the rows and columns of cells whose corner is inside."""
+def _boxes(
+    at: Tensor, scale: Tensor, offset: Tensor, sides: tuple[int, int]
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Return the first (row, column) of the cells inside each box, and the first ones behind."""
     half = np.maximum(scale, 0.0) / 2
-    centre = np.add(offset, (y, x))
-    top, left = np.ceil(np.clip(centre - half, 0, (rows, columns))).astype(int).tolist()
-    bottom, right = np.ceil(np.clip(centre + half, 0, (rows, columns))).astype(int).tolist()
-    return top, left, bottom, right
-
-
-def _keypoints(
-    sure: Tensor, estimates: Tensor, top: int, left: int, short_side: int
-) -> tuple[Tensor, Tensor]:
-    """Return each keypoint's cell [17, 2] and score [17] of the maps [17, h, w] inside a box."""
-    spread = np.float32(_SPREAD * short_side)
-    height, width = sure.shape[1:]
-    down = np.arange(top, top + height, dtype=np.float32) - estimates[:, :1]
-    across = np.arange(left, left + width, dtype=np.float32) - estimates[:, 1:]
-    # A weight by the distance is one by the rows times one by the columns.
-    weighed = sure * np.exp(-down * down / spread).astype(np.float32)[:, :, None]
-    weighed *= np.exp(-across * across / spread).astype(np.float32)[:, None, :]
-    flat = weighed.reshape(COUNT, -1)
-    best = flat.argmax(axis=1)
-    return np.stack((best // width + top, best % width + left), axis=1), flat[_KEYPOINTS, best]
+    centre = at + offset
+    low = np.ceil(np.minimum(np.maximum(centre - half, 0), sides)).astype(int)
+    high = np.ceil(np.minimum(np.maximum(centre + half, 0), sides)).astype(int)
+    return low.tolist(), high.tolist()
 
 
 def recognise(
