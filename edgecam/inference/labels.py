@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -36,10 +38,34 @@ def resolve(
     for path in (explicit, sidecar(model_path) if model_path else None, card):
         if path is not None:
             return load(path)
+    exported = _exported(found.files)
+    if exported is not None:
+        return exported
     inside = found.label_file
     if inside is None:
         return None
     return parse(found.files[inside], f"{inside} in the model's metadata")
+
+
+def _exported(files: Mapping[str, bytes]) -> tuple[str, ...] | None:
+    """Return the names that Ultralytics packs into a .tflite with what else it says of a model.
+
+    Raises:
+        ModelError: its file holds no names by number.
+    """
+    for name, read in (("metadata.json", json.loads), ("temp_meta.txt", ast.literal_eval)):
+        if name not in files:
+            continue
+        try:
+            names = read(files[name].decode()[: bounded_file.TEXT_BYTES])["names"]
+            items = names.items() if isinstance(names, dict) else enumerate(names)
+            return _by_number({int(number): str(label) for number, label in items}, name)
+        except (ValueError, SyntaxError, LookupError, TypeError, RecursionError, MemoryError):
+            raise ModelError(
+                f"{name} in the model's file holds no names of classes by number: export it again, "
+                "or give its labels with --labels"
+            ) from None
+    return None
 
 
 def sidecar(model: Path) -> Path | None:

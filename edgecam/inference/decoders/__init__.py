@@ -54,6 +54,7 @@ FAMILIES = (
     "movenet_heads",
     "movenet_multipose",
     "movenet_multipose_heads",
+    "yolo",
     "classifier",
     "documents",
 )
