@@ -50,7 +50,7 @@ def test_the_sink_and_a_paho_subscriber_meet_there(broker: EmbeddedBroker) -> No
 def test_mosquitto_sub_gets_what_is_retained_and_the_will(broker: EmbeddedBroker) -> None:
     port = ["-p", str(broker.port)]
     listener = subprocess.Popen(
-        ["mosquitto_sub", *port, "-t", "edgecam/#", "-v", "-C", "4"],
+        ["mosquitto_sub", *port, "-t", "edgecam/#", "-v", "-C", "5"],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -69,8 +69,9 @@ def test_mosquitto_sub_gets_what_is_retained_and_the_will(broker: EmbeddedBroker
     dying.kill()
     dying.wait()
     out, _ = listener.communicate(timeout=120)
-    asked, *first, last = out.splitlines()
-    assert asked.startswith("edgecam/demo/claim {")
+    asked, took, *first, last = out.splitlines()
+    assert asked.startswith('edgecam/demo/claim {"kind":"ask"')
+    assert took.startswith('edgecam/demo/claim {"kind":"take"')
     # What is retained comes in any order.
     assert sorted(first) == ["edgecam/demo/availability online", "edgecam/demo/state/paused 1"]
     assert last == "edgecam/demo/availability offline"

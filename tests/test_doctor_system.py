@@ -224,7 +224,7 @@ def test_a_python_that_is_not_supported() -> None:
     code = """
 import sys
 from edgecam.__main__ import main
-import edgecam.commands.doctor
+import edgecam.cli.commands.doctor
 sys.version_info = (3, 10, 9, "final", 0)
 sys.argv = ["edgecam", "doctor", "python", "--json"]
 main()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from edgecam.settings.schema import Settings
 
-# Name on the command line -> one line of help; the code is in edgecam/commands/NAME.py.
+# Name on the command line -> one line of help; the code is in edgecam/cli/commands/NAME.py.
 COMMANDS: dict[str, str] = {
     "bench": "Measure a model here against the bare interpreter.",
     "convert": "Make a .tflite of a published model.",
