@@ -11,6 +11,7 @@ from edgecam.core.opencv import cv2
 from edgecam.core.result import Image
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.picture import max_pixels
+from edgecam.sources.rtsp import ask, check_redirects
 from edgecam.sources.stream_size import check_capture
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.tcp_probe import connect
@@ -37,7 +38,7 @@ class FfmpegEndpoint:
     def probe(self) -> None:
         """Ask an RTSP server for its methods; from others a TCP connection is enough."""
         if self._url.scheme == "rtsp":
-            _ask(self._url, "OPTIONS")
+            ask(self._url, "OPTIONS", PROBE_TIMEOUT_S)
         else:
             connect(self._url, PROBE_TIMEOUT_S).close()
 
@@ -46,6 +47,8 @@ class FfmpegEndpoint:
 
     def open(self, count: Callable[[str], None]) -> FfmpegCapture:
         del count  # FFmpeg does not say what it throws away
+        if self._url.scheme in ("rtsp", "rtsps") and self._url.username is not None:
+            check_redirects(self._url, self._settings.open_timeout_s)
         parameters = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
             round(self._settings.open_timeout_s * 1000),
@@ -67,7 +70,7 @@ class FfmpegEndpoint:
         if waited_s >= self._settings.open_timeout_s:
             return StreamError("silent", f"no stream within {self._settings.open_timeout_s:g} s")
         if self._url.scheme == "rtsp":
-            answer = _ask(self._url, "DESCRIBE")
+            answer = ask(self._url, "DESCRIBE", PROBE_TIMEOUT_S).status
             if answer.startswith("401") and self._url.username is None:
                 return StreamError("unauthorised", "the server wants a user name and password")
             if answer.startswith("401"):
@@ -98,32 +101,3 @@ class FfmpegCapture:
 
     def close(self) -> None:
         self._capture.release()
-
-
-def _ask(url: StreamUrl, method: str) -> str:
-    """The status ("200 OK") with which an RTSP server answers; raises StreamError (RFC 2326)."""
-    request = f"{method} {url.bare} RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: edgecam\r\n\r\n"
-    with connect(url, PROBE_TIMEOUT_S) as connection:
-        answer = b""
-        deadline_s = time.monotonic() + PROBE_TIMEOUT_S
-        try:
-            connection.sendall(request.encode())
-            while b"\r\n\r\n" not in answer and len(answer) < 4096:
-                connection.settimeout(max(0.001, deadline_s - time.monotonic()))
-                part = connection.recv(4096)
-                if not part:
-                    break
-                answer += part
-        except TimeoutError:
-            what = "answers too slowly" if answer else "accepts and says nothing"
-            raise StreamError("silent", f"{url.host}:{url.port} {what}") from None
-        except OSError as error:
-            raise StreamError(
-                "closed", f"{url.host}:{url.port}: {error.strerror or error}"
-            ) from None
-    line = answer.split(b"\r\n", 1)[0].decode("latin-1")
-    if not answer:
-        raise StreamError("closed", f"{url.host}:{url.port} closes the connection at once")
-    if not line.startswith("RTSP/"):
-        raise StreamError("rejected", f"{url.host}:{url.port} is no RTSP server")
-    return line.partition(" ")[2]
