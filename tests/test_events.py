@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -11,10 +12,19 @@ from skeletons import hands_up, person, waving
 
 from edgecam.analysis.analyzer import Analysis
 from edgecam.analysis.checkpoint import Checkpoint, plain, rebuilt
-from edgecam.core.events import Event
+from edgecam.analysis.events import RULES
+from edgecam.analysis.events.rule import Asked
+from edgecam.core.events import Event, EventType
 from edgecam.core.keypoints import NAMES
 from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result
-from edgecam.settings.scene import LineSettings, MaskSettings, TrackingSettings, ZoneSettings
+from edgecam.settings.scene import (
+    EventSettings,
+    LineSettings,
+    MaskSettings,
+    TrackingSettings,
+    ZoneSettings,
+)
+from edgecam.settings.scene import Rule as RuleName
 from edgecam.settings.schema import Settings
 
 RATE_HZ = 10.0
@@ -435,3 +445,19 @@ def test_a_person_who_is_lost_is_remembered_by_a_checkpoint() -> None:
     after = [[seen(a, number) for number in range(50, 90)] for a in (first, second)]
     assert after[0] == after[1]
     assert ["fall"] in after[0]
+
+
+def test_every_rule_states_its_event_types_and_no_other_has_them() -> None:
+    stated = [each for rule in RULES for each in rule.event_types]
+    assert sorted(stated) == sorted(get_args(EventType))
+
+
+def test_a_mask_can_exclude_every_rule_by_its_name() -> None:
+    assert sorted(rule.name for rule in RULES) == sorted(get_args(RuleName))
+
+
+def test_every_rule_can_be_left_out() -> None:
+    switches = {rule.name: False for rule in RULES if rule.name not in ("zone", "line")}
+    asked = Asked(EventSettings(**switches))
+    made = [rule.asked_by(asked, lambda: 0) for rule in RULES]
+    assert [rule.name for rule in made if rule is not None] == ["zone", "line"]

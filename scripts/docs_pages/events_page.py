@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import sys
 
 from edgecam.analysis import smoothing
 from edgecam.analysis import tracker as tracking
-from edgecam.analysis.events import body, fall, hands_up, line, posture, presence, wave, zone
+from edgecam.analysis.events import RULES, body
 
 HEAD = """# Events
 
@@ -39,14 +40,8 @@ crossed_by = "box_bottom"       # or box_centre, hips, wrist
 SECTIONS = (
     ("Tracks", tracking),
     ("Smoothing", smoothing),
-    ("Presence", presence),
-    ("Zones", zone),
-    ("Lines", line),
-    ("Hands up", hands_up),
-    ("Waving", wave),
     ("Body", body),
-    ("Postures", posture),
-    ("Falls", fall),
+    *((rule.title, sys.modules[rule.__module__]) for rule in RULES),
 )
 
 

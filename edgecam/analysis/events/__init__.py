@@ -1,4 +1,4 @@
-"""Events from tracks: each rule is one file, and one line in ``_rules``.
+"""Events from tracks: a rule is one file here and one line in ``RULES``.
 
 A rule is fed every frame in order, keeps what it needs for each track, and knows no clock but the
 frames': the same recording gives the same events. Rules see smoothed keypoints in source-frame
@@ -7,7 +7,7 @@ pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from edgecam.analysis.events.fall import Falls
@@ -15,13 +15,17 @@ from edgecam.analysis.events.hands_up import HandsUp
 from edgecam.analysis.events.line import Lines
 from edgecam.analysis.events.posture import Postures
 from edgecam.analysis.events.presence import Presence
-from edgecam.analysis.events.rule import Memory, Rule
+from edgecam.analysis.events.rule import Asked, Memory, Rule, RuleKind
 from edgecam.analysis.events.wave import Waves
 from edgecam.analysis.events.zone import Zones
 from edgecam.analysis.scene import Scene
 from edgecam.analysis.tracker import Numbers
 from edgecam.core.events import POSTURES, Event
 from edgecam.settings.scene import EventSettings, LineSettings, ZoneSettings
+
+# Asked of every frame in this order; their names, event types and settings stand in
+# ``core.events`` and ``settings.scene`` too, where a test holds them against these.
+RULES: tuple[type[RuleKind], ...] = (Presence, Zones, Lines, HandsUp, Waves, Postures, Falls)
 
 
 class Rules:
@@ -35,31 +39,15 @@ class Rules:
         more: Callable[[Callable[[], int]], Iterable[Rule]] | None = None,
     ) -> None:
         """``more`` makes the rules of plugins, given what numbers their events."""
-        self._zones = Zones(zones, self._next_number)
-        self._postures = Postures(settings.posture_s, self._next_number)
-        self._falls = Falls(settings, self._next_number)
         self.numbers = Numbers(0)
-        self._rules = (
-            *self._chosen(settings, lines),
-            *(more(self._next_number) if more is not None else ()),
-        )
+        asked = Asked(settings, zones, lines)
+        made = [kind.asked_by(asked, self._next_number) for kind in RULES]
+        own = [rule for rule in made if rule is not None]
+        self._by_name = {rule.name: rule for rule in own}
+        self._rules = (*own, *(more(self._next_number) if more is not None else ()))
 
     def _next_number(self) -> int:
         return next(self.numbers)
-
-    def _chosen(self, settings: EventSettings, lines: Sequence[LineSettings]) -> Iterator[Rule]:
-        if settings.presence:
-            yield Presence(self._next_number)
-        yield self._zones
-        yield Lines(lines, self._next_number)
-        if settings.hands_up:
-            yield HandsUp(settings.hands_up_s, self._next_number)
-        if settings.wave:
-            yield Waves(settings.wave_window_s, self._next_number)
-        if settings.posture:
-            yield self._postures
-        if settings.fall:
-            yield self._falls
 
     def look(self, scene: Scene) -> tuple[Event, ...]:
         """What happened in this frame."""
@@ -78,10 +66,14 @@ class Rules:
     @property
     def zone_counts(self) -> Mapping[str, Mapping[str, int]]:
         """How many of each label are in each zone."""
-        return self._zones.counts()
+        zones = self._by_name.get("zone")
+        return zones.counts() if isinstance(zones, Zones) else {}
 
     @property
     def posture(self) -> str:
         """The gravest posture of anybody in the picture, of ``insight.POSTURES``."""
-        found = {**self._postures.of, **dict.fromkeys(self._falls.fallen, "fallen")}
+        postures, falls = self._by_name.get("posture"), self._by_name.get("fall")
+        found = dict(postures.of) if isinstance(postures, Postures) else {}
+        if isinstance(falls, Falls):
+            found |= dict.fromkeys(falls.fallen, "fallen")
         return max(found.values(), key=POSTURES.index, default="none")

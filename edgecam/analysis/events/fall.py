@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgecam.analysis.events.body import UPRIGHT, head, trunk
-from edgecam.analysis.events.rule import Lasting, Memory, event
+from edgecam.analysis.events.rule import Asked, Lasting, Memory, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.settings.scene import EventSettings
@@ -158,12 +158,17 @@ class _Person:
 class Falls:
     """Watches each person on their own; a fall and its recovery share a number."""
 
-    name = "fall"
+    name, title = "fall", "Falls"
     event_types: tuple[str, ...] = ("fall", "recovered")
 
     def __init__(self, settings: EventSettings, number: Callable[[], int]) -> None:
         self._settings, self._number = settings, number
         self._people: Memory[_Person] = Memory(_Person)
+
+    @classmethod
+    def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Falls | None:
+        """Return the rule, None where the settings leave it out."""
+        return cls(asked.events, number) if asked.events.fall else None
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

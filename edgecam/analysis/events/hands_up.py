@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from edgecam.analysis.events.rule import Lasting, Memory, event
+from edgecam.analysis.events.rule import Asked, Lasting, Memory, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.core.keypoints import INDEX
@@ -33,12 +33,17 @@ def are_up(subject: Subject) -> bool | None:
 class HandsUp:
     """Tells once when somebody raises both hands."""
 
-    name = "hands_up"
+    name, title = "hands_up", "Hands up"
     event_types: tuple[str, ...] = ("hands_up",)
 
     def __init__(self, lasting_s: float, number: Callable[[], int]) -> None:
         self._lasting_s, self._number = lasting_s, number
         self._states: Memory[Lasting] = Memory(Lasting)
+
+    @classmethod
+    def asked_by(cls, asked: Asked, number: Callable[[], int]) -> HandsUp | None:
+        """Return the rule, None where the settings leave it out."""
+        return cls(asked.events.hands_up_s, number) if asked.events.hands_up else None
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgecam.analysis.events.rule import Memory, event
+from edgecam.analysis.events.rule import Asked, Memory, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.analysis.zones import WRISTS, Point, anchors, meet, side
 from edgecam.core.events import Event
@@ -33,12 +33,17 @@ class _Trace:
 class Lines:
     """All lines."""
 
-    name = "line"
+    name, title = "line", "Lines"
     event_types: tuple[str, ...] = ("line_crossed",)
 
     def __init__(self, lines: Sequence[LineSettings], number: Callable[[], int]) -> None:
         self._number = number
         self._lines = [(line, Memory(_Trace)) for line in lines]
+
+    @classmethod
+    def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Lines:
+        """Return the rule for the lines that are asked for."""
+        return cls(asked.lines, number)
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from edgecam.analysis.events.rule import Lasting, Memory, event
+from edgecam.analysis.events.rule import Asked, Lasting, Memory, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 
@@ -32,12 +32,17 @@ class _Body:
 class Postures:
     """Tells when a posture has lasted; ``of`` is the last one that has, by track."""
 
-    name = "posture"
+    name, title = "posture", "Postures"
     event_types: tuple[str, ...] = _TOLD
 
     def __init__(self, lasting_s: float, number: Callable[[], int]) -> None:
         self._lasting_s, self._number = lasting_s, number
         self._bodies: Memory[_Body] = Memory(_Body)
+
+    @classmethod
+    def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Postures | None:
+        """Return the rule, None where the settings leave it out."""
+        return cls(asked.events.posture_s, number) if asked.events.posture else None
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

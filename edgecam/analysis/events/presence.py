@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from edgecam.analysis.events.rule import Memory, event
+from edgecam.analysis.events.rule import Asked, Memory, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 
@@ -32,12 +32,17 @@ class _Stay:
 class Presence:
     """Tells of every track's beginning and end; both share a number."""
 
-    name = "presence"
+    name, title = "presence", "Presence"
     event_types: tuple[str, ...] = ("appeared", "left")
 
     def __init__(self, number: Callable[[], int]) -> None:
         self._number = number
         self._stays: Memory[_Stay] = Memory(_Stay)
+
+    @classmethod
+    def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Presence | None:
+        """Return the rule, None where the settings leave it out."""
+        return cls(number) if asked.events.presence else None
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

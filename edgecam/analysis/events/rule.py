@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event, EventType
+from edgecam.settings.scene import EventSettings, LineSettings, ZoneSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the settings ask of the rules."""
+
+    events: EventSettings
+    zones: Sequence[ZoneSettings] = ()
+    lines: Sequence[LineSettings] = ()
+
 
 State = TypeVar("State")
 
@@ -27,6 +38,19 @@ class Rule(Protocol):
         ...
 
     def __call__(self, scene: Scene) -> Iterable[Event]: ...
+
+
+class RuleKind(Protocol):
+    """A rule's class, as the registry has it; ``title`` heads its section of docs/events.md."""
+
+    name: str
+    title: str
+    event_types: tuple[str, ...]
+
+    @classmethod
+    def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Rule | None:
+        """Return the rule, None where the settings leave it out; ``number`` numbers events."""
+        ...
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgecam.analysis.events.rule import Memory, event
+from edgecam.analysis.events.rule import Asked, Memory, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.core.keypoints import INDEX
@@ -66,12 +66,17 @@ class _Arms:
 class Waves:
     """Tells when somebody waves, for each hand on its own."""
 
-    name = "wave"
+    name, title = "wave", "Waving"
     event_types: tuple[str, ...] = ("wave",)
 
     def __init__(self, window_s: float, number: Callable[[], int]) -> None:
         self._window_s, self._number = window_s, number
         self._people: Memory[_Arms] = Memory(_Arms)
+
+    @classmethod
+    def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Waves | None:
+        """Return the rule, None where the settings leave it out."""
+        return cls(asked.events.wave_window_s, number) if asked.events.wave else None
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgecam.analysis.events.rule import Lasting, Memory, event
+from edgecam.analysis.events.rule import Asked, Lasting, Memory, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.analysis.zones import Polygon, is_inside
 from edgecam.core.events import Event
@@ -93,11 +93,16 @@ class _Zone:
 class Zones:
     """All zones; those of one visit share a number."""
 
-    name = "zone"
+    name, title = "zone", "Zones"
     event_types: tuple[str, ...] = ("entered", "exited", "dwelling")
 
     def __init__(self, zones: Sequence[ZoneSettings], number: Callable[[], int]) -> None:
         self._zones = [_Zone(settings, number) for settings in zones]
+
+    @classmethod
+    def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Zones:
+        """Return the rule for the zones that are asked for."""
+        return cls(asked.zones, number)
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:
