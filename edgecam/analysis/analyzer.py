@@ -6,7 +6,7 @@ same events on every run.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -17,7 +17,7 @@ from edgecam.analysis.absence import Absence, Absences, is_within_reach
 from edgecam.analysis.checkpoint import Checkpoint, recall, remember, track_state
 from edgecam.analysis.events import Rules
 from edgecam.analysis.events.body import posture
-from edgecam.analysis.events.plugged import plugged_rules
+from edgecam.analysis.events.rule import Rule
 from edgecam.analysis.intervals import Intervals
 from edgecam.analysis.page_smoothing import SteadyPages
 from edgecam.analysis.scene import Scene, Subject
@@ -83,9 +83,7 @@ class Analysis:
         self._tracking, self._output = settings.tracking, settings.output
         self.finds_poses = finds_poses
         self._masks = Masks(settings.mask)
-        self._rules = Rules(
-            settings.events, settings.zone, settings.line, partial(plugged_rules, settings)
-        )
+        self._rules = Rules(settings.events, settings.zone, settings.line, _plugged(settings))
         self._limits = CameraLimits(settings.output.result_max_hz)
         self._ids = Numbers(1)
         self._trackers: dict[tuple[str, type], Tracker] = {}
@@ -331,6 +329,15 @@ class Analysis:
         for (_, label), number in by_model.items():
             found[label] = max(found.get(label, 0), number)
         return found
+
+
+def _plugged(settings: Settings) -> Callable[[Callable[[], int]], Iterable[Rule]] | None:
+    """Return what makes the rules of plugins, which nothing loads where none is listed."""
+    if not settings.plugins:
+        return None
+    from edgecam.analysis.events.plugged import plugged_rules
+
+    return partial(plugged_rules, settings)
 
 
 def _box(item: Pose | Detection) -> NDArray[np.float64]:

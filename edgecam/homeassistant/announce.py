@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from edgecam.analysis.events.plugged import plugged_event_types
 from edgecam.core import board
 from edgecam.core.events import POSTURES, EventType
 from edgecam.homeassistant import discovery as homeassistant
@@ -41,10 +40,18 @@ def features(settings: Settings, models: Sequence[Model]) -> Features:
             zone.name: tuple(dict.fromkeys(map(slug, zone.labels))) or labels
             for zone in (settings.zone if tracks else ())
         },
-        event_types=(*get_args(EventType), *plugged_event_types(settings)) if tracks else (),
+        event_types=_event_types(settings) if tracks else (),
         stale_after_s=settings.mqtt.stale_after_s,
         postures=POSTURES if tracks and any(model.finds_people for model in models) else (),
     )
+
+
+def _event_types(settings: Settings) -> tuple[str, ...]:
+    if not settings.plugins:
+        return get_args(EventType)
+    from edgecam.analysis.events.plugged import plugged_event_types
+
+    return (*get_args(EventType), *plugged_event_types(settings))
 
 
 def announce(broker: Broker, settings: Settings, models: Sequence[Model]) -> None:

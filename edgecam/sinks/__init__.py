@@ -13,7 +13,6 @@ from edgecam.core.plugins import listed, refusal
 from edgecam.core.result import Sink
 from edgecam.settings.load import own_settings
 from edgecam.settings.schema import Settings
-from edgecam.sinks.plugged import PluggedSink
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +77,8 @@ def _open(name: str, kind: SinkKind, settings: Settings, boot_id: str) -> OpenSi
     if name in SINKS:
         sink: OpenSink = resolve_name(kind.opener)(settings, boot_id)
         return sink
+    from edgecam.sinks.plugged import PluggedSink
+
     own = own_settings(name, settings, kind.settings_type)
     try:
         return PluggedSink(name, resolve_name(kind.opener)(settings, boot_id, own))
