@@ -61,7 +61,8 @@ class Rules:
     @property
     def falling(self) -> frozenset[int]:
         """The tracks of people whose fall is suspected or reported."""
-        return self._falls.falling
+        falls = self._by_name.get("fall")
+        return falls.falling if isinstance(falls, Falls) else frozenset()
 
     @property
     def zone_counts(self) -> Mapping[str, Mapping[str, int]]:
