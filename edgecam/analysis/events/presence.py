@@ -33,7 +33,7 @@ class Presence:
     """Tells of every track's beginning and end; both share a number."""
 
     name, title = "presence", "Presence"
-    event_types: tuple[str, ...] = ("appeared", "left")
+    event_types: tuple[str, ...] = ("appeared", "lost", "left")
 
     def __init__(self, number: Callable[[], int]) -> None:
         self._number = number
