@@ -71,6 +71,10 @@ class SourceSettings(Section, frozen=True):
     ] = "0"
     realtime: Annotated[bool, Meta(description="play a file at its own rate, as if live")] = False
     loop: Annotated[bool, Meta(description="begin a file again at its end, for ever")] = False
+    rotate: Annotated[
+        Literal[0, 90, 180, 270],
+        Meta(description="degrees clockwise by which the picture is turned upright"),
+    ] = 0
     width_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
     height_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
     rate_hz: Annotated[

@@ -36,7 +36,9 @@ def open_source(
     mqtt: MqttSettings | None = None,
     plugged: Settings | None = None,
 ) -> Source:
-    """Open what ``settings.url`` names; arguments as in ``Opening``.
+    """Open what ``settings.url`` names, its pictures turned by ``settings.rotate``.
+
+    Arguments are as in ``Opening``.
 
     ``plugged`` lists plugins and their settings: the scheme of a plugin's source is its name.
 
@@ -50,4 +52,9 @@ def open_source(
         own = own_settings(name, plugged, kind.settings_type)
     opening = Opening(settings, stop, mqtt or MqttSettings(), own)
     source: Source = resolve_name(kind.opener)(opening)
-    return source
+    if settings.rotate == 0:
+        return source
+    # It needs OpenCV, which doctor does without.
+    from edgecam.sources.turned import turned
+
+    return turned(source, settings.rotate)
