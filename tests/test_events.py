@@ -461,3 +461,8 @@ def test_every_rule_can_be_left_out() -> None:
     asked = Asked(EventSettings(**switches))
     made = [rule.asked_by(asked, lambda: 0) for rule in RULES]
     assert [rule.name for rule in made if rule is not None] == ["zone", "line"]
+
+
+def test_one_who_was_always_small_is_not_kept_as_lost() -> None:
+    far = play(lambda t: [person(y=200.0, trunk_px=20.0) if t < 4.0 else None], 8.0)
+    assert types(far, ()) == ["appeared", "left"]

@@ -24,8 +24,11 @@ Array = NDArray[np.float64]
 
 # Distances in sizes of the box, its area's root: at once, more each second, and at most.
 REACH = 1.5
-REACH_PER_S = 0.75
-MAX_REACH = 3.0
+REACH_PER_S = 1.5
+MAX_REACH = 8.0
+# Lost people are kept who are at least so tall in the picture, of its height: of smaller ones the
+# network loses and finds too many.
+MIN_HEIGHT = 0.2
 # The same person looks at most so much larger or smaller.
 MAX_SCALE = 2.5
 # Nearer to the left or right edge than this part of the width, and to the top or the bottom.
@@ -39,12 +42,16 @@ AHEAD_S = 0.5
 
 @dataclass(slots=True, eq=False)
 class Absence:
-    """Somebody of one model as last seen; ``waited_s`` of the time since nobody looked."""
+    """Somebody of one model as last seen; ``waited_s`` of the time since nobody looked.
+
+    ``tallest_px``: as of the track.
+    """
 
     model: str
     subject: Subject
     last_s: float
     waited_s: float = 0.0
+    tallest_px: float = 0.0
 
 
 def is_within_reach(box: Array, last_box: Array, elapsed_s: float) -> float | None:
@@ -102,6 +109,8 @@ class Absences:
 
     def _has_left(self, track: Track, size_px: tuple[int, int]) -> bool:
         width, height = size_px
+        if track.tallest_px < MIN_HEIGHT * height:
+            return True
         ahead = np.zeros(2) if track.velocity is None else track.velocity * AHEAD_S
         boxes = np.array([track.box, track.box + np.concatenate((ahead, ahead))])
         x_min, y_min, x_max, y_max = track.box.tolist()

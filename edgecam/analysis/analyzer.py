@@ -249,10 +249,12 @@ class Analysis:
         best = min(found, key=lambda each: each[:2], default=None)
         if best is not None and (lost is None or best[:2] < lost):
             tracker.tracks.remove(best[2])
+            track.tallest_px = max(track.tallest_px, best[2].tallest_px)
             return best[1]
         if lost is None:
             return None
-        del self._absences.lost[lost[1]]
+        absence = self._absences.lost.pop(lost[1])
+        track.tallest_px = max(track.tallest_px, absence.tallest_px)
         return lost[1]
 
     def _lose(self, frame: Frame) -> None:
@@ -266,7 +268,7 @@ class Analysis:
                     pose = item.body() if isinstance(item, Pose) else None
                     about = (track.label, item.score, track.box, track.first_s, pose)
                     absence = Absence(model, Subject(track.id, *about), track.last_s)
-                    absence.waited_s = track.waited_s
+                    absence.waited_s, absence.tallest_px = track.waited_s, track.tallest_px
                     self._absences.lose(absence, track, size_px)
             tracker.given_up.clear()
 

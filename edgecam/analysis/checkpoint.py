@@ -92,6 +92,7 @@ class TrackState(msgspec.Struct, frozen=True, kw_only=True):
     hits: int
     velocity: NDArray[np.float64] | None = None
     waited_s: float = 0.0
+    tallest_px: float = 0.0
     filtered: Filtered | None = None
 
     def track(self) -> Track:
@@ -104,6 +105,7 @@ class TrackState(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError("expected the track of a pose or a detection, found neither")
         track = Track(self.id, item, self.box, self.first_s, self.last_s, self.hits, self.velocity)
         track.waited_s = self.waited_s
+        track.tallest_px = max(track.tallest_px, self.tallest_px)
         return track
 
 
@@ -138,6 +140,7 @@ def track_state(model: str, track: Track, filtered: Filtered | None) -> TrackSta
         hits=track.hits,
         velocity=track.velocity,
         waited_s=track.waited_s,
+        tallest_px=track.tallest_px,
         filtered=filtered,
     )
 

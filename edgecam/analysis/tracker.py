@@ -49,7 +49,7 @@ class Track:
     """One person or thing as last seen: ``item``, its ``box`` and ``centre``.
 
     These are float64[4] and float64[2], pixels. ``waited_s`` is how much of the time since then
-    nobody looked: it does not age.
+    nobody looked: it does not age. ``tallest_px`` is the greatest height of the box so far.
     """
 
     id: int | None
@@ -60,10 +60,12 @@ class Track:
     hits: int = 1
     velocity: Array | None = None
     waited_s: float = 0.0
+    tallest_px: float = 0.0
     centre: Array = field(init=False)
 
     def __post_init__(self) -> None:
         self.centre = centres(self.box[None])[0]
+        self.tallest_px = max(self.tallest_px, float(self.box[3] - self.box[1]))
 
     @property
     def label(self) -> str:
@@ -246,6 +248,7 @@ class Tracker:
             track.item, track.box, track.centre = item, box, centre
             track.last_s, track.waited_s = now_s, 0.0
             track.hits += 1
+            track.tallest_px = max(track.tallest_px, float(box[3] - box[1]))
         if track.id is None and track.hits >= self._settings.min_hits:
             known = self._known(track, now_s)
             track.id = next(self._ids) if known is None else known
