@@ -12,7 +12,7 @@ from servers.scripted import Script, scripted
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import url as urls
 from edgecam.sources.ffmpeg import FfmpegEndpoint
-from edgecam.sources.rtsp import MAX_BODY_BYTES, check_redirects
+from edgecam.sources.rtsp import MAX_BODY_BYTES, redirects_refused
 from edgecam.sources.supervised import StreamError
 
 LOGIN = base64.b64encode(b"eva:s3cret")
@@ -95,5 +95,24 @@ def test_an_answer_that_states_a_large_body_is_not_read() -> None:
     with (
         scripted(rtsp(lambda _: large, [])) as camera,
         pytest.raises(StreamError, match="an answer of 65537 bytes"),
+        redirects_refused(urls.parse(url.format(camera.port)), 20.0),
     ):
-        check_redirects(urls.parse(url.format(camera.port)), 20.0)
+        pass
+
+
+def test_a_wrong_password_is_tried_once_an_opening() -> None:
+    """Cameras lock out who tries more often."""
+    asked: list[bytes] = []
+    with scripted(rtsp(lambda _: CHALLENGE, asked)) as camera:
+        failure = attempt(camera.port)
+    assert failure.reason == "the server refuses the user name or password"
+    assert [LOGIN in request for request in asked] == [False, True]
+
+
+def test_what_looks_for_a_camera_sends_no_password() -> None:
+    asked: list[bytes] = []
+    with scripted(rtsp(lambda _: CHALLENGE, asked)) as camera:
+        url = urls.parse(f"rtsp://eva:s3cret@127.0.0.1:{camera.port}/live")
+        FfmpegEndpoint(url, SourceSettings(url=url.full)).look()
+    assert [request.startswith(b"OPTIONS") for request in asked] == [True]
+    assert LOGIN not in asked[0]

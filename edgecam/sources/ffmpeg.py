@@ -11,7 +11,7 @@ from edgecam.core.opencv import cv2
 from edgecam.core.result import Image
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.picture import max_pixels
-from edgecam.sources.rtsp import ask, check_redirects
+from edgecam.sources.rtsp import ask, redirects_refused
 from edgecam.sources.stream_size import check_capture
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.tcp_probe import connect
@@ -47,8 +47,12 @@ class FfmpegEndpoint:
 
     def open(self, count: Callable[[str], None]) -> FfmpegCapture:
         del count  # FFmpeg does not say what it throws away
-        if self._url.scheme in ("rtsp", "rtsps") and self._url.username is not None:
-            check_redirects(self._url, self._settings.open_timeout_s)
+        if self._url.scheme not in ("rtsp", "rtsps") or self._url.username is None:
+            return self._open()
+        with redirects_refused(self._url, self._settings.open_timeout_s):
+            return self._open()
+
+    def _open(self) -> FfmpegCapture:
         parameters = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
             round(self._settings.open_timeout_s * 1000),
@@ -70,7 +74,7 @@ class FfmpegEndpoint:
         if waited_s >= self._settings.open_timeout_s:
             return StreamError("silent", f"no stream within {self._settings.open_timeout_s:g} s")
         if self._url.scheme == "rtsp":
-            answer = ask(self._url, "DESCRIBE", PROBE_TIMEOUT_S).status
+            answer = ask(self._url, "DESCRIBE", PROBE_TIMEOUT_S, as_user=True).status
             if answer.startswith("401") and self._url.username is None:
                 return StreamError("unauthorised", "the server wants a user name and password")
             if answer.startswith("401"):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from edgecam.core.result import SourceError
@@ -127,51 +128,64 @@ class RtspClient:
         self._socket.close()
 
 
-def ask(url: StreamUrl, method: str, timeout_s: float) -> RtspAnswer:
-    """The answer to one request; raises StreamError."""
+def ask(url: StreamUrl, method: str, timeout_s: float, *, as_user: bool = False) -> RtspAnswer:
+    """The answer to one request, ``as_user`` of the URL where it wants one; raises StreamError.
+
+    Cameras lock out who logs in wrongly time and again: not what is done every second.
+    """
     client = RtspClient(url, timeout_s)
     try:
-        return client.ask(method)
+        return client.ask_with_login(method) if as_user else client.ask(method)
     finally:
         client.close()
 
 
-def check_redirects(url: StreamUrl, timeout_s: float) -> None:
+@contextlib.contextmanager
+def redirects_refused(url: StreamUrl, timeout_s: float) -> Iterator[None]:
     """Refuse a server that redirects to another scheme, host or port.
 
     FFmpeg takes user and password along to wherever an RTSP server redirects, and has no option
-    that would keep it from that.
+    that would keep it from that. Within, the connection stays open: a server that is still
+    closing the stream that was asked for refuses whoever asks next.
 
     Raises:
         StreamError: it does, or it does not answer in time.
     """
     asked = url
     for _ in range(REDIRECTS):
-        location = _location(url, timeout_s)
-        if location is None:
-            return
+        client = RtspClient(url, timeout_s)
         try:
-            target = urls.parse(urls.escape(location.encode("latin-1")))
-        except (SourceError, ValueError):
-            raise StreamError("rejected", "the server redirects to what is no address") from None
-        if target.origin != asked.origin:
-            raise StreamError(
-                "unauthorised",
-                f"user and password go to {asked.shown} alone, and it redirects to {target.shown}; "
-                "name that in source.url",
-            )
-        url = replace(target, username=asked.username, password=asked.password)
+            location = _location(client)
+            if location is None:
+                yield
+                return
+        finally:
+            client.close()
+        url = _target(asked, location)
     raise StreamError("rejected", f"the server redirects more than {REDIRECTS} times")
 
 
-def _location(url: StreamUrl, timeout_s: float) -> str | None:
+def _location(client: RtspClient) -> str | None:
     """Where the server redirects to before it describes its stream; None: it does not."""
-    client = RtspClient(url, timeout_s)
-    try:
-        for method in ("OPTIONS", "DESCRIBE"):
-            answer = client.ask_with_login(method)
-            if answer.status.startswith("3"):
-                return answer.first("location")
-    finally:
-        client.close()
+    for method in ("OPTIONS", "DESCRIBE"):
+        answer = client.ask_with_login(method)
+        if answer.status.startswith("3"):
+            return answer.first("location")
+        if answer.status.startswith("401"):
+            # FFmpeg would only try the same once more.
+            raise StreamError("unauthorised", "the server refuses the user name or password")
     return None
+
+
+def _target(asked: StreamUrl, location: str) -> StreamUrl:
+    try:
+        target = urls.parse(urls.escape(location.encode("latin-1")))
+    except (SourceError, ValueError):
+        raise StreamError("rejected", "the server redirects to what is no address") from None
+    if target.origin != asked.origin:
+        raise StreamError(
+            "unauthorised",
+            f"user and password go to {asked.shown} alone, and it redirects to {target.shown}; "
+            "name that in source.url",
+        )
+    return replace(target, username=asked.username, password=asked.password)
