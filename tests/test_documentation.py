@@ -393,6 +393,10 @@ BY_OTHERS: dict[str, str] = {
     "scripts/convert-vgg-hed -o hed_vgg16.tflite": (
         "tests/test_documents_heavy.py::test_the_heavy_one_converts_and_finds_pages"
     ),
+    "edgecam convert movenet.json --inputs sub_1 --outputs center_0/conv2d_4/BiasAdd,... "
+    "-o part.tflite": (
+        "tests/test_convert_cut.py::test_published_movenets_give_the_heads_of_the_whole_graphs"
+    ),
     "man edgecam": "tests/test_manual.py::test_man_finds_the_installed_pages",
     "man edgecam.toml": "tests/test_manual.py::test_man_finds_the_installed_pages",
     "fpath=($PWD/.venv/share/zsh/site-functions $fpath); compinit": (
@@ -410,6 +414,9 @@ ELSEWHERE: dict[str, str] = {
     "scripts/build-models documents": "an hour of training; its three steps are run, shorter",
     "scripts/check": "installs everything; what it runs, scripts/test runs first",
     "scripts/bench --check": "for a quiet machine, by hand",
+    "scripts/mutate": "by hand: a venv of its own, hours",
+    "scripts/mutate [AREA...]": "as the one above",
+    "scripts/mutate.toml": "a file, not a command",
     "scripts/fuzz [TARGET] [SECONDS]": "runs as long as it may; tests/fuzz is run by the tests",
     "systemctl restart": "no unit runs here",
     "sudo sh -c 'set -a; . /etc/edgecam/front.env; .venv/bin/edgecam doctor --config "
