@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 from types import TracebackType
 
-import click
-
 from edgecam.core.redaction import redact
 
 # A line of the log; a field of a table is cut sooner, by its own bound.
@@ -29,6 +27,8 @@ def printable(text: str, limit: int = 200) -> str:
 
 def say(text: str, *, err: bool = False) -> None:
     """Print one line on standard output, or on standard error."""
+    import click
+
     click.echo(printable(text, MAX_LINE), err=err)
 
 
@@ -38,6 +38,8 @@ def say_json(document: bytes | str) -> None:
     if not text.replace("\n", "").isprintable():
         # Outside its strings JSON has printable characters and line breaks alone.
         text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    import click
+
     click.echo(text)
 
 

@@ -31,6 +31,7 @@ from edgecam.tools.fleet.instance import Snapshot, Watch
 NAME = "demo"
 FAMILIES = ("posenet", "ssdlite")
 TABLE_INTERVAL_S, LINE_INTERVAL_S = 0.25, 1.0
+LAST_MESSAGE_S = 2.0
 # Linux tells the process when we are gone, however we ended (PR_SET_PDEATHSIG is 1 in prctl.h).
 _ENDS_WITH_US = (
     "import ctypes, os, runpy, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
@@ -128,6 +129,13 @@ def _until_done(watch: Watch, process: subprocess.Popen[bytes], subscriber: Subs
     return True
 
 
+def _wait_for_the_last(watch: Watch) -> None:
+    """Its last message says that it is gone: what it published before that has arrived, too."""
+    until_s = time.monotonic() + LAST_MESSAGE_S
+    while watch.snapshot(time.monotonic()).available != "offline" and time.monotonic() < until_s:
+        time.sleep(0.02)
+
+
 def _summary(watch: Watch, took_s: float) -> str:
     summary = watch.summary
     text = f"{summary.results} results published and received over MQTT in {took_s:.1f} s, "
@@ -162,6 +170,7 @@ def command(model: tuple[str, ...], max_frames: int | None, port: int | None) ->
         try:
             with _publisher(_arguments(models, broker.url, max_frames), errors) as process:
                 ended = _until_done(watch, process, subscriber)
+            _wait_for_the_last(watch)
             took_s = time.monotonic() - started_s
         finally:
             subscriber.close()
