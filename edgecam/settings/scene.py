@@ -58,7 +58,7 @@ class CropSettings(Section, frozen=True):
     ] = "pose"
     grow: Annotated[
         float, Meta(ge=1.0, le=4.0, description="times the box around somebody's keypoints")
-    ] = 1.0
+    ] = 1.2
     min_score: Annotated[
         Fraction, Meta(description="a pose that scores less calls for a look at the whole frame")
     ] = 0.25
