@@ -203,5 +203,5 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
                 check=False,
             )
             assert done.returncode == 1
-            assert done.stderr.startswith("edgecam: error: No space left"), done.stderr
+            assert done.stderr.startswith("edgecam: error: standard output: No space"), done.stderr
             assert done.stderr.count("\n") == 1

@@ -194,7 +194,11 @@ def test_snapshots_are_as_far_apart_as_asked(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(mjpeg, "Answer", Camera)
     clock = SimpleNamespace(monotonic=lambda: now_s, sleep=sleep)
     monkeypatch.setattr(mjpeg, "time", clock)
-    capture = mjpeg.SnapshotCapture(parse("http://h/snap"), 4.0, 10.0, lambda _: None)
+    capture = mjpeg.SnapshotCapture(
+        parse("http://h/snap"),
+        SourceSettings(url="http://h/snap", read_timeout_s=4.0, rate_hz=10.0),
+        lambda _: None,
+    )
     for _ in range(8):
         capture.read()
     # The late one is not made up for.

@@ -109,7 +109,8 @@ def test_a_damaged_picture_of_a_set_is_passed_over(
     (tmp_path / "images" / "00001.jpg").write_bytes(b"no picture")
     found = coco.load(annotations, tmp_path / "images", (97, 129), "letterbox")
     assert (len(found.examples), found.passed_over) == (2, 1)
-    assert "00001.jpg: not a picture that can be decoded; passed over" in caplog.text
+    assert "00001.jpg: not a picture that can be decoded: expected JPEG, PNG" in caplog.text
+    assert "; passed over" in caplog.text
 
 
 @needs_coco
