@@ -9,7 +9,7 @@ from edgecam.core.fault_log import FaultLog
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now_s = [0.0]
-    monkeypatch.setattr(edgecam.faultlog.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(edgecam.core.fault_log.time, "monotonic", lambda: now_s[0])
     return now_s
 
 

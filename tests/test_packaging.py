@@ -57,8 +57,8 @@ def test_holds_every_file_of_models_and_systemd(wheel: Path) -> None:
                 assert size == (ROOT / name).stat().st_size, name
     assert any(name.endswith("/licenses/LICENSE") for name in packed)
     assert "edgecam/py.typed" in packed
-    pages = (ROOT / "edgecam" / "web" / "page").iterdir()
-    assert {f"edgecam/web/page/{path.name}" for path in pages} <= set(packed)
+    pages = (ROOT / "edgecam" / "sinks" / "web" / "page").iterdir()
+    assert {f"edgecam/sinks/web/page/{path.name}" for path in pages} <= set(packed)
     assert not [name for name in packed if name.startswith(("tests", "scripts", "models"))]
     assert wheel.stat().st_size < LIMIT_BYTES
 

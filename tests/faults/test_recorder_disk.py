@@ -74,11 +74,11 @@ def lost(folder: Path) -> int:
 
 
 def test_a_full_disk(start: Callable[[str], Daemon], tmp_path: Path) -> None:
-    daemon = start("size=64k")
+    daemon = start("size=256k")
     # The daemon's own view of the disk, which nobody else has.
     disk = Path(f"/proc/{daemon.process.pid}/root") / str(tmp_path / "disk")[1:]
     filler = disk / "filler"
-    filler.write_bytes(bytes(60 * 1024))
+    filler.write_bytes(bytes(252 * 1024))
     assert wait_until(lambda: lost(tmp_path) >= 2, 40.0), daemon.log
     report = telemetry(tmp_path)
     assert report["recorder"]["state"] == "failing"
@@ -90,7 +90,9 @@ def test_a_full_disk(start: Callable[[str], Daemon], tmp_path: Path) -> None:
     filler.unlink()
     written = lambda: telemetry(tmp_path)["counters"]["recordings_written"] >= 1  # noqa: E731
     assert wait_until(written, 40.0), daemon.log
-    assert wait_until(lambda: telemetry(tmp_path)["faults"] == [], 5.0)
+    assert wait_until(lambda: telemetry(tmp_path)["faults"] == [], 5.0), telemetry(tmp_path)[
+        "faults"
+    ]
     assert "takes recordings again" in daemon.log
     kept = sorted((disk / "kept").iterdir())
     assert kept
