@@ -233,8 +233,8 @@ def test_broker_gone_and_back(make_mosquitto: Callable[..., Mosquitto]) -> None:
     broker.kill()
     reader.wait_for_state("offline")
     assert wait_until(lambda: "refuses connections" in (reader.source.status().reason or ""), 3)
+    wait_for(lambda: not one._publisher.connected.is_set())
     broker.start()
-    one._publisher.connected.clear()
     assert one._publisher.connected.wait(60)
 
     def comes() -> bool:
