@@ -264,9 +264,9 @@ RUNS: dict[str, Run] = {
     "edgecam bench MODEL...": Run("ssdlite", swaps=((r"MODEL\.\.\.", "ssdlite"),), long=True),
     # In a clone of this repository, with what pip installs there.
     "scripts/demo": Run("results", swaps=(("$", " --max-frames 30"),), long=True, in_clone=True),
-    "scripts/test": Run("passed", swaps=(("$", " -q tests/test_geometry.py"),), in_clone=True),
+    "scripts/test": Run("passed", swaps=(("$", " -q tests/core/test_geometry.py"),), in_clone=True),
     "scripts/test --confined -m 'not long'": Run(
-        "passed", swaps=(("-m 'not long'", "-q tests/test_geometry.py"),), in_clone=True
+        "passed", swaps=(("-m 'not long'", "-q tests/core/test_geometry.py"),), in_clone=True
     ),
     "scripts/bench": Run(swaps=(("$", " --only start --rounds 1"),), in_clone=True),
     "scripts/bench-many": Run(
@@ -345,8 +345,8 @@ RUNS |= {
 SCRIPT = (
     "tests/test_termux.py::test_the_runit_service_runs_reloads_and_stops_with_nothing_of_systemd"
 )
-SCANNED = "tests/test_documents_training.py::test_the_command_makes_a_network_that_scan_uses"
-FINE_TUNED = "tests/test_zoo_training.py::test_a_classifier_is_fine_tuned"
+SCANNED = "tests/tools/test_documents_training.py::test_the_command_makes_a_network_that_scan_uses"
+FINE_TUNED = "tests/tools/test_zoo_training.py::test_a_classifier_is_fine_tuned"
 BY_OTHERS: dict[str, str] = {
     "scripts/termux-install phone posenet http://127.0.0.1:8080/video mqtt://192.168.1.2": SCRIPT,
     "sv up edgecam-NAME": SCRIPT,
@@ -354,56 +354,58 @@ BY_OTHERS: dict[str, str] = {
     "sv reload": SCRIPT,
     "sv status": SCRIPT,
     "python watch.py BROKER [PORT]": (
-        "tests/test_recipes.py::test_the_python_subscriber_has_twenty_lines_and_works"
+        "tests/cli/test_recipes.py::test_the_python_subscriber_has_twenty_lines_and_works"
     ),
-    "scripts/build-models": "tests/test_build_models.py::test_a_rebuild_gives_the_same_bytes",
-    "edgecam top": "tests/test_top.py::test_real_instances_come_work_and_go",
+    "scripts/build-models": "tests/tools/test_build_models.py::test_a_rebuild_gives_the_same_bytes",
+    "edgecam top": "tests/tools/test_top.py::test_real_instances_come_work_and_go",
     "edgecam top --broker mqtt://broker.local": (
-        "tests/test_top.py::test_real_instances_come_work_and_go"
+        "tests/tools/test_top.py::test_real_instances_come_work_and_go"
     ),
     "edgecam train classifier pictures/ --fine-tune -o gestures.tflite": FINE_TUNED,
     "edgecam train ssd --alpha 0.25 --images DIR --annotations instances.json -o slim.tflite": (
-        "tests/test_zoo_training.py::test_an_ssd_learns"
+        "tests/tools/test_zoo_training.py::test_an_ssd_learns"
     ),
     "edgecam train pose --images DIR --annotations person_keypoints.json -o posenet.tflite": (
-        "tests/test_zoo_training.py::test_a_posenet_learns"
+        "tests/tools/test_zoo_training.py::test_a_posenet_learns"
     ),
-    "edgecam train sizes": "tests/test_zoo_commands.py::test_sizes_are_those_of_the_three_heads",
+    "edgecam train sizes": (
+        "tests/tools/test_zoo_commands.py::test_sizes_are_those_of_the_three_heads"
+    ),
     "scripts/compare-upsampling": (
-        "tests/test_documents_training.py::test_kinds_of_upsampling_are_compared_in_both_forms"
+        "tests/tools/test_documents_training.py::test_kinds_of_upsampling_are_compared_in_both_forms"
     ),
     "edgecam --model posenet --model documents:rate_hz=5 --model letters.tflite:rate_hz=2 "
     "--source 0 --show": (
-        "tests/test_three_models.py::"
+        "tests/pipeline/test_three_models.py::"
         "test_each_model_looks_at_its_own_rate_and_finds_what_is_its_own"
     ),
     "edgecam train pages --count 100 pages/": (
-        "tests/test_documents_render.py::test_pages_are_written_with_their_corners"
+        "tests/tools/test_documents_render.py::test_pages_are_written_with_their_corners"
     ),
     "edgecam scan 0 -o letter.pdf": (
-        "tests/test_scan.py::test_of_a_clip_the_first_page_that_lies_still_is_taken"
+        "tests/tools/test_scan.py::test_of_a_clip_the_first_page_that_lies_still_is_taken"
     ),
     "edgecam teach 0 --labels wave,point,none -o gestures.tflite": (
-        "tests/test_teach.py::test_a_camera_is_watched_label_after_label"
+        "tests/tools/test_teach.py::test_a_camera_is_watched_label_after_label"
     ),
     # The unit's ExecReload is kill -HUP.
     "sudo systemctl reload edgecam@front": (
         "tests/faults/test_service.py::test_a_new_configuration_is_taken_and_a_bad_one_refused"
     ),
     "scripts/convert-vgg-hed -o hed_vgg16.tflite": (
-        "tests/test_documents_heavy.py::test_the_heavy_one_converts_and_finds_pages"
+        "tests/tools/test_documents_heavy.py::test_the_heavy_one_converts_and_finds_pages"
     ),
     "edgecam convert movenet.json --inputs sub_1 --outputs center_0/conv2d_4/BiasAdd,... "
     "-o part.tflite": (
-        "tests/test_convert_cut.py::test_published_movenets_give_the_heads_of_the_whole_graphs"
+        "tests/tools/test_convert_cut.py::test_published_movenets_give_the_heads_of_the_whole_graphs"
     ),
-    "man edgecam": "tests/test_manual.py::test_man_finds_the_installed_pages",
-    "man edgecam.toml": "tests/test_manual.py::test_man_finds_the_installed_pages",
+    "man edgecam": "tests/cli/test_manual.py::test_man_finds_the_installed_pages",
+    "man edgecam.toml": "tests/cli/test_manual.py::test_man_finds_the_installed_pages",
     "fpath=($PWD/.venv/share/zsh/site-functions $fpath); compinit": (
-        "tests/test_manual.py::test_zsh_completes"
+        "tests/cli/test_manual.py::test_zsh_completes"
     ),
     "source .venv/share/fish/vendor_completions.d/edgecam.fish": (
-        "tests/test_manual.py::test_fish_completes"
+        "tests/cli/test_manual.py::test_fish_completes"
     ),
 }
 ELSEWHERE: dict[str, str] = {

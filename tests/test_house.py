@@ -50,6 +50,16 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
+# What runs the whole program against faults, or feeds every parser of outside bytes, has no room.
+WHOLE = {"faults", "fuzz"}
+
+
+def test_tests_mirror_the_rooms() -> None:
+    rooms = {str(room).removeprefix("edgecam.").split(".")[0] for room in ROOMS}
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert folders == rooms - {"api", "__main__"} | WHOLE
+
+
 @cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
