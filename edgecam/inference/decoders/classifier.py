@@ -11,19 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecam.core.keypoints import Skeleton
 from edgecam.core.result import (
-    MINUS_ONE_TO_ONE,
     Classification,
     Decoded,
     DecodeOptions,
     Decoder,
     Finds,
-    Normalization,
     Tensor,
     TensorInfo,
 )
-from edgecam.inference.decoders.family import FamilyContext, holds_probabilities
+from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, holds_probabilities
 from edgecam.inference.labels import fit_with_background
 
 LAYOUT = "classification: [1, C] or [1, 1, 1, C]"
@@ -32,21 +29,13 @@ LAYOUT = "classification: [1, C] or [1, 1, 1, C]"
 _SUM_TOLERANCE = 0.1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Classifier:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Classifier(FamilyDecoder):
     """``probabilities`` is None where only the values tell whether they are logits."""
 
-    why: str
-    labels: tuple[str, ...] | None
     probabilities: bool | None
     family: str = "classifier"
     finds: Finds = "classes"
-    size_step: int | None = None
-    rules: str | None = None
-    skeleton: Skeleton | None = None
-    fit: str = "letterbox"
-    normalization: Normalization = MINUS_ONE_TO_ONE
-    outputs: tuple[int, ...] = (0,)
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         values = np.asarray(tensors[0], np.float64).ravel()
@@ -85,4 +74,6 @@ def recognise(
     names = context.labels
     if names is not None:
         names = fit_with_background(names, shape[-1], f"output {outputs[0].name!r}")
-    return Classifier(f"one output {list(shape)}, {form}", names, probabilities)
+    return Classifier(
+        why=f"one output {list(shape)}, {form}", labels=names, probabilities=probabilities
+    )

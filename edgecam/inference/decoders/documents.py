@@ -16,20 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.core.document import Document
-from edgecam.core.keypoints import Skeleton
 from edgecam.core.quadrilateral import Corners, clockwise
 from edgecam.core.result import (
-    MINUS_ONE_TO_ONE,
     Decoded,
     DecodeOptions,
     Decoder,
     Finds,
-    Normalization,
     Tensor,
     TensorInfo,
 )
 from edgecam.inference.decoders import page_corners as outline
-from edgecam.inference.decoders.family import FamilyContext, holds_probabilities, image_size
+from edgecam.inference.decoders.family import (
+    FamilyContext,
+    FamilyDecoder,
+    holds_probabilities,
+    image_size,
+)
 
 LAYOUT = "document edges: [1, h, w, 1], called after edges"
 
@@ -38,22 +40,15 @@ _FUSED = re.compile(r"fuse|edges")
 _MIN_CELLS = 32
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Documents:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Documents(FamilyDecoder):
     """``cell_px``: input pixels per cell of the map, (x, y); ``probabilities`` None: by value."""
 
-    why: str
-    outputs: tuple[int, ...]
     cell_px: tuple[float, float]
     probabilities: bool | None
     family: str = "documents"
     finds: Finds = "documents"
-    size_step: int | None = None
-    rules: str | None = None
-    skeleton: Skeleton | None = None
     fit: str = "stretch"
-    normalization: Normalization = MINUS_ONE_TO_ONE
-    labels: tuple[str, ...] | None = None
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         found = outline.page(self.edges(tensors[0]))

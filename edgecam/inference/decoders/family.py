@@ -1,4 +1,4 @@
-"""What a model family is told, besides the tensors, when it looks whether a model is its own.
+"""Base of the decoders, and the context in which a family looks whether a model is its own.
 
 A family file exposes ``recognise(inputs, outputs, context) -> Decoder | None``.
 """
@@ -12,7 +12,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.result import TensorInfo
+from edgecam.core.keypoints import Skeleton
+from edgecam.core.result import MINUS_ONE_TO_ONE, Finds, Normalization, TensorInfo
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FamilyDecoder:
+    """Base of the decoders: what most of them state; a family gives what differs.
+
+    The fields are those of ``core.result.Decoder``, which says what each is for.
+    """
+
+    family: str
+    finds: Finds
+    why: str
+    outputs: tuple[int, ...] = (0,)
+    size_step: int | None = None
+    rules: str | None = None
+    skeleton: Skeleton | None = None
+    fit: str = "letterbox"
+    normalization: Normalization = MINUS_ONE_TO_ONE
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,28 +24,24 @@ from edgecam.core.result import (
     Tensor,
     TensorInfo,
 )
-from edgecam.inference.decoders.family import FamilyContext, image_size
+from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, image_size
 
 LAYOUT = "MoveNet single pose: [1, 1, 17, 3]"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MoveNet:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MoveNet(FamilyDecoder):
     """Bound to an input of ``height_px`` x ``width_px``."""
 
     height_px: int
     width_px: int
     family: str = "movenet"
     finds: Finds = "poses"
-    size_step: int | None = None
-    rules: str | None = None
-    skeleton: Skeleton = COCO
+    skeleton: Skeleton | None = COCO
     # On COCO pictures of one person AP is 31.6 stretched, 24.8 letterboxed: 192 px are few.
     fit: str = "stretch"
-    labels: tuple[str, ...] | None = None
     normalization: Normalization = RAW_PIXELS
     why: str = "one output [1, 1, 17, 3]"
-    outputs: tuple[int, ...] = (0,)
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         rows = np.asarray(tensors[0], np.float64).reshape(COUNT, 3)
@@ -68,4 +64,4 @@ def recognise(
     size = image_size(inputs)
     if size is None or [info.shape for info in outputs] != [(1, 1, COUNT, 3)]:
         return None
-    return MoveNet(*size)
+    return MoveNet(height_px=size[0], width_px=size[1])

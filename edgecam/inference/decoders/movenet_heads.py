@@ -16,18 +16,16 @@ import numpy as np
 
 from edgecam.core.keypoints import COCO, COUNT, Skeleton
 from edgecam.core.result import (
-    MINUS_ONE_TO_ONE,
     Decoded,
     DecodeOptions,
     Decoder,
     Finds,
     ModelError,
-    Normalization,
     Tensor,
     TensorInfo,
 )
 from edgecam.inference.decoders import movenet_grid as grid
-from edgecam.inference.decoders.family import FamilyContext, image_size
+from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, image_size
 
 LAYOUT = """\
 MoveNet single pose, heads: center [1, n, n, 1], kpt_heatmap [1, n, n, 17], kpt_regress and
@@ -38,21 +36,15 @@ _NEAR = np.float32(1.8)
 _KEYPOINTS = np.arange(COUNT)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MoveNetHeads:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MoveNetHeads(FamilyDecoder):
     """``outputs``: center, kpt_heatmap, kpt_regress, kpt_offset."""
 
-    outputs: tuple[int, ...]
-    why: str
     family: str = "movenet"
     finds: Finds = "poses"
-    size_step: int | None = None
-    rules: str | None = None
-    skeleton: Skeleton = COCO
+    skeleton: Skeleton | None = COCO
     # As for the whole graph: it is made for a square around one person.
     fit: str = "stretch"
-    labels: tuple[str, ...] | None = None
-    normalization: Normalization = MINUS_ONE_TO_ONE
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         if not all(np.isfinite(tensor.sum()) for tensor in tensors):
@@ -105,4 +97,6 @@ def recognise(
     if places is None:
         return None
     cells = f"{outputs[0].shape[1]}x{outputs[0].shape[2]}"
-    return MoveNetHeads(places, f"single pose heads on {cells} cells, told apart by name")
+    return MoveNetHeads(
+        outputs=places, why=f"single pose heads on {cells} cells, told apart by name"
+    )

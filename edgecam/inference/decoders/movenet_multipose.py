@@ -26,29 +26,23 @@ from edgecam.core.result import (
     Tensor,
     TensorInfo,
 )
-from edgecam.inference.decoders.family import FamilyContext, image_size
+from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, image_size
 
 LAYOUT = "MoveNet MultiPose: [1, K, 56]"
 
 _COLUMNS = 3 * COUNT + 5
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MultiPose:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MultiPose(FamilyDecoder):
     """Bound to an input of ``height_px`` x ``width_px``."""
 
     height_px: int
     width_px: int
-    why: str
     family: str = "movenet-multipose"
     finds: Finds = "poses"
-    size_step: int | None = None
-    rules: str | None = None
-    skeleton: Skeleton = COCO
-    fit: str = "letterbox"
-    labels: tuple[str, ...] | None = None
+    skeleton: Skeleton | None = COCO
     normalization: Normalization = RAW_PIXELS
-    outputs: tuple[int, ...] = (0,)
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         rows = np.asarray(tensors[0], np.float64).reshape(-1, _COLUMNS)
@@ -78,4 +72,5 @@ def recognise(
     # [1, 56, N] is a YOLO's: there are many more places than values.
     if len(shape) != 3 or shape[0] != 1 or shape[2] != _COLUMNS or shape[1] >= _COLUMNS:
         return None
-    return MultiPose(*size, why=f"one output [1, {shape[1]}, {_COLUMNS}]")
+    why = f"one output [1, {shape[1]}, {_COLUMNS}]"
+    return MultiPose(height_px=size[0], width_px=size[1], why=why)

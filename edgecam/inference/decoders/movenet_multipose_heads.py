@@ -17,19 +17,17 @@ import numpy as np
 
 from edgecam.core.keypoints import COCO, COUNT, Skeleton
 from edgecam.core.result import (
-    MINUS_ONE_TO_ONE,
     Decoded,
     DecodeOptions,
     Decoder,
     Finds,
     ModelError,
-    Normalization,
     Pose,
     Tensor,
     TensorInfo,
 )
 from edgecam.inference.decoders import movenet_grid as grid
-from edgecam.inference.decoders.family import FamilyContext, image_size
+from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, image_size
 
 LAYOUT = """\
 MoveNet MultiPose, heads: center [1, h, w, 1], box_scale and box_offset [1, h, w, 2], kpt_heatmap
@@ -46,20 +44,13 @@ _SPREAD = 0.3
 _KEYPOINTS = np.arange(COUNT)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MultiPoseHeads:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MultiPoseHeads(FamilyDecoder):
     """``outputs``: box_scale, box_offset, center, kpt_heatmap, kpt_regress, kpt_offset."""
 
-    outputs: tuple[int, ...]
-    why: str
     family: str = "movenet-multipose"
     finds: Finds = "poses"
-    size_step: int | None = None
-    rules: str | None = None
-    skeleton: Skeleton = COCO
-    fit: str = "letterbox"
-    labels: tuple[str, ...] | None = None
-    normalization: Normalization = MINUS_ONE_TO_ONE
+    skeleton: Skeleton | None = COCO
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         if not all(np.isfinite(tensor.sum()) for tensor in tensors):
@@ -160,4 +151,6 @@ def recognise(
     if places is None:
         return None
     cells = f"{outputs[0].shape[1]}x{outputs[0].shape[2]}"
-    return MultiPoseHeads(places, f"multiple pose heads on {cells} cells, told apart by name")
+    return MultiPoseHeads(
+        outputs=places, why=f"multiple pose heads on {cells} cells, told apart by name"
+    )

@@ -18,19 +18,22 @@ import numpy as np
 
 from edgecam.core.keypoints import COCO, COUNT, EDGES, Skeleton
 from edgecam.core.result import (
-    MINUS_ONE_TO_ONE,
     Decoded,
     DecodeOptions,
     Decoder,
     Finds,
     ModelError,
-    Normalization,
     Pose,
     Tensor,
     TensorInfo,
 )
 from edgecam.inference.decoders import posenet_tfjs
-from edgecam.inference.decoders.family import FamilyContext, holds_probabilities, image_size
+from edgecam.inference.decoders.family import (
+    FamilyContext,
+    FamilyDecoder,
+    holds_probabilities,
+    image_size,
+)
 
 LAYOUT = """\
 PoseNet: heatmaps [1, h, w, 17], offsets [1, h, w, 34] and displacements, forward and backward
@@ -53,33 +56,20 @@ _BACKWARD = re.compile(r"bwd|backward")
 SIDE_STEP = 16
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PoseNet:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PoseNet(FamilyDecoder):
     """Bound to one model; ``outputs`` are heatmaps, offsets and one or two displacements.
 
     ``rules``: tfjs or coral. ``probabilities``: the heatmaps went through a sigmoid already.
-    ``fit``: what suits its input size.
+    ``fit``: what suits its input size. ``size_step``: sides of 16n+1 px as PoseNet was trained,
+    or of its output stride if that is more.
     """
 
-    outputs: tuple[int, ...]
     stride: int
-    rules: str
-    why: str
     probabilities: bool = False
-    fit: str = "letterbox"
     family: str = "posenet"
     finds: Finds = "poses"
-    skeleton: Skeleton = COCO
-    labels: tuple[str, ...] | None = None
-    normalization: Normalization = MINUS_ONE_TO_ONE
-
-    @property
-    def size_step(self) -> int:
-        """Sides of 16n+1 px as PoseNet was trained, or of its output stride if that is more.
-
-        At stride 8 sides of 8n+1 would do too, but none was published so.
-        """
-        return max(SIDE_STEP, self.stride)
+    skeleton: Skeleton | None = COCO
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         if not all(math.isfinite(float(tensor.sum())) for tensor in tensors):
@@ -153,9 +143,12 @@ def recognise(
     # Coral's place them better: AP 22.6 against 19.9.
     rules = "coral" if context.decoder == "coral" else "tfjs"
     heatmap = outputs[heatmaps[0]]
+    stride = stride_of(size, grid)
     return PoseNet(
         outputs=(heatmaps[0], offsets, *moves),
-        stride=stride_of(size, grid),
+        stride=stride,
+        # At stride 8 sides of 8n+1 would do too, but none was published so.
+        size_step=max(SIDE_STEP, stride),
         rules=rules,
         why=f"heatmaps, offsets and displacements on {grid[0]}x{grid[1]} cells; {how}; "
         f"{rules} rules",

@@ -17,14 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.keypoints import Skeleton
 from edgecam.core.result import (
-    MINUS_ONE_TO_ONE,
     Decoded,
     DecodeOptions,
     Decoder,
     Finds,
-    Normalization,
     Tensor,
     TensorInfo,
 )
@@ -32,7 +29,7 @@ from edgecam.inference import labels
 from edgecam.inference.decoders import coco_labels as coco
 from edgecam.inference.decoders import ssd_raw
 from edgecam.inference.decoders.boxes import detections
-from edgecam.inference.decoders.family import FamilyContext, image_size
+from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, image_size
 
 LAYOUT = """\
 SSD with TFLite_Detection_PostProcess: boxes [1, N, 4], classes [1, N], scores [1, N], count [1]
@@ -61,23 +58,16 @@ def recognise(
     return _postprocessed(size, outputs, context) or ssd_raw.recognise(size, outputs, context)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PostProcessedSsd:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PostProcessedSsd(FamilyDecoder):
     """Reads what the op found; ``told`` is False where only the values tell classes and scores."""
 
-    why: str
-    outputs: tuple[int, ...]
     height_px: int
     width_px: int
-    labels: tuple[str, ...] | None
     told: bool
     family: str = "ssd"
     finds: Finds = "boxes"
-    size_step: int | None = None
-    rules: str | None = None
-    skeleton: Skeleton | None = None
     fit: str = ssd_raw.FIT
-    normalization: Normalization = MINUS_ONE_TO_ONE
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         boxes, classes, scores = (np.asarray(tensor)[0] for tensor in tensors[:3])
@@ -117,7 +107,14 @@ def _postprocessed(
         why += ", classes and scores told by " + ("their names" if told else "their values")
         places = (box, classes, scores, count)
     height_px, width_px = size
-    return PostProcessedSsd(why, places, height_px, width_px, _labels(context), told)
+    return PostProcessedSsd(
+        why=why,
+        outputs=places,
+        height_px=height_px,
+        width_px=width_px,
+        labels=_labels(context),
+        told=told,
+    )
 
 
 def _by_op(outputs: Sequence[TensorInfo], context: FamilyContext) -> tuple[int, ...] | None:

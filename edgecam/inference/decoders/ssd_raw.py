@@ -17,14 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.keypoints import Skeleton
 from edgecam.core.result import (
-    MINUS_ONE_TO_ONE,
     Decoded,
     DecodeOptions,
     Finds,
     ModelError,
-    Normalization,
     Tensor,
     TensorInfo,
 )
@@ -32,7 +29,7 @@ from edgecam.inference import labels
 from edgecam.inference.decoders import anchors as ssd_anchors
 from edgecam.inference.decoders import coco_labels as coco
 from edgecam.inference.decoders.boxes import detections, suppress
-from edgecam.inference.decoders.family import FamilyContext, holds_probabilities
+from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, holds_probabilities
 
 Array = NDArray[Any]
 
@@ -43,29 +40,22 @@ FIT = "stretch"
 _CENTRE_SCALE, _SIZE_SCALE = np.float32(10.0), np.float32(5.0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RawSsd:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class RawSsd(FamilyDecoder):
     """Tensors: encodings, scores and, where ``anchors`` is None, anchors.
 
     ``first_class``: the column of class 0. ``probabilities``: whether scores are 0..1 already,
     None to tell by their values.
     """
 
-    why: str
-    outputs: tuple[int, ...]
     height_px: int
     width_px: int
-    labels: tuple[str, ...] | None
     first_class: int
     probabilities: bool | None
     anchors: Array | None
     family: str = "ssd"
     finds: Finds = "boxes"
-    size_step: int | None = None
-    rules: str | None = None
-    skeleton: Skeleton | None = None
     fit: str = FIT
-    normalization: Normalization = MINUS_ONE_TO_ONE
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         encodings, scores = np.asarray(tensors[0])[0], np.asarray(tensors[1])[0]

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.keypoints import COCO, COUNT, Skeleton
+from edgecam.core.keypoints import COCO, COUNT
 from edgecam.core.result import (
     Decoded,
     DecodeOptions,
@@ -33,7 +34,7 @@ from edgecam.core.result import (
 )
 from edgecam.inference.decoders.boxes import detections, suppress
 from edgecam.inference.decoders.coco_labels import DETECTION_LABELS, UNUSED
-from edgecam.inference.decoders.family import FamilyContext, image_size
+from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, image_size
 
 LAYOUT = """\
 YOLO: [1, 4 + C, N] or [1, N, 5 + C] for C classes at N places, [1, 56, N] for people with
@@ -54,23 +55,16 @@ _MOST_BOXES = 1000
 _NAMES = tuple(name for name in DETECTION_LABELS if name != UNUSED)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Yolo:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Yolo(FamilyDecoder):
     """Bound to an input of ``height_px`` x ``width_px``."""
 
     height_px: int
     width_px: int
     form: Form
-    why: str
-    finds: Finds
-    skeleton: Skeleton | None
-    labels: tuple[str, ...] | None
     family: str = "yolo"
-    size_step: int | None = None
-    rules: str | None = None
-    fit: str = "letterbox"
+    finds: Finds = "boxes"
     normalization: Normalization = _ZERO_TO_ONE
-    outputs: tuple[int, ...] = (0,)
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         values = np.asarray(tensors[0][0], np.float32)
@@ -146,17 +140,20 @@ def recognise(
     cells = sum(-(-size[0] // stride) * -(-size[1] // stride) for stride in _STRIDES)
     if batch != 1:
         return None
+    made = partial(Yolo, height_px=size[0], width_px=size[1])
+
+    def boxes(form: Form, layout: str, labels: tuple[str, ...] | None) -> Yolo:
+        return made(form=form, why=_why(layout), labels=labels)
+
     if (first, second) == _END_TO_END:
-        return Yolo(*size, "end to end", _why("[1, 300, 6]"), "boxes", None, context.labels)
+        return boxes("end to end", "[1, 300, 6]", context.labels)
     if second == cells and first == _POSE_ROWS and len(context.labels or ()) != first - 4:
         why = _why(f"[1, {_POSE_ROWS}, N], 17 keypoints")
-        return Yolo(*size, "v8", why, "poses", COCO, None)
+        return made(form="v8", why=why, finds="poses", skeleton=COCO)
     if second == cells and first > 4:
-        names = _names(first - 4, context)
-        return Yolo(*size, "v8", _why(f"[1, 4 + {first - 4}, N]"), "boxes", None, names)
+        return boxes("v8", f"[1, 4 + {first - 4}, N]", _names(first - 4, context))
     if first in (cells, _ANCHORS * cells) and second > 5:
-        names = _names(second - 5, context)
-        return Yolo(*size, "v5", _why(f"[1, N, 5 + {second - 5}]"), "boxes", None, names)
+        return boxes("v5", f"[1, N, 5 + {second - 5}]", _names(second - 5, context))
     return None
 
 
