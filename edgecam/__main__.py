@@ -26,13 +26,13 @@ def main() -> None:
         sys.stderr.write(
             f"edgecam: error: a package that edgecam needs cannot be imported: {words}; run: pip "
             f"install --force-reinstall {package}; where a library (.so) is missing, apt install "
-            "it (see README: When something is wrong)\n"
+            "it (see: edgecam help troubleshooting)\n"
         )
         sys.exit(1)
     except MemoryError:
         sys.stderr.write(
             "edgecam: error: out of memory while the program is loaded; raise the limit of this "
-            "process (ulimit -v, LimitAS=, MemoryMax=; see README: When something is wrong)\n"
+            "process (ulimit -v, LimitAS=, MemoryMax=; see: edgecam help troubleshooting)\n"
         )
         sys.exit(1)
     if may_interrupt:

@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "Say what works on this board, what does not, and what to do.",
     "eval": "Score models on annotated pictures, side by side.",
     "frames": "Publish a camera's pictures for an edgecam elsewhere to look at.",
+    "help": "Show a page of the documentation.",
     "inspect": "Show what is inside a model.",
     "models": "List, show, check and download models.",
     "quantize": "Make a float model smaller and faster, and compare the two.",

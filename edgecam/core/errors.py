@@ -1,4 +1,4 @@
-"""Faults that a person can mend, and where in the README more is written about them."""
+"""Faults that a person can fix, and the page of the documentation that says more about each."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ from typing import ClassVar
 
 
 class EdgecamError(Exception):
-    """A fault that a person can mend: one line saying what was expected, found, and what to do.
+    """A fault that a person can fix: one line saying what was expected, found, and what to do.
 
-    ``section`` is the page, as README.md links it, that says more. ``kind`` names the fault
-    to a program, where that is known.
+    ``page`` is the page of docs/ that says more, which ``edgecam help PAGE`` shows. ``kind`` names
+    the fault to a program, where that is known.
     """
 
-    section: ClassVar[str] = "When something is wrong"
+    page: ClassVar[str] = "troubleshooting"
 
     def __init__(self, message: str, kind: str | None = None) -> None:
         super().__init__(message)
         self.kind = kind
 
     def line(self) -> str:
-        """What a person is told: the message, and where more is written."""
-        return f"{self} (see README: {self.section})"
+        """The message, and the page that says more."""
+        return f"{self} (see: edgecam help {self.page})"
 
 
 class SettingsError(EdgecamError):
     """A setting is unknown, of the wrong type or out of range."""
 
-    section = "Settings"
+    page = "settings"
 
 
 class ModelError(EdgecamError):
     """A model cannot be loaded, is of no known family, or fails to run."""
 
-    section = "Models"
+    page = "models"
 
 
 class DelegateError(EdgecamError):
     """A delegate cannot be loaded or the model cannot run on it; ``reason`` is its own word."""
 
-    section = "Coral and other delegates"
+    page = "delegates"
 
     def __init__(self, message: str, reason: str | None = None) -> None:
         super().__init__(message)
@@ -48,16 +48,16 @@ class DelegateError(EdgecamError):
 class SourceError(EdgecamError):
     """A source cannot be opened, or is empty or unreadable."""
 
-    section = "Sources"
+    page = "sources"
 
 
 class SinkError(EdgecamError):
     """A sink cannot be opened or written."""
 
-    section = "Messages"
+    page = "messages"
 
 
 class PageError(SinkError):
     """The live page cannot be served as it was asked for."""
 
-    section = "Live page"
+    page = "live-page"

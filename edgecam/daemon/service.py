@@ -75,8 +75,8 @@ def _cut_off() -> NoReturn:
         frame = frame.f_back
     log.error(
         "the stop was cut off after %g s, in %s; what was not yet sent or written there is lost "
-        "(see README: %s)",
-        *(EXIT_S, place, EdgecamError.section),
+        "(see: edgecam help %s)",
+        *(EXIT_S, place, EdgecamError.page),
     )
     os._exit(1)
 

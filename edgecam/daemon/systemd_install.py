@@ -42,7 +42,7 @@ class File:
 class InstallationError(EdgecamError):
     """A service cannot be installed or removed as asked."""
 
-    section = "As a service"
+    page = "service"
 
 
 @dataclass(frozen=True, slots=True)

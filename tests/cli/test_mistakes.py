@@ -53,45 +53,45 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 RUN = "--model posenet --source"
 BROKER = "--broker mqtt://127.0.0.1:1"
-LEARN, CONVERT = "Teach and train", "Convert, quantise, evaluate"
-WRONG = "When something is wrong"
+LEARN, CONVERT = "teach", "convert"
+WRONG = "troubleshooting"
 
 
 @pytest.mark.parametrize(
-    ("command", "section", "said"),
+    ("command", "page", "said"),
     [
-        ("--model text.txt --source clip.mp4", "Models", "found text that begins '# edgecam"),
-        ("--model empty --source clip.mp4", "Models", "is a folder: name the .tflite file in it"),
-        ("--model empty.tflite --source clip.mp4", "Models", "expected a TFLite model"),
-        (f"{RUN} cut.mp4 --jsonl out.jsonl", "Sources", "it may be cut off: copy it again"),
-        (f"{RUN} noise.mp4", "Sources", "see whether another player shows it"),
-        (f"{RUN} text.txt", "Sources", "name a video, a picture or a folder of pictures"),
-        (f"{RUN} none.mp4", "Sources", "check the path of the source"),
-        (f"{RUN} none*.jpg", "Sources", "check the pattern"),
-        (f"{RUN} empty", "Sources", "no pictures in this directory"),
-        (f"{RUN} 63", "Sources", "no such camera"),
-        (f"{RUN} http://127.0.0.1:1/x", "Sources", "mend the port in source.url"),
-        (f"{RUN} mqtt://127.0.0.1:1/a/b", "Sources", "start the broker"),
-        (f"{RUN} rtsp://none.invalid/x", "Sources", "mend the host name in source.url"),
-        (f"{RUN} clip.mp4 --jsonl none/x", "Messages", "give another path"),
-        (f"{RUN} clip.mp4 --threads two", "Settings", "Expected int, got str, found 'two'"),
-        (f"{RUN} clip.mp4 --name Tür", "Settings", "no capitals, no spaces"),
-        (f"{RUN} clip.mp4 --input-size big", "Settings", "HEIGHTxWIDTH in pixels, as in 353x481"),
-        (f"{RUN} clip.mp4 --web 0.0.0.0:1", "Live page", "name it: web.token_file"),
-        (f"{RUN} clip.mp4 --broker 127.0.0.1", "Settings", "expected mqtt://HOST"),
-        (f"{RUN} clip.mp4 {BROKER} --password-file none", "Settings", "mend mqtt.password_file"),
-        ("--config bad.toml", "Settings", "expected TOML"),
-        ("--config typo.toml", "Settings", "did you mean 'decode.score_threshold'?"),
-        ("--config binary.toml", "Settings", "expected TOML"),
-        ("replay clip.mp4 --model posenet --expect none", "Settings", "make them with --write"),
+        ("--model text.txt --source clip.mp4", "models", "found text that begins '# edgecam"),
+        ("--model empty --source clip.mp4", "models", "is a folder: name the .tflite file in it"),
+        ("--model empty.tflite --source clip.mp4", "models", "expected a TFLite model"),
+        (f"{RUN} cut.mp4 --jsonl out.jsonl", "sources", "it may be cut off: copy it again"),
+        (f"{RUN} noise.mp4", "sources", "see whether another player shows it"),
+        (f"{RUN} text.txt", "sources", "name a video, a picture or a folder of pictures"),
+        (f"{RUN} none.mp4", "sources", "check the path of the source"),
+        (f"{RUN} none*.jpg", "sources", "check the pattern"),
+        (f"{RUN} empty", "sources", "no pictures in this directory"),
+        (f"{RUN} 63", "sources", "no such camera"),
+        (f"{RUN} http://127.0.0.1:1/x", "sources", "mend the port in source.url"),
+        (f"{RUN} mqtt://127.0.0.1:1/a/b", "sources", "start the broker"),
+        (f"{RUN} rtsp://none.invalid/x", "sources", "mend the host name in source.url"),
+        (f"{RUN} clip.mp4 --jsonl none/x", "messages", "give another path"),
+        (f"{RUN} clip.mp4 --threads two", "settings", "Expected int, got str, found 'two'"),
+        (f"{RUN} clip.mp4 --name Tür", "settings", "no capitals, no spaces"),
+        (f"{RUN} clip.mp4 --input-size big", "settings", "HEIGHTxWIDTH in pixels, as in 353x481"),
+        (f"{RUN} clip.mp4 --web 0.0.0.0:1", "live-page", "name it: web.token_file"),
+        (f"{RUN} clip.mp4 --broker 127.0.0.1", "settings", "expected mqtt://HOST"),
+        (f"{RUN} clip.mp4 {BROKER} --password-file none", "settings", "mend mqtt.password_file"),
+        ("--config bad.toml", "settings", "expected TOML"),
+        ("--config typo.toml", "settings", "did you mean 'decode.score_threshold'?"),
+        ("--config binary.toml", "settings", "expected TOML"),
+        ("replay clip.mp4 --model posenet --expect none", "settings", "make them with --write"),
         ("replay clip.mp4 --model posenet --write none/x", WRONG, "there is no folder none"),
-        ("replay noise.recording.gz", "Flight recorder", "a file that the recorder wrote"),
-        ("inspect noise.tflite", "Models", "expected TFL3 at byte 4"),
+        ("replay noise.recording.gz", "recorder", "a file that the recorder wrote"),
+        ("inspect noise.tflite", "models", "expected TFL3 at byte 4"),
         ("convert not.json -o x.tflite", CONVERT, "expected a TensorFlow.js model.json"),
         ("convert posenet.tflite -o x.tflite", CONVERT, "edgecam quantize makes a .tflite smaller"),
         (
             "quantize noise.tflite --mode int8 --calibrate empty -o x.tflite",
-            "Models",
+            "models",
             "not a TFLite",
         ),
         (
@@ -101,26 +101,26 @@ WRONG = "When something is wrong"
         ),
         ("eval -m posenet --images empty --annotations empty.json", CONVERT, "found: no 'images'"),
         ("models pull none", CONVERT, "no published model is called 'none'; known are"),
-        ("scan noise.jpg -o x.pdf", "Sources", "not a picture that can be decoded"),
+        ("scan noise.jpg -o x.pdf", "sources", "not a picture that can be decoded"),
         ("scan letter.jpg -o letter.jpg", WRONG, "give --output a name of its own"),
-        ("scan letter.jpg -o x.pdf -m posenet", "Models", "such as the bundled model documents"),
+        ("scan letter.jpg -o x.pdf -m posenet", "models", "such as the bundled model documents"),
         ("teach empty -o x.tflite", LEARN, "a folder for each label"),
         ("teach picturs -o x.tflite", LEARN, "there is no such folder"),
         ("teach pictures -o x.tflite", LEARN, "expected 10 at least"),
         ("train classifier empty -o x.tflite", LEARN, "a folder for each label"),
-        ("tune --source none.mp4 --write x.toml", "Sources", "check the path of the source"),
-        ("bench none", "Models", "no such file and no bundled model"),
+        ("tune --source none.mp4 --write x.toml", "sources", "check the path of the source"),
+        ("bench none", "models", "no such file and no bundled model"),
         ("decode none.npz", WRONG, "give a file that numpy.savez has written"),
         ("decode posenet.tflite", WRONG, "expected an .npz of named arrays, found something else"),
-        (f"top --once {BROKER}", "All cameras at a glance", "is the broker running?"),
-        (f"discovery --remove {BROKER}", "Messages", "is the broker running?"),
-        (f"frames --source none.mp4 {BROKER}", "Sources", "check the path of the source"),
-        (f"frames --source letter.jpg {BROKER}", "Messages", "no picture was published"),
-        ("service uninstall none --root empty", "As a service", "no service 'none'"),
+        (f"top --once {BROKER}", "top", "is the broker running?"),
+        (f"discovery --remove {BROKER}", "messages", "is the broker running?"),
+        (f"frames --source none.mp4 {BROKER}", "sources", "check the path of the source"),
+        (f"frames --source letter.jpg {BROKER}", "messages", "no picture was published"),
+        ("service uninstall none --root empty", "service", "no service 'none'"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(
-    desk: Path, monkeypatch: pytest.MonkeyPatch, command: str, section: str, said: str
+    desk: Path, monkeypatch: pytest.MonkeyPatch, command: str, page: str, said: str
 ) -> None:
     monkeypatch.chdir(desk)
     before = sorted(desk.rglob("*"))
@@ -129,8 +129,8 @@ def test_a_mistake_is_one_line_that_says_what_to_do(
     *rest, line = done.stderr.splitlines()
     assert line.startswith("edgecam: error: ")
     assert said in line
-    assert line.endswith(f" (see README: {section})")
-    assert f"[{section}](docs/" in README
+    assert line.endswith(f" (see: edgecam help {page})")
+    assert f"(docs/{page}.md)" in README
     assert not [each for each in rest if "error" in each]
     assert done.stdout == ""
     assert sorted(desk.rglob("*")) == before
@@ -209,6 +209,6 @@ def test_a_recording_that_no_broker_has_taken_is_a_fault(
     line = error_line(edgecam(*command))
     assert "nothing was published: " in line
     assert "login refused (user 'eva')" in line
-    assert "(see README: Messages)" in line
+    assert "(see: edgecam help messages)" in line
     password.write_text("right\n")
     assert edgecam(*command).returncode == 0

@@ -1,4 +1,4 @@
-"""Every fault says where in the README more is written, and that is a page linked there."""
+"""Every fault names a page of the documentation that is installed and that README links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from test_house import MODULES
 from edgecam.core.errors import EdgecamError
 
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = re.findall(r"\[([^\]]+)\]\(docs/[^)]+\)", README)
+PAGES = re.findall(r"\]\(docs/([^)]+)\.md\)", README)
 
 
 def kinds() -> set[type[EdgecamError]]:
@@ -29,28 +29,28 @@ def kinds() -> set[type[EdgecamError]]:
 
 
 def test_every_fault_names_a_page_that_the_readme_links() -> None:
-    sections = {kind.__name__: kind.section for kind in kinds()}
-    assert len(sections) >= 9
-    assert set(sections.values()) <= set(PAGES), sections
+    pages = {kind.__name__: kind.page for kind in kinds()}
+    assert len(pages) >= 9
+    assert set(pages.values()) <= set(PAGES), pages
 
 
 @pytest.mark.parametrize(
-    ("arguments", "section"),
+    ("arguments", "page"),
     [
-        (("--model", "posenet", "--source", "missing.mp4"), "Sources"),
-        (("--model", "missing.tflite"), "Models"),
-        (("--model", "posenet", "--score-threshold", "7"), "Settings"),
-        (("--model", "posenet", "--delegate", "x.so", "--delegate-required"), "Coral and other"),
-        (("convert", "missing.json", "-o", "x.tflite"), "Convert, quantise, evaluate"),
-        (("service", "uninstall", "nobody", "--root", "missing"), "As a service"),
-        (("replay", "missing.recording.gz"), "Flight recorder"),
-        (("--model", "posenet", "--web", "8080"), "Live page"),
-        (("--model", "posenet", "--web", "0.0.0.0:8080"), "Live page"),
-        (("top",), "All cameras at a glance"),
-        (("top", "--once", "--broker", "mqtt://127.0.0.1:1"), "All cameras at a glance"),
-        (("decode", "missing.npz"), "When something is wrong"),
+        (("--model", "posenet", "--source", "missing.mp4"), "sources"),
+        (("--model", "missing.tflite"), "models"),
+        (("--model", "posenet", "--score-threshold", "7"), "settings"),
+        (("--model", "posenet", "--delegate", "x.so", "--delegate-required"), "delegates"),
+        (("convert", "missing.json", "-o", "x.tflite"), "convert"),
+        (("service", "uninstall", "nobody", "--root", "missing"), "service"),
+        (("replay", "missing.recording.gz"), "recorder"),
+        (("--model", "posenet", "--web", "8080"), "live-page"),
+        (("--model", "posenet", "--web", "0.0.0.0:8080"), "live-page"),
+        (("top",), "top"),
+        (("top", "--once", "--broker", "mqtt://127.0.0.1:1"), "top"),
+        (("decode", "missing.npz"), "troubleshooting"),
     ],
 )
-def test_the_line_ends_with_it(arguments: tuple[str, ...], section: str) -> None:
+def test_the_line_ends_with_it(arguments: tuple[str, ...], page: str) -> None:
     line = error_line(edgecam(*arguments))
-    assert re.search(rf" \(see README: {section}[^()]*\)$", line), line
+    assert re.search(rf" \(see: edgecam help {page}\)$", line), line

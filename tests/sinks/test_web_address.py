@@ -68,7 +68,7 @@ def test_what_cannot_be_listened_on_is_told_in_our_own_words() -> None:
         said = refused(f"127.0.0.1:{port}")
     assert said == (
         f"--web 127.0.0.1:{port}: port {port} is taken by another program; end it, or give "
-        f"another such as {port + 1} (see README: Live page)"
+        f"another such as {port + 1} (see: edgecam help live-page)"
     )
     # Of the net for examples (RFC 5737), and a name that never is one (RFC 6761).
     with_token = "is reached from other machines and needs a token"
@@ -130,7 +130,7 @@ def test_a_bad_value_fails_before_anything_is_opened() -> None:
     """Neither the model nor the source is there: they would be missed first."""
     done = edgecam("--model", "missing.tflite", "--source", "missing.mp4", "--web", "8080")
     assert error_line(done).startswith("edgecam: error: --web")
-    assert error_line(done).endswith("(see README: Live page)")
+    assert error_line(done).endswith("(see: edgecam help live-page)")
 
 
 def test_both_kinds_of_addresses_are_listened_on(far: LivePage) -> None:

@@ -29,7 +29,7 @@ NOTHING = 3
 class TopError(EdgecamError):
     """There is nothing to watch, or nowhere to draw it."""
 
-    section = "All cameras at a glance"
+    page = "top"
 
 
 def _once(fleet: Fleet, link: FleetLink, as_json: bool) -> int:

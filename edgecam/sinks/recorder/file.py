@@ -44,7 +44,7 @@ _SHOWN = 80
 class RecordingError(EdgecamError):
     """A recording cannot be read, or does not tell what it told."""
 
-    section = "Flight recorder"
+    page = "recorder"
 
 
 class RuleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -43,7 +43,7 @@ DTYPE_NUMBERS: Mapping[int, str] = dict(_DTYPES.values())
 class ConvertError(EdgecamError):
     """A published model cannot be read or holds something that has no TFLite form here."""
 
-    section = "Convert, quantise, evaluate"
+    page = "convert"
 
     def __init__(self, message: str) -> None:
         # Names from a damaged file may hold line breaks.

@@ -23,7 +23,7 @@ _STATS: Mapping[Metric, tuple[int, int, int]] = {"keypoints": (0, 1, 5), "boxes"
 class EvaluateError(EdgecamError):
     """Annotations, pictures and models do not fit each other, or the scorer is missing."""
 
-    section = "Convert, quantise, evaluate"
+    page = "convert"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 class TrainError(EdgecamError):
     """Pictures and annotations give nothing to train with."""
 
-    section = "Teach and train"
+    page = "teach"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

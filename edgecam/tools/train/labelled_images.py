@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class TeachError(EdgecamError):
     """The pictures do not make a lesson: a label has too few, or there is one label only."""
 
-    section = "Teach and train"
+    page = "teach"
 
 
 def check_labels(labels: Sequence[str]) -> None:
