@@ -13,20 +13,20 @@ from edgecam.core.version import __version__
 if TYPE_CHECKING:
     from edgecam.api import Finder as Finder
     from edgecam.api import Predictor, Results, results
-    from edgecam.core.document import Document
     from edgecam.core.errors import EdgecamError
     from edgecam.core.events import Event, Insight
+    from edgecam.core.frame import Frame
     from edgecam.core.keypoints import Keypoint, Skeleton
-    from edgecam.core.result import Box, Classification, Detection, Frame, Pose, Result
+    from edgecam.core.result import Box, Classification, Detection, Document, Pose, Result
 
 # Imported when it is first asked for: the command line has no use for it.
 _HOMES = {
     "api": ("Finder", "Predictor", "Results", "results"),
-    "core.document": ("Document",),
     "core.errors": ("EdgecamError",),
     "core.events": ("Event", "Insight"),
     "core.keypoints": ("Keypoint", "Skeleton"),
-    "core.result": ("Box", "Classification", "Detection", "Frame", "Pose", "Result"),
+    "core.frame": ("Frame",),
+    "core.result": ("Box", "Classification", "Detection", "Document", "Pose", "Result"),
 }
 
 __all__ = [

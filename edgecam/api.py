@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from edgecam.core.errors import SettingsError, SourceError
+from edgecam.core.frame import Frame, Image
 from edgecam.core.queues import Finished, Latest, Queue, Slot
 from edgecam.core.redaction import quoted
-from edgecam.core.result import Decoded, Frame, Image, Result, SettingsError, SourceError
+from edgecam.core.result import Decoded, Result
 from edgecam.daemon.build import RunPlan, load_models
 from edgecam.daemon.session import CLOSE_S
 from edgecam.pipeline.base import Pipeline

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from benchmark_parts import median_ms
 
-from edgecam.core.result import Decoded, DecodeOptions, Frame, Pose, Result
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import DecodeOptions
+from edgecam.core.result import Decoded, Pose, Result
 from edgecam.inference import catalog as bundled
 from edgecam.inference import decoders, runtime
 from edgecam.inference.decoders import FamilyContext

@@ -12,8 +12,9 @@ import benchmark_many
 import msgspec
 import numpy as np
 
+from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Image, Tensor
+from edgecam.core.tensors import Tensor
 from edgecam.daemon.build import load_models
 from edgecam.inference import catalog as bundled
 from edgecam.inference.model import Model, ModelImage

@@ -241,7 +241,8 @@ def publish(port: int, first: int, number: int, rate_hz: float, seconds: float) 
     import numpy as np
 
     from edgecam.core.events import Event
-    from edgecam.core.result import Decoded, Frame, Pose, Result
+    from edgecam.core.frame import Frame
+    from edgecam.core.result import Decoded, Pose, Result
     from edgecam.settings.schema import MqttSettings
     from edgecam.sinks.mqtt.sink import MqttSink
 

@@ -12,7 +12,8 @@ import numpy as np
 from benchmark_peers import posenet_python, tensorflow_js
 from numpy.typing import NDArray
 
-from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result
+from edgecam.core.frame import Frame
+from edgecam.core.result import Box, Decoded, Detection, Pose, Result
 from edgecam.inference.decoders import posenet_tfjs
 from edgecam.inference.model import Model
 from edgecam.messages.result import result_payload

@@ -33,8 +33,9 @@ from benchmark_plot import plot
 from benchmark_precisions import precisions
 from benchmark_start import start_up
 
+from edgecam.core.frame import Frame
 from edgecam.core.opencv import cv2
-from edgecam.core.result import DecodeOptions, Frame
+from edgecam.core.protocols import DecodeOptions
 from edgecam.inference import catalog as bundled
 from edgecam.inference import runtime
 from edgecam.inference.model import Model

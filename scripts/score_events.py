@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgecam.core.result import EdgecamError, SourceError
+from edgecam.core.errors import EdgecamError, SourceError
 from edgecam.daemon.build import load_models
 from edgecam.settings.load import load
 from edgecam.tools.evaluate.clips import Clip, Playing, events, look_at

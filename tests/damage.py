@@ -21,7 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecam.core.result import DecodeOptions, EdgecamError, Frame, ModelError
+from edgecam.core.errors import EdgecamError, ModelError
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import DecodeOptions
 from edgecam.inference import catalog as bundled
 from edgecam.inference import probe, probe_child
 from edgecam.inference.model import Model

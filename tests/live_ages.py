@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edgecam.core import board
+from edgecam.core.frame import Frame, Image
 from edgecam.core.opencv import cv2
-from edgecam.core.result import DecodeOptions, Frame, Image, Result, SourceStatus, be_idle
+from edgecam.core.protocols import DecodeOptions, SourceStatus, be_idle
+from edgecam.core.result import Result
 from edgecam.inference import catalog as bundled
 from edgecam.inference.model import Model
 from edgecam.pipeline.base import Inferred, Prepared

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from programs import ROOT
 
-from edgecam.core.result import DecodeOptions, Decoder, TensorInfo
+from edgecam.core.protocols import DecodeOptions, Decoder
+from edgecam.core.tensors import TensorInfo
 from edgecam.inference.decoders import FAMILIES, families
 from edgecam.inference.decoders.family import FamilyContext
 

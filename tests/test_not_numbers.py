@@ -14,7 +14,7 @@ from programs import CLIP, ROOT, edgecam, error_line
 from spoilt import spoilt
 
 from edgecam.api import Predictor
-from edgecam.core.result import ModelError
+from edgecam.core.errors import ModelError
 from edgecam.inference.interpreter import is_finite
 from edgecam.inference.model import Model, ModelImage
 from edgecam.settings.schema import InferenceSettings, ModelSettings
@@ -58,7 +58,7 @@ def test_a_class_that_is_no_number_is_a_failure(tmp_path: Path) -> None:
 
 def test_a_scale_that_makes_no_numbers_is_refused() -> None:
     """The runtime itself crashes with some; the probe's child is there for that."""
-    from edgecam.core.result import TensorInfo
+    from edgecam.core.tensors import TensorInfo
     from edgecam.inference.interpreter import _check_scales
 
     def tensor(dtype: type, scale: float | None) -> TensorInfo:

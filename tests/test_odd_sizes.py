@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from programs import edgecam
 
+from edgecam.core.frame import Frame
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Frame, Result
+from edgecam.core.result import Result
 from edgecam.pipeline.roi.motion_gate import Motion
 from edgecam.sinks.render.overlay import draw
 from edgecam.sinks.render.snapshot import jpeg, picture

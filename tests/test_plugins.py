@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from programs import CLIP, ROOT
 
-from edgecam.core.result import RAW_PIXELS, ModelError
+from edgecam.core.errors import ModelError
+from edgecam.core.tensors import RAW_PIXELS
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.tools.convert import writer

@@ -19,8 +19,9 @@ from edgecam.analysis.intervals import Intervals
 from edgecam.analysis.scene import Subject
 from edgecam.analysis.smoothing import Filtered
 from edgecam.analysis.tracker import Track
+from edgecam.core.errors import SettingsError
 from edgecam.core.keypoints import SKELETONS, Skeleton
-from edgecam.core.result import Decoded, Detection, Pose, SettingsError
+from edgecam.core.result import Decoded, Detection, Pose
 
 # What comes from a file may have any shape.
 SHAPES = {

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgecam.analysis.smoothing import OneEuro
-from edgecam.core.document import Document
 from edgecam.core.quadrilateral import Corners, area, clockwise, overlap
+from edgecam.core.result import Document
 
 # Below this overlap it is another page, or the same one put elsewhere: no smoothing across.
 SAME_OVERLAP = 0.6

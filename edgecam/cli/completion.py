@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecam.core.result import ModelError
+from edgecam.core.errors import ModelError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

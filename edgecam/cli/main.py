@@ -17,9 +17,9 @@ import click
 from edgecam.cli import process_list
 from edgecam.cli.completion import a_file, one_of
 from edgecam.cli.options import FLAG_NAMES, given, model_options
+from edgecam.core.errors import EdgecamError
 from edgecam.core.printable import MAX_LINE, print_traceback, printable
 from edgecam.core.redaction import redact
-from edgecam.core.result import EdgecamError
 from edgecam.core.version import __version__
 
 if TYPE_CHECKING:

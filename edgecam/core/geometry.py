@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.document import Document
-from edgecam.core.result import Box, Decoded, Detection, Pose
+from edgecam.core.result import Box, Decoded, Detection, Document, Pose
 
 
 @dataclass(frozen=True, slots=True)

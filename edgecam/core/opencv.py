@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from edgecam.core.errors import EdgecamError
 from edgecam.core.native_loading import loading
 from edgecam.core.picture_bounds import MAX_MEGAPIXELS
-from edgecam.core.result import EdgecamError
 
 # Read by OpenCV when it is loaded and when it opens a stream. FFmpeg and OpenCV otherwise print
 # their own lines on stderr, with the password of a camera's URL in them.

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 
 from edgecam.analysis.analyzer import Analysis
 from edgecam.core import plugins
-from edgecam.core.result import DecodeOptions, SettingsError, Sink, Source
+from edgecam.core.errors import SettingsError
+from edgecam.core.protocols import DecodeOptions, Sink, Source
 from edgecam.inference import runtime
 from edgecam.inference.model import Model
 from edgecam.pipeline.base import Pipeline

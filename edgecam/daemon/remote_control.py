@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from edgecam.core.errors import SettingsError
 from edgecam.core.fault_log import FaultLog
-from edgecam.core.result import DecodeOptions, SettingsError
+from edgecam.core.protocols import DecodeOptions
 from edgecam.messages.topics import Topics, slug
 from edgecam.settings.load import parse
 from edgecam.settings.schema import Settings

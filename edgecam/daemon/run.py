@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgecam.core.printable import printable
-from edgecam.core.result import Sink
+from edgecam.core.protocols import Sink
 from edgecam.daemon.build import load_models
 from edgecam.daemon.service import Service
 from edgecam.daemon.session import Session

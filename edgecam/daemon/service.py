@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from edgecam.core.result import EdgecamError
+from edgecam.core.errors import EdgecamError
 from edgecam.daemon.build import load_models
 from edgecam.daemon.status_socket import Status, StatusServer, serve
 from edgecam.daemon.systemd_notify import Notifier

@@ -14,7 +14,8 @@ import msgspec
 
 from edgecam.analysis.analyzer import Analysis
 from edgecam.core import board
-from edgecam.core.result import EdgecamError, Sink
+from edgecam.core.errors import EdgecamError
+from edgecam.core.protocols import Sink
 from edgecam.daemon.build import RunPlan
 from edgecam.daemon.remote_control import RemoteControl
 from edgecam.daemon.telemetry_report import Reporter

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecam.core.errors import EdgecamError, SettingsError
 from edgecam.core.redaction import address
-from edgecam.core.result import EdgecamError, SettingsError
 from edgecam.inference import catalog as bundled
 from edgecam.mqtt.address import parse_url
 from edgecam.settings.credentials import read_password

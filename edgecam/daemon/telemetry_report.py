@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgecam.core import board
-from edgecam.core.result import Sink, Source
+from edgecam.core.protocols import Sink, Source
 from edgecam.daemon.remote_control import RemoteControl
 from edgecam.daemon.thermal_governor import Governor
 from edgecam.inference import runtime

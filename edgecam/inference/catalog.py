@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edgecam.core import bounded_file, bounded_toml
+from edgecam.core.errors import ModelError
 from edgecam.core.places import base_directory, expanded
-from edgecam.core.result import ModelError
 from edgecam.inference.digest import sha256
 
 _PACKAGE = Path(__file__).parent.parent

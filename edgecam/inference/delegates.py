@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgecam.core.result import DelegateError
+from edgecam.core.errors import DelegateError
 
 EDGETPU_LIBRARIES = {"Darwin": "libedgetpu.1.dylib", "Windows": "edgetpu.dll"}
 LOAD_FAILURES = (OSError, ValueError, AttributeError, RuntimeError)

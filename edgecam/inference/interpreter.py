@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.result import DelegateError, Image, ModelError, Tensor, TensorInfo
+from edgecam.core.errors import DelegateError, ModelError
+from edgecam.core.frame import Image
+from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference.delegates import (
     DELEGATE_OP,
     LOAD_FAILURES,

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from edgecam.core import bounded_file
-from edgecam.core.result import ModelError
+from edgecam.core.errors import ModelError
 from edgecam.inference.tflite.metadata import Metadata
 
 PLACEHOLDER = "???"

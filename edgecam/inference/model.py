@@ -12,21 +12,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.document import Document
+from edgecam.core.errors import DelegateError, ModelError
+from edgecam.core.frame import Frame, Image
 from edgecam.core.geometry import Fit, to_source
 from edgecam.core.keypoints import COCO
 from edgecam.core.places import expanded
-from edgecam.core.result import (
-    Decoded,
-    DecodeOptions,
-    Decoder,
-    DelegateError,
-    Frame,
-    Image,
-    ModelError,
-    Tensor,
-    TensorInfo,
-)
+from edgecam.core.protocols import DecodeOptions, Decoder
+from edgecam.core.result import Decoded, Document
+from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference import catalog as bundled
 from edgecam.inference import labels, probe, runtime
 from edgecam.inference.decoders import context_of, recognise

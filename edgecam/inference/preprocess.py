@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from edgecam.core.errors import ModelError
+from edgecam.core.frame import Frame, Image
 from edgecam.core.geometry import FITS, Fit, Rectangle
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Frame, Image, ModelError, Normalization, Tensor, TensorInfo
+from edgecam.core.tensors import Normalization, Tensor, TensorInfo
 
 Fill = Callable[[Image, Tensor], None]
 

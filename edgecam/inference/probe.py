@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from edgecam.core.errors import ModelError
 from edgecam.core.native_loading import address_space_bytes, too_little
 from edgecam.core.places import base_directory
-from edgecam.core.result import ModelError
 from edgecam.inference.delegates import DelegateReport
 from edgecam.inference.digest import sha256
 from edgecam.inference.runtime import Runtime

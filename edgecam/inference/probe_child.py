@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     end_with(int(parent), float(limit_s))
     import msgspec
 
-    from edgecam.core.result import EdgecamError
+    from edgecam.core.errors import EdgecamError
     from edgecam.inference.model import open_interpreter
     from edgecam.inference.probe import REPORT
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from edgecam.core.errors import ModelError
 from edgecam.core.native_loading import check_room, loading
-from edgecam.core.result import ModelError
 
 # Read by the runtimes when they are loaded: warnings and errors only on stderr.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from edgecam.core.events import Event
-from edgecam.core.result import Frame
+from edgecam.core.frame import Frame
 from edgecam.messages.schema import EventMessage
 
 # An event that goes out this long after it was made says so.

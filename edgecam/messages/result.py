@@ -18,9 +18,8 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from edgecam.core.document import Document
 from edgecam.core.keypoints import COCO, SKELETONS, SURE
-from edgecam.core.result import Classification, Decoded, Detection, Pose, Result
+from edgecam.core.result import Classification, Decoded, Detection, Document, Pose, Result
 from edgecam.messages.schema import (
     ClassMessage,
     Corner,

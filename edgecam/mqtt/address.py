@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from edgecam.core.errors import SettingsError
 from edgecam.core.places import expanded
 from edgecam.core.redaction import address as address_of
-from edgecam.core.result import SettingsError
 from edgecam.settings.schema import MqttSettings
 
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}

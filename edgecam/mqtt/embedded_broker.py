@@ -11,7 +11,7 @@ import socket
 from types import TracebackType
 from typing import Any
 
-from edgecam.core.result import EdgecamError
+from edgecam.core.errors import EdgecamError
 
 LOOPBACK = "127.0.0.1"
 # rumqttd refuses above 20 KB unless told otherwise; a crowded result is larger.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgecam.core.result import SourceError
+from edgecam.core.errors import SourceError
 from edgecam.mqtt.address import BrokerAddress, parse_url
 
 GROUP = "edgecam"

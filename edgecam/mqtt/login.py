@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgecam.core.result import SettingsError
+from edgecam.core.errors import SettingsError
 from edgecam.settings.credentials import read_password
 from edgecam.settings.schema import MqttSettings
 

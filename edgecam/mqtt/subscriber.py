@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from edgecam.core.result import SettingsError, SinkError
+from edgecam.core.errors import SettingsError, SinkError
 from edgecam.mqtt.address import parse_url, tls_context
 from edgecam.mqtt.connection import Connection, MessageCallback
 from edgecam.mqtt.login import login

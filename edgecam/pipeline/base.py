@@ -9,19 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from edgecam.core.result import (
-    Decoded,
-    DecodeOptions,
-    DelegateError,
-    Frame,
-    Image,
-    ModelError,
-    Result,
-    Sink,
-    Source,
-    Tensor,
-)
-from edgecam.core.stage_times import StageTimes
+from edgecam.core.errors import DelegateError, ModelError
+from edgecam.core.frame import Frame, Image
+from edgecam.core.protocols import DecodeOptions, Sink, Source
+from edgecam.core.result import Decoded, Result, StageTimes
+from edgecam.core.tensors import Tensor
 from edgecam.inference.model import Model, ModelImage
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.schedule import ModelSchedule

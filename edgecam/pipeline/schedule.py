@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from edgecam.core.errors import EdgecamError
 from edgecam.core.fault_log import FaultLog
+from edgecam.core.frame import Frame
 from edgecam.core.rate_limit import CameraLimits, RateLimit
-from edgecam.core.result import EdgecamError, Frame
 
 RETRY_MIN_S = 1.0
 RETRY_MAX_S = 60.0

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecam.core.errors import EdgecamError, PageError, SettingsError
 from edgecam.core.places import expanded
-from edgecam.core.result import EdgecamError, PageError, SettingsError
 
 CREDENTIAL_NAME = "mqtt-password"
 MAX_PASSWORD_BYTES = 65_535  # the length field of an MQTT string (MQTT 3.1.1, 1.5.3)

@@ -14,8 +14,8 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 
 from edgecam.core import bounded_file, bounded_toml
+from edgecam.core.errors import SettingsError
 from edgecam.core.redaction import quoted
-from edgecam.core.result import SettingsError
 from edgecam.settings.messages import check_texts, nearest, plain, refusal
 from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import ModelSettings, Settings

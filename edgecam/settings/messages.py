@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from edgecam.core.errors import SettingsError
 from edgecam.core.redaction import quoted
-from edgecam.core.result import SettingsError
 from edgecam.settings.section import IN_WORDS
 
 # How much is shown of what was found.

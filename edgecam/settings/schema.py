@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from edgecam.core.result import DecodeOptions
+from edgecam.core.protocols import DecodeOptions
 from edgecam.settings.access import RemoteSettings, WebSettings
 from edgecam.settings.recorder import RecorderSettings
 from edgecam.settings.scene import (

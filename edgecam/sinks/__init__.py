@@ -10,7 +10,7 @@ from pkgutil import resolve_name
 from typing import Any, Protocol
 
 from edgecam.core.plugins import listed, refusal
-from edgecam.core.result import Sink
+from edgecam.core.protocols import Sink
 from edgecam.settings.load import own_settings
 from edgecam.settings.schema import Settings
 

@@ -15,8 +15,9 @@ import sys
 import time
 from collections.abc import Mapping
 
+from edgecam.core.errors import SinkError
 from edgecam.core.places import expanded
-from edgecam.core.result import Result, SinkError
+from edgecam.core.result import Result
 from edgecam.messages.event import event_line
 from edgecam.messages.result import result_line
 from edgecam.settings.schema import Settings

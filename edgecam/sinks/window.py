@@ -7,9 +7,10 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgecam.core.errors import SinkError
 from edgecam.core.opencv import cv2
 from edgecam.core.queues import Finished, Latest
-from edgecam.core.result import Result, SinkError
+from edgecam.core.result import Result
 from edgecam.settings.schema import Settings
 from edgecam.sinks.render.last_found import LastFound
 from edgecam.sinks.render.overlay import draw

@@ -6,7 +6,7 @@ import threading
 from pkgutil import resolve_name
 
 from edgecam.core.plugins import listed
-from edgecam.core.result import Source
+from edgecam.core.protocols import Source
 from edgecam.settings.load import own_settings
 from edgecam.settings.schema import MqttSettings, Settings, SourceSettings
 from edgecam.sources.kinds import SOURCES, Opening, check, scheme_of

@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Image
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.kinds import Opening
 from edgecam.sources.live import LiveSource

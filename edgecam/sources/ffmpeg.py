@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Image
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.picture import max_pixels
 from edgecam.sources.rtsp import ask, redirects_refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from edgecam.core.result import Source
+from edgecam.core.protocols import Source
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import images
 from edgecam.sources.kinds import Opening

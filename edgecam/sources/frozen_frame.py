@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgecam.core.result import Image
+from edgecam.core.frame import Image
 
 FROZEN_SAMPLES = 64
 

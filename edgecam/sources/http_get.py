@@ -13,7 +13,7 @@ from functools import cache
 from typing import cast
 from urllib.parse import urljoin
 
-from edgecam.core.result import SourceError
+from edgecam.core.errors import SourceError
 from edgecam.sources import url as urls
 from edgecam.sources.http_auth import authorization
 from edgecam.sources.supervised import StreamError

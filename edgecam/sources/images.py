@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from edgecam.core.result import Frame, Image, SourceError, SourceStatus, be_idle
+from edgecam.core.errors import SourceError
+from edgecam.core.frame import Frame, Image
+from edgecam.core.protocols import SourceStatus, be_idle
 from edgecam.sources.picture import FILE_PIXELS, read_image
 from edgecam.sources.playback_clock import Pace
 

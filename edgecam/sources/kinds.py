@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import Any
 
-from edgecam.core.result import SourceError
+from edgecam.core.errors import SourceError
 from edgecam.settings.schema import MqttSettings, SourceSettings
 from edgecam.sources import remedies
 

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from edgecam.core.result import Frame, Image, be_idle
+from edgecam.core.frame import Frame, Image
+from edgecam.core.protocols import be_idle
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.frozen_frame import Stillness
 from edgecam.sources.picture import max_pixels

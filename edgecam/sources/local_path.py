@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from urllib.parse import unquote, urlsplit
 
+from edgecam.core.errors import SourceError
 from edgecam.core.places import expanded
 from edgecam.core.redaction import shown
-from edgecam.core.result import SourceError
 
 
 def path_of(url: str) -> str:

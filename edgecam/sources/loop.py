@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from edgecam.core.result import Frame, Source, SourceStatus, be_idle
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import Source, SourceStatus, be_idle
 
 
 class Loop:

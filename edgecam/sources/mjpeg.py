@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from edgecam.core.result import Image, SourceError
+from edgecam.core.errors import SourceError
+from edgecam.core.frame import Image
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.ffmpeg import PROBE_TIMEOUT_S, FfmpegEndpoint
 from edgecam.sources.http_get import Answer

@@ -18,7 +18,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
-from edgecam.core.result import Frame, SourceError, be_idle
+from edgecam.core.errors import SourceError
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import be_idle
 from edgecam.messages.topics import slug
 from edgecam.mqtt.address import Fault, tls_context
 from edgecam.mqtt.frame_topics import Delivered, PictureTopics, parse_source

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from edgecam.core.result import Image, SourceError
+from edgecam.core.errors import SourceError
+from edgecam.core.frame import Image
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.kinds import Opening
 from edgecam.sources.live import LiveSource

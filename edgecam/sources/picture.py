@@ -10,9 +10,10 @@ from typing import BinaryIO
 
 import numpy as np
 
+from edgecam.core.errors import SourceError
+from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
 from edgecam.core.picture_bounds import FILE_MEGAPIXELS, LIVE_MEGAPIXELS
-from edgecam.core.result import Image, SourceError
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.picture_size import stated_size
 

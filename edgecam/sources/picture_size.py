@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 
-from edgecam.core.result import SourceError
+from edgecam.core.errors import SourceError
 from edgecam.sources.jpeg import jpeg_size
 
 Size = tuple[int, int]

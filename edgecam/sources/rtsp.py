@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from edgecam.core.result import SourceError
+from edgecam.core.errors import SourceError
 from edgecam.sources import url as urls
 from edgecam.sources.http_auth import authorization
 from edgecam.sources.supervised import StreamError

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgecam.core.errors import SourceError
+from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Image, SourceError
 from edgecam.sources.picture import check_size
 from edgecam.sources.supervised import StreamError
 

@@ -23,9 +23,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from edgecam.core.errors import SourceError
 from edgecam.core.fault_log import FaultLog
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import SourceStatus, be_idle
 from edgecam.core.redaction import redact
-from edgecam.core.result import Frame, SourceError, SourceStatus, be_idle
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.backoff import Outage
 from edgecam.sources.kinds import remedy

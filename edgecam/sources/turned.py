@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgecam.core.frame import Frame
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Frame, Source, SourceStatus, be_idle
+from edgecam.core.protocols import Source, SourceStatus, be_idle
 
 # By how many degrees clockwise.
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
+from edgecam.core.errors import SourceError
 from edgecam.core.redaction import HIDDEN, address
-from edgecam.core.result import SourceError
 
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 # What is part of an address and what is not is for others to say.

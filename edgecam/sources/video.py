@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from edgecam.core.errors import SourceError
+from edgecam.core.frame import Frame, Image
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Frame, Image, SourceError, SourceStatus, be_idle
+from edgecam.core.protocols import SourceStatus, be_idle
 from edgecam.sources.picture import FILE_PIXELS, check_size, regular
 from edgecam.sources.playback_clock import Pace
 

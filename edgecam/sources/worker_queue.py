@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgecam.core.result import Frame
+from edgecam.core.frame import Frame
 
 # One in the interpreter, and one ready for it: a third would be older than it need be.
 MAX_IN_WORK = 2

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecam.core.result import DelegateError, ModelError, Normalization, TensorInfo
+from edgecam.core.errors import DelegateError, ModelError
+from edgecam.core.tensors import Normalization, TensorInfo
 from edgecam.inference import catalog as bundled
 from edgecam.inference import decoders, labels, probe, runtime
 from edgecam.inference.delegates import choose

@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.core.errors import EdgecamError
+from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
 from edgecam.core.quadrilateral import Corners
-from edgecam.core.result import EdgecamError, Image
 
 _MAX_SIDE_PX = 8000
 _JPEG_QUALITY = 92

@@ -17,8 +17,10 @@ from programs import CLIP, edgecam
 from skeletons import person
 
 from edgecam.analysis.analyzer import Analysis
+from edgecam.core.errors import SettingsError
+from edgecam.core.frame import Frame
 from edgecam.core.rate_limit import RateLimit
-from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result, SettingsError
+from edgecam.core.result import Box, Decoded, Detection, Pose, Result
 from edgecam.daemon.run import run
 from edgecam.messages.result import result_payload
 from edgecam.messages.schema import EventMessage

@@ -15,8 +15,9 @@ from edgecam.analysis.checkpoint import Checkpoint, plain, rebuilt
 from edgecam.analysis.events import RULES
 from edgecam.analysis.events.rule import Asked
 from edgecam.core.events import Event, EventType
+from edgecam.core.frame import Frame
 from edgecam.core.keypoints import NAMES
-from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result
+from edgecam.core.result import Box, Decoded, Detection, Pose, Result
 from edgecam.settings.scene import (
     EventSettings,
     LineSettings,

@@ -11,7 +11,9 @@ from skeletons import person
 
 from edgecam.analysis.intervals import Intervals
 from edgecam.analysis.tracker import Tracker, greedy, iou, oks
-from edgecam.core.result import Box, Decoded, Detection, EdgecamError, Frame, Pose, Result
+from edgecam.core.errors import EdgecamError
+from edgecam.core.frame import Frame
+from edgecam.core.result import Box, Decoded, Detection, Pose, Result
 from edgecam.daemon.run import run
 from edgecam.inference import catalog as bundled
 from edgecam.settings.load import load

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 
-from edgecam.core.document import Document
 from edgecam.core.geometry import FITS, Fit, Rectangle, letterbox, stretch, tile, to_source
 from edgecam.core.keypoints import Skeleton
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Box, Classification, Decoded, Detection, Pose
+from edgecam.core.result import Box, Classification, Decoded, Detection, Document, Pose
 
 SIZES = [((768, 576), (481, 353)), ((1280, 720), (257, 257)), ((30, 90), (300, 300))]
 

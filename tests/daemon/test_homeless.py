@@ -13,8 +13,8 @@ import pytest
 from brokers import Mosquitto, Subscriber
 from programs import CLIP, edgecam, environment, error_line, start
 
+from edgecam.core.errors import SettingsError
 from edgecam.core.places import base_directory, expanded
-from edgecam.core.result import SettingsError
 from edgecam.inference import catalog as bundled
 from edgecam.inference import probe
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from edgecam.core import board
-from edgecam.core.result import Decoded, Frame, Result
-from edgecam.core.stage_times import StageTimes
+from edgecam.core.frame import Frame
+from edgecam.core.result import Decoded, Result, StageTimes
 from edgecam.pipeline.meter import Meter
 
 

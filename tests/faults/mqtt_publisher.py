@@ -14,7 +14,8 @@ import time
 import numpy as np
 
 from edgecam.core.events import Event
-from edgecam.core.result import Decoded, Frame, Pose, Result
+from edgecam.core.frame import Frame
+from edgecam.core.result import Decoded, Pose, Result
 from edgecam.settings.schema import MqttSettings
 from edgecam.sinks.mqtt.sink import MqttSink
 

@@ -17,8 +17,8 @@ from authority import Authority, listener
 from brokers import Mosquitto, free_port, wait_until
 from happened import wave
 
+from edgecam.core.errors import SettingsError
 from edgecam.core.opencv import cv2
-from edgecam.core.result import SettingsError
 from edgecam.mqtt.address import parse_url, tls_context
 from edgecam.mqtt.frame_publisher import PicturePublisher
 from edgecam.mqtt.login import login

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from edgecam.cli.commands.status import _line as status_line
-from edgecam.core.result import EdgecamError
+from edgecam.core.errors import EdgecamError
 from edgecam.daemon.remote_control import RemoteControl
 from edgecam.daemon.status_socket import Status
 from edgecam.inference import catalog, labels

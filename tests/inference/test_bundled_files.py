@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecam.core.result import ModelError
+from edgecam.core.errors import ModelError
 from edgecam.inference import catalog as bundled
 from edgecam.sources.video import VideoFile
 

@@ -9,7 +9,8 @@ from typing import get_args
 import pytest
 from programs import ROOT
 
-from edgecam.core.result import Finds, ModelError
+from edgecam.core.errors import ModelError
+from edgecam.core.protocols import Finds
 from edgecam.homeassistant.announce import features
 from edgecam.inference import catalog
 from edgecam.inference.decoders import FAMILIES, Family, families, recognise

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecam.core.errors import ModelError
 from edgecam.core.opencv import cv2
-from edgecam.core.result import DecodeOptions, Decoder, ModelError, TensorInfo
+from edgecam.core.protocols import DecodeOptions, Decoder
+from edgecam.core.tensors import TensorInfo
 from edgecam.inference import decoders, labels
 from edgecam.inference.decoders import classifier, movenet
 from edgecam.inference.decoders.family import FamilyContext

@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgecam.cli.main import cli
-from edgecam.core.result import DecodeOptions, Decoder, ModelError, TensorInfo
+from edgecam.core.errors import ModelError
+from edgecam.core.protocols import DecodeOptions, Decoder
+from edgecam.core.tensors import TensorInfo
 from edgecam.inference import decoders
 from edgecam.inference.decoders.family import FamilyContext
 from edgecam.inference.decoders.movenet_grid import MULTIPLE, SINGLE

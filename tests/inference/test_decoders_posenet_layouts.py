@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from posenet_vectors import bundled, differences
 
-from edgecam.core.result import DecodeOptions, Decoder, ModelError, TensorInfo
+from edgecam.core.errors import ModelError
+from edgecam.core.protocols import DecodeOptions, Decoder
+from edgecam.core.tensors import TensorInfo
 from edgecam.inference import decoders
 from edgecam.inference.catalog import resolve
 from edgecam.inference.decoders import posenet

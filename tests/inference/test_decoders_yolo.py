@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from edgecam.core.result import DecodeOptions, Decoder, ModelError, TensorInfo
+from edgecam.core.errors import ModelError
+from edgecam.core.protocols import DecodeOptions, Decoder
+from edgecam.core.tensors import TensorInfo
 from edgecam.inference import decoders, labels
 from edgecam.inference.decoders.family import FamilyContext
 from edgecam.inference.tflite.metadata import Metadata

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgecam.core.result import DelegateError, ModelError
+from edgecam.core.errors import DelegateError, ModelError
 from edgecam.inference.delegates import choose
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from edgecam.analysis.page_smoothing import SteadyPages
-from edgecam.core.document import Document
+from edgecam.core.errors import ModelError
+from edgecam.core.frame import Frame
 from edgecam.core.geometry import stretch, to_source
+from edgecam.core.protocols import DecodeOptions
 from edgecam.core.quadrilateral import area, clockwise, overlap
-from edgecam.core.result import Decoded, DecodeOptions, Frame, ModelError, Result, TensorInfo
+from edgecam.core.result import Decoded, Document, Result
+from edgecam.core.tensors import TensorInfo
 from edgecam.inference.decoders import page_corners as outline
 from edgecam.inference.decoders import recognise
 from edgecam.inference.decoders.family import FamilyContext

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from normalisation import in_tflite
 
-from edgecam.core.document import Document
-from edgecam.core.result import DecodeOptions, Frame, Image
+from edgecam.core.frame import Frame, Image
+from edgecam.core.protocols import DecodeOptions
+from edgecam.core.result import Document
 from edgecam.inference import catalog as bundled
 from edgecam.inference.model import Model
 from edgecam.inference.tflite.file import read

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecam.core.result import ModelError
+from edgecam.core.errors import ModelError
 from edgecam.inference import labels
 from edgecam.inference.tflite import file as tflite_file
 from edgecam.inference.tflite import metadata as tflite_metadata

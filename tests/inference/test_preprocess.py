@@ -3,8 +3,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from edgecam.core.errors import ModelError
+from edgecam.core.frame import Frame
 from edgecam.core.opencv import cv2
-from edgecam.core.result import MINUS_ONE_TO_ONE, Frame, ModelError, Normalization, TensorInfo
+from edgecam.core.tensors import MINUS_ONE_TO_ONE, Normalization, TensorInfo
 from edgecam.inference.preprocess import Resizer, filler
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (33, 49, 3), dtype=np.uint8)

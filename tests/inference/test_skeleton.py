@@ -11,8 +11,9 @@ import pytest
 
 from edgecam.analysis.analyzer import Analysis
 from edgecam.analysis.checkpoint import Checkpoint, check_shapes, plain, rebuilt
+from edgecam.core.frame import Frame
 from edgecam.core.keypoints import BONES, COCO, NAMES, OKS_SIGMAS, SKELETONS, Skeleton
-from edgecam.core.result import Decoded, Frame, Pose, Result
+from edgecam.core.result import Decoded, Pose, Result
 from edgecam.messages import result as messages
 from edgecam.messages.schema import ResultMessage
 from edgecam.settings.schema import Settings

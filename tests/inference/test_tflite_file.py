@@ -11,7 +11,7 @@ import pytest
 from flatbuffers import flexbuffers
 
 from edgecam.core import bounded_file
-from edgecam.core.result import ModelError
+from edgecam.core.errors import ModelError
 from edgecam.inference.tflite import file as tflite_file
 from edgecam.inference.tflite.cut import cut_custom_op
 from edgecam.inference.tflite.graph import FileOp

@@ -14,7 +14,8 @@ from msgspec import UNSET
 from edgecam.cli.commands.schema import command
 from edgecam.core import keypoints
 from edgecam.core.events import Event
-from edgecam.core.result import Box, Classification, Decoded, Detection, Frame, Pose, Result
+from edgecam.core.frame import Frame
+from edgecam.core.result import Box, Classification, Decoded, Detection, Pose, Result
 from edgecam.messages.event import delayed, event_line, event_payload
 from edgecam.messages.result import (
     Counts,

@@ -11,7 +11,7 @@ import pytest
 from brokers import Subscriber, is_listening, retained, wait_until
 from happened import wave
 
-from edgecam.core.result import EdgecamError
+from edgecam.core.errors import EdgecamError
 from edgecam.mqtt.embedded_broker import EmbeddedBroker
 from edgecam.settings.schema import MqttSettings
 from edgecam.sinks.mqtt.sink import MqttSink

@@ -12,16 +12,10 @@ from programs import ROOT
 from test_pipeline import Places
 
 from edgecam.api import results
-from edgecam.core.result import (
-    DecodeOptions,
-    EdgecamError,
-    Frame,
-    ModelError,
-    Result,
-    SourceError,
-    SourceStatus,
-    be_idle,
-)
+from edgecam.core.errors import EdgecamError, ModelError, SourceError
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import DecodeOptions, SourceStatus, be_idle
+from edgecam.core.result import Result
 from edgecam.daemon.run import run as run_daemon
 from edgecam.daemon.service import Stop
 from edgecam.inference.model import Model

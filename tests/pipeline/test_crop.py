@@ -16,9 +16,12 @@ from keeping import Keep
 from programs import CLIP, edgecam, error_line, shared
 from skeletons import person
 
+from edgecam.core.frame import Frame
 from edgecam.core.geometry import Rectangle, tile
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Box, DecodeOptions, Frame, Pose, Result, Sink, Tensor
+from edgecam.core.protocols import DecodeOptions, Sink
+from edgecam.core.result import Box, Pose, Result
+from edgecam.core.tensors import Tensor
 from edgecam.daemon.build import load_models
 from edgecam.daemon.run import run
 from edgecam.daemon.session import Session

@@ -13,8 +13,9 @@ from programs import CLIP
 
 from edgecam.analysis.analyzer import Analysis
 from edgecam.analysis.tracker import pose_oks
+from edgecam.core.frame import Frame, Image
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Decoded, Frame, Image, Pose, Result
+from edgecam.core.result import Decoded, Pose, Result
 from edgecam.daemon.run import run
 from edgecam.pipeline.roi.motion_gate import Motion, MotionGate
 from edgecam.settings.load import load

@@ -10,15 +10,9 @@ import numpy as np
 import pytest
 from programs import CLIP
 
-from edgecam.core.result import (
-    DecodeOptions,
-    Frame,
-    Result,
-    Sink,
-    Source,
-    SourceStatus,
-    be_idle,
-)
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import DecodeOptions, Sink, Source, SourceStatus, be_idle
+from edgecam.core.result import Result
 from edgecam.daemon.build import load_models
 from edgecam.inference.model import Model
 from edgecam.pipeline.base import Pipeline

@@ -15,8 +15,10 @@ from brokers import Mosquitto, Subscriber, wait_until
 from daemons import Daemon
 from programs import CLIP, ROOT, edgecam, error_line
 
+from edgecam.core.errors import SettingsError
+from edgecam.core.frame import Frame
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Box, Decoded, Detection, Frame, Result, SettingsError
+from edgecam.core.result import Box, Decoded, Detection, Result
 from edgecam.pipeline.schedule import ModelSchedule
 from edgecam.settings.load import load
 from edgecam.sinks.render.last_found import LastFound

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from brokers import wait_until
 
-from edgecam.core.result import Frame, Source
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import Source
 
 
 class Viewer:

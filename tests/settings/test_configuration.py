@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from edgecam.cli.main import cli
 from edgecam.cli.options import FLAG_NAMES
 from edgecam.core import bounded_toml
-from edgecam.core.result import SettingsError
+from edgecam.core.errors import SettingsError
 from edgecam.settings.load import SettingInfo, describe, load, parse_toml
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from edgecam.core.errors import SettingsError
 from edgecam.core.redaction import redact, shown
-from edgecam.core.result import SettingsError
 from edgecam.settings.credentials import read_password
 
 

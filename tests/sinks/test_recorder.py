@@ -20,8 +20,9 @@ from skeletons import person, waving
 
 from edgecam.analysis.analyzer import Analysis
 from edgecam.analysis.checkpoint import Checkpoint, check_shapes, plain, rebuilt
+from edgecam.core.frame import Frame
 from edgecam.core.places import obstacle
-from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result
+from edgecam.core.result import Box, Decoded, Detection, Pose, Result
 from edgecam.settings.recorder import RecorderSettings
 from edgecam.settings.scene import LineSettings, ZoneSettings
 from edgecam.settings.schema import Settings

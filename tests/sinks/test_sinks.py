@@ -7,7 +7,7 @@ from pkgutil import resolve_name
 
 import pytest
 
-from edgecam.core.result import EdgecamError
+from edgecam.core.errors import EdgecamError
 from edgecam.settings.schema import MqttSettings, OutputSettings, Settings, WebSettings
 from edgecam.sinks import SINKS, open_sinks
 

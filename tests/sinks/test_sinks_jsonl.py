@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from programs import CLIP, edgecam, error_line
 
-from edgecam.core.result import Decoded, Frame, Pose, Result, SinkError
+from edgecam.core.errors import SinkError
+from edgecam.core.frame import Frame
+from edgecam.core.result import Decoded, Pose, Result
 from edgecam.sinks.jsonl import JsonLinesSink
 
 LOUD_POSE = Pose(0.9, np.full((17, 2), 123.4), np.full(17, 0.9))

@@ -14,7 +14,9 @@ import pytest
 from brokers import Mosquitto, Subscriber, free_port, retained, wait_until
 from happened import wave
 
-from edgecam.core.result import Decoded, Frame, Pose, Result, SettingsError
+from edgecam.core.errors import SettingsError
+from edgecam.core.frame import Frame
+from edgecam.core.result import Decoded, Pose, Result
 from edgecam.messages.schema import Rates, SourceReport, Telemetry
 from edgecam.settings.schema import MqttSettings, Settings
 from edgecam.sinks import open_sinks

@@ -18,7 +18,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 from programs import CLIP, edgecam, error_line
 
-from edgecam.core.result import SinkError
+from edgecam.core.errors import SinkError
 from edgecam.settings.schema import MqttSettings
 from edgecam.sinks.mqtt.sink import MqttSink
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from programs import edgecam
 
 from edgecam.core import keypoints
-from edgecam.core.result import Box, Decoded, Detection, Frame, Pose, Result
+from edgecam.core.frame import Frame
+from edgecam.core.result import Box, Decoded, Detection, Pose, Result
 from edgecam.settings.schema import SnapshotSettings
 from edgecam.sinks.mqtt.sink import MqttSink
 from edgecam.sinks.render.snapshot import Snapshots, picture

@@ -18,8 +18,8 @@ from brokers import Subscriber, wait_until
 from pages import BEARER, SCENE, LivePage, live_page
 from programs import CLIP
 
+from edgecam.core.errors import SettingsError
 from edgecam.core.opencv import cv2
-from edgecam.core.result import SettingsError
 from edgecam.messages.schema import Rates, SourceReport, Telemetry
 from edgecam.settings.load import read_toml
 from edgecam.sinks.web.history import MAX_POINTS, Journal

@@ -11,7 +11,7 @@ import pytest
 from pages import BEARER, FORM, TOKEN, LivePage
 from programs import CLIP, edgecam, environment, error_line
 
-from edgecam.core.result import PageError
+from edgecam.core.errors import PageError
 from edgecam.settings.access import WebSettings
 from edgecam.sinks.web.security import Address, Guard
 from edgecam.sinks.web.sink import open_page

@@ -7,7 +7,7 @@ import hmac
 
 import pytest
 
-from edgecam.core.result import PageError
+from edgecam.core.errors import PageError
 from edgecam.sinks.web import security
 from edgecam.sinks.web.security import Address, Guard, bearer, further_name
 

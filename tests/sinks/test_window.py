@@ -11,8 +11,9 @@ from brokers import wait_until
 from displays import display, screenshot
 from programs import CLIP, edgecam, environment, error_line
 
+from edgecam.core.frame import Frame
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Frame, Result
+from edgecam.core.result import Result
 from edgecam.inference.model import Model
 from edgecam.settings.schema import DecodeSettings, InferenceSettings, ModelSettings
 from edgecam.sinks.render.overlay import draw

@@ -7,7 +7,7 @@ import struct
 import pytest
 from bombs import CODES, END, QUANTISATION, START, frame_header, jpeg, scan_header, segment
 
-from edgecam.core.result import SourceError
+from edgecam.core.errors import SourceError
 from edgecam.sources.jpeg import MAX_SCANS, is_whole, jpeg_size
 
 DAMAGED, CUT = "the JPEG is damaged", "the JPEG is cut short"

@@ -13,8 +13,8 @@ import bombs
 import numpy as np
 import pytest
 
+from edgecam.core.errors import SourceError
 from edgecam.core.opencv import cv2
-from edgecam.core.result import SourceError
 from edgecam.inference import catalog
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.jpeg import MAX_SCANS
@@ -295,7 +295,7 @@ def test_refused_pictures_take_no_memory() -> None:
     script = """
 import re, sys, bombs
 from pathlib import Path
-from edgecam.core.result import SourceError
+from edgecam.core.errors import SourceError
 from edgecam.sources.picture import decode_image
 
 def peak_kb():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from programs import environment
 
-from edgecam.core.result import SourceError
+from edgecam.core.errors import SourceError
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source
 from edgecam.sources.camera import CameraEndpoint

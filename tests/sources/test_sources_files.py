@@ -13,8 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edgecam.core.errors import EdgecamError, SourceError
+from edgecam.core.frame import Frame
 from edgecam.core.opencv import cv2
-from edgecam.core.result import EdgecamError, Frame, SourceError
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import images, open_source
 from edgecam.sources.images import find

@@ -21,9 +21,10 @@ from brokers import Mosquitto, Subscriber, free_port, wait_until
 from daemons import Daemon
 from programs import CLIP, ROOT, edgecam, error_line, start
 
+from edgecam.core.errors import EdgecamError
+from edgecam.core.frame import Frame
 from edgecam.core.opencv import cv2
 from edgecam.core.rate_limit import MAX_CAMERAS, CameraLimits
-from edgecam.core.result import EdgecamError, Frame
 from edgecam.mqtt.address import parse_url
 from edgecam.mqtt.embedded_broker import EmbeddedBroker
 from edgecam.mqtt.frame_publisher import PicturePublisher

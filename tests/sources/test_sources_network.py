@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edgecam.core.result import SourceError
+from edgecam.core.errors import SourceError
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import mjpeg, open_source
 from edgecam.sources.frozen_frame import Stillness

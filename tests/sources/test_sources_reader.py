@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from brokers import free_port, wait_until
 
-from edgecam.core.result import Image, Source
+from edgecam.core.frame import Image
+from edgecam.core.protocols import Source
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source, supervised
 from edgecam.sources.live import LiveSource

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgecam.core.result import Frame, SourceStatus, be_idle
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import SourceStatus, be_idle
 from edgecam.pipeline.base import HoldingSource
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source

@@ -15,7 +15,7 @@ from graphdefs import const, node, placeholder
 from ssd_graphs import F, T
 
 from edgecam.cli.main import cli
-from edgecam.core.result import MINUS_ONE_TO_ONE
+from edgecam.core.tensors import MINUS_ONE_TO_ONE
 from edgecam.inference import catalog as bundled
 from edgecam.inference import labels
 from edgecam.inference.decoders import anchors

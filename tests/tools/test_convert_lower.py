@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from tfjs_graphs import FLOAT, GraphModel, integers, text
 
-from edgecam.core.result import RAW_PIXELS
+from edgecam.core.tensors import RAW_PIXELS
 from edgecam.inference.runtime import find
 from edgecam.inference.tflite import metadata as tflite_metadata
 from edgecam.inference.tflite.file import read

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecam.core.result import MINUS_ONE_TO_ONE, Normalization
+from edgecam.core.tensors import MINUS_ONE_TO_ONE, Normalization
 from edgecam.inference import labels
 from edgecam.inference.runtime import find
 from edgecam.inference.tflite import file as tflite_file

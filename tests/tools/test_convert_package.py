@@ -18,7 +18,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edgecam.core.result import Box, DecodeOptions, Detection, Frame
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import DecodeOptions
+from edgecam.core.result import Box, Detection
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 

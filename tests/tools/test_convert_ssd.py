@@ -13,7 +13,7 @@ from graphdefs import Type, const, node, placeholder
 from numpy.typing import NDArray
 from ssd_graphs import ANCHORS, CELLS, CLASSES, EPSILON, SIDE, F, I, T
 
-from edgecam.core.result import MINUS_ONE_TO_ONE, RAW_PIXELS
+from edgecam.core.tensors import MINUS_ONE_TO_ONE, RAW_PIXELS
 from edgecam.inference.decoders import anchors as stored_anchors
 from edgecam.inference.runtime import find
 from edgecam.inference.tflite import file as tflite_file

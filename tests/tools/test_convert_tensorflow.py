@@ -13,7 +13,7 @@ import ssd_graphs
 from click.testing import CliRunner, Result
 
 from edgecam.cli.main import cli
-from edgecam.core.result import MINUS_ONE_TO_ONE
+from edgecam.core.tensors import MINUS_ONE_TO_ONE
 from edgecam.inference import runtime
 from edgecam.inference.tflite.file import read
 from edgecam.inference.tflite.metadata import metadata

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tfjs_graphs import every_op
 
 from edgecam.cli.main import cli
-from edgecam.core.result import EdgecamError
+from edgecam.core.errors import EdgecamError
 from edgecam.inference import catalog as bundled
 from edgecam.inference.runtime import find
 from edgecam.tools.convert import tfjs_folder

@@ -13,7 +13,7 @@ import pytest
 from doctors import Report, examine, in_own_mounts, toml
 from programs import ROOT
 
-from edgecam.core.result import EdgecamError
+from edgecam.core.errors import EdgecamError
 from edgecam.tools.doctor import units
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from normalisation import in_tflite
 
-from edgecam.core.result import DecodeOptions, Frame
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import DecodeOptions
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.tools.evaluate.pages import rate

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tensorflowjs import TensorFlowJs, published_posenet
 
-from edgecam.core.result import Frame
+from edgecam.core.frame import Frame
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.sources.picture import decode_image

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgecam.cli.commands.inspect import command
-from edgecam.core.result import ModelError
+from edgecam.core.errors import ModelError
 from edgecam.inference import catalog as bundled
 from edgecam.inference import runtime
 from edgecam.inference.delegates import delegated_nodes

@@ -14,7 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from edgecam.cli.main import cli
-from edgecam.core.result import MINUS_ONE_TO_ONE, Box, Decoded, Detection, Pose, SourceError
+from edgecam.core.errors import SourceError
+from edgecam.core.result import Box, Decoded, Detection, Pose
+from edgecam.core.tensors import MINUS_ONE_TO_ONE
 from edgecam.inference import catalog as bundled
 from edgecam.inference.model import Model
 from edgecam.inference.tflite import metadata as tflite_metadata

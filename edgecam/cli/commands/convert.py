@@ -13,7 +13,7 @@ from edgecam.cli.option_types import Number, OutputFile, Size, SizeRange
 from edgecam.core.printable import say
 
 if TYPE_CHECKING:
-    from edgecam.core.result import Normalization
+    from edgecam.core.tensors import Normalization
     from edgecam.tools.convert.conversion import Options
     from edgecam.tools.convert.recipe import Mode
 
@@ -187,7 +187,7 @@ def _quantized(
 def _halved(whole: bytes, half: bytes, output: Path, max_loss: float, force: bool) -> list[str]:
     """Compare with float32 and refuse what lost too much; notes where it cannot be compared."""
     from edgecam.cli.commands.quantize import progress, show
-    from edgecam.core.result import EdgecamError
+    from edgecam.core.errors import EdgecamError
     from edgecam.settings.schema import ModelSettings
     from edgecam.tools.convert.shrink import check, compare
 
@@ -220,7 +220,7 @@ def _write_tfjs(source: Path, output: Path, options: Options, weights: str) -> N
 
 
 def _normalization(mean: str | None, std: str | None) -> Normalization | None:
-    from edgecam.core.result import Normalization
+    from edgecam.core.tensors import Normalization
 
     if mean is None and std is None:
         return None

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from edgecam.cli.commands import decode_family, saved_tensors
 from edgecam.cli.option_types import Number
+from edgecam.core.errors import EdgecamError
 from edgecam.core.keypoints import COUNT, EDGES
 from edgecam.core.printable import say_json
-from edgecam.core.result import EdgecamError, Pose
+from edgecam.core.result import Pose
 from edgecam.inference.decoders import posenet_coral, posenet_tfjs
 from edgecam.inference.decoders.posenet import STRIDES, stride_of
 

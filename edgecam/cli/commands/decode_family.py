@@ -11,7 +11,10 @@ import numpy as np
 
 from edgecam.cli.commands import saved_tensors
 from edgecam.cli.commands.saved_tensors import Array
-from edgecam.core.result import Decoded, DecodeOptions, Decoder, EdgecamError, TensorInfo
+from edgecam.core.errors import EdgecamError
+from edgecam.core.protocols import DecodeOptions, Decoder
+from edgecam.core.result import Decoded
+from edgecam.core.tensors import TensorInfo
 from edgecam.inference.decoders.family import FamilyContext
 from edgecam.inference.decoders.movenet_grid import STRIDE
 

@@ -20,8 +20,8 @@ from typing import IO
 
 import click
 
+from edgecam.core.errors import EdgecamError
 from edgecam.core.printable import say
-from edgecam.core.result import EdgecamError
 from edgecam.inference import catalog as bundled
 from edgecam.mqtt.embedded_broker import EmbeddedBroker
 from edgecam.mqtt.subscriber import Subscriber

@@ -10,8 +10,8 @@ import msgspec
 
 from edgecam.cli.option_types import Number
 from edgecam.cli.options import FLAG_NAMES
+from edgecam.core.errors import SettingsError
 from edgecam.core.printable import MAX_LINE, printable, say, say_json
-from edgecam.core.result import SettingsError
 from edgecam.core.version import __version__
 from edgecam.settings.load import load
 from edgecam.settings.schema import Settings

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
     from rich.table import Table
 
-    from edgecam.core.result import DecodeOptions
+    from edgecam.core.protocols import DecodeOptions
     from edgecam.settings.schema import InferenceSettings, ModelSettings
     from edgecam.tools.evaluate.accuracy import Row
     from edgecam.tools.evaluate.coco import Truth

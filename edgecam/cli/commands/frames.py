@@ -12,12 +12,12 @@ import click
 
 from edgecam.cli.option_types import Number
 from edgecam.cli.options import CONFIG_OPTION, FLAG_NAMES, given
+from edgecam.core.errors import SettingsError, SinkError
 from edgecam.core.printable import say
-from edgecam.core.result import SettingsError, SinkError
 from edgecam.settings.load import load
 
 if TYPE_CHECKING:
-    from edgecam.core.result import Source
+    from edgecam.core.protocols import Source
     from edgecam.mqtt.frame_publisher import PicturePublisher
     from edgecam.settings.schema import Settings
 

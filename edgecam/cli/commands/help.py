@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from edgecam.core.errors import EdgecamError
 from edgecam.core.printable import printable
-from edgecam.core.result import EdgecamError
 from edgecam.settings.messages import nearest
 
 _PACKAGE = Path(__file__).parents[2]

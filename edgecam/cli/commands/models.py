@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecam.cli.completion import a_model
+from edgecam.core.errors import EdgecamError, ModelError
 from edgecam.core.printable import say, say_json
-from edgecam.core.result import EdgecamError, ModelError
 
 if TYPE_CHECKING:
     from edgecam.tools.convert.published import Published

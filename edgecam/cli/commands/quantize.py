@@ -20,7 +20,7 @@ from edgecam.core.printable import say, say_json
 from edgecam.core.redaction import shown
 
 if TYPE_CHECKING:
-    from edgecam.core.result import Frame
+    from edgecam.core.frame import Frame
     from edgecam.tools.convert.agreement import Agreement
     from edgecam.tools.convert.recipe import Mode
 

@@ -18,8 +18,8 @@ from edgecam.cli.completion import a_file
 from edgecam.cli.option_types import Number, OutputFile
 from edgecam.cli.options import FLAG_NAMES, given, model_options
 from edgecam.core import atomic_file as whole_file
+from edgecam.core.errors import EdgecamError, SettingsError
 from edgecam.core.printable import say
-from edgecam.core.result import EdgecamError, SettingsError
 
 if TYPE_CHECKING:
     from edgecam.core.events import Event

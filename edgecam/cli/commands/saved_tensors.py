@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.result import EdgecamError
+from edgecam.core.errors import EdgecamError
 
 Array = NDArray[Any]
 

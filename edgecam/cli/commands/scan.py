@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecam.cli.option_types import Number, OutputFile
+from edgecam.core.errors import EdgecamError, ModelError, SourceError
 from edgecam.core.printable import say
-from edgecam.core.result import EdgecamError, ModelError, SourceError
 
 if TYPE_CHECKING:
-    from edgecam.core.document import Document
-    from edgecam.core.result import Frame, Source
+    from edgecam.core.frame import Frame
+    from edgecam.core.protocols import Source
+    from edgecam.core.result import Document
     from edgecam.inference.model import Model
 
 # A page that a hand still moves is not scanned: so many frames in a row must agree so well.
@@ -124,8 +125,8 @@ def _first_page(
     Raises:
         SourceError: a camera showed no picture in all the time.
     """
+    from edgecam.core.protocols import DecodeOptions
     from edgecam.core.quadrilateral import overlap
-    from edgecam.core.result import DecodeOptions
 
     options, buffer = DecodeOptions(score_threshold=0.0), model.buffer()
     deadline_s = time.monotonic() + wait_s if source.live else float("inf")

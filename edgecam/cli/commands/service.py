@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from edgecam.cli.completion import a_model
+from edgecam.core.errors import SettingsError
 from edgecam.core.printable import say
-from edgecam.core.result import SettingsError
 
 _ROOT = click.option(
     "--root",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 import msgspec
 
+from edgecam.core.errors import EdgecamError
 from edgecam.core.printable import say, say_json
-from edgecam.core.result import EdgecamError
 from edgecam.daemon.status_socket import Status, running
 
 NOT_RUNNING = 3

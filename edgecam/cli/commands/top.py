@@ -14,8 +14,8 @@ import click
 import msgspec
 
 from edgecam.cli.options import CONFIG_OPTION, FLAG_NAMES, given
+from edgecam.core.errors import EdgecamError
 from edgecam.core.printable import say, say_json
-from edgecam.core.result import EdgecamError
 from edgecam.settings.schema import MqttSettings
 from edgecam.tools.fleet.link import FleetLink
 from edgecam.tools.fleet.state import Fleet

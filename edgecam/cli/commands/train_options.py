@@ -125,7 +125,7 @@ def annotated_options() -> Callable[[F], F]:
 
 
 def folder_of(directory: Path) -> Path:
-    from edgecam.core.result import EdgecamError
+    from edgecam.core.errors import EdgecamError
 
     if not directory.is_dir():
         raise EdgecamError(f"{directory}: expected a folder with one folder for each label")

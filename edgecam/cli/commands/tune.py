@@ -12,8 +12,8 @@ import click
 from edgecam.cli.completion import a_model
 from edgecam.cli.option_types import Number, OutputFile
 from edgecam.cli.options import CONFIG_OPTION
+from edgecam.core.errors import SettingsError
 from edgecam.core.printable import say, say_json
-from edgecam.core.result import SettingsError
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument

@@ -2,7 +2,7 @@
 
 Its file has ``recognise``, which returns a decoder for the models that are its own, and
 ``LAYOUT``, the tensors by which it knows them. The decoder states all that differs between
-families: see ``core.result.Decoder``.
+families: see ``core.protocols.Decoder``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, cast
 
 from edgecam.core import plugins
-from edgecam.core.result import Decoder, ModelError, TensorInfo
+from edgecam.core.errors import ModelError
+from edgecam.core.protocols import Decoder
+from edgecam.core.tensors import TensorInfo
 from edgecam.inference.decoders import anchors
 from edgecam.inference.decoders.family import FamilyContext, PostProcess
 from edgecam.inference.tflite.file import SSD_POSTPROCESS_OP, ModelFile, custom_options

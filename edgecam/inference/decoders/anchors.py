@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.result import ModelError
+from edgecam.core.errors import ModelError
 from edgecam.inference.tflite.file import ModelFile
 from edgecam.inference.tflite.metadata import ANCHORS_NAME
 

@@ -11,15 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecam.core.result import (
-    Classification,
-    Decoded,
-    DecodeOptions,
-    Decoder,
-    Finds,
-    Tensor,
-    TensorInfo,
-)
+from edgecam.core.protocols import DecodeOptions, Decoder, Finds
+from edgecam.core.result import Classification, Decoded
+from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, holds_probabilities
 from edgecam.inference.labels import fit_with_background
 

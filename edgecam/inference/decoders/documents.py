@@ -15,16 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.document import Document
+from edgecam.core.protocols import DecodeOptions, Decoder, Finds
 from edgecam.core.quadrilateral import Corners, clockwise
-from edgecam.core.result import (
-    Decoded,
-    DecodeOptions,
-    Decoder,
-    Finds,
-    Tensor,
-    TensorInfo,
-)
+from edgecam.core.result import Decoded, Document
+from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference.decoders import page_corners as outline
 from edgecam.inference.decoders.family import (
     FamilyContext,

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.core.keypoints import Skeleton
-from edgecam.core.result import MINUS_ONE_TO_ONE, Finds, Normalization, TensorInfo
+from edgecam.core.protocols import Finds
+from edgecam.core.tensors import MINUS_ONE_TO_ONE, Normalization, TensorInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FamilyDecoder:
     """Base of the decoders: what most of them state; a family gives what differs.
 
-    The fields are those of ``core.result.Decoder``, which says what each is for.
+    The fields are those of ``core.protocols.Decoder``, which says what each is for.
     """
 
     family: str

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.core.keypoints import COUNT
-from edgecam.core.result import Pose, TensorInfo
+from edgecam.core.result import Pose
+from edgecam.core.tensors import TensorInfo
 
 Array = NDArray[Any]
 

@@ -14,16 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgecam.core.errors import ModelError
 from edgecam.core.keypoints import COCO, COUNT, Skeleton
-from edgecam.core.result import (
-    Decoded,
-    DecodeOptions,
-    Decoder,
-    Finds,
-    ModelError,
-    Tensor,
-    TensorInfo,
-)
+from edgecam.core.protocols import DecodeOptions, Decoder, Finds
+from edgecam.core.result import Decoded
+from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference.decoders import movenet_grid as grid
 from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, image_size
 

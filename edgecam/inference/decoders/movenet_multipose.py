@@ -15,17 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgecam.core.keypoints import COCO, COUNT, Skeleton
-from edgecam.core.result import (
-    RAW_PIXELS,
-    Decoded,
-    DecodeOptions,
-    Decoder,
-    Finds,
-    Normalization,
-    Pose,
-    Tensor,
-    TensorInfo,
-)
+from edgecam.core.protocols import DecodeOptions, Decoder, Finds
+from edgecam.core.result import Decoded, Pose
+from edgecam.core.tensors import RAW_PIXELS, Normalization, Tensor, TensorInfo
 from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, image_size
 
 LAYOUT = "MoveNet MultiPose: [1, K, 56]"

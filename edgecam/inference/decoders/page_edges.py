@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
 from edgecam.core.quadrilateral import Corners, clockwise, overlap
-from edgecam.core.result import Image
 
 # How far off a side its edge is looked for, of the picture's diagonal; and how finely.
 _REACH = 0.022

@@ -16,17 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from edgecam.core.errors import ModelError
 from edgecam.core.keypoints import COCO, COUNT, EDGES, Skeleton
-from edgecam.core.result import (
-    Decoded,
-    DecodeOptions,
-    Decoder,
-    Finds,
-    ModelError,
-    Pose,
-    Tensor,
-    TensorInfo,
-)
+from edgecam.core.protocols import DecodeOptions, Decoder, Finds
+from edgecam.core.result import Decoded, Pose
+from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference.decoders import posenet_tfjs
 from edgecam.inference.decoders.family import (
     FamilyContext,

@@ -17,14 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.result import (
-    Decoded,
-    DecodeOptions,
-    Decoder,
-    Finds,
-    Tensor,
-    TensorInfo,
-)
+from edgecam.core.protocols import DecodeOptions, Decoder, Finds
+from edgecam.core.result import Decoded
+from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference import labels
 from edgecam.inference.decoders import coco_labels as coco
 from edgecam.inference.decoders import ssd_raw

@@ -17,14 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.result import (
-    Decoded,
-    DecodeOptions,
-    Finds,
-    ModelError,
-    Tensor,
-    TensorInfo,
-)
+from edgecam.core.errors import ModelError
+from edgecam.core.protocols import DecodeOptions, Finds
+from edgecam.core.result import Decoded
+from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference import labels
 from edgecam.inference.decoders import anchors as ssd_anchors
 from edgecam.inference.decoders import coco_labels as coco

@@ -20,18 +20,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.core.errors import ModelError
 from edgecam.core.keypoints import COCO, COUNT
-from edgecam.core.result import (
-    Decoded,
-    DecodeOptions,
-    Decoder,
-    Finds,
-    ModelError,
-    Normalization,
-    Pose,
-    Tensor,
-    TensorInfo,
-)
+from edgecam.core.protocols import DecodeOptions, Decoder, Finds
+from edgecam.core.result import Decoded, Pose
+from edgecam.core.tensors import Normalization, Tensor, TensorInfo
 from edgecam.inference.decoders.boxes import detections, suppress
 from edgecam.inference.decoders.coco_labels import DETECTION_LABELS, UNUSED
 from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, image_size

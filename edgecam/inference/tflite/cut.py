@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from edgecam.core.result import ModelError
+from edgecam.core.errors import ModelError
 from edgecam.inference.tflite.file import ModelFile, read
 from edgecam.inference.tflite.flatbuffer import Table, Vector
 from edgecam.inference.tflite.graph import FileOp

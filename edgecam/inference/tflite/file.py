@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from edgecam.core import bounded_file
-from edgecam.core.result import ModelError, TensorInfo
+from edgecam.core.errors import ModelError
+from edgecam.core.tensors import TensorInfo
 from edgecam.inference.digest import sha256
 from edgecam.inference.tflite.flatbuffer import DamagedError, Table
 from edgecam.inference.tflite.graph import (

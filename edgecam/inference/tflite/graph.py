@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecam.core.result import TensorInfo
+from edgecam.core.tensors import TensorInfo
 from edgecam.inference.tflite.flatbuffer import DamagedError, Table
 from edgecam.inference.tflite.schema import OPERATORS, TENSOR_TYPES
 

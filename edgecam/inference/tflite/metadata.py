@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgecam.core.result import ModelError, Normalization
+from edgecam.core.errors import ModelError
+from edgecam.core.tensors import Normalization
 from edgecam.inference.tflite.file import ModelFile
 from edgecam.inference.tflite.flatbuffer import DamagedError, Table
 

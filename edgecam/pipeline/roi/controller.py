@@ -10,7 +10,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from edgecam.core.result import Decoded, DecodeOptions, Frame, Result, SettingsError
+from edgecam.core.errors import SettingsError
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import DecodeOptions
+from edgecam.core.result import Decoded, Result
 from edgecam.inference.model import Model
 from edgecam.messages.result import PERSON
 from edgecam.pipeline.roi.inference_steps import Found, ModelRunner, PartialResult, Steps

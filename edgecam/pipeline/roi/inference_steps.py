@@ -11,8 +11,10 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from edgecam.core.result import Decoded, DecodeOptions, Frame, Tensor
-from edgecam.core.stage_times import StageTimes
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import DecodeOptions
+from edgecam.core.result import Decoded, StageTimes
+from edgecam.core.tensors import Tensor
 from edgecam.inference.model import Model, ModelImage
 from edgecam.pipeline.roi.person_crop import Tile
 

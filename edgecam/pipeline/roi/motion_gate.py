@@ -10,8 +10,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.core.frame import Frame, Image
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Frame, Image
 from edgecam.settings.scene import MotionSettings
 
 # Pixels of the small picture are means of k x k, with k such that about so many lie side by side.

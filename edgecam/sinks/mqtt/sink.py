@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from edgecam.core.board import clock_synced
+from edgecam.core.errors import SettingsError, SinkError
 from edgecam.core.events import Event, Insight
 from edgecam.core.fault_log import FaultLog
-from edgecam.core.result import Result, SettingsError, SinkError
+from edgecam.core.result import Result
 from edgecam.messages.event import event_payload
 from edgecam.messages.result import (
     PERSON,

@@ -20,8 +20,10 @@ import numpy as np
 from msgspec import Meta
 
 from edgecam.analysis.checkpoint import Checkpoint, check_shapes, plain, rebuilt
+from edgecam.core.errors import EdgecamError
 from edgecam.core.events import Event
-from edgecam.core.result import Decoded, EdgecamError, Frame, Result
+from edgecam.core.frame import Frame
+from edgecam.core.result import Decoded, Result
 from edgecam.settings.scene import (
     EventSettings,
     LineSettings,

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecam.core.errors import SettingsError
 from edgecam.core.places import expanded, state_directory
-from edgecam.core.result import SettingsError
 from edgecam.settings.recorder import RecorderSettings
 from edgecam.sinks.recorder.file import SUFFIX
 

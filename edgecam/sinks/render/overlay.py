@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import colorsys
 
-from edgecam.core.document import Document
+from edgecam.core.frame import Image
 from edgecam.core.keypoints import SKELETONS, SURE
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Decoded, Detection, Image, Pose, Result
+from edgecam.core.result import Decoded, Detection, Document, Pose, Result
 
 TEXT_BGR = (255, 255, 255)
 SHADOW_BGR = (0, 0, 0)

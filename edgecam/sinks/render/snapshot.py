@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from edgecam.core.errors import SinkError
+from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
 from edgecam.core.queues import Finished, Latest
-from edgecam.core.result import Box, Decoded, Image, Pose, Result, SinkError
+from edgecam.core.result import Box, Decoded, Pose, Result
 from edgecam.settings.schema import SnapshotSettings
 from edgecam.sinks.render.overlay import draw_on
 

@@ -7,7 +7,7 @@ import os
 import socket
 from dataclasses import dataclass, field
 
-from edgecam.core.result import PageError
+from edgecam.core.errors import PageError
 from edgecam.settings.access import WebSettings
 from edgecam.settings.credentials import read_token
 from edgecam.sinks.web.security import Address, Guard

@@ -15,7 +15,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edgecam.core.result import PageError
+from edgecam.core.errors import PageError
 
 # A form or an image of another site cannot send a header of its own.
 CONTROL_HEADER = "X-Edgecam"

@@ -18,8 +18,8 @@ from urllib.parse import parse_qs
 import msgspec
 from aiohttp import http_exceptions, web
 
+from edgecam.core.errors import EdgecamError, SettingsError
 from edgecam.core.fault_log import FaultLog
-from edgecam.core.result import EdgecamError, SettingsError
 from edgecam.settings.load import parse_toml
 from edgecam.sinks.web.rate_limits import Connections, Guesses
 from edgecam.sinks.web.security import CONTROL_HEADER, HEADERS, POLICY, Guard, bearer

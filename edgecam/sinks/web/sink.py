@@ -17,9 +17,10 @@ from typing import Any
 import msgspec
 
 from edgecam.core.board import clock_synced
+from edgecam.core.errors import PageError, SettingsError
 from edgecam.core.events import Event
 from edgecam.core.opencv import cv2
-from edgecam.core.result import PageError, Result, SettingsError
+from edgecam.core.result import Result
 from edgecam.messages.event import event_payload
 from edgecam.messages.result import result_line
 from edgecam.messages.schema import Telemetry

@@ -11,19 +11,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.document import Document
+from edgecam.core.frame import Frame
 from edgecam.core.keypoints import OKS_SIGMAS, SURE
+from edgecam.core.protocols import DecodeOptions, Finds
 from edgecam.core.quadrilateral import overlap
-from edgecam.core.result import (
-    Box,
-    Classification,
-    Decoded,
-    DecodeOptions,
-    Detection,
-    Finds,
-    Frame,
-    Pose,
-)
+from edgecam.core.result import Box, Classification, Decoded, Detection, Document, Pose
 from edgecam.inference.model import Model
 from edgecam.settings.schema import DecodeSettings
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.result import Frame
+from edgecam.core.frame import Frame
 from edgecam.inference import catalog as bundled
 from edgecam.inference.model import Model, ModelImage
 from edgecam.settings.schema import SourceSettings

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecam.core import atomic_file as whole_file
-from edgecam.core.result import ModelError
+from edgecam.core.errors import ModelError
 from edgecam.inference import catalog as bundled
 from edgecam.inference.tflite import metadata as tflite_metadata
 from edgecam.inference.tflite.file import read

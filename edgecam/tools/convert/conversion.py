@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgecam.core import bounded_file
-from edgecam.core.result import Normalization
+from edgecam.core.tensors import Normalization
 from edgecam.tools.convert.graph import ConvertError
 
 # Suffix of the source ("" is a folder) -> the file under edgecam/convert that takes it. Each has

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecam.core.result import MINUS_ONE_TO_ONE, RAW_PIXELS
+from edgecam.core.tensors import MINUS_ONE_TO_ONE, RAW_PIXELS
 from edgecam.tools.convert import graphdef, posenet, ssd_graph, tensorflow_load
 from edgecam.tools.convert.conversion import UNSTATED, Converted, Options
 from edgecam.tools.convert.from_tfjs import from_graph

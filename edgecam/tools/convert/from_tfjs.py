@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from edgecam.core.result import MINUS_ONE_TO_ONE
+from edgecam.core.tensors import MINUS_ONE_TO_ONE
 from edgecam.tools.convert import detector, posenet, ssd_graph, tfjs
 from edgecam.tools.convert.conversion import UNSTATED, Converted, Options
 from edgecam.tools.convert.cut import cut

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from edgecam.core.result import MINUS_ONE_TO_ONE, RAW_PIXELS, Normalization
+from edgecam.core.tensors import MINUS_ONE_TO_ONE, RAW_PIXELS, Normalization
 from edgecam.inference.tflite import metadata
 from edgecam.inference.tflite.cut import cut_custom_op
 from edgecam.inference.tflite.file import POSENET_DECODER_OP, ModelFile, custom_ops, read

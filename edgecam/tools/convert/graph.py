@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.result import EdgecamError
+from edgecam.core.errors import EdgecamError
 
 Array = NDArray[Any]
 MAX_ELEMENTS = 1 << 28  # a gigabyte of float32: a shape beyond it is a lie or a bomb

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import flatbuffers
 
-from edgecam.core.result import Normalization
+from edgecam.core.tensors import Normalization
 from edgecam.inference.tflite.metadata import IDENTIFIER, NORMALIZATION_UNIT
 
 LABEL_FILE = "labels.txt"

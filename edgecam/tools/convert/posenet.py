@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgecam.core.result import MINUS_ONE_TO_ONE, Normalization
+from edgecam.core.tensors import MINUS_ONE_TO_ONE, Normalization
 from edgecam.tools.convert.graph import ConvertError, Graph
 
 OUTPUTS = ("heatmap", "offset_2", "displacement_fwd_2", "displacement_bwd_2")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgecam.core.result import Frame
+from edgecam.core.frame import Frame
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.tools.convert import agreement, calibration

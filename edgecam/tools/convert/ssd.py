@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flatbuffers import flexbuffers
 
-from edgecam.core.result import Normalization
+from edgecam.core.tensors import Normalization
 from edgecam.inference.tflite.metadata import ANCHORS_NAME
 from edgecam.tools.convert import metadata, ssd_boxes, ssd_graph
 from edgecam.tools.convert.graph import ConvertError, Graph

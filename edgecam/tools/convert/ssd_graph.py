@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from edgecam.core.result import MINUS_ONE_TO_ONE, Normalization
+from edgecam.core.tensors import MINUS_ONE_TO_ONE, Normalization
 from edgecam.tools.convert import constant_folding as evaluate
 from edgecam.tools.convert.graph import Array, ConvertError, Graph, Node, in_order
 

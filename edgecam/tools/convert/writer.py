@@ -10,7 +10,7 @@ from typing import Any
 
 import flatbuffers
 
-from edgecam.core.result import Normalization
+from edgecam.core.tensors import Normalization
 from edgecam.tools.convert import metadata
 from edgecam.tools.convert.graph import ConvertError
 from edgecam.tools.convert.lite import LiteModel, LiteOperator

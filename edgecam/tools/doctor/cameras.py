@@ -15,7 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from edgecam.core.result import Frame, SettingsError, SourceError
+from edgecam.core.errors import SettingsError, SourceError
+from edgecam.core.frame import Frame
 from edgecam.settings.schema import MqttSettings, Settings, SourceSettings
 from edgecam.sources import remedies
 from edgecam.sources.kinds import remedy

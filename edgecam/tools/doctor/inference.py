@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgecam.core.result import DelegateError, ModelError
+from edgecam.core.errors import DelegateError, ModelError
 from edgecam.inference import catalog as bundled
 from edgecam.inference.delegates import DelegateReport
 from edgecam.settings.schema import Settings

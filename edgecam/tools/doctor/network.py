@@ -6,8 +6,8 @@ import ssl
 import time
 from collections.abc import Iterator
 
+from edgecam.core.errors import SinkError
 from edgecam.core.redaction import address
-from edgecam.core.result import SinkError
 from edgecam.mqtt.connection import Connection
 from edgecam.settings.schema import Settings
 from edgecam.tools.doctor.finding import Finding, fail, ok, warn

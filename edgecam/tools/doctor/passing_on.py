@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-from edgecam.core.result import SinkError
+from edgecam.core.errors import SinkError
 from edgecam.homeassistant.discovery import discovery_filter
 from edgecam.messages.topics import Topics
 from edgecam.mqtt.connection import Connection

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import msgspec
 
 from edgecam.core.child_lifetime import end_with
+from edgecam.core.errors import EdgecamError
 from edgecam.core.printable import print_traceback
-from edgecam.core.result import EdgecamError
 from edgecam.settings.schema import Settings
 from edgecam.tools.doctor.finding import Check, Finding, fail
 

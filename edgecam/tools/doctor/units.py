@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgecam.core.result import EdgecamError
+from edgecam.core.errors import EdgecamError
 from edgecam.settings.schema import Settings
 from edgecam.tools.doctor.finding import Finding, fail, ok, warn
 

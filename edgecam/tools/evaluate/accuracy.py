@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
-from edgecam.core.result import DecodeOptions, Finds, Frame, SourceError
+from edgecam.core.errors import SourceError
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import DecodeOptions, Finds
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.sources.picture import read_image

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from edgecam.core.errors import SourceError
 from edgecam.core.events import Event
-from edgecam.core.result import Decoded, Frame, Result, SourceError
+from edgecam.core.frame import Frame
+from edgecam.core.result import Decoded, Result
 from edgecam.daemon.build import RunPlan
 from edgecam.inference.model import Model
 from edgecam.settings.load import load

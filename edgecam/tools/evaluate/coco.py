@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edgecam.core.result import Decoded, Detection, EdgecamError, Pose
+from edgecam.core.errors import EdgecamError
+from edgecam.core.result import Decoded, Detection, Pose
 
 Metric = Literal["keypoints", "boxes"]
 

@@ -14,7 +14,8 @@ import msgspec
 from msgspec.structs import replace
 
 from edgecam.core import redaction
-from edgecam.core.result import EdgecamError, Pose
+from edgecam.core.errors import EdgecamError
+from edgecam.core.result import Pose
 from edgecam.daemon.build import load_models
 from edgecam.inference.decoders.posenet import SIDE_STEP
 from edgecam.settings.scene import CropSettings

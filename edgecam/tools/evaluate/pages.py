@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
 from edgecam.core.quadrilateral import Corners, clockwise, overlap
-from edgecam.core.result import Image
 
 GOOD_OVERLAP = 0.9
 # The baseline as it is taught everywhere, at this height. Of the usual thresholds, with and without

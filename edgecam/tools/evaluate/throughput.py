@@ -20,7 +20,9 @@ from pathlib import Path
 import msgspec
 
 from edgecam.core import redaction
-from edgecam.core.result import EdgecamError, Result, Sink
+from edgecam.core.errors import EdgecamError
+from edgecam.core.protocols import Sink
+from edgecam.core.result import Result
 from edgecam.daemon.build import load_models
 from edgecam.daemon.session import Session
 from edgecam.inference import runtime

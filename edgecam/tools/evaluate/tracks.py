@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.analysis.tracker import boxes_of, greedy, iou
-from edgecam.core.result import EdgecamError, Result
+from edgecam.core.errors import EdgecamError
+from edgecam.core.result import Result
 from edgecam.messages.result import PERSON
 
 # The box around a pose's keypoints has neither the top of the head nor the feet.

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.result import MINUS_ONE_TO_ONE, Image
+from edgecam.core.frame import Image
+from edgecam.core.tensors import MINUS_ONE_TO_ONE
 from edgecam.inference.preprocess import Resizer
 from edgecam.tools.convert import metadata
 from edgecam.tools.convert.conversion import Options

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.core.errors import EdgecamError
+from edgecam.core.frame import Frame, Image
 from edgecam.core.geometry import Fit
 from edgecam.core.keypoints import COUNT
-from edgecam.core.result import EdgecamError, Frame, Image
 from edgecam.inference.preprocess import Resizer
 from edgecam.tools.evaluate import coco
 from edgecam.tools.train.labelled_images import Reader

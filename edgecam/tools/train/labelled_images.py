@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.result import EdgecamError, Frame, SourceError
+from edgecam.core.errors import EdgecamError, SourceError
+from edgecam.core.frame import Frame
 from edgecam.sources.images import SUFFIXES
 from edgecam.sources.picture import read_image
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecam.core.result import MINUS_ONE_TO_ONE
+from edgecam.core.tensors import MINUS_ONE_TO_ONE
 from edgecam.tools.convert.conversion import Options
 from edgecam.tools.convert.posenet import OUTPUTS
 from edgecam.tools.train import export, heads, mobilenet_v1, mobilenet_v2, poses, training, weights

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from edgecam.core.frame import Image
 from edgecam.core.keypoints import COUNT, EDGES, INDEX, NAMES
-from edgecam.core.result import Image
 from edgecam.tools.convert.posenet import OUTPUTS
 from edgecam.tools.convert.tensorflow_load import open_tensorflow
 from edgecam.tools.train.coco import Example, Floats

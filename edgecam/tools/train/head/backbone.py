@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecam.core.result import ModelError, Normalization, TensorInfo
+from edgecam.core.errors import ModelError
+from edgecam.core.tensors import Normalization, TensorInfo
 from edgecam.inference import runtime
 from edgecam.inference.decoders import context_of, recognise
 from edgecam.inference.model import runnable

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecam.core.frame import Frame
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Frame, Source
+from edgecam.core.protocols import Source
 from edgecam.tools.train.labelled_images import TeachError
 
 # A line for the person, and whether it is to stay when the next one comes.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecam.core.result import DecodeOptions, Frame
+from edgecam.core.frame import Frame
+from edgecam.core.protocols import DecodeOptions
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.tools.convert.graph import ConvertError

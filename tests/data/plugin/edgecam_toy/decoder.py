@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecam.core.result import RAW_PIXELS, Box, Decoded, Detection
+from edgecam.core.result import Box, Decoded, Detection
+from edgecam.core.tensors import RAW_PIXELS
 
 LAYOUT = "brightness: [1, 4, 4, 3]"
 CELLS = 4

@@ -1,0 +1,128 @@
+"""Protocols of the parts that others may bring: decoder, source and sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from edgecam.core.frame import Frame
+from edgecam.core.keypoints import Skeleton
+from edgecam.core.result import Decoded, Result
+from edgecam.core.tensors import Normalization, Tensor
+
+# What a model finds in a picture.
+Finds = Literal["poses", "boxes", "classes", "documents"]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """What a person may change about decoding while it runs.
+
+    ``score_threshold``: 0..1. ``nms_radius_px``: model-input pixels. ``nms_iou``: 0..1.
+    ``min_pose_score``: 0..1, drops the ghost poses that the TensorFlow.js rules return; 0 is off.
+    """
+
+    score_threshold: float = 0.5
+    max_poses: int = 5
+    nms_radius_px: float = 20.0
+    min_pose_score: float = 0.0
+    nms_iou: float = 0.6
+    max_detections: int = 100
+    top_k: int = 5
+
+
+class Decoder(Protocol):
+    """One model family bound to one model's outputs: a pure function of arrays.
+
+    ``family`` names it, ``finds`` says what it finds; everything that differs between kinds of
+    model goes by ``finds`` and never by the name. ``size_step``: the input's sides may be any
+    multiple of it plus one; None where the input has one size. ``rules``: which of several
+    published ways to decode is taken, None where the family has one. ``skeleton``: of its poses,
+    None where it finds none. ``why`` says by what it was
+    recognised, ``outputs`` are the indices
+    (into the model's output list) of the tensors that ``__call__`` wants, in its order.
+    ``normalization`` is what the family wants of a float input whose file says nothing. ``fit``
+    is the key of ``geometry.FITS`` that finds most, measured with ``edgecam eval``. ``labels`` are
+    the names of its classes by class number, None where it has no classes or nobody named them.
+    """
+
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def finds(self) -> Finds: ...
+
+    @property
+    def size_step(self) -> int | None: ...
+
+    @property
+    def rules(self) -> str | None: ...
+
+    @property
+    def skeleton(self) -> Skeleton | None: ...
+
+    @property
+    def why(self) -> str: ...
+
+    @property
+    def outputs(self) -> tuple[int, ...]: ...
+
+    @property
+    def normalization(self) -> Normalization: ...
+
+    @property
+    def fit(self) -> str: ...
+
+    @property
+    def labels(self) -> tuple[str, ...] | None: ...
+
+    def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Decode float32 ``tensors`` (dequantised, batch of one kept) in model-input pixels."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """``state`` is online, offline, frozen or ended; ``reason`` says why it is not online."""
+
+    state: str
+    reason: str | None = None
+    reconnects: int = 0
+    faults: Mapping[str, int] = field(default_factory=dict)
+
+
+def be_idle() -> None:
+    """What a source calls while it waits, if nobody wants to know."""
+
+
+class Source(Protocol):
+    """Frames, in order. ``live`` sources may be overtaken by time; others lose nothing."""
+
+    live: bool
+    description: str
+
+    def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
+        """Yield frames until the source ends or is closed. A live source reconnects by itself.
+
+        ``idle`` is called at least once a second while there is none: waiting is not hanging.
+        """
+        ...
+
+    def status(self) -> SourceStatus: ...
+
+    def close(self) -> None:
+        """Stop from any thread; ``frames`` then ends soon."""
+        ...
+
+
+class Sink(Protocol):
+    """Takes every result, on the publishing thread; must not block it."""
+
+    def publish(self, result: Result) -> None: ...
+
+    def counters(self) -> Mapping[str, int]:
+        """Every drop, reconnect and fallback since start, by name."""
+        ...
+
+    def close(self) -> None: ...
