@@ -7,6 +7,7 @@ the input tensor in its own type, in one pass over the pixels.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ from edgecam.core.frame import Frame, Image
 from edgecam.core.geometry import FITS, Fit, Rectangle
 from edgecam.core.opencv import cv2
 from edgecam.core.tensors import Normalization, Tensor, TensorInfo
+
+log = logging.getLogger(__name__)
 
 Fill = Callable[[Image, Tensor], None]
 
@@ -96,6 +99,11 @@ def _table(info: TensorInfo, normalization: Normalization) -> Tensor:
     return np.asarray(np.clip(quantised, limits.min, limits.max), info.dtype)
 
 
+def _loses_the_picture(table: Tensor) -> bool:
+    """Whether most pixel values of a channel become one and the same."""
+    return any(np.unique(channel, return_counts=True)[1].max() > 128 for channel in table.T)
+
+
 def _fill_integer(info: TensorInfo, normalization: Normalization | None) -> Fill:
     shift = 0x80 if info.dtype == np.int8 else 0
     plain = (np.arange(256) - shift)[:, None]
@@ -106,9 +114,18 @@ def _fill_integer(info: TensorInfo, normalization: Normalization | None) -> Fill
         else:
             np.copyto(tensor, staged)
 
-    if normalization is None or not info.scale:
+    # What publishers write beside a uint8 input is about the float model that it was made of: their
+    # own runtimes (TFLite Support) copy the pixels, and so does whoever trained it.
+    if normalization is None or not info.scale or info.dtype == np.uint8:
         return fill_plain
     table = _table(info, normalization)
+    if _loses_the_picture(table):
+        log.warning(
+            "input %r: by mean %s and std %s, as the model's metadata says, most pixels would have "
+            "the same value; it gets raw pixels less 128",
+            *(info.name, list(normalization.mean), list(normalization.std)),
+        )
+        return fill_plain
     # Within one step of the raw pixel the model means the raw pixel: its publisher fed it so
     # (scale 1/128, zero point 128 for [-1, 1] is the common case).
     if np.all(np.abs(table.astype(np.int64) - plain) <= 1):
@@ -130,8 +147,8 @@ def filler(info: TensorInfo, normalization: Normalization | None, default: Norma
     """How staged pixels become the input tensor ``info``.
 
     ``normalization`` is what the model's file says (None where it is silent), ``default`` what
-    its family wants then of a float input. An integer input whose file says nothing takes raw
-    pixels, less 128 for int8.
+    its family wants then of a float input. A uint8 input takes raw pixels whatever the file says;
+    an int8 one whose file says nothing takes them less 128.
 
     Raises:
         ModelError: the input is of a type that no picture is turned into.

@@ -64,6 +64,10 @@ def test_a_float_input_whose_file_is_silent_gets_its_familys() -> None:
         (np.int8, 1 / 127.5, -1, MINUS_ONE_TO_ONE),
         (np.int8, 1 / 255, -128, None),
         (np.uint8, None, None, None),
+        # AutoML Vision Edge writes so, and feeds raw pixels itself.
+        (np.uint8, 1 / 127, 128, Normalization((0.0,) * 3, (1.0,) * 3)),
+        (np.uint8, 1 / 255, 0, IMAGENET),
+        (np.int8, 1 / 127, -1, Normalization((0.0,) * 3, (1.0,) * 3)),
     ],
 )
 def test_a_quantised_input_that_means_raw_pixels_gets_them(
@@ -80,6 +84,14 @@ def test_a_quantised_input_of_another_range_is_quantised() -> None:
     filler(info(np.int8, 1.0, 0), IMAGENET, MINUS_ONE_TO_ONE)(PIXELS, tensor)
     expected = np.clip(np.round(PIXELS - np.array(IMAGENET.mean)), -128, 127)
     np.testing.assert_array_equal(tensor, expected)
+
+
+def test_a_table_that_loses_the_picture_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    filler(info(np.int8, 1 / 127, -1), Normalization((0.0,) * 3, (1.0,) * 3), MINUS_ONE_TO_ONE)
+    assert [record.message for record in caplog.records] == [
+        "input 'input': by mean [0.0, 0.0, 0.0] and std [1.0, 1.0, 1.0], as the model's metadata "
+        "says, most pixels would have the same value; it gets raw pixels less 128"
+    ]
 
 
 def test_an_input_of_another_type_is_refused() -> None:
