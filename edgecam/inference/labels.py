@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import json
+import codecs
+import contextlib
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -11,11 +12,21 @@ from pathlib import Path
 
 from edgecam.core import bounded_file
 from edgecam.core.errors import ModelError
+from edgecam.inference.label_documents import by_number, literal, names_in
 from edgecam.inference.tflite.metadata import Metadata
+
+log = logging.getLogger(__name__)
 
 PLACEHOLDER = "???"
 # First entries that stand for "nothing there" and that no detection ever carries.
 BACKGROUND = frozenset({PLACEHOLDER, "background", "__background__", "unlabeled"})
+# What people's tools call a label file that lies beside a model.
+BESIDE = (
+    *("labels.txt", "labelmap.txt", "label_map.txt", "classes.txt", "class_names.txt"),
+    *("labels.json", "metadata.json", "class_indices.json"),
+    *("names.yaml", "labels.yaml", "data.yaml", "metadata.yaml"),
+    *("labelmap.pbtxt", "label_map.pbtxt"),
+)
 
 _NUMBERED = re.compile(r"\s*(\d+)\s*(?:[:,]\s*|\s)\s*(\S.*)")
 _ITEM = re.compile(r"item\s*\{")
@@ -30,7 +41,10 @@ _SHOWN = 40
 def resolve(
     explicit: Path | None, model_path: Path | None, card: Path | None, found: Metadata
 ) -> tuple[str, ...] | None:
-    """Return the labels: the given file's, a sidecar's, the card's, or the metadata's, or None.
+    """Return the labels that belong to a model, or None.
+
+    The given file's, those of one beside it that has its name, the card's, or what its own file
+    says: by Ultralytics' document, or the label file that an output names.
 
     Raises:
         ModelError: a label file is missing, unreadable or empty.
@@ -53,14 +67,13 @@ def _exported(files: Mapping[str, bytes]) -> tuple[str, ...] | None:
     Raises:
         ModelError: its file holds no names by number.
     """
-    for name, read in (("metadata.json", json.loads), ("temp_meta.txt", ast.literal_eval)):
+    for name in ("metadata.json", "temp_meta.txt"):
         if name not in files:
             continue
         try:
-            names = read(files[name].decode()[: bounded_file.TEXT_BYTES])["names"]
-            items = names.items() if isinstance(names, dict) else enumerate(names)
-            return _by_number({int(number): str(label) for number, label in items}, name)
-        except (ValueError, SyntaxError, LookupError, TypeError, RecursionError, MemoryError):
+            text = files[name].decode()[: bounded_file.TEXT_BYTES]
+            return _by_number(by_number(literal(text)["names"]), name)
+        except (ValueError, LookupError, TypeError):
             raise ModelError(
                 f"{name} in the model's file holds no names of classes by number: export it again, "
                 "or give its labels with --labels"
@@ -68,17 +81,38 @@ def _exported(files: Mapping[str, bytes]) -> tuple[str, ...] | None:
     return None
 
 
+def guesses(model_path: Path | None, found: Metadata) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield labels that may be the model's, each with where they stand: only if they fit it.
+
+    Those are the files that Teachable Machine, Edje Electronics and others put beside a model, by
+    names that are no model's own, and the only text that is packed into it.
+    """
+    for name in BESIDE if model_path is not None else ():
+        assert model_path is not None
+        path = model_path.with_name(name)
+        if path.is_file():
+            try:
+                yield str(path), load(path)
+            except ModelError as error:
+                log.warning("%s; not used for %s", error, model_path.name)
+    inside = found.lone_text
+    if inside is not None:
+        with contextlib.suppress(ModelError):
+            yield f"{inside} in the model's file", parse(found.files[inside], inside)
+
+
 def sidecar(model: Path) -> Path | None:
     """Return the label file that lies beside a model, named after it, if there is one."""
-    for name in (f"{model.stem}_labels.txt", f"{model.stem}.txt", f"{model.stem}.pbtxt"):
-        path = model.with_name(name)
+    ends = ("_labels.txt", ".txt", ".pbtxt", ".names", "_labels.json", ".yaml", ".yml")
+    for end in ends:
+        path = model.with_name(f"{model.stem}{end}")
         if path.is_file():
             return path
     return None
 
 
 def load(path: Path) -> tuple[str, ...]:
-    """Read a label file: one label a line, numbered lines, or a ``.pbtxt`` label map.
+    """Read a label file: one label a line, numbered lines, a ``.pbtxt`` label map, JSON or YAML.
 
     Raises:
         ModelError: the file is missing, not text or holds no label.
@@ -96,15 +130,14 @@ def parse(content: bytes, name: str) -> tuple[str, ...]:
     Raises:
         ModelError: not UTF-8 text, or no label in it; ``name`` stands for it in the message.
     """
+    text = _text(content, name)
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ModelError(f"label file {name} is not UTF-8 text: expected one label a line") from (
-            error
-        )
-    if "\0" in text:
-        raise ModelError(f"label file {name} is not text: expected one label a line")
-    items = dict(_item(body, name) for body in _items(text))
+        items = dict(_item(body, name) for body in _items(text)) or names_in(text)
+    except ValueError as error:
+        raise ModelError(
+            f"label file {name} is JSON, YAML or Python without names of classes ({error}): "
+            'expected a list, {"0": "NAME", ...}, or names: with them'
+        ) from None
     labels = _by_number(items, name) if items else _lines(text, name)
     if not labels:
         raise ModelError(f"label file {name} is empty: expected one label a line")
@@ -116,6 +149,21 @@ def parse(content: bytes, name: str) -> tuple[str, ...]:
             f"of at most {_MAX_LABEL} characters"
         )
     return labels
+
+
+def _text(content: bytes, name: str) -> str:
+    """UTF-8, or UTF-16 with its mark; of other charsets the bytes do not tell which one."""
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if is_utf_16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise ModelError(
+            f"label file {name} is not UTF-8 text: expected one label a line; convert it: "
+            "iconv -f ITS_CHARSET -t UTF-8"
+        ) from None
+    if "\0" in text:
+        raise ModelError(f"label file {name} is not text: expected one label a line")
+    return text
 
 
 def fit(labels: Sequence[str], classes: int, what: str) -> tuple[str, ...]:

@@ -22,10 +22,10 @@ from edgecam.core.result import Decoded, Document
 from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference import catalog as bundled
 from edgecam.inference import labels, probe, runtime
-from edgecam.inference.decoders import context_of, recognise
 from edgecam.inference.decoders.page_edges import sharpened
 from edgecam.inference.delegates import DelegateChoice, DelegateReport, choose
 from edgecam.inference.interpreter import Interpreter
+from edgecam.inference.naming import recognise_named
 from edgecam.inference.preprocess import Resizer, filler
 from edgecam.inference.tflite import metadata as tflite_metadata
 from edgecam.inference.tflite.cut import cut_custom_op
@@ -256,15 +256,15 @@ class Model:
         self, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
     ) -> Decoder:
         given = self._settings.labels
-        card_labels = self.card.fields.get("labels") if self.card is not None else None
-        known = labels.resolve(
-            Path(expanded(given, "model.labels")) if given else None,
+        return recognise_named(
+            self._runnable,
+            (inputs, outputs),
             self.path,
-            self.path.with_name(card_labels) if card_labels else None,
-            self._metadata,
+            Path(expanded(given, "model.labels")) if given else None,
+            self.card.fields.get("labels") if self.card is not None else None,
+            self._settings.decoder,
+            self._plugins,
         )
-        context = context_of(self._runnable, known, self._settings.decoder, self._plugins)
-        return recognise(inputs, outputs, context)
 
     def buffer(self) -> Image:
         """Return a buffer for ``stage``: uint8[H, W, 3]."""

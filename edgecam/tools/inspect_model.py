@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgecam.core.errors import DelegateError, ModelError
+from edgecam.core.protocols import Decoder
 from edgecam.core.tensors import Normalization, TensorInfo
 from edgecam.inference import catalog as bundled
-from edgecam.inference import decoders, labels, probe, runtime
+from edgecam.inference import labels, probe, runtime
 from edgecam.inference.delegates import choose
 from edgecam.inference.interpreter import Interpreter
 from edgecam.inference.model import runnable
+from edgecam.inference.naming import recognise_named
 from edgecam.inference.tflite.file import ModelFile, read
 from edgecam.inference.tflite.graph import FileOp, FileTensor
 from edgecam.inference.tflite.metadata import Metadata, metadata, normalization
@@ -106,12 +110,19 @@ def inspect(path: Path, label_file: Path | None = None) -> Inspection:
         bundled.verify(card, whole.data)
     file = runnable(whole)
     found = metadata(file)
-    named = card.fields.get("labels") if card is not None else None
-    names = labels.resolve(label_file, path, path.with_name(str(named)) if named else None, found)
     loaded, refusal = _probed(path, file)
     inputs = loaded.inputs if loaded is not None else file.inputs
     outputs = loaded.outputs if loaded is not None else file.outputs
-    family, why, wanted = _family(file, inputs, outputs, names)
+    named = card.fields.get("labels") if card is not None else None
+    decoder: Decoder | None = None
+    try:
+        decoder = recognise_named(file, (inputs, outputs), path, label_file, named)
+    except ModelError as error:
+        names = labels.resolve(label_file, path, path.with_name(named) if named else None, found)
+        why = str(error).splitlines()[0].removesuffix("; it has")
+    else:
+        names, why = decoder.labels, decoder.why
+    wanted = _values(decoder.normalization) if decoder is not None else ""
     layers = tuple(_layers(file))
     return Inspection(
         path=str(path),
@@ -125,7 +136,7 @@ def inspect(path: Path, label_file: Path | None = None) -> Inspection:
         layers=layers,
         macs=sum(layer.macs for layer in layers),
         parameters=sum(layer.parameters for layer in layers),
-        family=family,
+        family=decoder.family if decoder is not None else None,
         why=why,
         normalization=_normalization(file, found, wanted),
         labels=names or (),
@@ -159,22 +170,10 @@ def _load(file: ModelFile, spec: str) -> tuple[Interpreter | None, str]:
         return None, str(error)
 
 
-def _family(
-    file: ModelFile,
-    inputs: Sequence[TensorInfo],
-    outputs: Sequence[TensorInfo],
-    names: tuple[str, ...] | None,
-) -> tuple[str | None, str, str]:
-    """Return family, why, and the normalisation that the family wants of float inputs."""
-    try:
-        decoder = decoders.recognise(inputs, outputs, decoders.context_of(file, names))
-    except ModelError as error:
-        return None, str(error).splitlines()[0].removesuffix("; it has"), ""
-    return decoder.family, decoder.why, _values(decoder.normalization)
-
-
 def _normalization(file: ModelFile, found: Metadata, wanted: str) -> str:
     said = normalization(found, file.name)
+    if any(info.dtype == np.uint8 for info in file.inputs):
+        return "raw pixels (uint8 input)"
     if said is not None:
         return f"{_values(said)} (metadata)"
     if any(info.dtype.kind in "iu" for info in file.inputs):

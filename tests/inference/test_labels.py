@@ -34,10 +34,27 @@ NO_METADATA = tflite_metadata.Metadata("", "", (), (), {})
             'item { id: 3 name: "car" }',
             ("???", "person", "???", "car"),
         ),
+        ("names:\n  0: person\n  2: 'traffic light'\nnc: 2\n", ("person", "???", "traffic light")),
+        ('nc: 2\nnames:\n- cat # tabby\n- "dog"\n', ("cat", "dog")),
+        ("names: [cat, 'it''s', \"a, b\"]\n", ("cat", "it's", "a, b")),
+        ("names: ['cat',\n  'dog']\nnc: 2\n", ("cat", "dog")),
+        ('{"0": "cat", "1": "dog"}', ("cat", "dog")),
+        ('["cat", "dog"]', ("cat", "dog")),
+        ("{0: 'cat', 1: 'dog'}", ("cat", "dog")),
+        ('{"cat": 1, "dog": 0}', ("dog", "cat")),
+        ('{"labels": ["Hund", "Katze"], "tfjsVersion": "1.3.1"}', ("Hund", "Katze")),
+        ('{"categories": [{"id": 1, "name": "cat"}]}', ("???", "cat")),
+        ('{"0": ["n01440764", "tench"]}', ("tench",)),
     ],
 )
 def test_every_form_of_label_file_is_read(text: str, expected: tuple[str, ...]) -> None:
     assert labels.parse(text.encode(), "labels.txt") == expected
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "utf-16"])
+def test_labels_in_any_script_are_read(charset: str) -> None:
+    found = labels.parse("кошка\ngrößer Hund\n人\n".encode(charset), "labels.txt")
+    assert found == ("кошка", "größer Hund", "人")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +62,12 @@ def test_every_form_of_label_file_is_read(text: str, expected: tuple[str, ...]) 
     [
         (b"", "is empty"),
         (b"\n \n", "is empty"),
-        (b"\xff\xfe\x00p", "not UTF-8"),
+        ("Füchse".encode("latin-1"), "not UTF-8 text: .*; convert it: iconv"),
+        (b"\xff\xfe\x00\xdc", "not UTF-8"),
+        (b'{"shape": [1, 2]}', "without names of classes"),
+        (b"[]", "without names of classes"),
+        (b"{'a': {}}", "without names of classes"),
+        (b"names:\nnc: 2\n", "without names of classes"),
         (b"TFL3\0\0", "not text"),
         (b"item { name: 'x' }", "has none for an id: every entry needs an id from 0"),
         ('item { id: "²" name: "x" }'.encode(), "has '²' for an id"),

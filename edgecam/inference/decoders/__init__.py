@@ -17,7 +17,9 @@ from edgecam.core import plugins
 from edgecam.core.errors import ModelError
 from edgecam.core.protocols import Decoder
 from edgecam.core.tensors import TensorInfo
+from edgecam.inference.calibration import calibration
 from edgecam.inference.decoders import anchors
+from edgecam.inference.decoders.calibrated import calibrated
 from edgecam.inference.decoders.family import FamilyContext, PostProcess
 from edgecam.inference.tflite.file import SSD_POSTPROCESS_OP, ModelFile, custom_options
 from edgecam.inference.tflite.metadata import metadata
@@ -100,7 +102,7 @@ def recognise(
     for family in families():
         decoder = family.recognise(inputs, outputs, context)
         if decoder is not None:
-            return decoder
+            return _calibrated(decoder, context)
     if (decoder := _foreign(inputs, outputs, context)) is not None:
         return decoder
     table = "\n".join(
@@ -117,6 +119,12 @@ def recognise(
     )
 
 
+def _calibrated(decoder: Decoder, context: FamilyContext) -> Decoder:
+    if context.calibration is None or decoder.finds not in ("boxes", "classes"):
+        return decoder
+    return calibrated(decoder, context.calibration)
+
+
 def context_of(
     model: ModelFile,
     labels: tuple[str, ...] | None = None,
@@ -126,7 +134,7 @@ def context_of(
     """Return what a model's file says about decoding, with the labels to use.
 
     Raises:
-        ModelError: its metadata or anchors are damaged.
+        ModelError: its metadata, anchors or calibration are damaged.
     """
     found = metadata(model)
     return FamilyContext(
@@ -138,6 +146,7 @@ def context_of(
         postprocess=_postprocess(model),
         signature_output_names=_signature_names(model),
         plugins=tuple(listed_plugins),
+        calibration=calibration(found),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgecam.core.errors import ModelError
 from edgecam.core.protocols import DecodeOptions, Decoder, Finds
 from edgecam.core.result import Classification, Decoded
 from edgecam.core.tensors import Tensor, TensorInfo
@@ -21,6 +22,12 @@ LAYOUT = "classification: [1, C] or [1, 1, 1, C]"
 
 # uint8 probabilities are each off by up to half a step; the sum of a thousand is off by this.
 _SUM_TOLERANCE = 0.1
+
+# Poolings, normalisations and activations that no classifier ends with.
+_MAKES_FEATURES = frozenset(
+    {"MEAN", "AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_NORMALIZATION"}
+    | {"HARD_SWISH", "RELU", "RELU6", "RELU_N1_TO_1", "PRELU", "LEAKY_RELU", "GELU"}
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -50,19 +57,38 @@ class Classifier(FamilyDecoder):
         return self.labels[number] if self.labels is not None else f"class_{number}"
 
 
+def _features(output: TensorInfo, context: FamilyContext) -> str | None:
+    """What tells that an output is a feature vector and not a score for each class, if anything.
+
+    A network's scores are made by its last weights, and perhaps a softmax or sigmoid behind them.
+    """
+    name = context.output_name(0, output)
+    if any(word in name for word in ("feature", "embedding")):
+        return f"it is called {name!r}"
+    op = context.output_op(0)
+    return f"made by {op}" if op in _MAKES_FEATURES else None
+
+
 def recognise(
     inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], context: FamilyContext
 ) -> Decoder | None:
     """Return the decoder if a picture goes in and one row of at least two classes comes out.
 
     Raises:
-        ModelError: it is a classifier, but the labels do not fit.
+        ModelError: it is a classifier, but the labels do not fit; or it gives features of a
+            picture and nobody has named any classes.
     """
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or len(outputs) != 1:
         return None
     shape = outputs[0].shape
     if shape[-1:] < (2,) or shape[:-1] not in ((1,), (1, 1, 1)):
         return None
+    if context.labels is None and (made_by := _features(outputs[0], context)):
+        raise ModelError(
+            f"the model's output {outputs[0].name!r} {list(shape)} is a picture's features "
+            f"({made_by}), as an embedding or feature extractor gives them, and no scores of "
+            "classes; take the whole classifier, or give its labels with --labels if it is one"
+        )
     probabilities = holds_probabilities(outputs[0], context.output_op(0))
     form = {True: "probabilities", False: "logits", None: "told by value"}[probabilities]
     names = context.labels

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgecam.core.keypoints import Skeleton
 from edgecam.core.protocols import Finds
 from edgecam.core.tensors import MINUS_ONE_TO_ONE, Normalization, TensorInfo
+from edgecam.inference.calibration import Calibration
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -60,6 +61,7 @@ class FamilyContext:
     ``output_ops``: the op that computes each output, in output order, "" where the file does not
     tell; reshapes and changes of type are looked through. ``postprocess``: the node, if any.
     ``plugins``: those whose families are asked where none of edgecam's own fits.
+    ``calibration``: of the scores of boxes or classes, where the metadata has one.
     """
 
     labels: tuple[str, ...] | None = None
@@ -70,6 +72,7 @@ class FamilyContext:
     postprocess: PostProcess | None = None
     signature_output_names: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
+    calibration: Calibration | None = None
 
     def output_op(self, place: int) -> str:
         """Return the op that computes the output at ``place``, "" where it is unknown."""

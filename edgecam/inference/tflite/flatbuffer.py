@@ -24,6 +24,7 @@ _TABLE_BYTES = 8
 _MAX_OVERLAP = 2
 _MIN_ROOM_BYTES = 4096
 
+_FLOAT = struct.Struct("<f")
 _STRUCTS = {kind: struct.Struct("<" + kind) for kind in "bBHiIfqQ"}
 
 
@@ -103,6 +104,13 @@ class Table:
     def integer(self, slot: int, kind: str, default: int = 0) -> int:
         position = self.field(slot)
         return unpack(self.data, kind, position) if position else default
+
+    def real(self, slot: int) -> float:
+        """Return a float32 field, 0 where it is left out."""
+        position = self.field(slot)
+        if position + 4 > len(self.data):
+            raise DamagedError(f"byte {position} of {len(self.data)} is read")
+        return float(_FLOAT.unpack_from(self.data, position)[0]) if position else 0.0
 
     def target(self, slot: int) -> int:
         """Return the byte position that an offset field points to, 0 where there is none."""

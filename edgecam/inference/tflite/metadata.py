@@ -25,7 +25,9 @@ IDENTIFIER = b"M001"
 ANCHORS_NAME = "edgecam_anchors"
 
 NORMALIZATION_UNIT = 1  # ProcessUnitOptions.NormalizationOptions
+CALIBRATION_UNIT = 2  # ProcessUnitOptions.ScoreCalibrationOptions
 LABEL_FILE_TYPES = (2, 3)  # AssociatedFileType TENSOR_AXIS_LABELS and TENSOR_VALUE_LABELS
+CALIBRATION_FILE_TYPE = 4  # TENSOR_AXIS_SCORE_CALIBRATION
 _ZIP_END = b"PK\x05\x06"
 _MAX_FILES = 100
 _MAX_FILES_BYTES = 16 << 20
@@ -38,13 +40,19 @@ _ZIP_END_REACH = 65557  # the record is 22 bytes and a comment of up to 65535
 class TensorMetadata:
     """One input or output: ``mean`` and ``std`` per channel, or one for all; empty where unsaid.
 
-    The model wants ``(value - mean) / std`` of 0..255 RGB values. ``label_files`` are names.
+    The model wants ``(value - mean) / std`` of 0..255 RGB values. ``label_files`` are names, those
+    for people first: English, another language, none (which may be ids). ``calibration_file`` has
+    a line of parameters for each class, for scores transformed by ``transformation`` (an enum of
+    the schema); a class without them has ``default_score``.
     """
 
     name: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     label_files: tuple[str, ...]
+    calibration_file: str | None = None
+    transformation: int = 0
+    default_score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +67,15 @@ class Metadata:
 
     @property
     def label_file(self) -> str | None:
-        """The packed file with one label a line: the one an output names, or the only .txt."""
+        """The packed file with one label a line that an output names."""
         named = [file for output in self.outputs for file in output.label_files]
-        found = [file for file in named if file in self.files]
-        if not found:
-            found = [file for file in self.files if file.endswith(".txt")]
-            return found[0] if len(found) == 1 else None
-        return found[0]
+        return next((file for file in named if file in self.files), None)
+
+    @property
+    def lone_text(self) -> str | None:
+        """The only packed .txt, which is a label file or any other."""
+        found = [file for file in self.files if file.endswith(".txt")]
+        return found[0] if len(found) == 1 else None
 
 
 def metadata(model: ModelFile) -> Metadata:
@@ -114,16 +124,25 @@ def normalization(found: Metadata, name: str = "the model") -> Normalization | N
 def _tensor(table: Table) -> TensorMetadata:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    transformation, default_score = 0, 0.0
     for unit in table.tables(4, lambda row: row):
-        options = unit.table(1)
-        if unit.integer(0, "B") == NORMALIZATION_UNIT and options is not None:
+        options, kind = unit.table(1), unit.integer(0, "B")
+        if kind == NORMALIZATION_UNIT and options is not None:
             mean, std = options.numbers(0, "f"), options.numbers(1, "f")
-    associated = table.tables(6, lambda row: (row.string(0), row.integer(2, "b")))
+        elif kind == CALIBRATION_UNIT and options is not None:
+            transformation, default_score = options.integer(0, "b"), options.real(1)
+    files = table.tables(6, lambda row: (row.string(0), row.integer(2, "b"), row.string(3)))
+    labels = [(locale, name) for name, kind, locale in files if kind in LABEL_FILE_TYPES]
+    labels.sort(key=lambda file: (not file[0].lower().startswith("en"), not file[0]))
+    calibrations = (name for name, kind, _ in files if kind == CALIBRATION_FILE_TYPE)
     return TensorMetadata(
         name=table.string(0),
         mean=mean,
         std=std,
-        label_files=tuple(name for name, kind in associated if kind in LABEL_FILE_TYPES),
+        label_files=tuple(name for _, name in labels),
+        calibration_file=next(calibrations, None),
+        transformation=transformation,
+        default_score=default_score,
     )
 
 
