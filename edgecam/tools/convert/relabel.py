@@ -60,5 +60,6 @@ def _named(schema: Any, graph: Any, place: int) -> Any:
     return named
 
 
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
+def _text(name: str | bytes | None) -> str:
+    """A name that another tool may have left out."""
+    return name.decode() if isinstance(name, bytes) else name or ""
