@@ -211,7 +211,8 @@ def cli(ctx: click.Context, /, config: Path | None, verbose: bool, **_: Any) -> 
     settings = read()
     log.set_up(verbose)
     from edgecam.daemon.run import run
-    from edgecam.daemon.service import Service, Stop
+    from edgecam.daemon.service import Service
+    from edgecam.daemon.stopping import Stop
     from edgecam.daemon.systemd_notify import Notifier
 
     stop = Stop()
@@ -244,7 +245,7 @@ def main() -> None:
 
 
 def _refuse_output(error: OSError) -> NoReturn:
-    from edgecam.daemon.service import leave
+    from edgecam.daemon.stopping import leave
 
     remedy = _OUTPUT_REMEDIES[error.errno or 0]
     sys.stderr.write(f"edgecam: error: standard output: {error.strerror}; {remedy}\n")
@@ -258,7 +259,7 @@ def _leave(code: str | int | None) -> NoReturn:
     Such a call that returns while Python shuts down aborts the process.
     """
     if threading.active_count() > 1:
-        from edgecam.daemon.service import leave
+        from edgecam.daemon.stopping import leave
 
         leave(code if isinstance(code, int) else int(code is not None))
     sys.exit(code)

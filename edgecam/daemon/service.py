@@ -15,130 +15,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
 from edgecam.core.errors import EdgecamError
+from edgecam.core.heartbeats import Heartbeats
 from edgecam.daemon.build import load_models
 from edgecam.daemon.status_socket import Status, StatusServer, serve
+from edgecam.daemon.stopping import Stop, stopped_by_signals
 from edgecam.daemon.systemd_notify import Notifier
+from edgecam.daemon.watchdog import Watchdog
 from edgecam.inference.model import Model
 from edgecam.messages import health
 from edgecam.messages.schema import Telemetry
-from edgecam.pipeline.base import Heartbeats
 from edgecam.settings.schema import Settings
 from edgecam.sinks import check_sinks
 
-# What ends a stop that does not end by itself: events have been delivered or given up by then.
-EXIT_S = 4.6
-# If even that cannot run (a native call that keeps the GIL), the kernel ends the process.
-KILL_S = 4.9
-# A stage is stuck after half of the watchdog's time, and the watchdog bites once after that.
-STUCK_SHARE, PING_SHARE = 0.5, 0.25
-DEFAULT_WATCHDOG_S = 30.0
 # A report that comes this late in intervals does not come at all.
 LATE_INTERVALS = 3.0
 
 log = logging.getLogger(__name__)
-
-
-class Stop(threading.Event):
-    """Set by SIGTERM or SIGINT; the process is gone within 5 s of the first.
-
-    While ``starting`` is set nothing is open yet, and a signal ends the process at once.
-    """
-
-    starting = False
-
-    def handle(self, number: int, frame: object) -> None:
-        del number, frame
-        if self.starting:
-            # No exception: inside the initialisation of native code it would abort the process.
-            os._exit(0)
-        if not self.is_set():
-            self.set()
-            leaver = threading.Timer(EXIT_S, _cut_off)
-            leaver.daemon = True
-            leaver.start()
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.setitimer(signal.ITIMER_REAL, KILL_S)
-
-
-def _cut_off() -> NoReturn:
-    """Say what does not end, and end the process."""
-    place = "the interpreter"
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if module.startswith("edgecam."):
-            place = f"{module}, {frame.f_code.co_qualname}"
-            break
-        frame = frame.f_back
-    log.error(
-        "the stop was cut off after %g s, in %s; what was not yet sent or written there is lost "
-        "(see: edgecam help %s)",
-        *(EXIT_S, place, EdgecamError.page),
-    )
-    os._exit(1)
-
-
-@contextmanager
-def stopped_by_signals(stop: Stop) -> Iterator[None]:
-    """Within, SIGTERM and SIGINT go to ``stop``."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in kept:
-        signal.signal(number, stop.handle)
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
-
-
-def leave(code: int) -> NoReturn:
-    """End the process now, whatever its threads do."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            continue
-    os._exit(code)
-
-
-class Watchdog:
-    """Pings the supervisor while the stages live, and says which one does not."""
-
-    def __init__(self, notifier: Notifier, own_s: float | None) -> None:
-        """``own_s``: where the supervisor has no watchdog, end the process this long after."""
-        self._notifier = notifier
-        period_s = notifier.watchdog_s or own_s or DEFAULT_WATCHDOG_S
-        self._ends_itself = own_s is not None and notifier.watchdog_s is None
-        self._bite_s = period_s * (1.0 - STUCK_SHARE)
-        self._stuck_since_s = 0.0
-        self._stuck_after_s = period_s * STUCK_SHARE
-        self._ping_every_s = period_s * PING_SHARE
-        self._next_s = 0.0
-        self.stuck: tuple[str, ...] = ()
-
-    def tick(self, heartbeats: Heartbeats, now_s: float) -> None:
-        """Call several times a second."""
-        stuck = heartbeats.older_than(now_s - self._stuck_after_s)
-        if stuck != self.stuck:
-            self._tell(stuck)
-            self._stuck_since_s = now_s
-        self.stuck = stuck
-        if stuck and self._ends_itself and now_s - self._stuck_since_s > self._bite_s:
-            log.error("giving up, so that whoever started this starts it again")
-            leave(1)
-        if not stuck and now_s >= self._next_s:
-            self._next_s = now_s + self._ping_every_s
-            self._notifier.send("WATCHDOG=1")
-
-    def _tell(self, stuck: tuple[str, ...]) -> None:
-        if stuck:
-            names = " and ".join(stuck)
-            log.error("%s: no progress for %.0f s", names, self._stuck_after_s)
-        else:
-            log.warning("every stage makes progress again")
 
 
 class Reload(threading.Thread):

@@ -6,11 +6,12 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from edgecam.core.errors import DelegateError, ModelError
 from edgecam.core.frame import Frame, Image
+from edgecam.core.heartbeats import Heartbeats
 from edgecam.core.protocols import DecodeOptions, Sink, Source
 from edgecam.core.result import Decoded, Result, StageTimes
 from edgecam.core.tensors import Tensor
@@ -42,24 +43,6 @@ class Inferred:
     prepared: Prepared
     tensors: list[list[Tensor] | None]
     invoke_ms: list[float]
-
-
-@dataclass(slots=True)
-class Heartbeats:
-    """When each stage last made progress, monotonic seconds."""
-
-    at_s: dict[str, float] = field(default_factory=dict)
-
-    def beat(self, stage: str) -> None:
-        self.at_s[stage] = time.monotonic()
-
-    def end(self, stage: str) -> None:
-        """The stage is done: nothing more is expected of it."""
-        self.at_s.pop(stage, None)
-
-    def older_than(self, since_s: float) -> tuple[str, ...]:
-        """The stages whose last progress was before ``since_s``."""
-        return tuple(stage for stage, at_s in sorted(self.at_s.copy().items()) if at_s < since_s)
 
 
 @runtime_checkable

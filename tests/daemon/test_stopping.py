@@ -201,3 +201,40 @@ def test_a_stop_ends_a_run_in_order(daemon: Callable[..., Daemon], tmp_path: Pat
     assert code == 0
     assert lines.read_text("utf-8").endswith("}\n")
     assert running.supervisor.of("STOPPING=1")
+
+
+# A sink whose end is native and never gives the interpreter back.
+KEEPS_THE_INTERPRETER = """
+import ctypes
+from edgecam.sinks import jsonl
+
+def wait_for_ever(self):
+    ctypes.PyDLL(None).sleep(1000)
+
+jsonl.LineFile.close = wait_for_ever
+from edgecam.__main__ import main
+main()
+"""
+
+
+def test_a_stop_that_native_code_holds_up_is_cut_off_with_a_line_and_1() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", KEEPS_THE_INTERPRETER, *MODEL, *map(str, LOOPED), "--jsonl", "-"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    (line,) = [line for line in err.splitlines() if "cut off" in line]
+    assert line == (
+        "edgecam: error: the stop was cut off after 4.9 s, in native code that keeps the "
+        "interpreter to itself; what was not yet sent or written there is lost (see README: "
+        "When something is wrong)"
+    )
+    assert "Thread" not in err
+    assert "Traceback" not in err

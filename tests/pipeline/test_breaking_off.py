@@ -17,7 +17,7 @@ from edgecam.core.frame import Frame
 from edgecam.core.protocols import DecodeOptions, SourceStatus, be_idle
 from edgecam.core.result import Result
 from edgecam.daemon.run import run as run_daemon
-from edgecam.daemon.service import Stop
+from edgecam.daemon.stopping import Stop
 from edgecam.inference.model import Model
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.roi.controller import RoiController

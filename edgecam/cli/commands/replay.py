@@ -58,7 +58,7 @@ def _check(golden: list[bytes], path: Path, found: Path, tolerance_px: float) ->
 def _run(ctx: click.Context, config: Path | None, clip: str, lines: Path) -> float:
     from edgecam.cli import log
     from edgecam.daemon.run import run
-    from edgecam.daemon.service import Stop, stopped_by_signals
+    from edgecam.daemon.stopping import Stop, stopped_by_signals
     from edgecam.settings.load import load
 
     flags = {**given(ctx), "source.url": clip, "output.jsonl": str(lines), "output.show": False}
