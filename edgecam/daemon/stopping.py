@@ -23,7 +23,7 @@ KILL_S = 4.9
 _LAST_WORDS = 'trap "" INT TERM; read -r _ && echo "$1" >&2'
 _CUT_OFF = (
     "the stop was cut off after %g s, in %s; what was not yet sent or written there is lost "
-    "(see README: %s)"
+    "(see: edgecam help %s)"
 )
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def _end_without_python() -> None:
     """End the process by a thread that needs no interpreter, with a line from a child."""
     read, write = os.pipe()
     place = "native code that keeps the interpreter to itself"
-    words = _line(_CUT_OFF % (KILL_S, place, EdgecamError.section))
+    words = _line(_CUT_OFF % (KILL_S, place, EdgecamError.page))
     try:
         command = ["sh", "-c", _LAST_WORDS, "sh", words]
         subprocess.Popen(command, stdin=read, stdout=subprocess.DEVNULL)
@@ -82,7 +82,7 @@ def _cut_off() -> NoReturn:
             place = f"{module}, {frame.f_code.co_qualname}"
             break
         frame = frame.f_back
-    log.error(_CUT_OFF, EXIT_S, place, EdgecamError.section)
+    log.error(_CUT_OFF, EXIT_S, place, EdgecamError.page)
     os._exit(1)
 
 

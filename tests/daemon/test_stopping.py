@@ -233,8 +233,8 @@ def test_a_stop_that_native_code_holds_up_is_cut_off_with_a_line_and_1() -> None
     (line,) = [line for line in err.splitlines() if "cut off" in line]
     assert line == (
         "edgecam: error: the stop was cut off after 4.9 s, in native code that keeps the "
-        "interpreter to itself; what was not yet sent or written there is lost (see README: "
-        "When something is wrong)"
+        "interpreter to itself; what was not yet sent or written there is lost (see: edgecam "
+        "help troubleshooting)"
     )
     assert "Thread" not in err
     assert "Traceback" not in err
