@@ -7,10 +7,10 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edgecam.core.keypoints import PERSON
 from edgecam.core.result import Result
 from edgecam.daemon.run import run
 from edgecam.inference import catalog as bundled
-from edgecam.messages.result import PERSON
 from edgecam.settings.load import load
 
 RATES_HZ = (10.0, 5.0, 2.0, 1.0, 0.5)

@@ -26,9 +26,9 @@ from edgecam.analysis.tracker import Numbers, Track, Tracker, areas, boxes_of
 from edgecam.analysis.zones import Polygon, is_inside
 from edgecam.core.events import Event, Insight
 from edgecam.core.frame import Frame
+from edgecam.core.keypoints import PERSON
 from edgecam.core.rate_limit import CameraLimits
 from edgecam.core.result import Decoded, Detection, Document, Pose, Result
-from edgecam.messages.result import PERSON
 from edgecam.settings.scene import MaskSettings
 from edgecam.settings.schema import Settings
 

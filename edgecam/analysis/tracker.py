@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.analysis.intervals import Intervals
+from edgecam.core.geometry import pose_boxes
 from edgecam.core.keypoints import COCO, SKELETONS, SURE, Skeleton
 from edgecam.core.result import Detection, Pose
-from edgecam.messages.result import pose_boxes
 from edgecam.settings.scene import TrackingSettings
 
 Array = NDArray[np.float64]

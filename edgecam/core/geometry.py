@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.core.keypoints import SURE
 from edgecam.core.result import Box, Decoded, Detection, Document, Pose
 
 
@@ -135,3 +136,17 @@ def to_source(decoded: Decoded, fit: Fit, width_px: int, height_px: int) -> Deco
         Document(page.score, fit.keypoints_to_source(page.corners)) for page in decoded.documents
     )
     return Decoded(poses, tuple(detections), decoded.classes, documents)
+
+
+def pose_boxes(xy: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64[P, 4] (x_min, y_min, x_max, y_max) around the keypoints that score 0.3 or more.
+
+    ``xy`` is float64[P, 2, K] in pixels, ``scores`` float64[P, K]. All count where none does.
+    """
+    sure = scores >= SURE
+    sure |= ~np.logical_or.reduce(sure, axis=1, keepdims=True)
+    sure = sure[:, None]
+    boxes = np.empty((len(xy), 4))
+    np.minimum.reduce(np.where(sure, xy, np.inf), axis=2, out=boxes[:, :2])
+    np.maximum.reduce(np.where(sure, xy, -np.inf), axis=2, out=boxes[:, 2:])
+    return boxes

@@ -40,6 +40,9 @@ class Keypoint:
     score: float
 
 
+# The label of a person, whether a pose or a box.
+PERSON = "person"
+
 # A keypoint that scores this or more is where it says.
 SURE = 0.3
 

@@ -19,6 +19,7 @@ Finds = Literal["poses", "boxes", "classes", "documents"]
 class DecodeOptions:
     """What a person may change about decoding while it runs.
 
+    The defaults here are those of the settings ``[decode]`` as well.
     ``score_threshold``: 0..1. ``nms_radius_px``: model-input pixels. ``nms_iou``: 0..1.
     ``min_pose_score``: 0..1, drops the ghost poses that the TensorFlow.js rules return; 0 is off.
     """
@@ -26,7 +27,7 @@ class DecodeOptions:
     score_threshold: float = 0.5
     max_poses: int = 5
     nms_radius_px: float = 20.0
-    min_pose_score: float = 0.0
+    min_pose_score: float = 0.15
     nms_iou: float = 0.6
     max_detections: int = 100
     top_k: int = 5

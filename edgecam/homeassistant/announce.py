@@ -8,10 +8,10 @@ from typing import get_args
 
 from edgecam.core import board
 from edgecam.core.events import POSTURES, EventType
+from edgecam.core.keypoints import PERSON
 from edgecam.homeassistant import discovery as homeassistant
 from edgecam.homeassistant.discovery import Features
 from edgecam.inference.model import Model
-from edgecam.messages.result import PERSON
 from edgecam.messages.topics import Topics, slug
 from edgecam.mqtt.broker import Broker
 from edgecam.settings.schema import Settings

@@ -1,4 +1,4 @@
-"""The wire format: the payloads of results, counts and telemetry.
+"""Wire format: the payloads of results and telemetry.
 
 Coordinates are source-frame pixels rounded to 0.1, scores are rounded to 0.01, so that a result
 of one model with two people stays under 2 KB (of two models: 2.5 KB). The keys are in ``wire``;
@@ -7,9 +7,6 @@ events are in ``event_messages``.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +15,9 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from edgecam.core.keypoints import COCO, SKELETONS, SURE
-from edgecam.core.result import Classification, Decoded, Detection, Document, Pose, Result
+from edgecam.core.geometry import pose_boxes
+from edgecam.core.keypoints import COCO, SKELETONS
+from edgecam.core.result import Classification, Detection, Document, Pose, Result
 from edgecam.messages.schema import (
     ClassMessage,
     Corner,
@@ -31,27 +29,10 @@ from edgecam.messages.schema import (
     ResultMessage,
     Telemetry,
 )
-from edgecam.messages.topics import slug
-
-PERSON = "person"
 
 # Per 1: x and y to 0.1 px, scores to 0.01.
 _POINT_STEPS = np.array([[10.0], [10.0], [100.0]])
 _encode = msgspec.json.Encoder().encode
-
-
-def pose_boxes(xy: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """float64[P, 4] (x_min, y_min, x_max, y_max) around the keypoints that score 0.3 or more.
-
-    ``xy`` is float64[P, 2, K] in pixels, ``scores`` float64[P, K]. All count where none does.
-    """
-    sure = scores >= SURE
-    sure |= ~np.logical_or.reduce(sure, axis=1, keepdims=True)
-    sure = sure[:, None]
-    boxes = np.empty((len(xy), 4))
-    np.minimum.reduce(np.where(sure, xy, np.inf), axis=2, out=boxes[:, :2])
-    np.maximum.reduce(np.where(sure, xy, -np.inf), axis=2, out=boxes[:, 2:])
-    return boxes
 
 
 def _rounded(values: NDArray[np.float64], steps: Any) -> NDArray[np.float64]:
@@ -185,54 +166,3 @@ def result_line(result: Result, name: str, boot_id: str, published_s: float) -> 
 
 def telemetry_payload(telemetry: Telemetry) -> bytes:
     return _encode(telemetry)
-
-
-def counts(result: Result) -> dict[str, int]:
-    """How many of each label (as a slug) are in the frame; a pose counts as a person.
-
-    Tracks are counted where there are any: they outlast a frame in which somebody is missed.
-
-    Where several models see the same label the largest of their counts stands, for they look at
-    the same people.
-    """
-    found: dict[str, int] = {}
-    if result.insight is not None:
-        for label, number in result.insight.counts.items():
-            found[slug(label)] = found.get(slug(label), 0) + number
-        return found
-    for part in result.by_model.values():
-        labels = Counter(slug(d.label) for d in part.detections)
-        if part.poses:
-            label = slug(SKELETONS[part.poses[0].skeleton].label)
-            labels[label] = max(labels[label], len(part.poses))
-        for label, number in labels.items():
-            found[label] = max(found.get(label, 0), number)
-    return found
-
-
-class Counts:
-    """Remembers the last count of every label once seen, to tell what changed."""
-
-    def __init__(self, labels: Iterable[str] = ()) -> None:
-        """``labels`` are reported (as 0) with the first result even if absent from it."""
-        self._last: dict[str, int | None] = {slug(label): None for label in labels}
-        self._parts: dict[str, Decoded] = {}
-
-    def expect(self, labels: Iterable[str]) -> None:
-        """Report these too with the next result, even if absent from it."""
-        for label in map(slug, labels):
-            self._last.setdefault(label, None)
-
-    def forget_models(self) -> None:
-        """Other models may look at the frames from now on."""
-        self._parts.clear()
-
-    def changes(self, result: Result) -> dict[str, int]:
-        """Labels whose number differs from the last result's; one that went away is 0."""
-        # A model that did not look at this frame still says what it said of an earlier one.
-        self._parts.update(result.by_model)
-        now = counts(replace(result, by_model=self._parts))
-        numbers = {label: now.get(label, 0) for label in {**self._last, **now}}
-        changed = {k: n for k, n in numbers.items() if n != self._last.get(k)}
-        self._last.update(changed)
-        return changed

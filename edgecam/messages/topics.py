@@ -68,7 +68,7 @@ class Topics:
 
         1, retained
         """
-        return f"{self.base}/count/{slug(label)}"
+        return f"{self.base}/count/{_part(label)}"
 
     def zone_count(self, zone: str, label: str) -> str:
         """number of tracks in the zone, on change
@@ -121,7 +121,12 @@ class Topics:
 
         received
         """
-        return f"{self.base}/set/{setting if setting == '+' else slug(setting)}"
+        return f"{self.base}/set/{_part(setting)}"
+
+
+def _part(text: str) -> str:
+    """``text`` as a topic part, or as it is where it stands for all of them in a filter."""
+    return text if text == "+" else slug(text)
 
 
 def slug(text: str) -> str:

@@ -122,22 +122,31 @@ class InferenceSettings(Section, frozen=True):
     )
 
 
+_DECODE = DecodeOptions()
+
+
 class DecodeSettings(Section, frozen=True):
     """Thresholds; all may change while edgecam runs."""
 
     score_threshold: Annotated[
         Fraction, Meta(description="of a person's root keypoint or a box")
-    ] = 0.5
-    max_poses: Annotated[int, Meta(ge=1, le=100, description="people per frame")] = 5
+    ] = _DECODE.score_threshold
+    max_poses: Annotated[int, Meta(ge=1, le=100, description="people per frame")] = (
+        _DECODE.max_poses
+    )
     nms_radius_px: Annotated[
         float, Meta(ge=0.0, le=1000.0, description="model-input pixels between two people's roots")
-    ] = 20.0
+    ] = _DECODE.nms_radius_px
     min_pose_score: Annotated[
         Fraction, Meta(description="drops ghost poses; 0 keeps every pose")
-    ] = 0.15
-    nms_iou: Annotated[Fraction, Meta(description="overlap above which a box is dropped")] = 0.6
-    max_detections: Annotated[int, Meta(ge=1, le=1000, description="boxes per frame")] = 100
-    top_k: Annotated[int, Meta(ge=1, le=100, description="labels of a classifier")] = 5
+    ] = _DECODE.min_pose_score
+    nms_iou: Annotated[Fraction, Meta(description="overlap above which a box is dropped")] = (
+        _DECODE.nms_iou
+    )
+    max_detections: Annotated[int, Meta(ge=1, le=1000, description="boxes per frame")] = (
+        _DECODE.max_detections
+    )
+    top_k: Annotated[int, Meta(ge=1, le=100, description="labels of a classifier")] = _DECODE.top_k
 
     def options(self) -> DecodeOptions:
         return DecodeOptions(**msgspec.structs.asdict(self))

@@ -23,7 +23,7 @@ from edgecam.inference.decoders.movenet_grid import MULTIPLE, SINGLE
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "conformance" / "movenet"
 needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason=f"no vectors at {VECTORS}")
 FLOAT = np.dtype(np.float32)
-ALL = DecodeOptions(score_threshold=0.0, max_poses=6)
+ALL = DecodeOptions(score_threshold=0.0, max_poses=6, min_pose_score=0.0)
 
 
 def command(*arguments: object) -> Result:
@@ -176,7 +176,7 @@ def test_multipose_finds_as_many_people_as_are_asked_for() -> None:
     decoder = heads_decoder(MULTIPLE, 24)
     tensors = [heads[name][None] for name in MULTIPLE]
     for count in (1, 6, 20):
-        options = DecodeOptions(score_threshold=0.0, max_poses=count)
+        options = DecodeOptions(score_threshold=0.0, max_poses=count, min_pose_score=0.0)
         assert len(decoder(tensors, options).poses) == count
 
 

@@ -11,19 +11,14 @@ import pytest
 from click.testing import CliRunner
 from msgspec import UNSET
 
+from edgecam.analysis.counts import Counts, counts
 from edgecam.cli.commands.schema import command
 from edgecam.core import keypoints
 from edgecam.core.events import Event
 from edgecam.core.frame import Frame
 from edgecam.core.result import Box, Classification, Decoded, Detection, Pose, Result
 from edgecam.messages.event import delayed, event_line, event_payload
-from edgecam.messages.result import (
-    Counts,
-    counts,
-    result_line,
-    result_payload,
-    telemetry_payload,
-)
+from edgecam.messages.result import result_line, result_payload, telemetry_payload
 from edgecam.messages.schema import (
     EventMessage,
     Rates,

@@ -18,7 +18,7 @@ from edgecam.analysis.events.rule import Asked, Lasting, Memory, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.analysis.zones import Polygon, is_inside
 from edgecam.core.events import Event
-from edgecam.messages.result import PERSON
+from edgecam.core.keypoints import PERSON
 from edgecam.messages.topics import slug
 from edgecam.settings.scene import ZoneSettings
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from edgecam.core.errors import SettingsError
 from edgecam.core.frame import Frame
+from edgecam.core.keypoints import PERSON
 from edgecam.core.protocols import DecodeOptions
 from edgecam.core.result import Decoded, Result
 from edgecam.inference.model import Model
-from edgecam.messages.result import PERSON
 from edgecam.pipeline.roi.inference_steps import Found, ModelRunner, PartialResult, Steps
 from edgecam.pipeline.roi.motion_gate import MotionGate
 from edgecam.pipeline.roi.person_crop import PersonTiles, Tile, scale_of

@@ -13,18 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from edgecam.analysis.counts import Counts
 from edgecam.core.board import clock_synced
 from edgecam.core.errors import SettingsError, SinkError
 from edgecam.core.events import Event, Insight
 from edgecam.core.fault_log import FaultLog
+from edgecam.core.keypoints import PERSON
 from edgecam.core.result import Result
 from edgecam.messages.event import event_payload
-from edgecam.messages.result import (
-    PERSON,
-    Counts,
-    result_payload,
-    telemetry_payload,
-)
+from edgecam.messages.result import result_payload, telemetry_payload
 from edgecam.messages.schema import MqttReport, Telemetry
 from edgecam.messages.topics import Topics, slug
 from edgecam.mqtt.address import parse_url, tls_context

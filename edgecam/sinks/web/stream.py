@@ -16,8 +16,8 @@ import msgspec
 from aiohttp import WSMsgType, web
 from msgspec import Raw
 
-from edgecam.core.keypoints import SKELETONS, SURE
-from edgecam.messages.result import PERSON, counts
+from edgecam.analysis.counts import counts
+from edgecam.core.keypoints import PERSON, SKELETONS, SURE
 from edgecam.messages.schema import Telemetry
 from edgecam.sinks.web.history import Journal
 from edgecam.sinks.web.pictures import Pictures

@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec import Raw
 
+from edgecam.analysis.counts import counts
 from edgecam.core.result import Result
-from edgecam.messages.result import counts
 
 
 @dataclass(frozen=True, eq=False)

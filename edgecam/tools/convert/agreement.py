@@ -17,15 +17,14 @@ from edgecam.core.protocols import DecodeOptions, Finds
 from edgecam.core.quadrilateral import overlap
 from edgecam.core.result import Box, Classification, Decoded, Detection, Document, Pose
 from edgecam.inference.model import Model
-from edgecam.settings.schema import DecodeSettings
 
 # What the float model finds at the first score must be found by the other at the second: one
 # that hovers about a single threshold would count as lost. Poses of the float model below the
 # score at which edgecam drops them are ghosts that nobody misses. The other may find more.
-_WANTED = DecodeOptions(
-    score_threshold=0.5, max_poses=20, min_pose_score=DecodeSettings().min_pose_score, top_k=1
+_WANTED = DecodeOptions(score_threshold=0.5, max_poses=20, top_k=1)
+_GIVEN = DecodeOptions(
+    score_threshold=0.3, max_poses=40, min_pose_score=0.0, max_detections=200, top_k=1
 )
-_GIVEN = DecodeOptions(score_threshold=0.3, max_poses=40, max_detections=200, top_k=1)
 _KINDS: dict[Finds, str] = {
     "poses": "poses",
     "boxes": "boxes",

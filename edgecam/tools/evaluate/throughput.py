@@ -21,13 +21,13 @@ import msgspec
 
 from edgecam.core import redaction
 from edgecam.core.errors import EdgecamError
+from edgecam.core.keypoints import PERSON
 from edgecam.core.protocols import Sink
 from edgecam.core.result import Result
 from edgecam.daemon.build import load_models
 from edgecam.daemon.session import Session
 from edgecam.inference import runtime
 from edgecam.inference.model import Model
-from edgecam.messages.result import PERSON
 from edgecam.mqtt.broker import BROKER_WAIT_S
 from edgecam.pipeline.meter import quantile
 from edgecam.settings.schema import MqttSettings, Settings

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from edgecam.analysis.tracker import boxes_of, greedy, iou
 from edgecam.core.errors import EdgecamError
+from edgecam.core.keypoints import PERSON
 from edgecam.core.result import Result
-from edgecam.messages.result import PERSON
 
 # The box around a pose's keypoints has neither the top of the head nor the feet.
 MATCH_IOU = 0.25

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from edgecam.messages.result import PERSON
+from edgecam.core.keypoints import PERSON
 from edgecam.messages.schema import ResultMessage, Telemetry
 from edgecam.messages.topics import Topics
 

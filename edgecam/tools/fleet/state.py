@@ -19,9 +19,8 @@ import msgspec
 from edgecam.core.printable import printable
 from edgecam.messages.health import faults
 from edgecam.messages.schema import EventMessage, Telemetry
+from edgecam.messages.topics import Topics
 
-# Results are left out: fifty cameras send megabytes of them a second.
-FILTERS = ("availability", "telemetry", "event", "count/+")
 # An instance that misses three reports is stale; nobody reports more often than this is read.
 MISSED_REPORTS, MIN_STALE_S, USUAL_INTERVAL_S = 3.0, 5.0, 10.0
 MAX_INSTANCES, MAX_LABELS, MAX_TEXT = 1000, 40, 200
@@ -214,8 +213,12 @@ def span(seconds: float) -> str:
 
 
 def filters() -> list[str]:
-    """What to subscribe to."""
-    return [f"edgecam/+/{part}" for part in FILTERS]
+    """Return the topics to subscribe to.
+
+    Results are left out: fifty cameras send megabytes of them a second.
+    """
+    every = Topics("+")
+    return [every.availability, every.telemetry, every.event, every.count("+")]
 
 
 def tally(rows: Sequence[Row]) -> Mapping[State, int]:
