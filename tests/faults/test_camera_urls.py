@@ -120,22 +120,29 @@ def test_doctor_and_service_install_tell_nothing_of_a_url(tmp_path: Path) -> Non
     port = free_port()
     shapes = [*ACCEPTED, *REFUSED]
     commands: list[tuple[object, ...]] = []
+    # The other two look at the URL by the code that install looks at it with: some are enough.
+    whole = range(0, len(shapes), 5)
     for number, shape in enumerate(shapes):
         folder = tmp_path / str(number)
         (folder / "root").mkdir(parents=True)
         url = url_of(shape, port)
         install = ("service", "install", "front", "--root", folder / "root", "--model", "posenet")
         commands.append((*install, "--source", url))
-        commands.append(("doctor", "source", "--json", "--config", configuration(folder, url)))
-        commands.append(("--verbose", "--model", "posenet", "--source", url))
-    done = edgecams(commands)
+        if number in whole:
+            config = configuration(folder, url)
+            commands.append(("doctor", "source", "--json", "--config", config))
+            commands.append(("--verbose", "--model", "posenet", "--source", url))
+    done = iter(edgecams(commands))
     for number, shape in enumerate(shapes):
         url, root = url_of(shape, port), tmp_path / str(number) / "root"
-        installed, examined, started = done[3 * number : 3 * number + 3]
-        check_silent(url, *installed[1:], *examined[1:], *started[1:])
+        installed = next(done)
+        runs = [next(done), next(done)] if number in whole else []
+        for _, *texts in (installed, *runs):
+            check_silent(url, *texts)
         check_files(url, root)
-        assert examined[0] == started[0] == 1, (url, examined, started)
-        assert started[2].count("edgecam: error: ") == 1, started
+        assert [code for code, *_ in runs] == [1 for _ in runs], (url, runs)
+        if runs:
+            assert runs[1][2].count("edgecam: error: ") == 1, runs
         if shape in REFUSED:
             assert installed[0] == 1, url
             assert not list(root.iterdir()), url
@@ -144,8 +151,9 @@ def test_doctor_and_service_install_tell_nothing_of_a_url(tmp_path: Path) -> Non
         secret = root / "etc/edgecam/front.env"
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
         assert PASSWORD in secret.read_text()
-        for told in (examined[1], started[2]):
-            assert f"127.0.0.1:{port}" in told, "which camera it is"
+        if runs:
+            for told in (runs[0][1], runs[1][2]):
+                assert f"127.0.0.1:{port}" in told, "which camera it is"
 
 
 @contextmanager
@@ -185,6 +193,11 @@ def test_a_daemon_tells_nothing_of_its_cameras_url(
     assert len(messages) > 2
 
 
+def is_shown(listed: bytes) -> bool:
+    """Whether a process list names the options, which it does not while the program starts."""
+    return b"--wait" in listed and PASSWORD.encode() not in listed
+
+
 def test_the_process_list_shows_scheme_host_and_port(tmp_path: Path) -> None:
     port = free_port()
     urls = [url_of(shape, port) for shape in ACCEPTED]
@@ -192,7 +205,8 @@ def test_the_process_list_shows_scheme_host_and_port(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, "--model", "posenet", option, "--wait-for-source", "--name", "x")
     try:
         listed = Path(f"/proc/{daemon.process.pid}/cmdline")
-        assert wait_until(lambda: PASSWORD.encode() not in listed.read_bytes())
+        # Empty while the program is being started.
+        assert wait_until(lambda: is_shown(listed.read_bytes()))
         found = listed.read_bytes().split(b"\0")
         assert [word.rstrip() for word in found if word.startswith(b"--source")] == [
             f"--source=rtsp://127.0.0.1:{port}".encode()

@@ -187,7 +187,8 @@ def test_a_run_sends_stick_figures(mosquitto: Mosquitto, subscriber: Subscriber)
     variables = {"EDGECAM_SNAPSHOT_MODE": "skeleton", "EDGECAM_SNAPSHOT_INTERVAL_S": "2"}
     daemon(mosquitto, **variables)
     pictures = [m for m in subscriber.of(TOPIC) if m.payload]
-    assert 1 <= len(pictures) <= 4
+    # How many depends on how fast the 60 frames go; every frame would be the mistake.
+    assert 1 <= len(pictures) < 30
     assert not any(m.retained for m in pictures)
     for message in pictures:
         shown = cv2.imdecode(np.frombuffer(message.payload, np.uint8), cv2.IMREAD_COLOR)
