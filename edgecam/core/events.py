@@ -4,30 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-EventType = Literal[
-    "appeared",
-    "lost",
-    "left",
-    "entered",
-    "exited",
-    "dwelling",
-    "line_crossed",
-    "hands_up",
-    "wave",
-    "sitting",
-    "lying",
-    "fall",
-    "recovered",
-]
+from edgecam.core.rules import EVENT_TYPES
+
+if TYPE_CHECKING:
+    EventType = str
+else:
+    EventType = Literal[EVENT_TYPES]
 # From nobody to the gravest: of several people the last one stands.
 POSTURES = ("none", "unknown", "standing", "sitting", "lying", "fallen")
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that began or happened in the picture, found by a rule of ``edgecam.events``.
+    """Something that began or happened in the picture, found by a rule of ``analysis.events``.
 
     ``number`` is that of the occurrence: what belongs together (``entered`` and ``exited``,
     ``fall`` and ``recovered``) shares it. ``time_s`` is when it was known and ``started_s`` when

@@ -5,15 +5,19 @@ Places are fractions of the frame: (0, 0) is its upper left corner, (1, 1) its l
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
+from edgecam.core.rules import RULES
 from edgecam.settings.section import Count, Fraction, Point, Seconds, Section, Size, Slug
 
 # What of a person or thing has to be inside a zone or a mask.
 Inside = Literal["box_bottom", "box_centre", "ankle", "hips", "keypoint"]
-Rule = Literal["presence", "zone", "line", "hands_up", "wave", "posture", "fall"]
+if TYPE_CHECKING:
+    Rule = str
+else:
+    Rule = Literal[tuple(RULES)]
 
 
 class MotionSettings(Section, frozen=True):

@@ -18,6 +18,8 @@ from edgecam.core.events import Event, EventType
 from edgecam.core.frame import Frame
 from edgecam.core.keypoints import NAMES
 from edgecam.core.result import Box, Decoded, Detection, Pose, Result
+from edgecam.core.rules import RULES as REGISTRY
+from edgecam.messages.schema import EventMessage
 from edgecam.settings.scene import (
     EventSettings,
     LineSettings,
@@ -448,13 +450,15 @@ def test_a_person_who_is_lost_is_remembered_by_a_checkpoint() -> None:
     assert ["fall"] in after[0]
 
 
-def test_every_rule_states_its_event_types_and_no_other_has_them() -> None:
-    stated = [each for rule in RULES for each in rule.event_types]
-    assert sorted(stated) == sorted(get_args(EventType))
-
-
-def test_a_mask_can_exclude_every_rule_by_its_name() -> None:
-    assert sorted(rule.name for rule in RULES) == sorted(get_args(RuleName))
+def test_a_rule_of_one_line_is_known_to_masks_messages_and_metrics() -> None:
+    assert [rule.name for rule in RULES] == list(REGISTRY)
+    assert [rule.event_types for rule in RULES] == list(REGISTRY.values())
+    stated = [each for types in REGISTRY.values() for each in types]
+    assert len(set(stated)) == len(stated)
+    assert get_args(EventType) == tuple(stated)
+    assert get_args(RuleName) == tuple(REGISTRY)
+    described = msgspec.json.schema(EventMessage)["$defs"]["EventMessage"]["properties"]
+    assert sorted(described["event_type"]["enum"]) == sorted(stated)
 
 
 def test_every_rule_can_be_left_out() -> None:

@@ -1,4 +1,4 @@
-"""Events from tracks: a rule is one file here and one line in ``RULES``.
+"""Events from tracks: a rule is one file here and one line in ``core.rules``.
 
 A rule is fed every frame in order, keeps what it needs for each track, and knows no clock but the
 frames': the same recording gives the same events. Rules see smoothed keypoints in source-frame
@@ -7,25 +7,23 @@ pixels.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from edgecam.analysis.events.fall import Falls
-from edgecam.analysis.events.hands_up import HandsUp
-from edgecam.analysis.events.line import Lines
 from edgecam.analysis.events.posture import Postures
-from edgecam.analysis.events.presence import Presence
 from edgecam.analysis.events.rule import Asked, Memory, Rule, RuleKind
-from edgecam.analysis.events.wave import Waves
 from edgecam.analysis.events.zone import Zones
 from edgecam.analysis.scene import Scene
 from edgecam.analysis.tracker import Numbers
 from edgecam.core.events import POSTURES, Event
+from edgecam.core.rules import RULES as NAMES
 from edgecam.settings.scene import EventSettings, LineSettings, ZoneSettings
 
-# Asked of every frame in this order; their names, event types and settings stand in
-# ``core.events`` and ``settings.scene`` too, where a test holds them against these.
-RULES: tuple[type[RuleKind], ...] = (Presence, Zones, Lines, HandsUp, Waves, Postures, Falls)
+RULES: tuple[type[RuleKind], ...] = tuple(
+    importlib.import_module(f"edgecam.analysis.events.{name}").RULE for name in NAMES
+)
 
 
 class Rules:

@@ -32,9 +32,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgecam.analysis.events.body import UPRIGHT, head, trunk
-from edgecam.analysis.events.rule import Asked, Lasting, Memory, event
+from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
+from edgecam.core.rules import RULES
 from edgecam.settings.scene import EventSettings
 
 # One frame of a tumbling skeleton may look upright.
@@ -159,7 +160,7 @@ class Falls:
     """Watches each person on their own; a fall and its recovery share a number."""
 
     name, title = "fall", "Falls"
-    event_types: tuple[str, ...] = ("fall", "recovered")
+    event_types = RULES[name]
 
     def __init__(self, settings: EventSettings, number: Callable[[], int]) -> None:
         self._settings, self._number = settings, number
@@ -327,3 +328,6 @@ class Falls:
 
 def _distance_px(first: Height, second: Height) -> float:
     return math.dist((first.x, first.shoulders), (second.x, second.shoulders))
+
+
+RULE: type[RuleKind] = Falls

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from edgecam.analysis.events.rule import Asked, Lasting, Memory, event
+from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.core.keypoints import INDEX
+from edgecam.core.rules import RULES
 
 _NOSE = INDEX["nose"]
 _ARMS = tuple((INDEX[f"{side}_wrist"], INDEX[f"{side}_elbow"]) for side in ("left", "right"))
@@ -34,7 +35,7 @@ class HandsUp:
     """Tells once when somebody raises both hands."""
 
     name, title = "hands_up", "Hands up"
-    event_types: tuple[str, ...] = ("hands_up",)
+    event_types = RULES[name]
 
     def __init__(self, lasting_s: float, number: Callable[[], int]) -> None:
         self._lasting_s, self._number = lasting_s, number
@@ -58,3 +59,6 @@ class HandsUp:
             state = self._states[subject.track]
             if state.update(value, scene.time_s, self._lasting_s, self._lasting_s) and state.is_on:
                 yield event("hands_up", self._number(), scene, subject, state.since_s)
+
+
+RULE: type[RuleKind] = HandsUp

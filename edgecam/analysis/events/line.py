@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgecam.analysis.events.rule import Asked, Memory, event
+from edgecam.analysis.events.rule import Asked, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.analysis.zones import WRISTS, Point, anchors, meet, side
 from edgecam.core.events import Event
+from edgecam.core.rules import RULES
 from edgecam.messages.topics import slug
 from edgecam.settings.scene import LineSettings
 
@@ -34,7 +35,7 @@ class Lines:
     """All lines."""
 
     name, title = "line", "Lines"
-    event_types: tuple[str, ...] = ("line_crossed",)
+    event_types = RULES[name]
 
     def __init__(self, lines: Sequence[LineSettings], number: Callable[[], int]) -> None:
         self._number = number
@@ -90,3 +91,6 @@ def _crossing(
     if not meet((start, end), (before, point)):
         return None
     return "left_to_right" if now > 0.0 else "right_to_left"
+
+
+RULE: type[RuleKind] = Lines

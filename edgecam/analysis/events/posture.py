@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from edgecam.analysis.events.rule import Asked, Lasting, Memory, event
+from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
+from edgecam.core.rules import RULES
 
 _Posture = Literal["unknown", "standing", "sitting", "lying"]
 _TOLD: tuple[Literal["sitting", "lying"], ...] = ("sitting", "lying")
@@ -33,7 +34,7 @@ class Postures:
     """Tells when a posture has lasted; ``of`` is the last one that has, by track."""
 
     name, title = "posture", "Postures"
-    event_types: tuple[str, ...] = _TOLD
+    event_types = RULES[name]
 
     def __init__(self, lasting_s: float, number: Callable[[], int]) -> None:
         self._lasting_s, self._number = lasting_s, number
@@ -73,3 +74,6 @@ class Postures:
     def of(self) -> dict[int, str]:
         """Of each track with a pose: standing, sitting, lying or unknown."""
         return {track: body.current for track, body in self._bodies.states.items()}
+
+
+RULE: type[RuleKind] = Postures

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from edgecam.analysis.events.rule import Asked, Memory, event
+from edgecam.analysis.events.rule import Asked, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
+from edgecam.core.rules import RULES
 
 
 @dataclass(slots=True)
@@ -34,7 +35,7 @@ class Presence:
     """Tells of every track's beginning and end; both share a number."""
 
     name, title = "presence", "Presence"
-    event_types: tuple[str, ...] = ("appeared", "lost", "left")
+    event_types = RULES[name]
 
     def __init__(self, number: Callable[[], int]) -> None:
         self._number = number
@@ -79,3 +80,6 @@ class Presence:
         first_s = stay.subject.first_s
         gone = event(event_type, stay.number, scene, stay.subject, first_s, None, attributes)
         return replace(gone, dwell_s=max(0.0, stay.last_s - first_s))
+
+
+RULE: type[RuleKind] = Presence

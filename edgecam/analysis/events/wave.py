@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgecam.analysis.events.rule import Asked, Memory, event
+from edgecam.analysis.events.rule import Asked, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.core.keypoints import INDEX
+from edgecam.core.rules import RULES
 
 TURNS = 3
 MIN_SWING_FOREARMS = 0.4
@@ -67,7 +68,7 @@ class Waves:
     """Tells when somebody waves, for each hand on its own."""
 
     name, title = "wave", "Waving"
-    event_types: tuple[str, ...] = ("wave",)
+    event_types = RULES[name]
 
     def __init__(self, window_s: float, number: Callable[[], int]) -> None:
         self._window_s, self._number = window_s, number
@@ -110,3 +111,6 @@ class Waves:
         if is_new:
             number, about = self._number(), {"hand": hand}
             yield event("wave", number, scene, subject, arm.turns[0], None, about)
+
+
+RULE: type[RuleKind] = Waves

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgecam.analysis.events.rule import Asked, Lasting, Memory, event
+from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.analysis.zones import Polygon, is_inside
 from edgecam.core.events import Event
 from edgecam.core.keypoints import PERSON
+from edgecam.core.rules import RULES
 from edgecam.messages.topics import slug
 from edgecam.settings.scene import ZoneSettings
 
@@ -94,7 +95,7 @@ class Zones:
     """All zones; those of one visit share a number."""
 
     name, title = "zone", "Zones"
-    event_types: tuple[str, ...] = ("entered", "exited", "dwelling")
+    event_types = RULES[name]
 
     def __init__(self, zones: Sequence[ZoneSettings], number: Callable[[], int]) -> None:
         self._zones = [_Zone(settings, number) for settings in zones]
@@ -115,3 +116,6 @@ class Zones:
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         """How many of each label are in each zone; one that was there once is 0."""
         return {zone.settings.name: zone.counts() for zone in self._zones}
+
+
+RULE: type[RuleKind] = Zones
