@@ -20,6 +20,7 @@ from edgecam.daemon.telemetry_report import caption
 from edgecam.mqtt.broker import BROKER_WAIT_S, Broker
 from edgecam.settings.schema import MqttSettings, Settings
 from edgecam.sinks import check_sinks
+from edgecam.sources import is_file
 
 if TYPE_CHECKING:
     from edgecam.messages.schema import Telemetry
@@ -56,7 +57,7 @@ def run(
     service.opening()
     session = Session(settings, models, stop, extra_sinks)
     try:
-        if session.broker is not None and not session.source.live:
+        if session.broker is not None and is_file(settings.source):
             _wait_for(session.broker, stop)
         session.pipeline.start()
         service.ready(session.settings)

@@ -14,8 +14,13 @@ from edgecam.sources.kinds import SOURCES, Opening, check, scheme_of
 
 def is_recording(settings: SourceSettings) -> bool:
     """Whether ``open_source`` will open something that is not live, without opening it."""
+    return is_file(settings) and not settings.realtime
+
+
+def is_file(settings: SourceSettings) -> bool:
+    """Whether it plays what was recorded, also where it does so in real time as if live."""
     kind = SOURCES.get(scheme_of(settings.url))
-    return kind is not None and not kind.live and not settings.realtime
+    return kind is not None and not kind.live
 
 
 def serves_several(settings: SourceSettings) -> bool:

@@ -24,8 +24,7 @@ PRINTS: dict[str, tuple[object, ...]] = {
     "bench": ("bench", "--help"),
     "convert": ("convert", "--help"),
     "decode": ("decode", "--help"),
-    # The first frames may be older than the connection: the clip plays in real time.
-    "demo": ("demo", "--max-frames", "20"),
+    "demo": ("demo", "--max-frames", "2"),
     "discovery": ("discovery", "--model", "posenet", "--name", "x"),
     "doctor": ("doctor", "disk", "python"),
     "eval": ("eval", "--help"),
