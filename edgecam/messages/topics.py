@@ -102,6 +102,14 @@ class Topics:
         return f"{self.base}/frame"
 
     @property
+    def frame_availability(self) -> str:
+        """`online`, `offline` (also the will): whether `edgecam frames` is connected
+
+        1, retained
+        """
+        return f"{self.frame}/availability"
+
+    @property
     def telemetry(self) -> str:
         """JSON, [what edgecam says about itself](#telemetry), every 10 s and as the source changes
 

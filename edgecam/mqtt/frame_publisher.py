@@ -16,13 +16,15 @@ from edgecam.core.fault_log import FaultLog
 from edgecam.core.redaction import redact
 from edgecam.mqtt.address import BrokerAddress, Fault
 from edgecam.mqtt.frame_topics import CAPTURED, SEQUENCE, Delivered
-from edgecam.mqtt.login import Login
+from edgecam.mqtt.login import OFFLINE, ONLINE, Login
 from edgecam.mqtt.opening import backoff_s, establish, is_passing
 from edgecam.mqtt.picture_connection import PictureConnection
 from edgecam.mqtt.terms import MQTT_5, BrokerMemory, Limits, Offer
 
 STEP_S = 0.5
 STOP_S = 2.0
+# For the broker's answer to the last word.
+GOODBYE_S = 1.0
 # One on its way and one behind it: a camera far from its broker needs no more.
 IN_FLIGHT = 2
 # The broker throws away what no worker took for so long.
@@ -34,7 +36,10 @@ log = logging.getLogger(__name__)
 
 
 class PicturePublisher(threading.Thread):
-    """Publishes on ``topic`` (QoS 1) through every outage, until ``stop``."""
+    """Publishes on ``topic`` (QoS 1) through every outage, until ``stop``.
+
+    Where the login has a topic for its will, `online` and `offline` are retained there.
+    """
 
     def __init__(
         self,
@@ -141,6 +146,7 @@ class PicturePublisher(threading.Thread):
         self._say_limits(connection.limits)
         self.reason = None
         self.connected.set()
+        self._tell(connection, ONLINE)
         in_flight: dict[int, float] = {}
         while connection.fault is None and not (self._stopping.is_set() and not in_flight):
             self._settle(connection, in_flight)
@@ -150,7 +156,21 @@ class PicturePublisher(threading.Thread):
             self._step(connection, STEP_S)
             self._check_answers(connection, in_flight)
         if connection.fault is None:
-            connection.finish()
+            self._say_goodbye(connection)
+
+    def _tell(self, connection: PictureConnection, word: bytes) -> None:
+        if self._login.will_topic is not None:
+            connection.publish(self._login.will_topic, word, 1, True)
+
+    def _say_goodbye(self, connection: PictureConnection) -> None:
+        """A connection that ends in order has no will."""
+        self._tell(connection, OFFLINE)
+        until_s = time.monotonic() + GOODBYE_S
+        while connection.fault is None and connection.unacknowledged:
+            if time.monotonic() > until_s:
+                break
+            self._step(connection, 0.1)
+        connection.finish()
 
     def _say_limits(self, limits: Limits) -> None:
         said = f"{self._address}: the broker takes {limits}"
@@ -169,7 +189,8 @@ class PicturePublisher(threading.Thread):
     def _settle(self, connection: PictureConnection, in_flight: dict[int, float]) -> None:
         while connection.acknowledged:
             answer = connection.acknowledged.popleft()
-            in_flight.pop(answer.number, None)
+            if in_flight.pop(answer.number, None) is None:
+                continue  # the word on availability
             self._count("published")
             if answer.code:
                 self._count("refused")

@@ -14,6 +14,8 @@ EXPECTED = "expected mqtt://HOST[:1883]/TOPIC/FILTER, such as mqtt://broker/edge
 # User properties of MQTT 5 that come with a picture.
 CAPTURED, SEQUENCE = "time_unix_s", "sequence"
 MAX_TOPIC_BYTES = 65_535
+# Behind the topic of a thin camera's pictures: whether it is there.
+AVAILABILITY = "/availability"
 
 
 @dataclass(frozen=True, slots=True)

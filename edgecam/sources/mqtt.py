@@ -23,7 +23,7 @@ from edgecam.core.frame import Frame
 from edgecam.core.protocols import be_idle
 from edgecam.messages.topics import slug
 from edgecam.mqtt.address import Fault, tls_context
-from edgecam.mqtt.frame_topics import Delivered, PictureTopics, parse_source
+from edgecam.mqtt.frame_topics import AVAILABILITY, Delivered, PictureTopics, parse_source
 from edgecam.mqtt.login import login
 from edgecam.mqtt.opening import establish
 from edgecam.mqtt.picture_connection import PictureConnection
@@ -184,6 +184,10 @@ class MqttSource(SupervisedSource):
 
     def _take(self, message: Delivered) -> None:
         """A message has come; on the reader thread."""
+        if message.topic.endswith(AVAILABILITY):
+            # A filter that ends in # takes in what a thin camera says of itself.
+            self._acknowledge_unread(message)
+            return
         now_s = time.monotonic()
         camera = slug(self._topics.camera(message.topic)) if self._topics.several else None
         told_s = message.captured_unix_s
@@ -207,6 +211,10 @@ class MqttSource(SupervisedSource):
             self._counts["overrun"] += len(gone)
             self._to_acknowledge.extend(gone)
             self._heard(now_s)
+
+    def _acknowledge_unread(self, message: Delivered) -> None:
+        picture = Picture(None, b"", 0, 0.0, 0.0, self._connection, message.number)
+        self._to_acknowledge.append(picture)
 
     def _fault_of(self, payload: bytes) -> str | None:
         if len(payload) > self._max_bytes:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,11 +14,6 @@ from edgecam.cli.options import CONFIG_OPTION, FLAG_NAMES, given
 from edgecam.core.errors import SettingsError, SinkError
 from edgecam.core.printable import say
 from edgecam.settings.load import load
-
-if TYPE_CHECKING:
-    from edgecam.core.protocols import Source
-    from edgecam.mqtt.frame_publisher import PicturePublisher
-    from edgecam.settings.schema import Settings
 
 
 @click.command("frames")
@@ -54,9 +48,13 @@ def command(
     --source 'mqtt://HOST/edgecam/+/frame'. Needs no TFLite runtime here.
     """
     from edgecam.cli import log
+    from edgecam.daemon.stopping import Stop, stopped_by_signals
+    from edgecam.daemon.systemd_notify import Notifier
+    from edgecam.daemon.thin_camera import Pictures, ThinCamera
     from edgecam.messages.topics import Topics
     from edgecam.mqtt.address import parse_url, tls_context
     from edgecam.mqtt.frame_publisher import PicturePublisher
+    from edgecam.mqtt.frame_topics import AVAILABILITY
     from edgecam.mqtt.login import login
     from edgecam.sources import open_source
 
@@ -65,63 +63,21 @@ def command(
     if settings.mqtt.url is None:
         raise SettingsError("mqtt.url: expected --broker mqtt://HOST, found nothing")
     address = parse_url(settings.mqtt.url)
+    topic = topic or Topics(settings.name).frame
     publisher = PicturePublisher(
         address,
-        login(settings.mqtt, f"edgecam-camera-{secrets.token_hex(4)}", None),
+        login(settings.mqtt, f"edgecam-camera-{secrets.token_hex(4)}", topic + AVAILABILITY),
         tls_context(settings.mqtt) if address.tls else None,
-        topic or Topics(settings.name).frame,
+        topic,
         1.0 / rate_hz,
     )
-    source = open_source(settings.source, mqtt=settings.mqtt)
-    publisher.start()
-    try:
-        _publish(settings, source, publisher, rate_hz, (width, quality))
-    finally:
-        source.close()
-        publisher.stop()
+    stop = Stop()
+    with stopped_by_signals(stop):
+        source = open_source(settings.source, stop, settings.mqtt)
+        pictures = Pictures(rate_hz, width, quality)
+        camera = ThinCamera(source, publisher, pictures, Notifier(), settings)
+        camera.run(stop)
     published = publisher.counters().get("published", 0)
     if not published and publisher.reason is not None:
         raise SinkError(f"no picture was published: {publisher.reason}")
     say(f"{published} pictures published", err=True)
-
-
-def _publish(
-    settings: Settings,
-    source: Source,
-    publisher: PicturePublisher,
-    rate_hz: float,
-    shape: tuple[int, int],
-) -> None:
-    import signal
-
-    from edgecam.core.opencv import cv2
-    from edgecam.core.rate_limit import RateLimit
-    from edgecam.mqtt.broker import BROKER_WAIT_S
-    from edgecam.sinks.render.snapshot import jpeg, shown_size
-
-    stop = threading.Event()
-
-    def end(number: int, frame: object) -> None:
-        del number, frame
-        stop.set()
-        source.close()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    limit, sent = RateLimit(rate_hz), 0
-    if not source.live:
-        publisher.connected.wait(BROKER_WAIT_S)
-    for frame in source.frames():
-        if stop.is_set() or sent == settings.max_frames:
-            break
-        if limit.holds(frame.time_s):
-            continue
-        size = shown_size(frame.width_px, frame.height_px, shape[0])
-        image = frame.image
-        if size != (frame.width_px, frame.height_px):
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        publisher.offer(jpeg(image, shape[1]), frame.sequence, frame.captured_unix_s)
-        sent += 1
-        if not source.live:
-            # A recording has no clock of its own: its pictures go as fast as they are wanted.
-            stop.wait(1.0 / rate_hz)
