@@ -17,7 +17,7 @@ import click
 from edgecam.cli import process_list
 from edgecam.cli.completion import a_file, one_of
 from edgecam.cli.options import FLAG_NAMES, given, model_options
-from edgecam.core.errors import EdgecamError
+from edgecam.core.errors import EdgecamError, SettingsError
 from edgecam.core.printable import MAX_LINE, print_traceback, printable
 from edgecam.core.redaction import redact
 from edgecam.core.version import __version__
@@ -52,6 +52,8 @@ COMMANDS: dict[str, str] = {
     "train": "Train a network of edgecam's own.",
 }
 
+# sysexits.h: what RestartPreventExitStatus= of the unit names.
+EX_CONFIG = 78
 # How long a thread that comes back from an invoke waits for one that runs Python: the default is
 # 5 ms, more than many an invoke takes; half a millisecond still cost a small model some percent.
 SWITCH_S = 0.0001
@@ -138,7 +140,9 @@ class LazyGroup(click.Group):
         from edgecam.cli.log import fault_line
 
         click.echo(fault_line(fault.line()), err=True)
-        return ctx.exit(1)
+        # A service whose settings are refused would be started again in vain.
+        in_vain = isinstance(fault, SettingsError) and "NOTIFY_SOCKET" in os.environ
+        return ctx.exit(EX_CONFIG if in_vain else 1)
 
 
 def _out_of_memory(what: str) -> EdgecamError:
@@ -184,10 +188,13 @@ def _out_of_memory(what: str) -> EdgecamError:
     shell_complete=a_file,
     help="Write one JSON line per frame to this file; - is stdout.",
 )
+@click.option("--check", is_flag=True, help="Check the settings and models, and run nothing.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 @click.version_option(__version__, prog_name="edgecam")
 @click.pass_context
-def cli(ctx: click.Context, /, config: Path | None, verbose: bool, **_: Any) -> None:
+def cli(
+    ctx: click.Context, /, config: Path | None, check: bool, verbose: bool, **_: Any
+) -> None:
     """Camera pose and detection on small boards: frames in, poses and boxes out over MQTT.
 
     \b
@@ -210,6 +217,11 @@ def cli(ctx: click.Context, /, config: Path | None, verbose: bool, **_: Any) -> 
 
     settings = read()
     log.set_up(verbose)
+    if check:
+        from edgecam.daemon.build import check_settings
+
+        check_settings(settings)
+        return
     from edgecam.daemon.run import run
     from edgecam.daemon.service import Service
     from edgecam.daemon.stopping import Stop
@@ -222,7 +234,7 @@ def cli(ctx: click.Context, /, config: Path | None, verbose: bool, **_: Any) -> 
 
 
 def main() -> None:
-    """Run the command line; exits 0, 1 for a fault, 2 for wrong usage."""
+    """Run the command line; exits 0, 1 for a fault, 2 for wrong usage, 78 for refused settings."""
     sys.setswitchinterval(SWITCH_S)
     sys.excepthook = print_traceback
     threading.excepthook = lambda found: print_traceback(

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from edgecam.core.errors import SettingsError
 
+# What the unit hides: files below them have to be bound into its view.
+HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))
+
 
 def expanded(text: str, key: str) -> str:
     """A path with ``~`` or ``~USER`` at its beginning replaced by that home directory.
@@ -33,6 +36,31 @@ def expanded(text: str, key: str) -> str:
             f"{key}: {text}: expected a home directory {whose}, found none; write the whole path"
         )
     return path
+
+
+def hidden_by_the_service(path: Path, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Why the service does not see ``path`` and what to do; None outside one, or where it does."""
+    absolute = path.absolute()
+    if not _in_service(environment) or not any(map(absolute.is_relative_to, HIDDEN)):
+        return None
+    return (
+        f"the service's unit hides {absolute.parents[-2]}; move it below /opt, or show it: "
+        f"systemctl edit the unit, [Service], BindReadOnlyPaths={absolute}"
+    )
+
+
+def closed_by_the_service(path: Path, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Why the service may not write to ``path`` and what to do; None outside one."""
+    if not _in_service(environment):
+        return None
+    return hidden_by_the_service(path, environment) or (
+        f"the service may write to {environment['STATE_DIRECTORY']} alone; name a directory below "
+        f"it, or allow this one: systemctl edit the unit, [Service], ReadWritePaths={path}"
+    )
+
+
+def _in_service(environment: Mapping[str, str]) -> bool:
+    return "STATE_DIRECTORY" in environment and "INVOCATION_ID" in environment
 
 
 def base_directory(
@@ -63,6 +91,7 @@ def state_directory(name: str, environment: Mapping[str, str]) -> Path | None:
 
 def obstacle(folder: Path) -> str | None:
     """Why nothing can be written there, as far as can be told without writing."""
+    sandbox = closed_by_the_service(folder)
     nearest = folder
     # Not Path.exists: below a folder that may not be entered it raises.
     while not os.path.exists(nearest) and nearest != nearest.parent:
@@ -72,4 +101,5 @@ def obstacle(folder: Path) -> str | None:
     if os.access(nearest, os.W_OK | os.X_OK):
         return None
     is_read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
-    return f"{nearest}: {os.strerror(errno.EROFS if is_read_only else errno.EACCES)}"
+    reason = f"{nearest}: {os.strerror(errno.EROFS if is_read_only else errno.EACCES)}"
+    return reason if sandbox is None else f"{reason}; {sandbox}"

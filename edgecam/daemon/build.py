@@ -14,15 +14,19 @@ from edgecam.analysis.analyzer import Analysis
 from edgecam.core import plugins
 from edgecam.core.errors import SettingsError
 from edgecam.core.protocols import DecodeOptions, Sink, Source
-from edgecam.inference import runtime
+from edgecam.inference import catalog, runtime
 from edgecam.inference.model import Model
+from edgecam.inference.tflite import file as tflite
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.roi.controller import RoiController, controls
 from edgecam.pipeline.staged import StagedPipeline
 from edgecam.settings.load import own_settings
 from edgecam.settings.schema import Settings
-from edgecam.sources import serves_several
+from edgecam.sinks import check_sinks
+from edgecam.sources import kinds, serves_several
+
+NO_MODEL = "no model given: use --model MODEL.tflite or a bundled name, such as --model posenet"
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +39,7 @@ def load_models(settings: Settings) -> list[Model]:
         EdgecamError: one does not load.
     """
     if not settings.model:
-        raise SettingsError(
-            "no model given: use --model MODEL.tflite or a bundled name, such as --model posenet"
-        )
+        raise SettingsError(NO_MODEL)
     models = [Model(model, settings.inference, settings.plugins) for model in settings.model]
     names = [model.name for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -82,6 +84,28 @@ def _check(settings: Settings) -> None:
             f"{key}: expected one camera, found the pictures of several, {settings.source.url}; "
             "drop it, or give the source one camera's topic"
         )
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse what a start would refuse, without a camera, a broker or an interpreter.
+
+    Raises:
+        EdgecamError: a setting, a model's file, the broker's login or the page's token will not do.
+    """
+    if not settings.model:
+        raise SettingsError(NO_MODEL)
+    kinds.check(settings.source.url)
+    _check(settings)
+    check_sinks(settings)
+    for model in settings.model:
+        tflite.read(catalog.resolve(model.path))
+    if settings.mqtt.url is not None:
+        # A run without a broker loads no TLS.
+        from edgecam.mqtt.address import parse_url
+        from edgecam.mqtt.login import login
+
+        parse_url(settings.mqtt.url)
+        login(settings.mqtt, settings.name, None)
 
 
 class RunPlan:

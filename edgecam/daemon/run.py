@@ -63,7 +63,7 @@ def run(
         service.ready(session.settings)
         while _until_the_end(session, stop, service, on_telemetry):
             service.reloading()
-            session = session.reopened(*service.taken())
+            session = session.reopened(*service.taken(), service.refuse)
             session.pipeline.start()
             service.ready(session.settings)
         if session.window is not None and session.meter.frames_published == 1:

@@ -74,6 +74,7 @@ class Service:
         self._name, self._late_s = "", 0.0
         self._reload: Reload | None = None
         self._reported: tuple[Telemetry, float] | None = None
+        self._refused = ""
         self._server: StatusServer | None = None
 
     @contextmanager
@@ -115,7 +116,7 @@ class Service:
         telemetry = None
         if self._reported is not None:
             telemetry, at_s = self._reported
-            faults = health.faults(telemetry, self._watchdog.stuck)
+            faults = self._faults(telemetry)
             if (late_s := time.monotonic() - at_s) > self._late_s:
                 faults = (f"no report for {late_s:.0f} s", *faults)
         return Status(name=self._name, pid=os.getpid(), faults=faults, telemetry=telemetry)
@@ -129,9 +130,19 @@ class Service:
         self._unserve()
         self._notifier.send("STOPPING=1", "STATUS=stopping")
 
+    def refuse(self, error: EdgecamError, what: str) -> None:
+        """Say what is wrong with the configuration on the disk, as long as it is: the next start
+        would fail by it."""
+        self._refused = f"the configuration on the disk {what}: {error}"
+        log.error("the new configuration %s, the old one goes on: %s", what, error)
+
+    def _faults(self, telemetry: Telemetry) -> tuple[str, ...]:
+        found = health.faults(telemetry, self._watchdog.stuck)
+        return (*found, self._refused) if self._refused else found
+
     def report(self, telemetry: Telemetry, caption: str) -> None:
         self._reported = telemetry, time.monotonic()
-        faults = health.faults(telemetry, self._watchdog.stuck)
+        faults = self._faults(telemetry)
         self._notifier.send(f"STATUS={'; '.join(faults) or 'healthy'}; {caption}")
 
     def tick(self, heartbeats: Heartbeats, now_s: float) -> bool:
@@ -149,7 +160,7 @@ class Service:
         outcome = self._reload.outcome
         if isinstance(outcome, EdgecamError):
             self._reload = None
-            log.error("the new configuration is refused, the old one goes on: %s", outcome)
+            self.refuse(outcome, "is refused")
             return False
         if isinstance(outcome, BaseException):
             raise outcome
@@ -159,5 +170,5 @@ class Service:
         """The settings that ``tick`` announced and their models."""
         assert self._reload is not None
         assert isinstance(self._reload.outcome, tuple)
-        outcome, self._reload = self._reload.outcome, None
+        outcome, self._reload, self._refused = self._reload.outcome, None, ""
         return outcome

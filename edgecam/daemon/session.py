@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -182,8 +182,15 @@ class Session:
             sink.close()
         return last
 
-    def reopened(self, settings: Settings, models: Sequence[Model]) -> Session:
+    def reopened(
+        self,
+        settings: Settings,
+        models: Sequence[Model],
+        refuse: Callable[[EdgecamError, str], None],
+    ) -> Session:
         """Halt and go on with other settings; with the old ones where the others do not open.
+
+        ``refuse`` gets the reason and what the new configuration does not do.
 
         Raises:
             EdgecamError: neither open; nothing is left open.
@@ -192,7 +199,7 @@ class Session:
         try:
             return self._successor(settings, models)
         except EdgecamError as error:
-            log.error("the new configuration does not start, the old one goes on: %s", error)
+            refuse(error, "does not start")
         try:
             return self._successor(self.settings, self.models)
         except EdgecamError:

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecam.core.errors import EdgecamError, SettingsError
+from edgecam.core.places import HIDDEN
 from edgecam.core.redaction import address
 from edgecam.inference import catalog as bundled
 from edgecam.mqtt.address import parse_url
@@ -26,8 +29,9 @@ from edgecam.sources.local_path import path_of
 
 PACKAGE = Path(__file__).parent.parent
 SHIPPED_START = "/usr/bin/env edgecam --config /etc/edgecam/%i.toml"
-# What the unit hides: files below them have to be bound into its view.
-HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))
+# From this version on systemd waits longer after each start that fails, 5 minutes at most.
+GROWING_DELAYS = 254
+GROWING = "RestartSteps=6\nRestartMaxDelaySec=300"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Layout:
 
     def present(self) -> list[Path]:
         """Every file of root's for the instance that exists, links not followed."""
-        files = [self.unit, *map(self.configuration, ("toml", "env", "password"))]
+        files = [self.unit, *map(self.configuration, ("toml", "env", "password", "web-token"))]
         files += sorted(self.drop_ins.glob("*"))
         files += [path / self.unit.name for path in self.unit.parent.glob("*.wants")]
         return [path for path in files if path.is_symlink() or path.is_file()]
@@ -140,6 +144,37 @@ def _program() -> str:
     )
 
 
+def _systemd_version() -> int | None:
+    """The version of the systemd here, None where it does not say."""
+    try:
+        done = subprocess.run(
+            ["systemctl", "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.match(r"systemd (\d+)", done.stdout)
+    return int(found[1]) if found else None
+
+
+def _check_readable() -> None:
+    """Refuse an installation that the service's user, who shares no group with it, cannot run.
+
+    Raises:
+        InstallationError: a folder or file of it is closed to other users.
+    """
+    prefix, script = Path(sys.prefix), Path(sys.executable).with_name("edgecam")
+    for path in (prefix, prefix / "bin", script, Path(sys.executable), PACKAGE, Path(__file__)):
+        if not path.exists():
+            continue
+        wanted = stat.S_IROTH | (stat.S_IXOTH if path.is_dir() or path == script else 0)
+        if path.stat().st_mode & wanted != wanted:
+            raise InstallationError(
+                f"expected an installation that every user may run, found {path} of mode "
+                f"{stat.S_IMODE(path.stat().st_mode):o}; the service runs as a user of its own: "
+                f"chmod -R a+rX {prefix}"
+            )
+
+
 def _needed(settings: Settings) -> Iterable[Path]:
     yield from (Path(sys.prefix), Path(sys.base_prefix), PACKAGE.parent)
     for model in settings.model:
@@ -155,6 +190,8 @@ def _needed(settings: Settings) -> Iterable[Path]:
 def _unit(settings: Settings) -> str:
     text = shipped("edgecam@.service")
     text = text.replace(SHIPPED_START, f"{_program()} --config /etc/edgecam/%i.toml")
+    if (_systemd_version() or 0) >= GROWING_DELAYS:
+        text = text.replace("RestartSec=10\n", f"RestartSec=10\n{GROWING}\n")
     wanted = {"video", "render", "plugdev"}
     groups = sorted(wanted & {group.gr_name for group in grp.getgrall()})
     # A group that this system does not have would keep the service from starting.
@@ -225,6 +262,7 @@ def planned(
     Raises:
         EdgecamError: a setting is refused, or a model is missing.
     """
+    _check_readable()
     models = [_located(model) for model in models]
     url = str(flags["source.url"])
     is_camera = sources.check(url).holds_login

@@ -11,7 +11,9 @@ from pathlib import Path
 from edgecam.core.errors import EdgecamError, PageError, SettingsError
 from edgecam.core.places import expanded
 
-CREDENTIAL_NAME = "mqtt-password"
+# What the unit names its credentials: systemd reads their files as root.
+PASSWORD_CREDENTIAL = "mqtt-password"
+TOKEN_CREDENTIAL = "web-token"
 MAX_PASSWORD_BYTES = 65_535  # the length field of an MQTT string (MQTT 3.1.1, 1.5.3)
 
 
@@ -42,24 +44,46 @@ def read_password(file: str | None, environment: Mapping[str, str] = os.environ)
     """
     if file is not None:
         path = Path(expanded(file, "mqtt.password_file"))
-    elif directory := environment.get("CREDENTIALS_DIRECTORY"):
-        path = Path(directory) / CREDENTIAL_NAME
-        # The unit's default for a password that nobody gave is an empty line.
-        if not path.exists() or path.stat().st_size <= 1:
-            return None
     else:
-        return None
+        given = _credential(PASSWORD_CREDENTIAL, environment)
+        if given is None:
+            return None
+        path = given
     return _read(path, "the broker's password", "mqtt.password_file")
 
 
-def read_token(file: str) -> Password:
-    """The live page's token in ``file``.
+def read_token(file: str | None, environment: Mapping[str, str] = os.environ) -> Password | None:
+    """The live page's token in ``file``, else systemd's credential ``web-token``, else None.
 
     Raises:
         PageError: the file is missing, unreadable, empty, or not one line of UTF-8.
     """
-    path = Path(expanded(file, "web.token_file"))
+    if file is not None:
+        path = Path(expanded(file, "web.token_file"))
+    else:
+        given = _credential(TOKEN_CREDENTIAL, environment)
+        if given is None:
+            return None
+        path = given
     return _read(path, "the page's token", "web.token_file", PageError)
+
+
+def _credential(name: str, environment: Mapping[str, str]) -> Path | None:
+    directory = environment.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return None
+    path = Path(directory) / name
+    # The unit's default, where there is no file of root's, is an empty line.
+    return path if path.exists() and path.stat().st_size > 1 else None
+
+
+def _for_service(setting: str) -> str:
+    """What to do in a service, whose user is no other's and reads no file of mode 600."""
+    suffix = {"mqtt.password_file": "password", "web.token_file": "web-token"}[setting]
+    return (
+        f"move it to /etc/edgecam/NAME.{suffix} (mode 600), which systemd reads for the service, "
+        f"and remove {setting}"
+    )
 
 
 def _read(
@@ -70,10 +94,15 @@ def _read(
             mode = os.fstat(stream.fileno()).st_mode
             data = stream.read(MAX_PASSWORD_BYTES + 2)
     except OSError as error:
+        remedy = f"fix {setting}"
+        if isinstance(error, PermissionError) and "CREDENTIALS_DIRECTORY" in os.environ:
+            remedy = _for_service(setting)
         raise refusal(
-            f"{path}: expected a file with {what}, found: {error.strerror}; mend {setting}"
+            f"{path}: expected a file with {what}, found: {error.strerror}; {remedy}"
         ) from None
-    return Password(_one_line(data, path, what, refusal), path, _exposure(path, mode, what))
+    return Password(
+        _one_line(data, path, what, refusal), path, _exposure(path, mode, what, setting)
+    )
 
 
 def _one_line(data: bytes, path: Path, what: str, refusal: type[EdgecamError]) -> str:
@@ -89,7 +118,9 @@ def _one_line(data: bytes, path: Path, what: str, refusal: type[EdgecamError]) -
     return secret
 
 
-def _exposure(path: Path, mode: int, what: str) -> str | None:
+def _exposure(path: Path, mode: int, what: str, setting: str) -> str | None:
     if not mode & stat.S_IROTH:
         return None
-    return f"{path}: everybody on this machine can read {what}; run chmod 600 on it"
+    in_service = "CREDENTIALS_DIRECTORY" in os.environ
+    remedy = _for_service(setting) if in_service else "run chmod 600 on it"
+    return f"{path}: everybody on this machine can read {what}; {remedy}"

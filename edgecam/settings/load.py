@@ -16,6 +16,7 @@ import msgspec
 from edgecam.core import bounded_file, bounded_toml
 from edgecam.core.errors import SettingsError
 from edgecam.core.redaction import quoted
+from edgecam.settings import companions
 from edgecam.settings.messages import check_texts, nearest, plain, refusal
 from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import ModelSettings, Settings
@@ -255,13 +256,16 @@ def load(
     data = read_toml(config) if config is not None else {}
     data = {key: _copied(value) for key, value in data.items()}
     names = flag_names or {}
-    layer, origins = _environment_layer(environment, names)
+    layer, origins = _environment_layer(companions.environment_of(config, environment), names)
     # The list of models is settled first: model.KEY of any layer then reaches all of them.
     models = _models_of(flags) or _models_of(layer)
     own: list[dict[str, str]] = []
     if models:
         parts = [model_of(text) for text in models]
         data["model"], own = [{"path": path} for path, _ in parts], [more for _, more in parts]
+    for key, path in companions.secret_files(config, environment).items():
+        section, _, leaf = key.partition(".")
+        data.setdefault(section, {}).setdefault(leaf, path)
     _apply(data, layer, origins)
     _apply(data, flags, {key: names.get(key, "settings") for key in flags})
     if models:

@@ -79,7 +79,7 @@ WRONG = "troubleshooting"
         (f"{RUN} clip.mp4 --input-size big", "settings", "HEIGHTxWIDTH in pixels, as in 353x481"),
         (f"{RUN} clip.mp4 --web 0.0.0.0:1", "live-page", "name it: web.token_file"),
         (f"{RUN} clip.mp4 --broker 127.0.0.1", "settings", "expected mqtt://HOST"),
-        (f"{RUN} clip.mp4 {BROKER} --password-file none", "settings", "mend mqtt.password_file"),
+        (f"{RUN} clip.mp4 {BROKER} --password-file none", "settings", "fix mqtt.password_file"),
         ("--config bad.toml", "settings", "expected TOML"),
         ("--config typo.toml", "settings", "did you mean 'decode.score_threshold'?"),
         ("--config binary.toml", "settings", "expected TOML"),

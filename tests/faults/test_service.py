@@ -176,10 +176,12 @@ def test_a_new_configuration_is_taken_and_a_bad_one_refused(
     config.write_text(body.format(source=LOOPED[1], score=7))
     running.send(signal.SIGHUP)
     running.wait_log("refused, the old one goes on: ")
+    assert wait_until(lambda: "on the disk is refused: " in running.supervisor.last_status())
     assert "decode.min_pose_score" in running.log
     config.write_text(body.format(source="/nonexistent.mp4", score=0.2))
     running.send(signal.SIGHUP)
     running.wait_log("does not start, the old one goes on: /nonexistent.mp4")
+    assert wait_until(lambda: "does not start: /nonex" in running.supervisor.last_status())
     seen = len(subscriber.of(results))
     subscriber.wait_for(results, seen + 5)
 
@@ -192,6 +194,7 @@ def test_a_new_configuration_is_taken_and_a_bad_one_refused(
     assert before["poses"]
     assert after["poses"] == []
     assert after["boot_id"] != before["boot_id"]
+    assert wait_until(lambda: "healthy; " in running.supervisor.last_status())
     availability = [m.payload for m in subscriber.of("edgecam/front/availability")]
     assert availability == [b"online"], "the connection outlives a reload"
     keeps_feeding(running)

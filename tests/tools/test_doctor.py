@@ -208,6 +208,9 @@ def test_in_words_each_remedy_follows_its_line(tmp_path: Path) -> None:
         (b"uvcvideo", b"usb-0000:01:00.0-1.2", 0x04A00000, None),  # its metadata node
         (b"bcm2835-codec", b"platform:bcm2835-codec", 0x04204000, None),  # a video decoder
         (b"unicam", b"platform:fe801000.csi", 0x25A00001, None),  # raw, needs libcamera
+        (b"rp1-cfe", b"platform:1f00128000.csi", 0x25A00001, None),
+        (b"mtk-cam", b"platform:mtk-cam", 0x25200001, None),  # set up by the media controller
+        (b"vivid", b"platform:vivid-000", 0x05200001, "HD Webcam"),
         (b"v4l2 loopback", b"platform:v4l2loopback-000", 0x05200001, "HD Webcam"),
     ],
 )

@@ -15,6 +15,7 @@ import numpy as np
 
 from edgecam.core import bounded_file
 from edgecam.core.errors import ModelError
+from edgecam.core.places import hidden_by_the_service
 from edgecam.core.tensors import TensorInfo
 from edgecam.inference.digest import sha256
 from edgecam.inference.tflite.flatbuffer import DamagedError, Table
@@ -158,7 +159,8 @@ def load(path: Path) -> bytes:
     try:
         return bounded_file.read(path, bounded_file.MODEL_BYTES)
     except FileNotFoundError as error:
-        raise ModelError(f"model {path} does not exist: check the path") from error
+        hidden = hidden_by_the_service(path) or "check the path"
+        raise ModelError(f"model {path} does not exist: {hidden}") from error
     except IsADirectoryError as error:
         raise ModelError(f"model {path} is a folder: name the .tflite file in it") from error
     except OSError as error:

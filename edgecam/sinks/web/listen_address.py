@@ -31,7 +31,7 @@ class Entrance:
             PageError: the address, a name or the token will not do.
         """
         address = Address.parse(settings.listen or "")
-        token = None if settings.token_file is None else read_token(settings.token_file)
+        token = read_token(settings.token_file)
         secret, warning = (None, None) if token is None else (token.secret, token.warning)
         found = cls(address, settings.hosts, secret, warning)
         found.guard(address.port)

@@ -31,6 +31,10 @@ _CAPABILITY = struct.Struct("16s32s32sIII12x")
 _DEVICE_CAPS = 0x80000000
 _VIDEO_CAPTURE = 0x00000001 | 0x00001000  # single- and multi-planar
 _MEMORY_TO_MEMORY = 0x00008000 | 0x00004000
+# The media controller sets such a node up, not who opens it: sensors that libcamera drives.
+_BY_MEDIA_CONTROLLER = 0x20000000
+# Parts of a board's own ISP from before that flag was set everywhere.
+_ISP_DRIVERS = (b"unicam", b"bcm2835-isp", b"rp1-cfe", b"pispbe", b"rkisp1")
 _PI_WITHOUT_PICAMERA2 = (
     "for a camera on the ribbon cable: apt install python3-picamera2 and make the virtual "
     "environment with --system-site-packages; else check the plug"
@@ -80,11 +84,11 @@ def camera_name(capability: bytes) -> str | None:
 
     That is codecs, metadata nodes, and a board's own ISP and sensors, which libcamera drives.
     """
-    driver, card, bus, _, whole, node = _CAPABILITY.unpack(capability)
+    driver, card, _, _, whole, node = _CAPABILITY.unpack(capability)
     capabilities = node if whole & _DEVICE_CAPS else whole
     if not capabilities & _VIDEO_CAPTURE or capabilities & _MEMORY_TO_MEMORY:
         return None
-    if bus.startswith(b"platform:") and not driver.startswith(b"v4l2 loopback"):
+    if capabilities & _BY_MEDIA_CONTROLLER or driver.startswith(_ISP_DRIVERS):
         return None
     return str(card.split(b"\0")[0].decode("utf-8", "replace"))
 
@@ -134,11 +138,29 @@ def first_frame(settings: SourceSettings, mqtt: MqttSettings) -> Frame:
     return frame
 
 
+def _holder(url: str) -> str | None:
+    """The unit of edgecam that has this camera open, None where it is another program or none."""
+    node = Path(f"/dev/video{url}" if url.isdecimal() else url).resolve()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if link.resolve() != node:
+                continue
+            group = (link.parents[1] / "cgroup").read_text("utf-8", "replace")
+        except OSError:  # it ended, or is another user's
+            continue
+        found = re.search(r"edgecam(@[^/\s]+)?\.service", group)
+        if found is not None:
+            return found[0]
+    return None
+
+
 def _try(check: str, name: str, settings: SourceSettings, mqtt: MqttSettings) -> Finding:
     started_s = time.monotonic()
     try:
         frame = first_frame(settings, mqtt)
     except (SourceError, SettingsError) as error:
+        if error.kind == "occupied" and (unit := _holder(settings.url)) is not None:
+            return ok(check, f"{name}: {unit} has it open")
         known = remedy(settings.url, error.kind)
         if known is not None:
             return fail(check, str(error).removesuffix(f"; {known}"), known)

@@ -18,6 +18,14 @@ DIRECTORIES = tuple(
 # systemd-analyze security: 0 exposes nothing, 10 everything. What is shipped has no more.
 EXPOSURE_LIMIT = 2.0
 ANSWER_S = 10.0
+# systemd.exec(5), Process Exit Codes; 78 is edgecam's own.
+STATUS_WORDS = {
+    "78": "the configuration is refused",
+    "200": "200/CHDIR: its directory cannot be entered",
+    "203": "203/EXEC: the program cannot be executed by the service's user",
+    "226": "226/NAMESPACE: a path that the unit binds or hides is missing",
+    "243": "243/CREDENTIALS: a credential's file cannot be read",
+}
 
 
 def _run(*command: str) -> tuple[int, str]:
@@ -77,9 +85,27 @@ def _examine(unit: Path) -> Iterator[Finding]:
         yield warn("unit", text, f"remove what weakens it: systemctl cat {unit.name}; or {again}")
     else:
         yield ok("unit", f"{unit}: accepted by systemd, exposes {score} of 10")
+    yield from _state(unit)
     if _run("systemctl", "is-enabled", unit.name)[1].strip() == "disabled":
         text = f"{unit.name} is installed, but does not start at boot"
         yield warn("unit", text, f"sudo systemctl enable --now {unit.name}")
+
+
+def _state(unit: Path) -> Iterator[Finding]:
+    """How the unit fares: systemd accepts many a unit that it cannot run."""
+    names = ("ActiveState", "SubState", "Result", "ExecMainCode", "ExecMainStatus", "NRestarts")
+    code, said = _run("systemctl", "show", unit.name, *(f"--property={name}" for name in names))
+    found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    if code or not found:
+        return
+    result, status = found.get("Result", "success"), found.get("ExecMainStatus", "0")
+    if found.get("ActiveState") == "failed" or found.get("SubState") == "auto-restart":
+        what = STATUS_WORDS.get(status, f"exit status {status}")
+        again = int(found.get("NRestarts") or 0)
+        text = f"{unit.name} does not run: {result}, {what}, started again {again} times"
+        yield fail("unit", text, f"see why: journalctl -u {unit.name} -n 20")
+    elif found.get("ActiveState") == "active":
+        yield ok("unit", f"{unit.name} runs")
 
 
 def units(settings: Settings) -> Iterator[Finding]:
