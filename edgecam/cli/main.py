@@ -192,9 +192,7 @@ def _out_of_memory(what: str) -> EdgecamError:
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 @click.version_option(__version__, prog_name="edgecam")
 @click.pass_context
-def cli(
-    ctx: click.Context, /, config: Path | None, check: bool, verbose: bool, **_: Any
-) -> None:
+def cli(ctx: click.Context, /, config: Path | None, check: bool, verbose: bool, **_: Any) -> None:
     """Camera pose and detection on small boards: frames in, poses and boxes out over MQTT.
 
     \b

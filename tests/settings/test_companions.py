@@ -11,7 +11,7 @@ def configured(folder: Path) -> Path:
     config = folder / "front.toml"
     config.write_text('[source]\nurl = "http://10.0.0.7"\n[mqtt]\nurl = "mqtt://10.0.0.1"\n')
     (folder / "front.env").write_text(
-        '# a comment\nEDGECAM_SOURCE_URL="http://eva:a\\\"b\\$c@10.0.0.7/x"\nPATH="/evil"\n'
+        '# a comment\nEDGECAM_SOURCE_URL="http://eva:a\\"b\\$c@10.0.0.7/x"\nPATH="/evil"\n'
     )
     (folder / "front.password").write_text("secret\n")
     (folder / "front.web-token").write_text("token\n")
