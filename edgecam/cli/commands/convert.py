@@ -72,6 +72,7 @@ if TYPE_CHECKING:
 )
 @click.option("--mean", help="What the network subtracts from a 0..255 pixel: one or three values.")
 @click.option("--std", help="What it divides by then: one or three values.")
+@click.option("--bgr", is_flag=True, help="The network was trained on BGR: let it take RGB.")
 def command(
     source: Path,
     output: Path,
@@ -88,6 +89,7 @@ def command(
     outputs: tuple[str, ...],
     mean: str | None,
     std: str | None,
+    bgr: bool,
 ) -> None:
     """Make a .tflite of SOURCE.
 
@@ -120,6 +122,7 @@ def command(
         labels,
         inputs=_names(inputs, "--inputs"),
         outputs=_names(outputs, "--outputs"),
+        bgr=bgr,
     )
     if to == "tfjs":
         _write_tfjs(source, output, options, weights or "float32")

@@ -58,6 +58,7 @@ FAMILIES = (
     "movenet_heads",
     "movenet_multipose",
     "movenet_multipose_heads",
+    "nanodet",
     "yolo",
     "classifier",
     "documents",

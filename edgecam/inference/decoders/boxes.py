@@ -16,6 +16,8 @@ from edgecam.core.result import Box, Decoded, Detection
 Array = NDArray[Any]
 
 _CHUNK = 96
+# So many boxes at most go into suppression, the best ones.
+_MOST_BOXES = 1000
 
 
 def overlapping(first: Array, second: Array, threshold: float) -> NDArray[np.bool_]:
@@ -54,6 +56,17 @@ def suppress(boxes: Array, threshold: float, limit: int) -> NDArray[np.intp]:
                 return np.array(kept, np.intp)
             alive &= spared[row]
     return np.array(kept, np.intp)
+
+
+def best_of_classes(
+    boxes: Array, classes: NDArray[np.intp], scores: Array, threshold: float, limit: int
+) -> NDArray[np.intp]:
+    """Return the rows that remain when each class is suppressed by itself, the best first."""
+    order = np.argsort(-scores, kind="stable")[:_MOST_BOXES]
+    # Apart by their class, boxes of two classes never overlap.
+    reach = 2.0 * np.abs(boxes[order]).max(initial=0.0) + 1.0
+    apart = boxes[order] + (classes[order, None] * reach).astype(np.float32)
+    return order[suppress(apart, threshold, limit)]
 
 
 def detections(

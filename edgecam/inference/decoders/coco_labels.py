@@ -22,6 +22,8 @@ DETECTION_LABELS: tuple[str, ...] = (
     *("keyboard", "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", UNUSED),
     *("book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush"),
 )
+# The 80 that are used, in order: what networks that were trained by them alone number from 0.
+NAMES = tuple(name for name in DETECTION_LABELS if name != UNUSED)
 
 
 def names_of(classes: int | None) -> tuple[str, ...] | None:

@@ -25,8 +25,8 @@ from edgecam.core.keypoints import COCO, COUNT
 from edgecam.core.protocols import DecodeOptions, Decoder, Finds
 from edgecam.core.result import Decoded, Pose
 from edgecam.core.tensors import Normalization, Tensor, TensorInfo
-from edgecam.inference.decoders.boxes import detections, suppress
-from edgecam.inference.decoders.coco_labels import DETECTION_LABELS, UNUSED
+from edgecam.inference.decoders.boxes import best_of_classes, detections
+from edgecam.inference.decoders.coco_labels import NAMES
 from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, image_size
 
 LAYOUT = """\
@@ -43,9 +43,6 @@ _END_TO_END = (300, 6)
 _ZERO_TO_ONE = Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
 # No box of a network reaches so many inputs beyond its own; no box of a pixel or two is found.
 _MOST_FRACTION = 4.0
-# So many boxes at most go into suppression, the best ones.
-_MOST_BOXES = 1000
-_NAMES = tuple(name for name in DETECTION_LABELS if name != UNUSED)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -70,16 +67,15 @@ class Yolo(FamilyDecoder):
             corners, best, classes = self._candidates(values)
         corners = self._fractions(corners)
         rows = np.flatnonzero(best >= np.float32(options.score_threshold))
-        rows = rows[np.argsort(-best[rows], kind="stable")][:_MOST_BOXES]
-        boxes = corners[rows][:, [1, 0, 3, 2]]
-        if self.form != "end to end":
+        if self.form == "end to end":
+            rows = rows[np.argsort(-best[rows], kind="stable")][: options.max_detections]
+        else:
+            boxes = corners[rows][:, [1, 0, 3, 2]]
             limit = options.max_poses if self.finds == "poses" else options.max_detections
-            # Apart by their class, boxes of two classes never overlap.
-            apart = boxes + (classes[rows, None] * (2 * _MOST_FRACTION)).astype(np.float32)
-            rows = rows[suppress(apart, options.nms_iou, limit)]
+            iou = options.nms_iou
+            rows = rows[best_of_classes(boxes, classes[rows], best[rows], iou, limit)]
         if self.finds == "poses":
             return self._people(values, best, rows, options)
-        rows = rows[: options.max_detections]
         size = (self.height_px, self.width_px)
         found = corners[rows][:, [1, 0, 3, 2]]
         return detections(found, classes[rows], best[rows], self.labels, size)
@@ -156,7 +152,7 @@ def _why(form: str) -> str:
 
 def _names(classes: int, context: FamilyContext) -> tuple[str, ...] | None:
     if context.labels is None:
-        return _NAMES if classes == len(_NAMES) else None
+        return NAMES if classes == len(NAMES) else None
     if len(context.labels) != classes:
         raise ModelError(
             f"the label list has {len(context.labels)} entries but the YOLO has {classes} classes; "

@@ -123,6 +123,8 @@ def _count(op: str, values: Sequence[Array]) -> float:
     match op:
         case "BroadcastTo" | "Fill":
             return float(math.prod(_sides(values[op == "BroadcastTo"])))
+        case "SparseToDense":
+            return float(math.prod(_sides(values[1])))
         case "Tile":
             return float(values[0].size * math.prod(_sides(values[1])))
         case "Range":
@@ -140,6 +142,14 @@ def _count(op: str, values: Sequence[Array]) -> float:
 
 def _fill(_: Node, values: list[Array]) -> Any:
     return np.full(_sides(values[0]), values[1])
+
+
+def _sparse_to_dense(_: Node, values: list[Array]) -> Any:
+    places, sides, found, default = values
+    dense = np.full(_sides(sides), default)
+    if found.size:
+        dense[tuple(places.reshape(found.size, -1).T)] = found
+    return dense
 
 
 def _tile(_: Node, values: list[Array]) -> Any:
@@ -268,6 +278,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "Shape": _unary(lambda source: np.array(source.shape, np.int32)),
     "Size": _unary(lambda source: np.int32(source.size)),
     "Slice": _slice,
+    "SparseToDense": _sparse_to_dense,
     "Split": lambda node, values: np.split(
         values[1], int(node.attributes["num_split"]), int(values[0])
     ),

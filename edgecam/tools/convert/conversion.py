@@ -39,7 +39,8 @@ class Options:
     network was trained with. ``postprocess``: an SSD's non-maximum suppression inside the model
     (True) or outside. ``labels``: a detector's label file. ``for_tfjs``: what comes is to have a
     TensorFlow.js form, which that suppression has none of. ``inputs`` and ``outputs``: names of
-    the tensors between which the network is cut out of a larger graph.
+    the tensors between which the network is cut out of a larger graph. ``bgr``: it was trained on
+    pictures in that order and is to take RGB.
     """
 
     size: tuple[int, int] | None = None
@@ -50,6 +51,7 @@ class Options:
     for_tfjs: bool = False
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    bgr: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecam.core.tensors import MINUS_ONE_TO_ONE
-from edgecam.tools.convert import detector, posenet, ssd_graph, tfjs
+from edgecam.tools.convert import detector, posenet, sizes, ssd_graph, tfjs
+from edgecam.tools.convert.colours import rgb
 from edgecam.tools.convert.conversion import UNSTATED, Converted, Options
 from edgecam.tools.convert.cut import cut
 from edgecam.tools.convert.float16 import halve
 from edgecam.tools.convert.graph import ConvertError, Graph
+from edgecam.tools.convert.layout import channels_last
 from edgecam.tools.convert.lower import lower
 from edgecam.tools.convert.writer import write
 
@@ -39,6 +41,7 @@ def from_graph(graph: Graph, name: str, options: Options) -> Converted:
         graph = cut(graph, options.inputs, options.outputs, options.size)
     elif asked or ssd_graph.is_detector(graph):
         return detector.convert(graph, options)
+    graph = channels_last(graph)
     image, shape = _image(graph)
     notes = []
     names = None if is_cut else posenet.outputs_by_name(graph)
@@ -59,8 +62,11 @@ def from_graph(graph: Graph, name: str, options: Options) -> Converted:
         normalization = options.normalization or MINUS_ONE_TO_ONE
         if options.normalization is None:
             notes.append(UNSTATED)
+        graph = sizes.relative(graph, image, shape, size)
     if min(size) < 1:
         raise ConvertError(f"the input {image!r} has no fixed size; give --size HEIGHTxWIDTH")
+    if options.bgr:
+        graph = rgb(graph, image)
     model = lower(graph, {image: (1, *size, shape[3])}, names)
     return Converted(write(halve(model) if options.half else model, name, normalization), notes)
 

@@ -69,6 +69,41 @@ class Lowering:
         name = self.names.get(node.name, node.name)
         self.places[node.name] = self.model.add(op, inputs, name, shape, options, version)
 
+    def sliced(self, place: int, name: str, axis: int, begin: int, side: int) -> int:
+        """Append a SLICE of ``side`` along one axis; return its place."""
+        shape = [*self.model.tensors[place].shape]
+        begins = np.zeros(len(shape), np.int32)
+        begins[axis], shape[axis] = begin, side
+        inputs = (
+            place,
+            self.model.constant(f"{name}/begin", begins),
+            self.model.constant(f"{name}/size", np.array(shape, np.int32)),
+        )
+        return self.model.add("SLICE", inputs, name, shape)
+
+    def edges_repeated(self, node: Node, pads: Array) -> tuple[int, Shape]:
+        """Pad a MaxPool's picture by its own edges: its greatest values stay what they are.
+
+        TFLite pads with no value less than all others, unless it pads by SAME.
+
+        Raises:
+            ConvertError: a window would lie in the padding alone.
+        """
+        place, shape = self.place(node.inputs[0]), [*self.shape(node.inputs[0])]
+        if (pads.max(axis=1) >= np.array(node.attributes["ksize"])).any():
+            raise ConvertError(f"{node.op} {node.name!r}: padding {pads.tolist()} is too large")
+        for axis, (before, after) in enumerate(pads.tolist()):
+            begin, end = f"{node.name}/first_{axis}", f"{node.name}/last_{axis}"
+            last = shape[axis] - 1
+            first_rows = [self.sliced(place, begin, axis, 0, 1)] * before if before else []
+            last_rows = [self.sliced(place, end, axis, last, 1)] * after if after else []
+            if first_rows or last_rows:
+                shape[axis] += before + after
+                parts = (*first_rows, place, *last_rows)
+                name = f"{node.name}/padded_{axis}"
+                place = self.model.add("CONCATENATION", parts, name, shape, {"axis": axis})
+        return place, tuple(shape)
+
 
 def slid(size: int, kernel: int, stride: int, dilation: int, padding: str) -> int:
     """Return the output pixels of a window that slides over ``size`` pixels."""

@@ -11,6 +11,7 @@ from edgecam.tools.convert.fuse import BATCH_NORMS, channel_terms
 from edgecam.tools.convert.graph import ConvertError, Node, as_float32
 from edgecam.tools.convert.lite import Shape
 from edgecam.tools.convert.lowering import Lowering, broadcast, slid
+from edgecam.tools.convert.shape_ops import SHAPE_LOWERINGS
 from edgecam.tools.convert.upsampling import NEAREST_UPSAMPLING
 
 _PADDING = {"SAME": 0, "VALID": 1}
@@ -160,6 +161,11 @@ def _pool(op: str) -> Callable[[Lowering, Node], None]:
         shape = lowering.shape(node.inputs[0])
         kernel, strides = _window(node, "ksize"), _window(node, "strides")
         padding = str(node.attributes["padding"])
+        place = lowering.place(node.inputs[0])
+        if padding == "EXPLICIT" and node.op == "MaxPool":
+            pads = np.array(node.attributes["explicit_paddings"], np.int32).reshape(4, 2)
+            place, shape = lowering.edges_repeated(node, pads)
+            padding = "VALID"
         if padding not in _PADDING:
             raise ConvertError(f"{node.op} {node.name!r}: padding {padding}, expected SAME, VALID")
         options = {
@@ -173,57 +179,24 @@ def _pool(op: str) -> Callable[[Lowering, Node], None]:
             slid(size, extent, stride, 1, padding)
             for size, extent, stride in zip(shape[1:3], kernel, strides, strict=True)
         ]
-        inputs = (lowering.place(node.inputs[0]),)
-        lowering.emit(node, op, inputs, (shape[0], *sides, shape[3]), options)
+        lowering.emit(node, op, (place,), (shape[0], *sides, shape[3]), options)
 
     return lower
 
 
-def _pad(lowering: Lowering, node: Node) -> None:
-    pads = lowering.constant(node, 1).astype(np.int32)
-    shape = lowering.shape(node.inputs[0])
-    padded = [int(side + sum(pad)) for side, pad in zip(shape, pads, strict=True)]
-    amounts = lowering.model.constant(f"{node.name}/paddings", pads)
-    lowering.emit(node, "PAD", (lowering.place(node.inputs[0]), amounts), padded)
-
-
-def _reshape(lowering: Lowering, node: Node) -> None:
-    wanted = [int(side) for side in lowering.constant(node, 1)]
-    shape = lowering.shape(node.inputs[0])
-    # numpy finds the -1 and refuses what does not fit; the view of one element costs nothing.
-    found = np.broadcast_to(np.float32(0), shape).reshape(wanted).shape
-    to = lowering.model.constant(f"{node.name}/shape", np.array(wanted, np.int32))
-    inputs = (lowering.place(node.inputs[0]), to)
-    lowering.emit(node, "RESHAPE", inputs, found, {"newShape": wanted})
-
-
-def _squeeze(lowering: Lowering, node: Node) -> None:
-    shape = lowering.shape(node.inputs[0])
-    axes = [int(axis) % len(shape) for axis in node.attributes.get("squeeze_dims") or ()]
-    axes = axes or [axis for axis, side in enumerate(shape) if side == 1]
-    if any(shape[axis] != 1 for axis in axes):
-        raise ConvertError(f"Squeeze {node.name!r}: axes {axes} of {shape}, expected sides of 1")
-    kept = [side for axis, side in enumerate(shape) if axis not in axes]
-    inputs = (lowering.place(node.inputs[0]),)
-    lowering.emit(node, "SQUEEZE", inputs, kept, {"squeezeDims": axes})
-
-
-def _concatenation(lowering: Lowering, node: Node) -> None:
-    parts = [lowering.shape(name) for name in node.inputs[:-1]]
-    axis = int(lowering.constant(node, -1)) % len(parts[0])
-    shape = [*parts[0]]
-    shape[axis] = sum(part[axis] for part in parts)
-    others = {(*part[:axis], *part[axis + 1 :]) for part in parts}
-    if len(others) != 1:
-        raise ConvertError(f"{node.op} {node.name!r}: parts {parts} do not fit on axis {axis}")
-    inputs = [lowering.place(name) for name in node.inputs[:-1]]
-    lowering.emit(node, "CONCATENATION", inputs, shape, {"axis": axis})
+def _leaky_relu(lowering: Lowering, node: Node) -> None:
+    options = {"alpha": float(node.attributes.get("alpha", 0.2))}
+    _unary("LEAKY_RELU", options)(lowering, node)
 
 
 def _resize(op: str) -> Callable[[Lowering, Node], None]:
     def lower(lowering: Lowering, node: Node) -> None:
-        size = lowering.constant(node, 1).astype(np.int32)
         shape = lowering.shape(node.inputs[0])
+        scales = node.attributes.get("scales")
+        if scales is None:
+            size = lowering.constant(node, 1).astype(np.int32)
+        else:
+            size = np.array([side * by for side, by in zip(shape[1:3], scales, strict=True)], "i4")
         options = {
             "alignCorners": bool(node.attributes.get("align_corners", False)),
             "halfPixelCenters": bool(node.attributes.get("half_pixel_centers", False)),
@@ -265,24 +238,22 @@ LOWERINGS: Mapping[str, Callable[[Lowering, Node], None]] = {
     "AddV2": _elementwise("ADD"),
     "AvgPool": _pool("AVERAGE_POOL_2D"),
     "BiasAdd": _bias_add,
-    "ConcatV2": _concatenation,
     "Conv2D": _convolution,
     "DepthwiseConv2dNative": _convolution,
     **dict.fromkeys(BATCH_NORMS, _batch_norm),
+    "LeakyRelu": _leaky_relu,
     "MatMul": _matrix_product,
     "MaxPool": _pool("MAX_POOL_2D"),
     "Mean": _mean,
     "Mul": _elementwise("MUL"),
-    "Pad": _pad,
     NEAREST_UPSAMPLING: _nearest_upsampling,
     "RealDiv": _elementwise("DIV"),
     "Relu": _unary("RELU"),
     "Relu6": _unary("RELU6"),
-    "Reshape": _reshape,
     "ResizeBilinear": _resize("RESIZE_BILINEAR"),
     "ResizeNearestNeighbor": _resize("RESIZE_NEAREST_NEIGHBOR"),
     "Sigmoid": _unary("LOGISTIC"),
     "Softmax": _unary("SOFTMAX", {"beta": 1.0}),
-    "Squeeze": _squeeze,
     "Sub": _elementwise("SUB"),
+    **SHAPE_LOWERINGS,
 }

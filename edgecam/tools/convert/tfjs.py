@@ -111,13 +111,20 @@ def _graph(
 
 def _shaped(node: Node, values: Array, path: Path) -> Array:
     stated = node.attributes.get("value")
-    if not isinstance(stated, tuple) or stated == values.shape:
+    if not isinstance(stated, tuple) or _is_shape(values.shape, stated):
         return values
     if stated == () and values.size == 1:  # some converters list scalars as vectors of one
         return values.reshape(())
     raise ConvertError(
         f"{path}: the manifest gives {node.name!r} the shape {values.shape}, the graph says "
         f"{stated}; the file is damaged, get it again"
+    )
+
+
+def _is_shape(found: tuple[int, ...], stated: tuple[int, ...]) -> bool:
+    """Whether a shape is what the graph says, -1 being any side."""
+    return len(found) == len(stated) and all(
+        wanted in (-1, side) for side, wanted in zip(found, stated, strict=True)
     )
 
 
