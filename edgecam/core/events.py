@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     EventType = str
 else:
     EventType = Literal[EVENT_TYPES]
-# From nobody to the gravest: of several people the last one stands.
+# From an empty scene to the gravest: of several people the last one stands.
 POSTURES = ("none", "unknown", "standing", "sitting", "lying", "fallen")
 
 

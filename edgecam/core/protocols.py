@@ -45,7 +45,7 @@ class Decoder(Protocol):
     (into the model's output list) of the tensors that ``__call__`` wants, in its order.
     ``normalization`` is what the family wants of a float input whose file says nothing. ``fit``
     is the key of ``geometry.FITS`` that finds most, measured with ``edgecam eval``. ``labels`` are
-    the names of its classes by class number, None where it has no classes or nobody named them.
+    the names of its classes by class number, None where it has no classes or they have no names.
     """
 
     @property
@@ -94,7 +94,7 @@ class SourceStatus:
 
 
 def be_idle() -> None:
-    """What a source calls while it waits, if nobody wants to know."""
+    """Do nothing: what a source calls while it waits, by default."""
 
 
 class Source(Protocol):

@@ -30,7 +30,7 @@ class RateLimit:
         return False
 
 
-# Whoever may publish pictures may make cameras up; more than this are not remembered.
+# A client that may publish pictures may make cameras up; more than this are not remembered.
 MAX_CAMERAS = 4096
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 
 # glibc does the same for programs with special rights (``csu/check_fds.c``): a write to standard
-# output fails, so that nobody takes for written what nobody can read.
+# output fails, so that none takes for written what cannot be read.
 _MODES = ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))
 
 
