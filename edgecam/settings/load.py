@@ -1,6 +1,6 @@
 """Puts settings together: defaults, then the TOML file, then ``EDGECAM_...``, then flags.
 
-Each layer is checked on its own, so that an error names the place a person has to mend.
+Each layer is checked on its own, so that an error names the place a person has to fix.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def check_texts(data: Any, origin: str) -> None:
     Raises:
         SettingsError: a text holds a NUL byte or half a character.
     """
-    # No recursion: whoever writes TOML says how deep it goes.
+    # No recursion: the author of the TOML says how deep it goes.
     left = [("", data)]
     while left:
         key, value = left.pop()

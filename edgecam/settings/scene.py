@@ -37,10 +37,10 @@ class MotionSettings(Section, frozen=True):
         2.0
     )
     occupied_look_s: Annotated[
-        Seconds, Meta(description="between two looks at a still picture of somebody")
+        Seconds, Meta(description="between two looks at a still picture with people")
     ] = 1.0
     empty_look_s: Annotated[
-        Seconds, Meta(description="between two looks at a still picture of nobody")
+        Seconds, Meta(description="between two looks at a still picture without people")
     ] = 2.0
 
 
@@ -48,7 +48,7 @@ class CropSettings(Section, frozen=True):
     """A pose model that looks at the surroundings of those whom it follows; PoseNet only.
 
     All of them are put side by side into one input, smaller than that of the model. It looks at
-    the whole frame at first, when somebody is lost, and now and then to see who is new.
+    the whole frame at first, when a person is lost, and now and then to see who is new.
     """
 
     enabled: Annotated[bool, Meta(description="look at the people, not at the whole frame")] = False
@@ -61,7 +61,7 @@ class CropSettings(Section, frozen=True):
         Meta(description="which model sees who is there: the pose model, or the first SSD"),
     ] = "pose"
     grow: Annotated[
-        float, Meta(ge=1.0, le=4.0, description="times the box around somebody's keypoints")
+        float, Meta(ge=1.0, le=4.0, description="times the box around a person's keypoints")
     ] = 1.2
     min_score: Annotated[
         Fraction, Meta(description="a pose that scores less calls for a look at the whole frame")

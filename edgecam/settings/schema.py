@@ -70,7 +70,7 @@ class SourceSettings(Section, frozen=True):
         ),
     ] = "0"
     realtime: Annotated[bool, Meta(description="play a file at its own rate, as if live")] = False
-    loop: Annotated[bool, Meta(description="begin a file again at its end, for ever")] = False
+    loop: Annotated[bool, Meta(description="begin a file again at its end, without end")] = False
     rotate: Annotated[
         Literal[0, 90, 180, 270],
         Meta(description="degrees clockwise by which the picture is turned upright"),
@@ -199,7 +199,7 @@ class MqttSettings(Section, frozen=True):
 
 
 class HomeAssistantSettings(Section, frozen=True):
-    """What Home Assistant is told by MQTT discovery."""
+    """What goes to Home Assistant by MQTT discovery."""
 
     enabled: Annotated[
         bool, Meta(description="announce entities to Home Assistant, where there is a broker")

@@ -12,7 +12,7 @@ from edgecam.core.picture_bounds import MAX_MEGAPIXELS
 
 SLUG, SIZE = r"^[a-z0-9_-]{1,64}$", r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$"
 TOPIC = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"
-# What a person is told that did not write so.
+# What the message says to a person who did not write so.
 IN_WORDS = {
     SLUG: "1 to 64 characters of a-z0-9_- (no capitals, no spaces)",
     TOPIC: "a topic of A-Za-z0-9_- between its slashes",
