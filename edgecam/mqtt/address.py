@@ -83,7 +83,7 @@ def tls_context(settings: MqttSettings) -> ssl.SSLContext:
         return context
     key = _file(settings.key_file, "key_file")
     try:
-        # An empty passphrase: a daemon has nobody to ask for one.
+        # An empty passphrase: a daemon cannot ask for one.
         context.load_cert_chain(certificate, key, password="")
     except (OSError, ssl.SSLError) as error:
         raise _bad_file(

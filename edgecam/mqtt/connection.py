@@ -239,7 +239,7 @@ class Connection:
 
     @property
     def keepalive_s(self) -> int:
-        """The broker's word counts, if it has one; 0 from it would mean that nobody asks."""
+        """The broker's word counts, if it has one; 0 from it would mean that no ping is sent."""
         return self.limits.keepalive_s or self._login.keepalive_s
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 from edgecam.core.errors import EdgecamError
 
 LOOPBACK = "127.0.0.1"
-# rumqttd refuses above 20 KB unless told otherwise; a crowded result is larger.
+# rumqttd refuses above 20 KB by default; a crowded result is larger.
 MAX_PAYLOAD_BYTES = 1_000_000
 
 

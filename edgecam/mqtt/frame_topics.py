@@ -1,4 +1,4 @@
-"""Pictures on a broker: which topics they come by, whose they are, and what is told with them."""
+"""Pictures on a broker: which topics they come by, whose they are, and what comes with them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Delivered:
 
     @property
     def captured_unix_s(self) -> float | None:
-        """The camera's wall clock at capture, where it was told."""
+        """The camera's wall clock at capture, where it was stated."""
         try:
             told_s = float(self.properties.get(CAPTURED, "nan"))
         except ValueError:
@@ -38,7 +38,7 @@ class Delivered:
 
     @property
     def sequence(self) -> int | None:
-        """The camera's own number of the picture, where it was told."""
+        """The camera's own number of the picture, where it was stated."""
         text = self.properties.get(SEQUENCE, "")
         return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 

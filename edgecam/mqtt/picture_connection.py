@@ -1,4 +1,4 @@
-"""A connection for pictures, whose messages are acknowledged when somebody says so."""
+"""A connection for pictures, whose messages are acknowledged when their user says so."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ class PictureConnection(Connection):
             payload = bytes(message.payload)
             self._on_delivered(Delivered(message.topic, payload, number, properties))
         except Exception:
-            # Nobody else will, and the window would be one smaller for ever.
+            # Nothing else will, and the window would stay one smaller.
             self.acknowledge(number)
             raise
