@@ -129,7 +129,7 @@ class Interpreter:
                 if required:
                     raise DelegateError(
                         f"delegate {choice.requested} does not run {self.name} ({fallback}); "
-                        "mend it, or drop --delegate-required to fall back to the CPU",
+                        "fix it, or drop --delegate-required to fall back to the CPU",
                         fallback,
                     ) from None
             else:
@@ -211,7 +211,7 @@ class Interpreter:
         """Copies of the outputs at these places in ``self.outputs``, in their own type.
 
         Raises:
-            ModelError: one of them holds NaN or infinity, which a decoder would take for nobody.
+            ModelError: one of them holds NaN or infinity, which a decoder would take for no people.
         """
         infos = [self.outputs[place] for place in outputs]
         tensors = [self._interpreter.get_tensor(info.index) for info in infos]

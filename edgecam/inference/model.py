@@ -191,7 +191,7 @@ class Model:
         )
 
     def reload(self) -> None:
-        """Begin anew with an interpreter that has seen nothing.
+        """Begin again with an interpreter that has seen nothing.
 
         Raises:
             ModelError, DelegateError: it does not load any more.

@@ -115,7 +115,7 @@ def _fill_integer(info: TensorInfo, normalization: Normalization | None) -> Fill
             np.copyto(tensor, staged)
 
     # What publishers write beside a uint8 input is about the float model that it was made of: their
-    # own runtimes (TFLite Support) copy the pixels, and so does whoever trained it.
+    # own runtimes (TFLite Support) copy the pixels, and so do those who trained it.
     if normalization is None or not info.scale or info.dtype == np.uint8:
         return fill_plain
     table = _table(info, normalization)

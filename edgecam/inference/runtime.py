@@ -1,7 +1,7 @@
 """Finds the TFLite runtime that is installed: the only file that imports one.
 
 A tflite-runtime that works is taken first: elsewhere than on armv7l only the extra
-``[tflite-runtime]`` installs it, so whoever has it asked for it. Then LiteRT, the default: on
+``[tflite-runtime]`` installs it, so people who have it asked for it. Then LiteRT, the default: on
 x86-64 it runs quantised models 10 to 27 times faster than tflite-runtime 2.14 does. Then
 TensorFlow's own interpreter. A runtime that is installed and broken is passed over where another
 one works.

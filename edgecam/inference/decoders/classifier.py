@@ -76,7 +76,7 @@ def recognise(
 
     Raises:
         ModelError: it is a classifier, but the labels do not fit; or it gives features of a
-            picture and nobody has named any classes.
+            picture and no classes are named.
     """
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or len(outputs) != 1:
         return None
@@ -90,7 +90,7 @@ def recognise(
             "classes; take the whole classifier, or give its labels with --labels if it is one"
         )
     probabilities = holds_probabilities(outputs[0], context.output_op(0))
-    form = {True: "probabilities", False: "logits", None: "told by value"}[probabilities]
+    form = {True: "probabilities", False: "logits", None: "by value"}[probabilities]
     names = context.labels
     if names is not None:
         names = fit_with_background(names, shape[-1], f"output {outputs[0].name!r}")

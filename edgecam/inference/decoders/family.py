@@ -87,7 +87,7 @@ class FamilyContext:
         """Yield every set of names for the outputs, in lower case, the surest first.
 
         The graph's names and the signature's belong to the tensors. Metadata goes by place, and
-        is out of step where somebody ordered the outputs anew.
+        is out of step where the outputs were put into another order.
         """
         yield [info.name.lower() for info in outputs]
         for names in (self.signature_output_names, self.metadata_output_names):

@@ -93,5 +93,5 @@ def recognise(
         return None
     cells = f"{outputs[0].shape[1]}x{outputs[0].shape[2]}"
     return MoveNetHeads(
-        outputs=places, why=f"single pose heads on {cells} cells, told apart by name"
+        outputs=places, why=f"single pose heads on {cells} cells, distinguished by name"
     )

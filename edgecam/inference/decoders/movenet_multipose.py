@@ -2,7 +2,7 @@
 
 A row: 17 x (y, x, score) in ``keypoints.NAMES`` order, then ymin, xmin, ymax, xmax and the person's
 score; positions are fractions of the input, padding included. People come in the graph's order; no
-suppression is left to do. As for single pose somebody counts as found where the best keypoint
+suppression is left to do. As for single pose a person counts as found where the best keypoint
 reaches the score threshold; the person's own score has to reach ``min_pose_score``. Source: the
 model card of MoveNet.MultiPose.
 """
@@ -40,7 +40,7 @@ class MultiPose(FamilyDecoder):
         rows = np.asarray(tensors[0], np.float64).reshape(-1, _COLUMNS)
         rows = rows[np.isfinite(rows).all(axis=1)]
         best = rows[:, 2 : 3 * COUNT : 3].max(axis=1)
-        # Rows that stand for nobody score 0.
+        # Rows that stand for no person score 0.
         is_person = (rows[:, -1] > 0.0) & (rows[:, -1] >= options.min_pose_score)
         found = rows[is_person & (best >= options.score_threshold)]
         people = []

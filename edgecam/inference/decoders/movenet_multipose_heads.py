@@ -69,7 +69,7 @@ def decode(
     """Return people whose score reaches ``least_score``, the surest centre first."""
     rows, columns = center.shape[:2]
     certain = grid.sigmoid(center[:, :, 0])
-    # Nobody scores more than the centre does.
+    # No person scores more than the centre does.
     peaks = _peaks(certain, least_score)[: max(_PEAKS, max_poses)]
     if not peaks.size:
         return ()
@@ -146,5 +146,5 @@ def recognise(
         return None
     cells = f"{outputs[0].shape[1]}x{outputs[0].shape[2]}"
     return MultiPoseHeads(
-        outputs=places, why=f"multiple pose heads on {cells} cells, told apart by name"
+        outputs=places, why=f"multiple pose heads on {cells} cells, distinguished by name"
     )

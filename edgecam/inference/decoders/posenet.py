@@ -179,7 +179,7 @@ def _short_offsets(places: list[int], namings: list[list[str]]) -> int | None:
 def _displacements(
     places: dict[int, list[int]], namings: list[list[str]], heatmaps: int
 ) -> tuple[tuple[int, ...], str]:
-    """Places of the displacements, forward before backward, and how they were told apart."""
+    """Places of the displacements, forward before backward, and how they were distinguished."""
     if len(places[_BOTH_WAYS]) == 1 and not places[_ONE_WAY]:
         return tuple(places[_BOTH_WAYS]), "both displacements in one tensor"
     if len(places[_ONE_WAY]) != 2 or places[_BOTH_WAYS]:

@@ -55,11 +55,11 @@ def recognise(
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PostProcessedSsd(FamilyDecoder):
-    """Reads what the op found; ``told`` is False where only the values tell classes and scores."""
+    """Reads what the op found; ``is_stated``: not only values tell classes and scores."""
 
     height_px: int
     width_px: int
-    told: bool
+    is_stated: bool
     family: str = "ssd"
     finds: Finds = "boxes"
     fit: str = ssd_raw.FIT
@@ -71,7 +71,7 @@ class PostProcessedSsd(FamilyDecoder):
             return Decoded()
         rows = min(round(min(count, len(scores))), options.max_detections)
         boxes, classes, scores = boxes[:rows], classes[:rows], scores[:rows]
-        if not self.told and _are_scores(classes, scores):
+        if not self.is_stated and _are_scores(classes, scores):
             classes, scores = scores, classes
         keep = (scores >= options.score_threshold) & np.isfinite(classes)
         keep &= np.isfinite(boxes).all(axis=1)
@@ -89,7 +89,8 @@ def _postprocessed(
 ) -> PostProcessedSsd | None:
     if len(outputs) != 4:
         return None
-    places, why, told = _by_op(outputs, context), "TFLite_Detection_PostProcess in the graph", True
+    places, why = _by_op(outputs, context), "TFLite_Detection_PostProcess in the graph"
+    is_stated = True
     if places is None:
         shaped = _by_shape(outputs)
         if shaped is None:
@@ -97,9 +98,9 @@ def _postprocessed(
         box, first, second, count = shaped
         why = "outputs [1, N, 4], [1, N], [1, N], [1]"
         named = _by_name(first, second, outputs, context)
-        told = named is not None
+        is_stated = named is not None
         classes, scores = named or (first, second)
-        why += ", classes and scores told by " + ("their names" if told else "their values")
+        why += ", classes and scores by " + ("their names" if is_stated else "their values")
         places = (box, classes, scores, count)
     height_px, width_px = size
     return PostProcessedSsd(
@@ -108,7 +109,7 @@ def _postprocessed(
         height_px=height_px,
         width_px=width_px,
         labels=_labels(context),
-        told=told,
+        is_stated=is_stated,
     )
 
 

@@ -122,7 +122,7 @@ def recognise(
     anchors, origin = _anchors(count, rest, context)
     first_class, names = _labels(columns, outputs[scores].name, context)
     probabilities = holds_probabilities(outputs[scores], context.output_op(scores))
-    form = {True: "probabilities", False: "logits", None: "told by value"}[probabilities]
+    form = {True: "probabilities", False: "logits", None: "by value"}[probabilities]
     return RawSsd(
         why=f"outputs [1, A, 4] and [1, A, C], scores {form}, {origin}",
         outputs=(encodings, scores, *rest),

@@ -147,7 +147,7 @@ def recognise(
 
 
 def _why(form: str) -> str:
-    return f"one output {form}; pixels or fractions, told by the values"
+    return f"one output {form}; pixels or fractions by the values"
 
 
 def _names(classes: int, context: FamilyContext) -> tuple[str, ...] | None:
