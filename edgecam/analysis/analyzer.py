@@ -40,7 +40,7 @@ class Masks:
         self._masks = [(Polygon(mask.polygon), mask) for mask in masks]
 
     def blind(self, subject: Subject, scene: Scene) -> frozenset[str]:
-        """The rules that do not see it; ``all`` says that nobody does."""
+        """The rules that do not see it; ``all`` says that none does."""
         return frozenset(
             name
             for polygon, mask in self._masks
@@ -75,7 +75,7 @@ class Analysis:
     def __init__(
         self, settings: Settings, finds_poses: bool, periods_s: Mapping[str, float] | None = None
     ) -> None:
-        """``finds_poses``: a model that finds poses runs, so people are told by their poses.
+        """``finds_poses``: a model that finds poses runs, so people are known by their poses.
 
         ``periods_s``: how far apart the frames are that a model looks at, where that is limited.
         """
@@ -117,8 +117,8 @@ class Analysis:
         result = replace(result, by_model=self._parts, held=held)
         if not follows:
             return result
-        told = self._subjects.items()
-        subjects = [s for m, found in told if m in looked or m in result.waiting for s in found]
+        found_by = self._subjects.items()
+        subjects = [s for m, found in found_by if m in looked or m in result.waiting for s in found]
         self._lose(frame)
         lost = [absence.subject for absence in self._absences.lost.values()]
         scene = _scene(frame, subjects, self._alive() | {s.track for s in lost}, lost)
@@ -212,11 +212,11 @@ class Analysis:
         for pose, box, track in zip(smoothed, around, pose_tracks, strict=True):
             if track.id is not None:
                 body = pose.body()
-                told = None if body is None else posture(body)
+                seen = None if body is None else posture(body)
                 about = (track.label, pose.score, box, track.first_s, body)
-                subjects.append(Subject(track.id, *about, posture=told))
+                subjects.append(Subject(track.id, *about, posture=seen))
         for found, track in zip(boxes, box_tracks, strict=True):
-            # The people whom a pose model sees are told by their poses, once.
+            # The people whom a pose model sees are known by their poses, once.
             if track.id is not None and not (self.finds_poses and found.label == PERSON):
                 subjects.append(
                     Subject(track.id, found.label, found.score, track.box, track.first_s)

@@ -14,7 +14,7 @@ from edgecam.messages.topics import slug
 def counts(result: Result) -> dict[str, int]:
     """How many of each label (as a slug) are in the frame; a pose counts as a person.
 
-    Tracks are counted where there are any: they outlast a frame in which somebody is missed.
+    Tracks are counted where there are any: they outlast a frame in which a person is missed.
 
     Where several models see the same label the largest of their counts stands, for they look at
     the same people.

@@ -32,7 +32,7 @@ def are_up(subject: Subject) -> bool | None:
 
 
 class HandsUp:
-    """Tells once when somebody raises both hands."""
+    """Tells once when a person raises both hands."""
 
     name, title = "hands_up", "Hands up"
     event_types = RULES[name]

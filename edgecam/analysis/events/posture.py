@@ -17,7 +17,7 @@ from edgecam.core.events import Event
 from edgecam.core.rules import RULES
 
 _Posture = Literal["unknown", "standing", "sitting", "lying"]
-_TOLD: tuple[Literal["sitting", "lying"], ...] = ("sitting", "lying")
+_REPORTED: tuple[Literal["sitting", "lying"], ...] = ("sitting", "lying")
 
 
 def _states() -> dict[_Posture, Lasting]:
@@ -65,10 +65,10 @@ class Postures:
                     began = body.current = name
                 elif body.current == name:
                     body.current = "unknown"
-        for told in _TOLD:
-            if told == began:
-                number, since_s = self._number(), body.states[told].since_s
-                yield event(told, number, scene, subject, since_s, None, {"before": before})
+        for name in _REPORTED:
+            if name == began:
+                number, since_s = self._number(), body.states[name].since_s
+                yield event(name, number, scene, subject, since_s, None, {"before": before})
 
     @property
     def of(self) -> dict[int, str]:

@@ -2,9 +2,9 @@
 
 Geometry: while the wrist is above its elbow, the wrist's sideways place relative to the elbow, in
 lengths of the forearm, turns back at least three times within ``events.wave_window_s``, each
-swing at least 0.4 forearms wide. Both keypoints are sure. One ``wave`` is told for a hand until
-it has rested for the same time. Source: the wave of Microsoft's Kinect gesture samples, the hand
-above the elbow and in turns to the left and right of it.
+swing at least 0.4 forearms wide. Both keypoints are sure. One ``wave`` is published for a hand
+until it has rested for the same time. Source: the wave of Microsoft's Kinect gesture samples, the
+hand above the elbow and in turns to the left and right of it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Arms:
 
 
 class Waves:
-    """Tells when somebody waves, for each hand on its own."""
+    """Tells when a person waves, for each hand on its own."""
 
     name, title = "wave", "Waving"
     event_types = RULES[name]

@@ -44,7 +44,7 @@ class _Zone:
         self._polygon = Polygon(settings.polygon)
         self._labels = frozenset(map(slug, settings.labels))
         self.visits: Memory[_Visit] = Memory(_Visit)
-        # Whoever waits for people wants to know of an empty zone too.
+        # People who wait for someone want to know of an empty zone too.
         self._known = dict.fromkeys(map(slug, settings.labels or (PERSON,)), 0)
 
     def counts(self) -> Mapping[str, int]:
