@@ -39,7 +39,7 @@ class Endpoint(Place, Protocol):
 
 
 class LiveSource(SupervisedSource):
-    """Pictures from an endpoint, newest first to be had, reopened for ever."""
+    """Pictures from an endpoint, newest first to be had, reopened without end."""
 
     def __init__(
         self, endpoint: Endpoint, settings: SourceSettings, stop: threading.Event | None = None

@@ -11,7 +11,7 @@ from edgecam.core.protocols import Source, SourceStatus, be_idle
 
 
 class Loop:
-    """Opens a recording again whenever it ends; ``sequence`` counts on, media time begins anew."""
+    """Opens a recording again whenever it ends; ``sequence`` counts on, media time begins again."""
 
     def __init__(self, opener: Callable[[], Source]) -> None:
         """

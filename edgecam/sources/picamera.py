@@ -125,7 +125,7 @@ class PicameraCapture:
         """Stop and close the camera, also one that has stopped delivering.
 
         ``Picamera2.stop()`` would queue behind the capture that still waits for a picture, and
-        wait for it for ever; ``close()`` ends the queue's thread before it stops the camera.
+        wait for it without end; ``close()`` ends the queue's thread before it stops the camera.
         """
         # In versions since July 2024.
         if hasattr(self._camera, "cancel_all_and_flush"):

@@ -88,7 +88,7 @@ def regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for somebody to write into a FIFO."""
+    """Open without waiting for a writer of a FIFO."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 

@@ -66,8 +66,8 @@ def _png(data: bytes) -> Size:
 def _check_chunks(data: bytes, width_px: int, height_px: int) -> None:
     """Walk to the end of a PNG.
 
-    OpenCV searches for ever in one whose chunks do not join, and writes past the end of a picture
-    where a frame of an animation lies outside it.
+    OpenCV searches without end in one whose chunks do not join, and writes past the end of a
+    picture where a frame of an animation lies outside it.
     """
     position = len(_PNG)
     for _ in range(_MAX_CHUNKS):

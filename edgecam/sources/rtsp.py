@@ -146,7 +146,7 @@ def redirects_refused(url: StreamUrl, timeout_s: float) -> Iterator[None]:
 
     FFmpeg takes user and password along to wherever an RTSP server redirects, and has no option
     that would keep it from that. Within, the connection stays open: a server that is still
-    closing the stream that was asked for refuses whoever asks next.
+    closing the stream that was asked for refuses the next client.
 
     Raises:
         StreamError: it does, or it does not answer in time.

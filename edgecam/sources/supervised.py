@@ -1,4 +1,4 @@
-"""What every live source shares: it is probed, opened, watched, and opened again for ever.
+"""What every live source shares: it is probed, opened, watched, and opened again without end.
 
 One reader thread per source opens, reads and reopens. Whatever goes wrong in it is an outage with
 a reason. Every call that it makes ends in time by itself; where one does not, or the thread has
@@ -36,7 +36,7 @@ LOOK_EVERY_S = 1.0
 SHORTEST_WAIT_S = 0.1
 CLOSE_WAIT_S = 0.5
 # How much longer than its time-outs a call may take: looking up a host name has its own, which
-# nobody can cut short (5 s a try and name server, each asked twice), and OpenCV's V4L2 takes 10 s.
+# cannot be cut short (5 s a try and name server, each asked twice), and OpenCV's V4L2 takes 10 s.
 STUCK_AFTER_S = 60.0
 MAX_ERROR_CHARACTERS = 200
 
@@ -51,7 +51,7 @@ class StreamError(Exception):
 
 
 def _where(error: Exception) -> str:
-    """An error that nobody foresaw, with its line of code; its text may quote a secret."""
+    """An unforeseen error, with its line of code; its text may quote a secret."""
     *_, frame = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frame.filename).name}:{frame.lineno}"
     return f"internal error: {redact(repr(error))[:MAX_ERROR_CHARACTERS]} in {place}"
@@ -232,14 +232,14 @@ class SupervisedSource(ABC):
             if began:
                 self._counts[kind] += 1
                 self._outage.began()
-            # A camera that is not there at the start is told once, as the error it is.
+            # A camera that is not there at the start is reported once, as the error it is.
             if self._opened or self._settings.wait:
                 self._log.fault("offline", f"{self.description}: offline: {reason}")
             self._state, self._kind, self._reason = "offline", kind, redact(reason)
             self._forget()
             self._changed.notify_all()
 
-    # The consumer and whoever asks
+    # The consumer and other threads
 
     def _wait_idly(self, idle: Callable[[], None]) -> None:
         """Say that there is no picture and that waiting goes on, unless the reader is stuck."""

@@ -80,7 +80,7 @@ def parse(url: str) -> StreamUrl:
     if scheme not in DEFAULT_PORTS:
         raise SourceError(f"{scheme}:// is no network stream; expected {', '.join(DEFAULT_PORTS)}")
     if address(url).endswith(HIDDEN):
-        # Where the host ends cannot be told, and what it is would be told in every message.
+        # Where the host ends is unknown, and every message would show it.
         raise SourceError(f"{address(url)}: an @ behind the host, or no host; {_ESCAPES}")
     target = escape((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
     username = unquote(parts.username) if parts.username is not None else None
