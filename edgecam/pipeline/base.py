@@ -237,7 +237,7 @@ class Pipeline(ABC):
 
     def _publish_one(self, decoded: Result) -> None:
         if not decoded.by_model and not decoded.repeated:
-            # Whoever should have looked at it failed.
+            # The model that should have looked at it failed.
             self._release(decoded.frame)
             return
         result = self._analyse(decoded)

@@ -78,7 +78,7 @@ class ModelSchedule:
             )
 
     def is_retry(self, place: int) -> bool:
-        """Whether the model failed the last time and should be loaded anew."""
+        """Whether the model failed the last time and should be loaded again."""
         return self._live and self._turns[place].reason is not None
 
     def failed(self, place: int, now_s: float, error: EdgecamError) -> None:

@@ -97,7 +97,7 @@ class PersonCrops:
     def _at(
         self, tiles: Sequence[Tile], frame: Frame, options: DecodeOptions
     ) -> Steps[Found | None]:
-        # Somebody may stand in the tile of another.
+        # A person may stand in the tile of another.
         both = replace(options, max_poses=2 * max(len(tiles), options.max_poses))
         part = yield from self._small.tiles(frame, tiles, both)
         self.has_lost_pose = part is None

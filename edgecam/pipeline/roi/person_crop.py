@@ -1,6 +1,6 @@
 """People who are followed, each in a tile of one small picture.
 
-Whoever was found in one frame is near there in the next. So the pose model need not look at the
+A person found in one frame is near there in the next. So the pose model need not look at the
 whole frame: the surroundings of each person, from the keypoints of the frame before, are put side
 by side into one small input. One invoke then costs the same however many they are.
 
@@ -32,9 +32,9 @@ CELL_STEP_PX = 16
 MAX_SIDE = 10
 # Smaller surroundings show too little of what is around a person.
 MIN_SIDE_PX = 48.0
-# Overlap of the box of somebody with the surroundings of one who is followed.
+# Overlap of a person's box with the surroundings of one who is followed.
 SAME_BOX = 0.2
-# Below this similarity to where somebody is expected it is somebody else.
+# Below this similarity to where a person is expected it is another person.
 SAME = 0.05
 # Above it two poses are of one person.
 TWICE = 0.6
@@ -94,7 +94,7 @@ class PersonTiles:
         return len(self._people)
 
     def follows(self, size_px: tuple[int, int]) -> bool:
-        """Whether somebody is followed in frames of this (width, height)."""
+        """Whether a person is followed in frames of this (width, height)."""
         return bool(self._people) and self._frame_px == size_px
 
     def found(self, poses: Sequence[Pose], size_px: tuple[int, int]) -> None:
@@ -116,7 +116,7 @@ class PersonTiles:
         ``number`` of people are followed at most: the first boxes.
         """
         if self._frame_px != size_px:
-            # A camera that was turned: nobody is where they were.
+            # A camera that was turned: no person is where they were.
             self._frame_px, self._people = size_px, []
         edges = np.array([(b.x_min, b.y_min, b.x_max, b.y_max) for b in boxes]).reshape(-1, 4)
         known = np.array([_around(person) for person in self._people]).reshape(-1, 4)
@@ -145,7 +145,7 @@ class PersonTiles:
     def seen(self, poses: Sequence[Pose], tiles: Sequence[Tile]) -> tuple[list[Pose], bool]:
         """Who of ``poses`` (in pixels of the small input) was expected, in source-frame pixels.
 
-        Also whether that is in doubt: somebody was not found, or is much less sure than before.
+        Also whether that is in doubt: a person was not found, or is much less sure than before.
         """
         places = _places(poses, tiles)
         inside = [(pose, place) for pose, place in zip(poses, places, strict=True) if place >= 0]
@@ -225,7 +225,7 @@ def scale_of(tiles: Sequence[Tile]) -> float:
 
 
 def _around(person: _Person) -> Array:
-    """float64[4]: the edges of somebody's surroundings."""
+    """float64[4]: the edges of a person's surroundings."""
     low = person.centre - person.size / 2.0
     return np.concatenate((low, low + person.size))
 
@@ -247,7 +247,7 @@ def _places(poses: Sequence[Pose], tiles: Sequence[Tile]) -> list[int]:
 
 
 def _again(found: Sequence[Pose]) -> list[bool]:
-    """Whether each is somebody who was found before in the same frame."""
+    """Whether each is a person who was found before in the same frame."""
     similar = np.tril(pose_oks(found, found), -1)
     return [bool(row.max(initial=0.0) > TWICE) for row in similar]
 
