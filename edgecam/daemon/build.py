@@ -44,7 +44,7 @@ def load_models(settings: Settings) -> list[Model]:
     names = [model.name for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise SettingsError(f"model {twice!r} is given twice: results are told apart by file name")
+        raise SettingsError(f"model {twice!r} is given twice: results are named after the file")
     for model in models:
         if model.is_badly_placed:
             log.warning(

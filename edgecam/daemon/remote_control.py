@@ -2,7 +2,7 @@
 
 Only what the configuration allows, only thresholds and ``pause`` (no path, no URL), each checked
 as in the configuration. A retained command would come again at every connection, long after
-whoever sent it has forgotten it: it is ignored.
+its sender has forgotten it: it is ignored.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def run(
     """Run until the source ends, ``max_frames`` are published, or ``stop`` is set.
 
     ``on_telemetry`` gets every report, ``extra_sinks`` every result; without ``with_broker``
-    nothing is published even if the settings name a broker. ``service`` is told how it goes, and
+    nothing is published even if the settings name a broker. ``service`` learns how it goes, and
     asked for new settings. Returns the last report.
 
     Raises:
@@ -116,7 +116,7 @@ def _until_the_end(
                 return True
             if window is not None and not window.tick(text, wait_ms=20):
                 break
-        # Whoever stops it while it breaks off gets to know why it did.
+        # People who stop it while it breaks off learn why it did.
         pipeline.check()
         return False
     finally:

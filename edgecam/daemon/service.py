@@ -148,7 +148,7 @@ class Service:
     def tick(self, heartbeats: Heartbeats, now_s: float) -> bool:
         """Call several times a second; True once other settings can be ``taken``."""
         if self._serves:
-            # A recording on a slow machine is nobody's fault.
+            # A recording on a slow machine is no fault.
             self._watchdog.tick(heartbeats, now_s)
         if self._asked and self._reload is None and self._load is not None:
             self._asked = False

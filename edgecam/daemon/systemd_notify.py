@@ -27,7 +27,7 @@ class Notifier:
         self.watchdog_s = _watchdog_s(environment) if self._socket else None
 
     def send(self, *assignments: str) -> bool:
-        """Send ``NAME=value`` lines as one message; False if nobody took it.
+        """Send ``NAME=value`` lines as one message; False if systemd did not take it.
 
         A line break in a value would begin another assignment, such as ``MAINPID=``.
         """

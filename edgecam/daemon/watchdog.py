@@ -38,7 +38,7 @@ class Watchdog:
             self._stuck_since_s = now_s
         self.stuck = stuck
         if stuck and self._ends_itself and now_s - self._stuck_since_s > self._bite_s:
-            log.error("giving up, so that whoever started this starts it again")
+            log.error("giving up, so that the service manager starts edgecam again")
             leave(1)
         if not stuck and now_s >= self._next_s:
             self._next_s = now_s + self._ping_every_s
