@@ -69,7 +69,7 @@ def announce(broker: Broker, settings: Settings, models: Sequence[Model]) -> Non
 
 
 def _prepare_states(broker: Broker, topics: Topics, found: Features, known: Sequence[str]) -> None:
-    """States of zones: none of those that are gone, and 0 until somebody is seen."""
+    """States of zones: none of those that are gone, and 0 until a person is seen."""
     kept = {
         topics.zone_count(zone, label)
         for zone, labels in found.zones.items()

@@ -1,4 +1,4 @@
-"""What Home Assistant is told so that it shows a camera without any configuration.
+"""MQTT discovery: the messages by which Home Assistant shows a camera without any configuration.
 
 One retained message per entity, ``<prefix>/<component>/<node>/<object>/config``: the form that
 2024.3 and today's releases take alike (the device-based one came with 2024.11). ``object_id``
@@ -171,7 +171,7 @@ def _event(topic: str, features: Features) -> Entity:
 
 
 def _fall(posture: str) -> Entity:
-    """Whether somebody who fell is down now; a state, so it is never of yesterday."""
+    """Whether a person who fell is down now; a state, so it is never of yesterday."""
     fields = {
         "device_class": "safety",
         "state_topic": posture,
