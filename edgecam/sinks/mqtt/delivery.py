@@ -150,7 +150,7 @@ class Delivery:
             if self._may_go(connection, message):
                 self._send(connection, self.states, message, retain=True)
         elif not self._announced:
-            # Last, so that whoever sees online sees states of this run as well.
+            # Last, so that clients who see online see states of this run as well.
             self._announced = True
             online = Message(self.availability_topic, ONLINE)
             self._send(connection, None, online, retain=True)

@@ -1,4 +1,4 @@
-"""A bound on what comes in: whoever floods a topic keeps no event from going out."""
+"""A bound on what comes in: a flood on a topic keeps no event from going out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgecam.core.fault_log import FaultLog
 from edgecam.sinks.mqtt.delivery import Delivery
 
-# A second; nobody means to change a setting as often.
+# A second; no person changes a setting as often.
 MAX_HZ = 50
 
 

@@ -1,14 +1,14 @@
-"""One name, one instance: whoever connects asks whether another one has the name already.
+"""One name, one instance: one that connects asks whether another has the name already.
 
 A retained ``online`` proves nothing: a power cut leaves one behind. So a new instance asks on
-``edgecam/<name>/claim``, and one that has the name answers there within a moment. Where nobody
+``edgecam/<name>/claim``, and one that has the name answers there within a moment. Where none
 does, it says that it takes the name, and has it once the broker has passed that on.
 
-Several that start together are told apart by the order in which the broker passes their messages
+Several that start together are ranked by the order in which the broker passes their messages
 on, which is the same for all of them. Who hears a lower token ask leaves. A take counts unless a
 lower token asked, or another one took, since that instance asked: all who heard it ask agree on
 that, however late each hears of it. Who cannot tell, or hears a take that does not count, asks
-again. One that is told too late that the name was another's leaves as well, if it took it a
+again. One that learns too late that the name was another's leaves as well, if it took it a
 moment ago.
 """
 
@@ -36,7 +36,7 @@ FREE_S = 0.1
 ANSWER_EVERY_S, FIRST_ANSWERS = 1.0, 8
 # Who took the name this long ago keeps it, whatever is said: one message ends no instance.
 YOUNG_S = 10.0
-# Nobody asks for longer, whoever goes on taking.
+# None asks for longer, even if others go on taking.
 CONTEST_S = 10.0
 MAX_HOST, MAX_BYTES, MAX_HEARD = 64, 512, 64
 
@@ -93,7 +93,7 @@ class Claim:
         self.to_say.append(msgspec.json.encode(ClaimMessage(kind, self._token, self._host)))
 
     def settled(self, now_s: float) -> bool:
-        """Whether it is known whose the name is; takes it where nobody has answered in time."""
+        """Whether it is known whose the name is; takes it where none has answered in time."""
         if self.other is not None or self._is_taken or now_s - self._began_s >= CONTEST_S:
             return True
         if self._asked_s is None:
@@ -130,7 +130,7 @@ class Claim:
         if topic == self._availability:
             self._hear_availability(payload, retained)
         elif topic == self.topic and retained:
-            # Left by somebody else's program; it says nothing about who is here now.
+            # Left by another program; it says nothing about who is here now.
             self.is_littered = bool(payload)
         elif topic == self.topic and len(payload) <= MAX_BYTES:
             try:

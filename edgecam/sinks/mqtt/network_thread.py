@@ -32,7 +32,7 @@ ACK_KEEPALIVES = 2
 MAX_UNANSWERED = 2
 STEP_S = 1.0
 CLAIM_STEP_S = 0.02
-# A broker that closes for what it does not allow: then nobody is asked.
+# A broker that closes for what it does not allow: then no question is sent.
 MAX_CLAIMS_CUT = 2
 # A stop waits this long for a connection, for the next acknowledgement, for that of "offline".
 STOP_CONNECT_S = 1.5

@@ -66,7 +66,7 @@ class MqttSink:
         self._name = name
         self._boot_id = boot_id
         self._max_payload_bytes = settings.max_payload_bytes
-        # Whoever waits for people wants to know of an empty room too.
+        # People who wait for someone want to know of an empty room too.
         self._counts = Counts((PERSON,))
         self._snapshot: bytes | None = None
         self._kept: dict[str, frozenset[str]] = {}
@@ -201,7 +201,7 @@ class MqttSink:
         self._network.wake()
 
     def resend_on(self, birth_topic: str) -> None:
-        """Send the states again whenever somebody says there that it has started."""
+        """Send the states again whenever a client says there that it has started."""
 
         def born(_topic: str, payload: bytes, retained: bool) -> None:
             # A retained one is old news: on a new connection everything is sent anyway.
@@ -240,7 +240,7 @@ class MqttSink:
         return self._network.connected.wait(timeout_s)
 
     def _fits(self, topic: str, payload: bytes) -> bool:
-        """What a broker would refuse, it refuses for ever, with all that is queued behind it."""
+        """What a broker would refuse, it refuses always, with all that is queued behind it."""
         if len(payload) > self._max_payload_bytes:
             self._delivery.count("too_large")
             self._faults.fault(

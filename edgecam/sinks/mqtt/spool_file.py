@@ -1,7 +1,7 @@
 """The file that holds events that wait for the broker, so that they outlast the process.
 
 SQLite with a rollback journal and ``synchronous=FULL``: when ``change`` returns, the card has been
-told to keep what was written, also through a power cut, and a cut in the middle leaves the state
+made to keep what was written, also through a power cut, and a cut in the middle leaves the state
 before. ``journal_mode=TRUNCATE`` syncs the journal's end as well and leaves the directory alone;
 a write-ahead log would write every event twice, and a file to begin with. One connection has the
 file for itself as long as it is open (``locking_mode=EXCLUSIVE``), and the kernel frees it with
@@ -123,7 +123,7 @@ class SpoolFile:
         try:
             if make:
                 self._make_file()
-            # Whoever may write here could have put a link in its place.
+            # Others who may write here could have put a link in its place.
             os.close(os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC))
         except OSError as error:
             raise SpoolError(error.strerror or str(error)) from None

@@ -44,7 +44,7 @@ _SHOWN = 80
 
 
 class RecordingError(EdgecamError):
-    """A recording cannot be read, or does not tell what it told."""
+    """A recording cannot be read, or does not give its events again."""
 
     page = "recorder"
 

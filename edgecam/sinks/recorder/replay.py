@@ -18,7 +18,7 @@ _encode = msgspec.json.Encoder(enc_hook=plain).encode
 
 
 def _changed(recorded: RuleSettings, other: RuleSettings) -> frozenset[str]:
-    """The zones and lines that are drawn anew: what was known of them holds no more."""
+    """The zones and lines that are drawn again: what was known of them holds no more."""
     pairs = (("zone", recorded.zone, other.zone), ("line", recorded.line, other.line))
     return frozenset(
         f"{kind}/{place.name}" for kind, old, new in pairs for place in new if place not in old

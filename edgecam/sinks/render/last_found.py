@@ -1,4 +1,4 @@
-"""What a model with a rate of its own found last, for whoever shows every frame."""
+"""Last result of each model that has a rate of its own, for views that show every frame."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Journal:
         self.by_type[event_type] += 1
 
     def add_report(self, telemetry: Telemetry, score_threshold: float) -> None:
-        """Keep what the plots need, and the whole for whoever looks."""
+        """Keep what the plots need, and the whole for viewers."""
         latency = telemetry.capture_to_publish_ms
         point: Point = (
             telemetry.time_unix_s,

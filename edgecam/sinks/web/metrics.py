@@ -30,7 +30,7 @@ STATES = {
 }
 # Of the counters, what goes down too.
 GAUGES = frozenset({"web_viewers"})
-# No numbers, or told elsewhere: the broker's counters are among the others.
+# No numbers, or given elsewhere: the broker's counters are among the others.
 LEFT_OUT = frozenset(
     {"schema", "name", "boot_id", "sequence", "models", "counters", "mqtt.counters"}
 )
@@ -70,18 +70,18 @@ class Page:
         self._label = {"name": telemetry.name}
 
     def collect(self) -> Iterator[Metric]:
-        told = msgspec.to_builtins(self._telemetry)
-        yield from self._tree(told, "")
-        yield from self._counters(told["counters"])
-        yield from self._models(told["models"])
-        yield from self._states(told)
-        about = {key: told[key] or "" for key in ABOUT}
+        fields = msgspec.to_builtins(self._telemetry)
+        yield from self._tree(fields, "")
+        yield from self._counters(fields["counters"])
+        yield from self._models(fields["models"])
+        yield from self._states(fields)
+        about = {key: fields[key] or "" for key in ABOUT}
         yield _family("info", "what runs", [({**self._label, **about}, 1.0)])
         yield from self._picture()
 
-    def _tree(self, told: Mapping[str, Any], path: str) -> Iterator[Metric]:
+    def _tree(self, fields: Mapping[str, Any], path: str) -> Iterator[Metric]:
         """Every number below ``path``, a dotted key of the message."""
-        for key, value in told.items():
+        for key, value in fields.items():
             place = f"{path}{key}"
             name = place.replace(".", "_")
             if place in LEFT_OUT or value is None or isinstance(value, str | list | tuple):
@@ -125,9 +125,9 @@ class Page:
         ]
         yield self._gauge("model_info", "which models run, and on what", [(f, 1.0) for f in facts])
 
-    def _states(self, told: Mapping[str, Any]) -> Iterator[Metric]:
+    def _states(self, fields: Mapping[str, Any]) -> Iterator[Metric]:
         for part, states in STATES.items():
-            found: Any = told
+            found: Any = fields
             for key in part.split("."):
                 found = found and found[key]
             if found is not None:

@@ -1,4 +1,4 @@
-"""The JPEGs of the page: made when somebody looks, ten a second whoever looks.
+"""The JPEGs of the page: made when a viewer looks, ten a second for all viewers.
 
 Viewers share them: each that looks between two pictures gets the one that is there.
 """

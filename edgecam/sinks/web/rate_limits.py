@@ -20,7 +20,7 @@ DEADLINE_S = 7.0
 SWEEP_S = 1.0
 # A viewer that reads nothing costs this much of the kernel's memory, not megabytes.
 SEND_BUFFER_BYTES = 65_536
-# A wrong token is answered so late, and meanwhile one address may try so many more: whoever does
+# A wrong token is answered so late, and meanwhile one address may try so many more: one that does
 # not wait for the answer gains nothing.
 REFUSAL_S = 1.0
 MAX_GUESSES = 4
@@ -43,7 +43,7 @@ class Guesses:
         return self._late[address] >= MAX_GUESSES
 
     async def wrong(self, address: str) -> None:
-        """Make whoever guessed wait; nobody else."""
+        """Make the address that guessed wait, and no other."""
         self._late[address] += 1
         try:
             await asyncio.sleep(REFUSAL_S)
@@ -68,7 +68,7 @@ class Allowances:
         """Count this; whether it was not too much."""
         now_s = time.monotonic()
         debt = self._debt(address, now_s) + size
-        # Whoever stops is heard again after a second.
+        # An address that stops is heard again after a second.
         self._debts[address] = min(debt, BURST_BYTES + BYTES_PER_S), now_s
         return debt <= BURST_BYTES
 
@@ -161,7 +161,7 @@ class Connections:
         return self.allowances.grants(who, size)
 
     def asked(self, transport: asyncio.BaseTransport | None) -> None:
-        """A whole request came: the time begins anew."""
+        """A whole request came: the time begins again."""
         if isinstance(transport, asyncio.Transport) and transport in self._deadlines_s:
             del self._deadlines_s[transport]
             self._deadlines_s[transport] = time.monotonic() + DEADLINE_S
@@ -189,7 +189,7 @@ class Connections:
             transport.abort()
 
     async def sweep(self) -> None:
-        """Cut whoever is late, for ever."""
+        """Cut late connections, until the server ends."""
         while True:
             await asyncio.sleep(SWEEP_S)
             self.allowances.forget()

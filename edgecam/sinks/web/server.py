@@ -64,7 +64,7 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LoginPage:
-    """Asks for the token; its style stands in it, for no other route answers whoever has none."""
+    """Asks for the token; its style stands in it, for no other route answers without a token."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -217,7 +217,7 @@ class Server:
         return web.Response(body=body, content_type=kind, charset="utf-8")
 
     async def _log_in(self, request: web.Request) -> web.Response:
-        # Not request.post(): nobody without the token gets at a parser of multipart or charsets.
+        # Not request.post(): no parser of multipart or charsets runs of multipart or charsets.
         if request.content_type != "application/x-www-form-urlencoded":
             return self._refuse(415, "expected application/x-www-form-urlencoded")
         form = parse_qs((await request.read()).decode("ascii", "replace"))

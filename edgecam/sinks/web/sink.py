@@ -1,6 +1,6 @@
 """The live page as a sink: results in, a server on a thread and a loop of its own.
 
-Publishing stores the newest result and no more. JSON and JPEG are made when somebody watches, on
+Publishing stores the newest result and no more. JSON and JPEG are made when a viewer watches, on
 the server's threads.
 """
 
@@ -63,7 +63,7 @@ def _given(section: Section) -> dict[str, Any]:
 def check(settings: Settings) -> None:
     """
     Raises:
-        PageError: no page could be served like this, whoever listens where.
+        PageError: no page can be served with these settings.
     """
     Entrance.of(settings.web)
 

@@ -71,7 +71,7 @@ class Hub:
         self._scene: Raw | None = None
         self._labels = {PERSON}
         self.journal = Journal()
-        # How many viewers have seen everything: nobody else has to be woken.
+        # How many viewers have seen everything: no other has to be woken.
         self.waiting = 0
         self.evicted = self.skipped = 0
 
@@ -90,7 +90,7 @@ class Hub:
         self.wake()
 
     def report(self, telemetry: Telemetry, score_threshold: float) -> None:
-        """Keep what the plots need and show the whole to whoever watches."""
+        """Keep what the plots need and show the whole to viewers."""
         self.journal.add_report(telemetry, score_threshold)
         self.wake()
 
@@ -127,8 +127,8 @@ class Hub:
 
     async def _feed(self, viewer: Viewer) -> None:
         bones = {name: skeleton.bones for name, skeleton in SKELETONS.items()}
-        told = {"history": self.journal.history, "events": self.journal.events}
-        hello = {**self._hello, **told, "bones": bones}
+        kept = {"history": self.journal.history, "events": self.journal.events}
+        hello = {**self._hello, **kept, "bones": bones}
         try:
             await asyncio.wait_for(self._send(viewer, {"hello": hello}), ANSWER_S)
             while True:
@@ -148,7 +148,7 @@ class Hub:
         self.waiting += 1
         try:
             newest = self._newest()
-            # What came while nobody waited woke nobody.
+            # What came while none waited woke none.
             if newest is None or newest.number == viewer.moment:
                 await viewer.changed.wait()
         finally:

@@ -29,7 +29,7 @@ class Moment:
 
     @cached_property
     def parts(self) -> dict[str, Any]:
-        """What a viewer is told of it, made once however many there are."""
+        """Return what a viewer gets of it, made once however many there are."""
         return {
             "result": Raw(self.write()),
             "counts": counts(self.result),
