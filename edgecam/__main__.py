@@ -1,4 +1,4 @@
-"""Where the program begins: an installation that cannot be imported is told in one line."""
+"""Where the program begins: an installation that cannot be imported is reported in one line."""
 
 from __future__ import annotations
 

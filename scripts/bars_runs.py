@@ -67,7 +67,7 @@ def crops() -> float:
 
 
 def _still() -> Iterator[Image]:
-    """640x480 where nobody stands, with a sensor's noise."""
+    """640x480 without people, with a sensor's noise."""
     capture, images = cv2.VideoCapture(str(bundled.clip())), []
     while (read := capture.read())[0]:
         images.append(read[1])

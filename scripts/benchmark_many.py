@@ -41,7 +41,7 @@ TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Replay:
-    """An edgecam that replays the clip for ever, as a person starts it; counts its lines."""
+    """An edgecam that replays the clip without end, as a person starts it; counts its lines."""
 
     def __init__(self, model: str, more: Sequence[str]) -> None:
         command = [sys.executable, "-m", "edgecam", "--model", model, *more]

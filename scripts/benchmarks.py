@@ -162,7 +162,7 @@ def tracks(table: Table, found: dict[str, Any] | None, about: dict[str, Any]) ->
 
 
 def tracks_alone(models: Sequence[tuple[str, str | None]]) -> None:
-    """Score the tracks anew, and leave every other row as it was measured."""
+    """Score the tracks again, and leave every other row as it was measured."""
     table = Table()
     for name, size in models:
         model = ModelSettings(path=name, input_size=size)
@@ -243,8 +243,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", help="further .tflite files")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--tracks", action="store_true", help="score the tracks anew, no more")
-    parser.add_argument("--many", action="store_true", help="instances and fleet anew, no more")
+    parser.add_argument("--tracks", action="store_true", help="score the tracks again, no more")
+    parser.add_argument("--many", action="store_true", help="instances and fleet again, no more")
     parser.add_argument(
         "--only",
         nargs="+",

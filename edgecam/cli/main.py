@@ -33,7 +33,7 @@ COMMANDS: dict[str, str] = {
     "convert": "Make a .tflite of a published model.",
     "decode": "Decode saved network outputs to poses.",
     "demo": "Bundled clip, bundled model, embedded broker, live table.",
-    "discovery": "Show what Home Assistant is told, or take it all back.",
+    "discovery": "Show what goes to Home Assistant, or take it all back.",
     "doctor": "Say what works on this board, what does not, and what to do.",
     "eval": "Score models on annotated pictures, side by side.",
     "frames": "Publish a camera's pictures for an edgecam elsewhere to look at.",
@@ -169,7 +169,7 @@ def _out_of_memory(what: str) -> EdgecamError:
     help="Camera index, picamera, rtsp://, http://, mqtt://, file, folder.",
 )
 @click.option("--realtime", is_flag=True, help="Play a file at its own rate, as if live.")
-@click.option("--loop", is_flag=True, help="Begin a file again at its end, for ever.")
+@click.option("--loop", is_flag=True, help="Begin a file again at its end, without end.")
 @click.option("--wait-for-source", is_flag=True, help="Start without the camera, wait for it.")
 @click.option("-n", "--name", help="Camera name in topics.  [default: camera]")
 @click.option("-b", "--broker", help="mqtt://HOST:1883 or mqtts://HOST:8883.")

@@ -53,7 +53,7 @@ class SizeRange(click.types.StringParamType):
         digits = height.isascii() and height.isdecimal() and width.isascii() and width.isdecimal()
         if not (cross and digits):
             self.fail(f"{value!r}: expected HEIGHTxWIDTH, as in 353x481", param, ctx)
-        # As many digits as somebody likes are no number yet.
+        # Any number of digits are no number yet.
         most = len(str(self._max_px))
         sides = [int(side) if len(side.lstrip("0")) <= most else None for side in (height, width)]
         if not all(s is not None and self._min_px <= s <= self._max_px for s in sides):

@@ -74,7 +74,7 @@ class Delegation:
 class Inspection:
     """One model; ``family`` is None where it is refused, ``why`` says by what, or why not.
 
-    ``warnings``: what nobody stated and was guessed, here or when it was made.
+    ``warnings``: what is not stated and was guessed, here or when it was made.
     """
 
     path: str
@@ -188,7 +188,7 @@ def _warnings(
     yield from (notes if isinstance(notes, list) else ())
     silent = normalization(found, file.name) is None
     if silent and not any(info.dtype.kind in "iu" for info in file.inputs):
-        what = f"{wanted} is what its family wants" if wanted else "nobody knows what it wants"
+        what = f"{wanted} is what its family wants" if wanted else "it is unknown what it wants"
         yield (
             f"the file does not say how its input is normalised: {what}; convert it with --mean "
             "and --std if it was trained otherwise"

@@ -111,7 +111,7 @@ EXITS = (
 )
 SIGNALS = (
     ("SIGTERM, SIGINT", "End: say goodbye to the broker, then exit with 0."),
-    ("SIGHUP", "Read the settings anew; where they are wrong the old ones stay."),
+    ("SIGHUP", "Read the settings again; where they are wrong the old ones stay."),
 )
 
 

@@ -93,9 +93,9 @@ def test_the_automations_act_on_a_fall_and_on_dwelling(
         assert wait_until(lambda: len(told()) == 2, 10), house.ask("calls")
         time.sleep(1)
         fallen, stays = told()
-        assert fallen["title"] == "Somebody has fallen"
+        assert fallen["title"] == "A person has fallen"
         assert re.fullmatch(r"Seen by front at \d\d:\d\d:\d\d", fallen["message"])
-        assert stays == {"title": "Somebody stays at the door", "message": "For 20 s now"}
+        assert stays == {"title": "A person stays at the door", "message": "For 20 s now"}
         assert house.ask("said") == []
     finally:
         house.close()
@@ -135,7 +135,7 @@ def test_the_node_red_flow_tells_of_falls_and_of_those_who_stay(
             tell(mosquitto, WAVE, *LATE, FALL, {**DWELLING, "delayed_s": 20.0})
             said = "front: person in door for 20.4 s"
             assert wait_until(lambda: said in log.read_text(), 10), log.read_text()
-            assert "front: somebody has fallen" in log.read_text()
+            assert "front: a person has fallen" in log.read_text()
             assert log.read_text().count("[debug:tell]") == 2
         finally:
             red.kill()

@@ -129,7 +129,7 @@ def test_a_hung_reader_ends_a_process_that_watches_itself(
         running = daemon(*MODEL, "--source", url, **path)
         running.wait_ready()
         assert running.process.wait(60) == 1
-        assert "giving up, so that whoever started this starts it again" in running.log
+        assert "giving up, so that the service manager starts edgecam again" in running.log
 
 
 def mute_server() -> socket.socket:

@@ -239,7 +239,7 @@ def test_a_broker_that_says_nothing(tmp_path: Path, mosquitto: Mosquitto) -> Non
         proxy.tell("mute")
         text, remedy = only_fault(broker_of(tmp_path, f"mqtt://127.0.0.1:{proxy.port}"))
     assert "is it a broker?" in text
-    assert "mend the port" in remedy
+    assert "fix the port" in remedy
 
 
 @pytest.mark.parametrize(
@@ -276,11 +276,11 @@ def camera() -> Iterator[Server]:
     [
         ("mute", "stream", "", "restart the camera"),
         ("good", "digest", "401", "user and password"),
-        ("good", "nothing", "404", "mend the path"),
+        ("good", "nothing", "404", "fix the path"),
         ("garbage", "stream", "", ""),
-        ("page", "stream", "not with a picture stream", "mend the path"),
-        ("text", "stream", "does not speak HTTP", "mend the path"),
-        ("refuse", "stream", "refuses connections", "mend the port"),
+        ("page", "stream", "not with a picture stream", "fix the path"),
+        ("text", "stream", "does not speak HTTP", "fix the path"),
+        ("refuse", "stream", "refuses connections", "fix the port"),
     ],
 )
 def test_a_network_camera_that_does_not_deliver(
@@ -324,7 +324,7 @@ def test_a_machine_without_a_network(tmp_path: Path) -> None:
     assert remedy == OF_CAMERA["unreachable"]
     found, remedy = report.only("broker", "fail")
     assert "unreachable" in found
-    assert remedy == "mend mqtt.url, or the broker's listener and firewall"
+    assert remedy == "fix mqtt.url, or the broker's listener and firewall"
     assert report.code == 1
 
 

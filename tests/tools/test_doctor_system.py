@@ -214,7 +214,7 @@ def test_a_check_that_hangs_is_ended_and_told(tmp_path: Path) -> None:
     report = examine("delegate", "disk", config=config, options=("--timeout-s", "1"))
     text, remedy = report.only("delegate", "fail")
     assert text == "the check does not end within 1 s"
-    assert remedy == "set inference.delegate to auto, or mend the delegate"
+    assert remedy == "set inference.delegate to auto, or fix the delegate"
     assert report.of("disk", "ok")
     assert report.code == 1
 

@@ -89,7 +89,7 @@ class TestUnits:
         said = {f["text"]: f["remedy"] for f in self.seen(tmp_path).of("unit")}
         told = "/etc/systemd/system/edgecam@{}.service: masked, this camera does not start"
         unmask = "sudo systemctl unmask edgecam@masked.service"
-        again = "sudo edgecam service uninstall, then install, makes it anew"
+        again = "sudo edgecam service uninstall, then install, makes it again"
         assert said == {told.format("masked"): unmask, told.format("emptied"): again}
 
     def test_a_systemd_that_is_too_old_to_score_a_file(self, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ class TestUnits:
         """
         report = self.seen(tmp_path, PATH=program(tmp_path, "systemd-analyze", old))
         (text, remedy), *_ = [(f["text"], f["remedy"]) for f in report.of("unit", "warn")]
-        assert "edgecam@front.service: its security score cannot be told" in text
+        assert "edgecam@front.service: its security score is unknown" in text
         assert "systemd 250 or later" in text
         assert remedy.endswith("systemctl cat edgecam@front.service")
         assert report.code == 0

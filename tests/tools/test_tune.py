@@ -115,4 +115,4 @@ def test_a_recording_of_nobody_tunes_nothing(tmp_path: Path) -> None:
     for number in range(20):
         cv2.imwrite(str(tmp_path / f"{number:02}.png"), np.zeros((289, 289, 3), np.uint8))
     line = error_line(edgecam("tune", "posenet", "--source", str(tmp_path)))
-    assert "sees nobody" in line
+    assert "sees no person" in line

@@ -50,7 +50,7 @@ def _show(report: Report) -> None:
 
 def _show_crop(report: CropReport) -> None:
     say(f"{report.model}, {report.threads} threads; {report.source}")
-    say(f"{'':26}{'ms a frame':>11}{'a second':>10}{'found':>12}{'nobody':>8}{'OKS':>8}")
+    say(f"{'':26}{'ms a frame':>11}{'a second':>10}{'found':>12}{'ghosts':>8}{'OKS':>8}")
     for name, size, ms, found, extra, oks in (
         (
             *("whole frame", report.whole_input, report.whole_ms),

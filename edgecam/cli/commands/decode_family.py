@@ -31,7 +31,7 @@ class _Family:
     max_poses: int
 
 
-# MoveNet scores people lower than PoseNet its roots; below 0.1 there is next to nobody.
+# MoveNet scores people lower than PoseNet its roots; below 0.1 there are next to no people.
 _FAMILIES: Mapping[str, _Family] = {
     "movenet": _Family(("movenet_heads", "movenet"), least=0.1, max_poses=1),
     "movenet-multipose": _Family(

@@ -36,7 +36,7 @@ LAST_MESSAGE_S = 2.0
 _ENDS_WITH_US = (
     "import ctypes, os, runpy, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
     "parent = int(sys.argv.pop(1)); "
-    # We may have gone before it could ask to be told.
+    # We may have gone before it could ask.
     "parent == os.getppid() or sys.exit(1); "
     "runpy.run_module('edgecam', run_name='__main__')"
 )
@@ -151,7 +151,7 @@ def _summary(watch: Watch, took_s: float) -> str:
 @click.option("--port", type=click.IntRange(1, 65535), help="Of the broker. [default: a free one]")
 def command(model: tuple[str, ...], max_frames: int | None, port: int | None) -> None:
     """Bundled clip, bundled models, embedded broker, live table; Ctrl-C ends it."""
-    # Also where whoever starts us ignores Ctrl-C, as a shell does for what runs in its background.
+    # Also where the parent ignores Ctrl-C, as a shell does for what runs in its background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     models = list(model) or _default_models()
     if not models:

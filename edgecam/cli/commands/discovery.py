@@ -1,4 +1,4 @@
-"""``edgecam discovery``: what Home Assistant is told of an instance, and how it forgets it."""
+"""``edgecam discovery``: what Home Assistant knows of an instance, and how it forgets it."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ alone is no failure.
     type=Number(min=1.0),
     default=TIMEOUT_S,
     show_default=True,
-    help="How long one check may take before it is ended and told as failed.",
+    help="How long one check may take before it is ended and reported as failed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
@@ -74,7 +74,7 @@ def command(
         settings = load(config, os.environ, {}, FLAG_NAMES)
     except SettingsError as error:
         settings = Settings()
-        findings.append(fail("settings", str(error), "mend the settings and run doctor again"))
+        findings.append(fail("settings", str(error), "fix the settings and run doctor again"))
         if not as_json:
             _show(findings[0])
     only = [_NAMES[check] for check in checks]

@@ -20,7 +20,7 @@ from edgecam.settings.load import load
 @CONFIG_OPTION
 @click.option("-s", "--source", help="Camera index, rtsp://, http://, picamera, file, folder.")
 @click.option("--realtime", is_flag=True, help="Play a file at its own rate, as if live.")
-@click.option("--loop", is_flag=True, help="Begin a file again at its end, for ever.")
+@click.option("--loop", is_flag=True, help="Begin a file again at its end, without end.")
 @click.option("--wait-for-source", is_flag=True, help="Start without the camera, wait for it.")
 @click.option("-n", "--name", help="Camera name in the topic.  [default: camera]")
 @click.option("-b", "--broker", help="mqtt://HOST:1883 or mqtts://HOST:8883, of MQTT 5.")

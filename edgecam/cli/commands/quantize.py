@@ -137,7 +137,7 @@ def show(found: Agreement) -> None:
 
 
 def command_line() -> str:
-    """The command of now as somebody can give it again."""
+    """Return the command so that people can give it again."""
     context = click.get_current_context()
     words = context.command_path.split()
     words[0] = "edgecam"

@@ -114,19 +114,19 @@ def _play(path: Path, zones: Path | None, lines: Path) -> None:
     sink.close()
     recorded = [event for record in recording.frames for event in record.events]
     began_s = recording.frames[0].time_s if recording.frames else 0.0
-    told = playback.compared(recorded, found, exact=other is None)
-    for line in told:
+    lines = playback.compared(recorded, found, exact=other is None)
+    for line in lines:
         say(f"{line.sign} {_about(line.event, began_s)}")
-    differing = sum(line.sign != " " for line in told)
+    differing = sum(line.sign != " " for line in lines)
     if not differing:
         say(f"{len(found)} events equal to the recorded ones")
     elif other is None:
         raise RecordingError(
-            f"{differing} events differ from the recorded ones (- recorded, + told now); "
+            f"{differing} events differ from the recorded ones (- recorded, + given now); "
             f"it was recorded by edgecam {recording.header.edgecam}"
         )
     else:
-        say(f"{len(found)} events, {len(recorded)} recorded (- recorded, + told now)")
+        say(f"{len(found)} events, {len(recorded)} recorded (- recorded, + given now)")
 
 
 def _unpack_pictures(frames: tuple[FrameRecord, ...], folder: Path) -> None:
@@ -157,7 +157,7 @@ def _refuse_options(ctx: click.Context) -> None:
             flag = f"--{name.replace('_', '-')}"
             raise RecordingError(
                 f"{flag}: a recording of the flight recorder holds results, which no model makes "
-                "anew; to try other zones, rules or tracking give --zones SETTINGS.toml"
+                "again; to try other zones, rules or tracking give --zones SETTINGS.toml"
             )
 
 
@@ -200,8 +200,8 @@ def command(
     The same clip, model and runtime give the same bytes: --write keeps them, --expect checks
     them. With neither, the results go to standard output.
 
-    CLIP may also be a NAME.recording.gz of the flight recorder: its events are told again from
-    the recorded results, and compared with those that were told then.
+    CLIP may also be a NAME.recording.gz of the flight recorder: its events are given again from
+    the recorded results, and compared with those that were given then.
     """
     from edgecam.sinks.recorder.file import is_recording, read
 
@@ -228,6 +228,6 @@ def command(
 
 @contextmanager
 def _passing() -> Iterator[Path]:
-    """A file for results that nobody wants to keep."""
+    """A file for results that are not kept."""
     with tempfile.TemporaryDirectory(prefix="edgecam-") as folder:
         yield Path(folder) / "results.jsonl"

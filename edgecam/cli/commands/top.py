@@ -54,7 +54,7 @@ def _once(fleet: Fleet, link: FleetLink, as_json: bool) -> int:
 
 
 def _watch(fleet: Fleet, link: FleetLink, title: str) -> None:
-    """Draw until somebody presses q."""
+    """Draw until q is pressed."""
     from rich.console import Console
     from rich.live import Live
 
@@ -111,7 +111,7 @@ def command(
     once = once or as_json
     if not once and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise TopError("edgecam top draws on a terminal; for a pipe or a file use --once")
-    # Also where whoever starts us ignores Ctrl-C, as a shell does for what runs in its background.
+    # Also where the parent ignores Ctrl-C, as a shell does for what runs in its background.
     # SIGTERM ends it in the same way: the terminal is put back.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.default_int_handler)

@@ -20,7 +20,7 @@ from edgecam.inference.model import Model
 
 # What the float model finds at the first score must be found by the other at the second: one
 # that hovers about a single threshold would count as lost. Poses of the float model below the
-# score at which edgecam drops them are ghosts that nobody misses. The other may find more.
+# score at which edgecam drops them are ghosts that are not missed. The other may find more.
 _WANTED = DecodeOptions(score_threshold=0.5, max_poses=20, top_k=1)
 _GIVEN = DecodeOptions(
     score_threshold=0.3, max_poses=40, min_pose_score=0.0, max_detections=200, top_k=1

@@ -37,7 +37,7 @@ def write(model: Path, source: Path, command: str, notes: Sequence[str] = ()) ->
     """Write the card of ``model``, made from ``source``; return a note if that cannot be.
 
     A card of an earlier model of that name would refuse the new one and is replaced; a file that
-    is no card is somebody's own, and stays. ``notes``: what was guessed on the way.
+    is no card is the person's own, and stays. ``notes``: what was guessed on the way.
 
     Raises:
         EdgecamError: the model cannot be read, or the card cannot be written.

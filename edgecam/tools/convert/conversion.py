@@ -24,7 +24,7 @@ _READERS: Mapping[str, str] = {
     ".tflite": "from_tflite",
 }
 
-# What is said of a float input of which no file and nobody says how it is normalised.
+# What is said of a float input whose normalisation neither file nor option says.
 UNSTATED = (
     "the network does not say how its input is normalised; the file says -1..1, "
     "give --mean and --std if it was trained otherwise"

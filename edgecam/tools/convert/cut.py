@@ -48,7 +48,7 @@ def cut(
     ``size``: (height, width) of the graph's own picture, where the graph leaves it open.
 
     Raises:
-        ConvertError: a name is not there, a new input's shape cannot be told, or the outputs need
+        ConvertError: a name is not there, a new input's shape is unknown, or the outputs need
             a picture that is not among the inputs.
     """
     names = [node.name for node in graph.nodes]
@@ -71,7 +71,7 @@ def cut(
 
 
 def _begun(graph: Graph, inputs: tuple[str, ...], size: tuple[int, int] | None) -> Graph:
-    told = _told(replace(graph, outputs=inputs), size)
+    known = _known_shapes(replace(graph, outputs=inputs), size)
     picture = next((graph.node(name).attributes.get("shape") for name in graph.inputs), None)
     nodes = []
     for node in graph.nodes:
@@ -80,7 +80,7 @@ def _begun(graph: Graph, inputs: tuple[str, ...], size: tuple[int, int] | None) 
             continue
         own = node.attributes.get("shape") if node.name in graph.inputs else None
         # What stands between a picture and its normalisation rarely converts, and keeps its shape.
-        attributes = {"shape": own or told.get(node.name, picture)}
+        attributes = {"shape": own or known.get(node.name, picture)}
         nodes.append(Node(node.name, "Placeholder", (), attributes))
     begun = replace(graph, nodes=tuple(nodes), inputs=inputs)
     needed = reached(begun)
@@ -93,8 +93,8 @@ def _begun(graph: Graph, inputs: tuple[str, ...], size: tuple[int, int] | None) 
     return begun
 
 
-def _told(graph: Graph, size: tuple[int, int] | None) -> Mapping[str, Shape]:
-    """Return the shapes that can be told before the cut, by name."""
+def _known_shapes(graph: Graph, size: tuple[int, int] | None) -> Mapping[str, Shape]:
+    """Return the shapes that are known before the cut, by name."""
     shapes = {name: graph.node(name).attributes.get("shape") or () for name in graph.inputs}
     if size is not None:
         shapes = {name: (*shape[:1], *size, *shape[3:]) for name, shape in shapes.items()}

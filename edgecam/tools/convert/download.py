@@ -99,11 +99,11 @@ def _continue(url: str, part: Path, progress: Progress, max_bytes: int) -> None:
         start = have if resumed else 0
         if response.length is None and not response.chunked:
             raise ConvertError(
-                f"{url}: the server does not say how long its answer is, so that nobody can tell "
-                "whether all of it came; try again later, or from another network"
+                f"{url}: the server does not say how long its answer is, so that it is "
+                "unknown whether all of it came; try again later, or from another network"
             )
         version = response.headers.get("ETag") or response.headers.get("Last-Modified")
-        # Without a strong mark nobody can say whether the rest belongs to what is there.
+        # Without a strong mark it is unknown whether the rest belongs to what is there.
         if version and not version.startswith("W/"):
             tag.write_text(version, "utf-8")
         else:

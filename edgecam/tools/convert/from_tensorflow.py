@@ -1,7 +1,7 @@
 """What only TensorFlow reads to TFLite: Keras files, SavedModels, TF1 checkpoints.
 
 TensorFlow's converter is asked, not believed: a model can come out of it as 30 kB of variables
-that nobody fills, and give NaN. So variables are frozen first, and what was written is run.
+that stay empty, and give NaN. So variables are frozen first, and what was written is run.
 """
 
 from __future__ import annotations

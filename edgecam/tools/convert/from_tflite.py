@@ -63,7 +63,7 @@ def _between(source: Path, options: Options) -> Converted:
 
 
 def _of_pixels(picture: FileTensor) -> Normalization:
-    """Return what an input takes of which nobody says it: -1..1, or pixels as they are."""
+    """Return what an input takes for which nothing says it: -1..1, or pixels as they are."""
     if picture.type == "FLOAT32":
         return MINUS_ONE_TO_ONE
     if not picture.scales:

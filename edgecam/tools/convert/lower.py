@@ -84,7 +84,7 @@ def shapes(graph: Graph, input_shapes: Mapping[str, Shape]) -> dict[str, Shape]:
             else:
                 _take(lowering, unfused(node))
         except (ConvertError, IndexError, KeyError, ValueError, TypeError):
-            continue  # neither its shape nor that of what follows can be told
+            continue  # its shape and that of what follows are unknown
     found = {name: tuple(values.shape) for name, values in lowering.known.items()}
     return found | {n: lowering.model.tensors[at].shape for n, at in lowering.places.items()}
 

@@ -133,7 +133,7 @@ def _checked(model: Published, files: dict[str, str], pins: Path) -> dict[str, s
             whose = "the manifest" if stated else f"the first download ({pins})"
             raise ConvertError(
                 f"{url}: expected SHA-256 {wanted} as {whose} says, found {digest}; the publisher "
-                "changed the file or somebody stands between: nothing was installed"
+                "changed the file or a machine between changes it: nothing was installed"
             )
     return {**known, **files}
 
@@ -146,7 +146,7 @@ def _pinned(pins: Path) -> dict[str, str]:
     except (OSError, ValueError, RecursionError) as error:
         found = error.strerror if isinstance(error, OSError) else error
         raise ConvertError(
-            f"{pins}: expected addresses and their SHA-256 as JSON, found: {found}; mend it, or "
+            f"{pins}: expected addresses and their SHA-256 as JSON, found: {found}; fix it, or "
             "remove it to trust the next downloads"
         ) from None
 

@@ -62,7 +62,7 @@ def _scope(model: ModelFile, places: set[int]) -> str:
 def recipe(model: ModelFile, mode: Mode) -> Any:
     """The recipe manager of litert-quantizer that says what ``mode`` means for this model.
 
-    Weights are quantised per channel; per tensor a PoseNet finds nobody. int8 modes keep inputs
+    Weights are quantised per channel; per tensor a PoseNet finds no people. int8 modes keep inputs
     and outputs float and leave the layers that make the outputs alone, int8-mixed the first ones
     too. Custom operations are never touched.
 

@@ -25,7 +25,7 @@ _DTYPE_ATTRIBUTES = ("DstT", "dtype", "out_type", "T")
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """A node's output; ``shape`` and ``dtype`` are None where they cannot be told.
+    """A node's output; ``shape`` and ``dtype`` are None where they are unknown.
 
     ``needed``: the proposed outputs depend on it. An open side of an input is -1.
     """
@@ -100,7 +100,7 @@ def outline(path: Path) -> Outline:
 
 
 def _network(graph: Graph) -> tuple[Graph, tuple[int, int] | None, str]:
-    """Return the part that a conversion takes, at what size, and how it was told."""
+    """Return the part that a conversion takes, at what size, and how it was recognised."""
     if ssd_graph.is_detector(graph):
         found = ssd_graph.parts(graph)
         size = ssd_graph.size(graph)

@@ -164,10 +164,10 @@ def _try(check: str, name: str, settings: SourceSettings, mqtt: MqttSettings) ->
         known = remedy(settings.url, error.kind)
         if known is not None:
             return fail(check, str(error).removesuffix(f"; {known}"), known)
-        text, _, told = str(error).rpartition("; ")
+        text, _, last = str(error).rpartition("; ")
         if text:
-            return fail(check, text, told)
-        return fail(check, told, "mend source.url in the settings, or what it names")
+            return fail(check, text, last)
+        return fail(check, last, "fix source.url in the settings, or what it names")
     took_s = time.monotonic() - started_s
     size = f"{frame.width_px}x{frame.height_px}"
     return ok(check, f"{name}: a picture of {size} after {took_s:.1f} s")

@@ -152,7 +152,7 @@ def _took(spec: str, settings: Settings, asked: bool) -> Iterator[Finding]:
             report = _probe(path, spec, settings.inference.threads or 1)
         except (ModelError, DelegateError) as error:
             text = f"{spec}: does not run {path.name}: {error}"
-            yield level("delegate", text, "set inference.delegate to auto, or mend the delegate")
+            yield level("delegate", text, "set inference.delegate to auto, or fix the delegate")
             continue
         if report.fallback is None:
             yield ok("delegate", f"{spec}: {taken(report)} of {path.name}")

@@ -26,14 +26,14 @@ CERTIFICATES = (
     ("speak TLS", "use mqtt:// for this port, or the port on which the broker speaks TLS"),
 )
 NETWORK = (
-    ("cannot resolve", "mend the host name in mqtt.url, or use its address"),
-    ("connection refused", "start the broker (systemctl start mosquitto), or mend mqtt.url"),
+    ("cannot resolve", "fix the host name in mqtt.url, or use its address"),
+    ("connection refused", "start the broker (systemctl start mosquitto), or fix mqtt.url"),
     ("mqtts://", "use mqtts:// and the broker's TLS port (8883), or a port that speaks MQTT"),
-    ("is it a broker", "mend the port in mqtt.url: 1883, or 8883 with mqtts://"),
-    ("no answer", "mend the address in mqtt.url, or let the firewall pass the port"),
+    ("is it a broker", "fix the port in mqtt.url: 1883, or 8883 with mqtts://"),
+    ("no answer", "fix the address in mqtt.url, or let the firewall pass the port"),
 )
 REMEDIES = {
-    "login": "mend mqtt.username and mqtt.password_file, or the broker's list of users",
+    "login": "fix mqtt.username and mqtt.password_file, or the broker's list of users",
     "handshake": "name mqtt.certificate_file and mqtt.key_file if the broker wants them, else "
     "use the port on which it speaks TLS (8883)",
 }
@@ -43,7 +43,7 @@ def _remedy(error: SinkError) -> str:
     for words, remedy in CERTIFICATES if error.kind == "tls" else NETWORK:
         if error.kind in ("tls", "network") and words in str(error):
             return remedy
-    return REMEDIES.get(error.kind or "", "mend mqtt.url, or the broker's listener and firewall")
+    return REMEDIES.get(error.kind or "", "fix mqtt.url, or the broker's listener and firewall")
 
 
 def broker(settings: Settings) -> Iterator[Finding]:
@@ -94,5 +94,5 @@ def _birth(topic: str, payload: bytes | None) -> Finding:
         )
         return warn("home assistant", text, remedy)
     said = payload[:40].decode("utf-8", "replace")
-    remedy = "start Home Assistant, or mend its MQTT integration"
+    remedy = "start Home Assistant, or fix its MQTT integration"
     return warn("home assistant", f"says {said!r} on {topic}, not online", remedy)

@@ -126,8 +126,8 @@ def _held_back(topic: str, rule: str, visit: Visit) -> Finding:
 def _told(telemetry: bytes) -> Iterator[Finding]:
     """What the running instance says that the broker does not take."""
     try:
-        told = json.loads(telemetry)["mqtt"]["refused"]
-        refused = [(str(item["topic"]), str(item["reason"])) for item in told]
+        stated = json.loads(telemetry)["mqtt"]["refused"]
+        refused = [(str(item["topic"]), str(item["reason"])) for item in stated]
     except (ValueError, TypeError, LookupError):
         return
     for topic, reason in refused:

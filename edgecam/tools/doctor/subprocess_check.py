@@ -1,4 +1,4 @@
-"""Makes a check in a process of its own: what is broken here may crash or hang whoever loads it."""
+"""Makes a check in a process of its own: what is broken here may crash or hang its process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _findings(name: str, check: Check, settings: Settings) -> Iterator[Finding]:
         if text:
             yield fail(name, text, remedy)
         else:
-            yield fail(name, remedy, "mend what this line names, then run it again")
+            yield fail(name, remedy, "fix what this line names, then run it again")
 
 
 def _child(
@@ -44,7 +44,7 @@ def _child(
         for finding in _findings(name, check, settings):
             os.write(write, msgspec.json.encode(finding) + b"\n")
         code = 0
-    except BaseException:  # noqa: BLE001 - shown, and told to the parent
+    except BaseException:  # noqa: BLE001 - shown, and reported to the parent
         print_traceback(*sys.exc_info())
     finally:
         sys.stderr.flush()

@@ -64,7 +64,7 @@ def installed() -> list[Path]:
 
 
 def _examine(unit: Path) -> Iterator[Finding]:
-    again = "sudo edgecam service uninstall, then install, makes it anew"
+    again = "sudo edgecam service uninstall, then install, makes it again"
     if unit.exists() and not unit.stat().st_size:
         # To systemd an empty unit and a link to /dev/null are the same.
         linked = unit.is_symlink()
@@ -78,7 +78,7 @@ def _examine(unit: Path) -> Iterator[Finding]:
         yield fail("unit", f"{unit}: systemd does not accept it: {what}", again)
     score = exposure(unit)
     if score is None:
-        text = f"{unit}: its security score cannot be told, which needs systemd 250 or later"
+        text = f"{unit}: its security score is unknown: it needs systemd 250 or later"
         yield warn("unit", text, f"see for yourself what confines it: systemctl cat {unit.name}")
     elif score > EXPOSURE_LIMIT:
         text = f"{unit}: exposes {score} of 10; as edgecam ships it, {EXPOSURE_LIMIT}"

@@ -1,6 +1,6 @@
 """How often events are reported where they are true, and where they are not.
 
-The truth of a folder of clips is a TOML file: ``[[clip]]`` with ``file``; ``fall_s`` where somebody
+The truth of a folder of clips is a TOML file: ``[[clip]]`` with ``file``; ``fall_s`` where a person
 falls, ``floor_s`` from when on they are on the floor; ``end``, ``lying`` where they lie there;
 ``events``, a list of whatever else is true of it. A clip without an entry has no event.
 """
@@ -23,7 +23,7 @@ SCORED = ("fall", "lying", "sitting", "wave", "hands_up", "recovered", "left")
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is true of one clip, seconds from its start; None where nobody falls."""
+    """What is true of one clip, seconds from its start; None where no person falls."""
 
     fall_s: float | None = None
     floor_s: float | None = None
@@ -58,7 +58,7 @@ def _truth(clip: Mapping[str, object]) -> Truth:
 class Row:
     """One event type: in how many clips it is true, and in which it was reported.
 
-    ``after_s`` is the time from the fall, or the start of a clip in which nobody falls, to the
+    ``after_s`` is the time from the fall, or the start of a clip without a fall, to the
     report; ``events`` is how many there were in all.
     """
 

@@ -38,7 +38,7 @@ class PoseKeeper:
 class Likeness:
     """``mean_oks``, 0..1, over all people of the reference; one who is not found counts as 0.
 
-    ``people``: in the reference, of all frames; ``found``: of these; ``extra``: nobody of these.
+    ``people``: in the reference, of all frames; ``found``: of these; ``extra``: none of these.
     """
 
     mean_oks: float

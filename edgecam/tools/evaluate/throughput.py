@@ -63,7 +63,7 @@ class Report(msgspec.Struct, frozen=True):
     ``efficiency``: the pipeline's frames for each bare invoke in the same time, the median over
     ``rounds``; ``best_efficiency`` the highest of one round. ``cpu_efficiency``: processor time of
     the bare invoke over that of a frame, what all cores busy could reach at best. ``tracks`` is
-    how well ids are kept, where somebody drew the identities of the recording by hand.
+    how well ids are kept, where a person drew the identities of the recording by hand.
     """
 
     model: str
@@ -177,7 +177,7 @@ def measure(settings: Settings, rounds: int) -> Report:
 
 
 def score_tracks(settings: Settings) -> TrackScore | None:
-    """Identity switches and fragments over the whole recording; None where nobody drew them.
+    """Identity switches and fragments over the whole recording; None where they are not drawn.
 
     Everybody is decoded whom ``evaluate.tracks.SCORED_WITH`` asks for, whatever the settings say.
 

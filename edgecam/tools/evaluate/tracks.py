@@ -40,8 +40,8 @@ class Truth:
 class TrackScore:
     """``boxes`` drawn by hand in ``frames`` frames, of ``people``; ``found`` with an id on them.
 
-    ``switches``: somebody's id is not the one that was last on them. ``fragments``: somebody is
-    found again after a frame in which they were not. ``ids`` on people; ``false`` boxes on nobody.
+    ``switches``: a person's id is not the one that was last on them. ``fragments``: a person is
+    found again after a frame in which they were not. ``ids`` on people; ``false`` boxes on none.
     """
 
     frames: int = 0
@@ -55,7 +55,7 @@ class TrackScore:
 
 
 def truth_of(recording: Path) -> Path | None:
-    """Where the identities of a recording are, if somebody drew them."""
+    """Where the identities of a recording are, if they are drawn."""
     path = recording.with_suffix(".tracks.json")
     return path if path.is_file() else None
 
@@ -85,7 +85,7 @@ class TrackScorer:
         self.score = TrackScore(people=len(people))
 
     def publish(self, result: Result) -> None:
-        """Look at the frame if somebody has drawn it."""
+        """Look at the frame if its people are drawn."""
         expected = self._truth.boxes.get(result.frame.sequence)
         if expected is None:
             return
@@ -125,5 +125,5 @@ def line(score: TrackScore) -> str:
     return (
         f"{score.found} of {score.boxes} drawn boxes of {score.people} people found, "
         f"{score.switches} identity switches, {score.fragments} fragments, "
-        f"{len(score.ids)} ids on people, {score.false} on nobody"
+        f"{len(score.ids)} ids on people, {score.false} on no person"
     )

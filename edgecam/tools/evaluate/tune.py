@@ -85,16 +85,16 @@ def tune(
     """Measure every variant on the recording of ``settings``, the smallest first.
 
     ``keep``: the share (0..1) of the best OKS that the chosen one must reach. ``budget_s``: no
-    further variant is begun after so long. ``progress`` is told each variant and the share done.
+    further variant is begun after so long. ``progress`` gets each variant and the share done.
 
     Raises:
-        EdgecamError: a model is no PoseNet of free size, nobody is in the recording, or what
+        EdgecamError: a model is no PoseNet of free size, no person is in the recording, or what
             ``run`` raises.
     """
     started_s = time.monotonic()
     settings = replace(settings, max_frames=FRAMES, mqtt=MqttSettings(), model=())
     progress(f"{reference} as the reference", 0.0)
-    # What cannot be measured is told before the long look of the reference.
+    # What cannot be measured is reported before the long look of the reference.
     left_out: list[str] = []
     variants = list(_variants(settings, models, sizes, left_out))
     first = PoseKeeper()
@@ -104,7 +104,7 @@ def tune(
     people = likeness(truth, {}).people
     if not people:
         raise EdgecamError(
-            f"tune: {shown} sees nobody in the first {FRAMES} frames of "
+            f"tune: {shown} sees no person in the first {FRAMES} frames of "
             f"{redaction.shown(settings.source.url)}; give a recording with people"
         )
     points: list[Point] = []

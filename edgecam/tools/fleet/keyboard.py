@@ -35,7 +35,7 @@ def single_keys() -> Iterator[None]:
 def key(timeout_s: float) -> str | None:
     """The next key by its character or name, None after ``timeout_s`` or where it is none of ours.
 
-    The end of standard input is ``q``: nobody is there any more.
+    The end of standard input is ``q``: no person is there any more.
     """
     fd = sys.stdin.fileno()
     data = _read(fd, timeout_s)

@@ -1,4 +1,4 @@
-"""The fleet as a table: lines of text, or a screen that is drawn anew and scrolls."""
+"""The fleet as a table: lines of text, or a screen that is drawn again and scrolls."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from edgecam.messages.health import faults
 from edgecam.messages.schema import EventMessage, Telemetry
 from edgecam.messages.topics import Topics
 
-# An instance that misses three reports is stale; nobody reports more often than this is read.
+# An instance that misses three reports is stale; none reports more often than this is read.
 MISSED_REPORTS, MIN_STALE_S, USUAL_INTERVAL_S = 3.0, 5.0, 10.0
 MAX_INSTANCES, MAX_LABELS, MAX_TEXT = 1000, 40, 200
 

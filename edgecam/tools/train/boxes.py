@@ -71,7 +71,7 @@ def iou(boxes: Floats, anchors: Floats) -> NDArray[np.float64]:
 def batches(
     examples: Sequence[Example], anchors: Floats, classes: int, batch: int, seed: int
 ) -> Batches:
-    """Yield batches for ever: pictures as they are or mirrored, in other light."""
+    """Yield batches without end: pictures as they are or mirrored, in other light."""
     rng = np.random.default_rng(seed)
     for places in shuffled(len(examples), batch, rng):
         chosen = [mirrored(examples[p]) if rng.random() < 0.5 else examples[p] for p in places]

@@ -50,7 +50,7 @@ def train(
     check: Callable[[int], None] | None = None,
     check_every: int = 0,
 ) -> list[float]:
-    """Train it; return the mean losses that were told.
+    """Train it; return the mean losses as reported.
 
     ``check`` is called with the step after every ``check_every`` steps, when the model can be
     used as it is then.
@@ -59,16 +59,16 @@ def train(
         TrainError: it diverges.
     """
 
-    def told_and_checked(progress: Progress) -> None:
+    def reported_and_checked(progress: Progress) -> None:
         tell(progress)
         if check is not None and progress.step % check_every == 0 < course.steps - progress.step:
             training.recalibrate(ssd.model, data, _CALIBRATION)
             check(progress.step)
 
     data = boxes.batches(examples.examples, ssd.anchors, len(ssd.labels), course.batch, course.seed)
-    told = training.train(ssd.model, data, boxes.loss, course, told_and_checked)
+    losses = training.train(ssd.model, data, boxes.loss, course, reported_and_checked)
     training.recalibrate(ssd.model, data, _CALIBRATION)
-    return told
+    return losses
 
 
 def keep(ssd: Ssd, path: Path) -> str:
@@ -102,7 +102,7 @@ def write(ssd: Ssd, stem: Path) -> list[Path]:
         export.beside(stem, "_raw.tflite"): _converted(
             definition, ssd, stem.name, postprocess=False
         ),
-        # For whoever converts the frozen graph, which holds none.
+        # For those who convert the frozen graph, which holds none.
         export.beside(stem, "_labels.txt"): _label_lines(ssd),
     }
     return export.write(ssd.model, stem, made)

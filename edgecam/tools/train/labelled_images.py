@@ -29,7 +29,7 @@ class TeachError(EdgecamError):
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Refuse what cannot be told apart or cannot be a folder's name.
+    """Refuse labels that repeat or cannot be a folder's name.
 
     Raises:
         TeachError: fewer than two labels, one twice, or one that is no plain name.

@@ -45,7 +45,7 @@ def build(network: str, alpha: float, size: tuple[int, int], stride: int) -> Pos
 
 
 def train(posenet: PoseNet, examples: Examples, course: Course, tell: Tell) -> list[float]:
-    """Train it; return the mean losses that were told.
+    """Train it; return the mean losses as reported.
 
     Raises:
         TrainError: no picture has keypoints, or it diverges.
@@ -54,10 +54,10 @@ def train(posenet: PoseNet, examples: Examples, course: Course, tell: Tell) -> l
     if not people:
         raise TrainError("the annotations have no keypoints: give person_keypoints_*.json")
     data = poses.batches(people, posenet.size, posenet.stride, course.batch, course.seed)
-    told = training.train(posenet.model, data, poses.loss, course, tell)
+    losses = training.train(posenet.model, data, poses.loss, course, tell)
     training.recalibrate(posenet.model, data, _CALIBRATION)
     heads.in_pixels(posenet.model, posenet.stride)
-    return told
+    return losses
 
 
 def keep(posenet: PoseNet, path: Path) -> str:

@@ -82,7 +82,7 @@ def _point(
 def batches(
     examples: Sequence[Example], size: tuple[int, int], stride: int, batch: int, seed: int
 ) -> Batches:
-    """Yield batches for ever: pictures as they are or mirrored, in other light."""
+    """Yield batches without end: pictures as they are or mirrored, in other light."""
     rng = np.random.default_rng(seed)
     for places in shuffled(len(examples), batch, rng):
         images, wanted = [], []

@@ -49,7 +49,7 @@ Tell = Callable[[Progress], None]
 
 
 def train(model: Any, batches: Batches, loss: Loss, course: Course, tell: Tell) -> list[float]:
-    """Train a Keras model's trainable weights; return the mean losses that were told.
+    """Train a Keras model's trainable weights; return the mean losses as reported.
 
     Raises:
         TrainError: the loss is no finite number any more.
@@ -68,7 +68,7 @@ def train(model: Any, batches: Batches, loss: Loss, course: Course, tell: Tell) 
         optimizer.apply_gradients(zip(slopes, model.trainable_variables, strict=True))
         return found
 
-    told: list[float] = []
+    reported: list[float] = []
     recent: list[float] = []
     started_s = time.monotonic()
     for number, (pictures, targets) in zip(range(1, course.steps + 1), batches, strict=False):
@@ -80,11 +80,11 @@ def train(model: Any, batches: Batches, loss: Loss, course: Course, tell: Tell) 
                 f"{course.rate:g}"
             )
         if number % course.every == 0 or number == course.steps:
-            told.append(float(np.mean(recent)))
+            reported.append(float(np.mean(recent)))
             recent.clear()
             each_s = (time.monotonic() - started_s) / number
-            tell(Progress(number, course.steps, told[-1], each_s * (course.steps - number)))
-    return told
+            tell(Progress(number, course.steps, reported[-1], each_s * (course.steps - number)))
+    return reported
 
 
 def share_of_rate(step: int, steps: int) -> float:
@@ -96,7 +96,7 @@ def share_of_rate(step: int, steps: int) -> float:
 
 
 def shuffled(count: int, batch: int, rng: np.random.Generator) -> Iterator[Sequence[int]]:
-    """Yield places 0..count-1 for ever, ``batch`` at a time, each as often as any other."""
+    """Yield places 0..count-1 without end, ``batch`` at a time, each as often as any other."""
     waiting: list[int] = []
     while True:
         while len(waiting) < batch:

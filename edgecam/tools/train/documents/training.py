@@ -129,7 +129,7 @@ def _varied(rng: np.random.Generator, image: Images, edges: Images) -> tuple[Ima
 
 
 def batches(images: Images, edges: Images, seed: int) -> Iterator[tuple[Images, Images]]:
-    """Endless shuffled batches, each pair varied anew."""
+    """Endless shuffled batches, each pair varied again."""
     rng = np.random.default_rng(seed)
     while True:
         order = rng.permutation(len(images))

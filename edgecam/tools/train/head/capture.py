@@ -28,7 +28,7 @@ class Plan:
 def capture(
     source: Source, labels: Sequence[str], plan: Plan, say: Say
 ) -> Iterator[tuple[int, Frame]]:
-    """Yield the number of the label and a frame, label after label; ``say`` is told what to do.
+    """Yield the number of the label and a frame, label after label; ``say`` gets what to do.
 
     Raises:
         TeachError: the source ends before it has shown every label.
@@ -51,15 +51,15 @@ def capture(
 def _after_countdown(stream: Iterator[Frame], label: str, plan: Plan, say: Say) -> Iterator[Frame]:
     begin_s: float | None = None
     due_s = 0.0
-    told = 0
+    shown = 0
     for frame in stream:
         if begin_s is None:
             begin_s = due_s = frame.captured_s + plan.countdown_s
         left_s = begin_s - frame.captured_s
         if left_s > 0.0:
-            if math.ceil(left_s) != told:
-                told = math.ceil(left_s)
-                say(f"{label} in {told} ...", False)
+            if math.ceil(left_s) != shown:
+                shown = math.ceil(left_s)
+                say(f"{label} in {shown} ...", False)
         elif frame.captured_s >= due_s:
             # A camera that is slower than asked gives each frame, none twice.
             due_s = max(due_s + 1.0 / plan.rate_hz, frame.captured_s)
