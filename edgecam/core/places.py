@@ -90,7 +90,7 @@ def state_directory(name: str, environment: Mapping[str, str]) -> Path | None:
 
 
 def obstacle(folder: Path) -> str | None:
-    """Why nothing can be written there, as far as can be told without writing."""
+    """Why nothing can be written there, as far as is known without writing."""
     sandbox = closed_by_the_service(folder)
     nearest = folder
     # Not Path.exists: below a folder that may not be entered it raises.

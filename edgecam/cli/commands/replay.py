@@ -114,10 +114,10 @@ def _play(path: Path, zones: Path | None, lines: Path) -> None:
     sink.close()
     recorded = [event for record in recording.frames for event in record.events]
     began_s = recording.frames[0].time_s if recording.frames else 0.0
-    lines = playback.compared(recorded, found, exact=other is None)
-    for line in lines:
+    listing = playback.compared(recorded, found, exact=other is None)
+    for line in listing:
         say(f"{line.sign} {_about(line.event, began_s)}")
-    differing = sum(line.sign != " " for line in lines)
+    differing = sum(line.sign != " " for line in listing)
     if not differing:
         say(f"{len(found)} events equal to the recorded ones")
     elif other is None:
