@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+# Files quote names in messages, and a name from outside may be a book; both ends are worth reading.
+_HEAD, _TAIL = 1000, 500
+
 
 class EdgecamError(Exception):
     """A fault that a person can fix: one line saying what was expected, found, and what to do.
@@ -15,6 +18,8 @@ class EdgecamError(Exception):
     page: ClassVar[str] = "troubleshooting"
 
     def __init__(self, message: str, kind: str | None = None) -> None:
+        if len(message) > _HEAD + _TAIL:
+            message = f"{message[:_HEAD]} ... {message[-_TAIL:]}"
         super().__init__(message)
         self.kind = kind
 

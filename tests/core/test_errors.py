@@ -54,3 +54,10 @@ def test_every_fault_names_a_page_that_the_readme_links() -> None:
 def test_the_line_ends_with_it(arguments: tuple[str, ...], page: str) -> None:
     line = error_line(edgecam(*arguments))
     assert re.search(rf" \(see: edgecam help {page}\)$", line), line
+
+
+def test_a_message_that_quotes_a_long_name_keeps_both_its_ends() -> None:
+    text = str(EdgecamError("model.json: no weights for " + "9" * 100_000 + "; download it again"))
+    assert len(text) == 1505
+    assert text.startswith("model.json: no weights for 999")
+    assert text.endswith("999; download it again")

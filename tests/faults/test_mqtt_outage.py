@@ -82,20 +82,13 @@ def test_broker_killed_under_events(
     subscriber.wait_for(EVENT, 3 * EVENTS_HZ)
     mosquitto.kill()
     time.sleep(outage_s)
-    missed = round(outage_s * EVENTS_HZ)
     mosquitto.start()
-    back_s = time.monotonic()
-    before = len(without_duplicates(numbers(subscriber.of(EVENT))))
-    assert wait_until(
-        lambda: len(without_duplicates(numbers(subscriber.of(EVENT)))) >= before + missed, 10
-    )
-    arrived_s = time.monotonic() - back_s
     report = finish(process)
     got = numbers(subscriber.wait_for(EVENT, report["events"]))
     duplicates = len(got) - len(set(got))
     growth = report["rss_growth_bytes"]
-    print(f"\n{outage_s:.0f} s killed: {report['events']} events, all {arrived_s:.1f} s after the")
-    print(f"return, {duplicates} duplicates, RSS +{growth / MIB:.2f} MiB, {report['counters']}")
+    print(f"\n{outage_s:.0f} s killed: {report['events']} events, {duplicates} duplicates")
+    print(f"RSS +{growth / MIB:.2f} MiB, {report['counters']}")
     assert without_duplicates(got) == [*range(report["events"])]
     assert duplicates <= 20
     assert growth < 5 * MIB

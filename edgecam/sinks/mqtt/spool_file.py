@@ -139,7 +139,7 @@ class SpoolFile:
 
     def _make_file(self) -> None:
         """The directories' names too are on the disk, as far as the file system can say so."""
-        missing = [each for each in (self.path.parent, *self.path.parents) if not each.exists()]
+        missing = [each for each in self.path.parents if not each.exists()]
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         for folder in (self.path.parent, *(each.parent for each in missing)):
