@@ -8,6 +8,7 @@ log.
 from __future__ import annotations
 
 import json
+import os
 from types import TracebackType
 
 from edgecam.core.redaction import redact
@@ -23,6 +24,14 @@ def printable(text: str, limit: int = 200) -> str:
     characters: all that Unicode calls "other" or a separator, but for the space.
     """
     return "".join(c if c.isprintable() else "?" for c in text[:limit])
+
+
+def file_name(path: str | os.PathLike[str]) -> str:
+    """A path as text of Unicode: a byte that is no UTF-8 becomes ``\\xfc``.
+
+    Old cameras and memory sticks write names in other charsets, and JSON has no place for them.
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def say(text: str, *, err: bool = False) -> None:

@@ -17,6 +17,7 @@ from edgecam.core.frame import Frame, Image
 from edgecam.core.geometry import Fit, to_source
 from edgecam.core.keypoints import COCO
 from edgecam.core.places import expanded
+from edgecam.core.printable import file_name
 from edgecam.core.protocols import DecodeOptions, Decoder
 from edgecam.core.result import Decoded, Document
 from edgecam.core.tensors import Tensor, TensorInfo
@@ -149,7 +150,7 @@ class Model:
         self._plugins = plugins
         path = bundled.resolve(settings.path)
         self.path = path
-        self.name = path.stem
+        self.name = file_name(path.stem)
         data = load(path)
         self.card = bundled.card_of(path)
         if self.card is not None:

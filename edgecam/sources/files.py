@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+from edgecam.core.errors import SourceError
 from edgecam.core.protocols import Source
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import images
+from edgecam.sources.file_format import Format, format_of
 from edgecam.sources.kinds import Opening
 from edgecam.sources.local_path import path_of
 from edgecam.sources.picture import max_pixels
@@ -28,12 +30,24 @@ def open_recording(opening: Opening) -> Source:
 
 
 def _open(path: str, settings: SourceSettings) -> Source:
-    most = max_pixels(settings, live=False)
-    is_picture = os.path.splitext(path)[1].lower() in images.SUFFIXES
-    if images.is_pattern(path) or os.path.isdir(path) or is_picture:
-        return images.Images(
-            path, rate_hz=settings.rate_hz, realtime=settings.realtime, max_pixels=most
-        )
+    most, realtime = max_pixels(settings, live=False), settings.realtime
+    if images.is_pattern(path) or os.path.isdir(path) or _format(path) == "picture":
+        return images.Images(path, rate_hz=settings.rate_hz, realtime=realtime, max_pixels=most)
+    if _format(path) == "animation":
+        from edgecam.sources.animation import Animation
+
+        return Animation(path, realtime=realtime, max_pixels=most)
     from edgecam.sources.video import VideoFile
 
-    return VideoFile(path, realtime=settings.realtime, max_pixels=most)
+    return VideoFile(path, realtime=realtime, rate_hz=settings.rate_hz, max_pixels=most)
+
+
+def _format(path: str) -> Format | None:
+    """What the bytes say; where they say nothing, or cannot be read, what the name says."""
+    try:
+        found = format_of(path)
+    except (OSError, SourceError):
+        found = None
+    if found is None and os.path.splitext(path)[1].lower() in images.SUFFIXES:
+        return "picture"
+    return found

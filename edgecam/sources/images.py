@@ -13,13 +13,18 @@ from pathlib import Path
 
 from edgecam.core.errors import SourceError
 from edgecam.core.frame import Frame, Image
+from edgecam.core.printable import file_name
 from edgecam.core.protocols import SourceStatus, be_idle
+from edgecam.sources.file_format import format_of
 from edgecam.sources.picture import FILE_PIXELS, read_image
 from edgecam.sources.playback_clock import Pace
 
 SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm"}
+    | {".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif", ".avif"}
 )
+# How many of what is skipped in a folder are named.
+_NAMED = 5
 
 MAX_FOLDERS = 20_000
 
@@ -42,7 +47,7 @@ class Images:
         max_pixels: int = FILE_PIXELS,
     ) -> None:
         self.live = realtime
-        self.description = pattern
+        self.description = file_name(pattern)
         self._max_pixels = max_pixels
         self._rate_hz = rate_hz or (1.0 if realtime else None)
         self._paths = find(pattern)
@@ -57,7 +62,7 @@ class Images:
         self._decoded = self._decode_all()
         self._first = next(self._decoded, None)
         if self._first is None:
-            raise SourceError(f"{pattern}: {self._reason}")
+            raise SourceError(f"{self.description}: {self._reason}")
 
     def _decode_all(self) -> Iterator[tuple[Path, Image]]:
         for path in self._paths:
@@ -68,7 +73,7 @@ class Images:
                 if len(self._paths) == 1:
                     self._reason = str(error)
                 else:
-                    log.warning("%s: %s; passed over", path, error)
+                    log.warning("%s: %s; passed over", file_name(path), error)
                 continue
             yield path, image
 
@@ -84,7 +89,7 @@ class Images:
                 captured_s = pace.wait(media_time_s)
             if self._closed.is_set():
                 return
-            file = os.path.relpath(path, self._root)
+            file = file_name(os.path.relpath(path, self._root))
             yield Frame(image, sequence, captured_s, time.time(), media_time_s, file)
             sequence += 1
             current = next(self._decoded, None)
@@ -117,14 +122,37 @@ def find(pattern: str) -> list[Path]:
         paths = _matching(pattern)
         wanted = "no file matches; check the pattern, and quote it for the shell"
     elif given.is_dir():
-        paths = [p for p in given.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
-        wanted = "no pictures in this directory (jpg, png, bmp, webp, tiff, ppm)"
+        paths = _pictures_in(given)
+        wanted = "no pictures in this directory (JPEG, PNG, BMP, WebP, TIFF, PPM, GIF, HEIC, AVIF)"
     else:
         paths = [given]
         wanted = ""
     if not paths:
-        raise SourceError(f"{pattern}: {wanted}")
+        raise SourceError(f"{file_name(pattern)}: {wanted}")
     return sorted(paths)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    """The pictures in a folder; what else is there is named, once."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    found = [path for path in files if path.suffix.lower() in SUFFIXES or _is_picture(path)]
+    skipped = sorted(set(files) - set(found))
+    if skipped and found:
+        named = ", ".join(file_name(path.name) for path in skipped[:_NAMED])
+        more = ", ..." if len(skipped) > _NAMED else ""
+        log.warning(
+            "%s: %d of %d files are no pictures and are skipped: %s%s",
+            *(file_name(folder), len(skipped), len(files), named, more),
+        )
+    return found
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether it is one by its bytes; of an animation the first picture counts."""
+    try:
+        return format_of(path) in ("picture", "animation", "film")
+    except (OSError, SourceError):
+        return False
 
 
 def _matching(pattern: str) -> list[Path]:

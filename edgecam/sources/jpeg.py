@@ -45,6 +45,21 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
         SourceError: it is damaged, cut short, of a kind that is not decoded, or has fewer bytes
             than so many pixels take.
     """
+    frame, _ = _walk(data)
+    return frame.width_px, frame.height_px
+
+
+def jpeg_end(data: bytes) -> int:
+    """Where a whole JPEG at the start of ``data`` ends, in bytes.
+
+    Raises:
+        SourceError: as ``jpeg_size``.
+    """
+    return _walk(data)[1]
+
+
+def _walk(data: bytes) -> tuple[_Frame, int]:
+    """The frame header, and where the picture ends."""
     frame, position, scans, scans_at = None, len(START_OF_IMAGE), 0, 0
     while True:
         marker, position = _next_marker(data, position)
@@ -67,7 +82,7 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
         position = end
     assert frame is not None  # there is no scan without one
     _check_bytes(frame, position - len(END_OF_IMAGE) - scans_at)
-    return frame.width_px, frame.height_px
+    return frame, position
 
 
 def is_whole(data: bytes) -> bool:

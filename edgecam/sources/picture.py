@@ -15,8 +15,12 @@ from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
 from edgecam.core.picture_bounds import FILE_MEGAPIXELS, LIVE_MEGAPIXELS
 from edgecam.settings.schema import SourceSettings
+from edgecam.sources.heif import begins_heif, decode_heif, read_heif
+from edgecam.sources.orientation import leaves_turning, orientation, turned
 from edgecam.sources.picture_size import stated_size
 
+# So much of a file tells its format.
+HEAD_BYTES = 4096
 # A file may take this for each pixel that it may have: more than any that is not compressed.
 _MAX_BYTES_PER_PIXEL = 4
 
@@ -57,20 +61,24 @@ def check_picture(data: bytes, most: int) -> None:
 def decode_image(data: bytes, most: int = FILE_PIXELS) -> Image:
     """Decode any picture to BGR uint8[H, W, 3], 0..255, turned upright as its EXIF tag says.
 
-    16-bit pictures are scaled to 8 bits, grey ones get three channels, alpha is dropped.
+    16-bit pictures are scaled to 8 bits, grey ones get three channels, alpha is dropped. Of an
+    animation it is the first picture.
 
     Raises:
         SourceError: as ``check_picture``, or OpenCV cannot decode it.
     """
     check_picture(data, most)
+    turns_here, flags = leaves_turning(data), cv2.IMREAD_COLOR
+    if turns_here:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise SourceError("not a picture that can be decoded") from error
     if image is None:
         raise SourceError("not a picture that can be decoded")
     decoded: Image = image
-    return decoded
+    return turned(decoded, orientation(data)) if turns_here else decoded
 
 
 @contextmanager
@@ -93,10 +101,26 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def read_image(path: str | os.PathLike[str], most: int = FILE_PIXELS) -> Image:
-    """Decode a file, as ``decode_image``.
+    """Decode a file, as ``decode_image``, or a HEIF or AVIF picture.
+
+    Those come from people's own telephones alone: their decoders are not fed by networks.
 
     Raises:
         SourceError: as that, or it is no regular file, cannot be read or is too large.
+    """
+    data = read_bytes(path, most)
+    if not begins_heif(data[:HEAD_BYTES]):
+        return decode_image(data, most)
+    stated = read_heif(data)
+    check_size(stated.width_px, max(stated.height_px, stated.most_pixels // stated.width_px), most)
+    return decode_heif(data, stated)
+
+
+def read_bytes(path: str | os.PathLike[str], most: int = FILE_PIXELS) -> bytes:
+    """The content of a file of a picture of at most so many pixels.
+
+    Raises:
+        SourceError: it is no regular file, cannot be read or is too large.
     """
     limit = _MAX_BYTES_PER_PIXEL * most
     try:
@@ -110,4 +134,4 @@ def read_image(path: str | os.PathLike[str], most: int = FILE_PIXELS) -> Image:
             f"the file has more than {limit} bytes; make the picture smaller, or raise "
             "source.max_megapixels"
         )
-    return decode_image(data, most)
+    return data

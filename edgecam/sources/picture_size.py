@@ -20,6 +20,8 @@ _PNG, _PNG_SAMPLES = b"\x89PNG\r\n\x1a\n", {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _TIFF = {b"II*\0": ("<", 4), b"MM\0*": (">", 4), b"II+\0": ("<", 8), b"MM\0+": (">", 8)}
 _TIFF_TYPES = {3: "H", 4: "I", 16: "Q"}
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 322, 323
+# Bit 0 of the subfile's type says that a page is a smaller copy of another.
+_TIFF_SUBFILE, _DNG_VERSION = 254, 50706
 # OpenCV takes one byte behind a number for its end, whatever it is.
 _PNM = re.compile(rb"P([1-6])" + 2 * rb"\s(?:\s|#[^\r\n]*[\r\n])*+(\d{1,9})" + rb"(?!\d)")
 # More than any encoder writes; each is a step of a walk.
@@ -128,14 +130,22 @@ def _tiff(data: bytes) -> Size:
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
     first, step = at + (8 if big else 2), 20 if big else 12
     found: dict[int, int] = {}
+    is_preview = False
     if count > _MAX_ENTRIES:
         raise SourceError("the TIFF is damaged")
     for entry in range(first, first + step * count, step):
         tag, kind, number = struct.unpack_from(order + "HH" + ("Q" if big else "I"), data, entry)
+        is_preview |= tag == _DNG_VERSION
+        if tag == _TIFF_SUBFILE and kind == 4 and number == 1:
+            is_preview |= bool(data[entry + step - wide + (0 if order == "<" else 3)] & 1)
         if tag in (_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT):
             if kind not in _TIFF_TYPES or number != 1 or tag in found:
                 raise SourceError("the TIFF is damaged")
             (found[tag],) = struct.unpack_from(order + _TIFF_TYPES[kind], data, entry + step - wide)
+    if is_preview or data[8:10] == b"CR":
+        raise SourceError(
+            "a camera's raw photograph, of which the first picture is a preview; convert it to JPEG"
+        )
     if _TIFF_WIDTH not in found or _TIFF_HEIGHT not in found:
         raise SourceError("the TIFF is damaged: it states no size")
     return (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,54 +13,86 @@ from typing import Any
 from edgecam.core.errors import SourceError
 from edgecam.core.frame import Frame, Image
 from edgecam.core.opencv import cv2
+from edgecam.core.printable import file_name
 from edgecam.core.protocols import SourceStatus, be_idle
-from edgecam.sources.picture import FILE_PIXELS, check_size, regular
+from edgecam.sources.picture import FILE_PIXELS, HEAD_BYTES, check_size, regular
 from edgecam.sources.playback_clock import Pace
+from edgecam.sources.recording_length import Length
+
+log = logging.getLogger(__name__)
 
 # FFmpeg's own threads hold a frame each and take processor time from the interpreter.
 DECODER_THREADS = 1
-# Containers without an index state a length computed from duration and rate: it may be off by
-# a frame or two, which is not a file that breaks off.
-LENGTH_TOLERANCE = 0.02
-LENGTH_TOLERANCE_FRAMES = 2
-# What begins so is one picture in tiles, or several.
-HEIF = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis"})
+# FFmpeg's own for what states no rate.
+DEFAULT_HZ = 25.0
+# A start code of MPEG's video codecs; a pack of a program stream (0xba) is a container.
+_ELEMENTARY = re.compile(rb"\x00{2,}\x01[^\xba]", re.DOTALL)
 # OpenCV says the same of a frame that cannot be decoded and of the end of the file.
 READS_BEFORE_THE_END = 16
 
 
 class VideoFile:
-    """One video file; with ``realtime`` it plays at its own rate, as if live."""
+    """One video file; with ``realtime`` it plays at its own rate, as if live.
 
-    def __init__(self, path: str, *, realtime: bool = False, max_pixels: int = FILE_PIXELS) -> None:
+    ``rate_hz`` is the rate of a recording that has neither a container nor times; one that has
+    times keeps them.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        realtime: bool = False,
+        rate_hz: float | None = None,
+        max_pixels: int = FILE_PIXELS,
+    ) -> None:
         self.live = realtime
-        self.description = path
-        self._check_is_a_video(path)
-        # An absolute path cannot be taken for a protocol ("12:30.mp4").
+        self.description = file_name(path)
+        self._head = self._head_of(path)
+        # FFmpeg takes names of Unicode alone, and an absolute one for no protocol ("12:30.mp4").
+        self._descriptor = None if _is_unicode(path) else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._capture: Any = cv2.VideoCapture(
-            os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, DECODER_THREADS]
+            os.path.abspath(path)
+            if self._descriptor is None
+            else f"/proc/self/fd/{self._descriptor}",
+            cv2.CAP_FFMPEG,
+            [cv2.CAP_PROP_N_THREADS, DECODER_THREADS],
         )
         if not self._capture.isOpened():
+            self._release()
             raise SourceError(
-                f"{path}: not a video that can be read (damaged, or unknown format); "
+                f"{self.description}: not a video that can be read (damaged, or unknown format); "
                 "see whether another player shows it"
             )
         self._check_size(max_pixels)
         self._undecodable = 0
         first = self._read()
         if first is None:
-            self._capture.release()
+            self._release()
             raise SourceError(
-                f"{path}: the video has no frame that can be decoded; it may be cut off: "
-                "copy it again"
+                f"{self.description}: the video has no frame that can be decoded; it may be cut "
+                "off: copy it again"
             )
         self._first: Image | None = first
-        self._rate_hz = _sane(self._capture.get(cv2.CAP_PROP_FPS), 1000.0) or 25.0
-        self._stated_frames = int(_sane(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 1e9) or 0)
+        self._stated_hz = _sane(self._capture.get(cv2.CAP_PROP_FPS), 1000.0)
+        self._given_hz = rate_hz
+        self._rate_hz = rate_hz or self._stated_hz or DEFAULT_HZ
+        # FFmpeg gives single JPEGs in a row 25 a second.
+        self._is_timeless = self._head.startswith(b"\xff\xd8\xff")
+        with open(path, "rb") as file:
+            stated = int(_sane(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 1e9) or 0)
+            self._length = Length(file, self._head, stated, self._stated_hz or 0.0)
         self._closed = threading.Event()
         self._delivered = 0
+        self._last_s = self._longest_gap_s = 0.0
         self._ended = False
         self._reading = threading.Lock()
+
+    def _release(self) -> None:
+        self._capture.release()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def _check_size(self, most: int) -> None:
         """Refuse large pictures before one is decoded and converted, as OpenCV sees their size."""
@@ -67,31 +101,29 @@ class VideoFile:
         try:
             check_size(width_px, height_px, most)
         except SourceError as error:
-            self._capture.release()
+            self._release()
             raise SourceError(f"{self.description}: {error}", error.kind) from None
 
-    @staticmethod
-    def _check_is_a_video(path: str) -> None:
+    def _head_of(self, path: str) -> bytes:
+        """The first bytes of a file, once they may be those of a video."""
         try:
             with regular(path) as file:
-                head = file.read(4096)
+                head = file.read(HEAD_BYTES)
         except SourceError as error:
-            raise SourceError(f"{path}: {error}") from None
+            raise SourceError(f"{self.description}: {error}") from None
         except OSError as error:
             raise SourceError(
-                f"{path}: {error.strerror or error}; check the path of the source"
+                f"{self.description}: {error.strerror or error}; check the path of the source"
             ) from error
         if not head:
-            raise SourceError(f"{path}: the file is empty; copy it again")
-        if head[4:8] == b"ftyp" and head[8:12] in HEIF:
-            raise SourceError(
-                f"{path}: a HEIF or AVIF picture, of which FFmpeg reads a part; convert it to JPEG"
-            )
+            raise SourceError(f"{self.description}: the file is empty; copy it again")
         # FFmpeg would render a text file as a terminal screen and call it a video.
         if not any(byte < 9 or 13 < byte < 27 for byte in head):
             raise SourceError(
-                f"{path}: a text file, not a video; name a video, a picture or a folder of pictures"
+                f"{self.description}: a text file, not a video; name a video, a picture or a "
+                "folder of pictures"
             )
+        return head
 
     def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
         """Yield every frame that can be decoded, then end."""
@@ -99,7 +131,7 @@ class VideoFile:
             try:
                 yield from self._frames(idle)
             finally:
-                self._capture.release()
+                self._release()
 
     def _frames(self, idle: Callable[[], None]) -> Iterator[Frame]:
         pace = Pace(self._closed, idle)
@@ -111,6 +143,8 @@ class VideoFile:
                 return
             yield Frame(image, self._delivered, captured_s, time.time(), media_time_s)
             self._delivered += 1
+            self._longest_gap_s = max(self._longest_gap_s, media_time_s - self._last_s)
+            self._last_s = media_time_s
             image = self._read()
             media_time_s = self._position_s(media_time_s)
         self._ended = image is None
@@ -129,28 +163,54 @@ class VideoFile:
         """The container's time of the frame just read, else one frame after the previous one."""
         position_s = float(round(self._capture.get(cv2.CAP_PROP_POS_MSEC), 3)) / 1000.0
         if previous_s is None:
+            if self._is_timeless:
+                self._say_assumed()
+                return 0.0
             return max(position_s, 0.0)
+        if not self._is_timeless and self._delivered == 1 and position_s <= previous_s:
+            # The second frame of H.264 or HEVC without a container has no time either.
+            self._is_timeless = _ELEMENTARY.match(self._head) is not None
+            if self._is_timeless:
+                self._say_assumed()
+        if self._is_timeless:
+            return self._delivered / self._rate_hz
         return position_s if position_s > previous_s else previous_s + 1.0 / self._rate_hz
+
+    def _say_assumed(self) -> None:
+        if self._given_hz is None:
+            log.warning(
+                "%s: a recording without times: %g frames a second are assumed; say at how many "
+                "it was made with source.rate_hz",
+                *(self.description, self._rate_hz),
+            )
 
     def status(self) -> SourceStatus:
         """Online until the last frame, then ended, with a reason where the file breaks off."""
         faults = {"undecodable": self._undecodable} if self._undecodable else {}
         if not self._ended:
             return SourceStatus("online", faults=faults)
-        missing = self._stated_frames - self._delivered - self._undecodable
-        if missing <= max(LENGTH_TOLERANCE_FRAMES, LENGTH_TOLERANCE * self._stated_frames):
+        found = self._delivered + self._undecodable
+        if not self._length.breaks_off(found, self._last_s, self._longest_gap_s):
             return SourceStatus("ended", faults=faults)
-        reason = f"the file breaks off after {self._delivered} of {self._stated_frames} frames"
+        reason = f"the file breaks off after {self._delivered} of {self._length.frames} frames"
         return SourceStatus("ended", reason, faults={**faults, "broken_off": 1})
 
     def close(self) -> None:
         """Stop from any thread; the file is closed by the thread that reads it."""
         self._closed.set()
         if self._reading.acquire(blocking=False):
-            self._capture.release()
+            self._release()
             self._reading.release()
 
 
 def _sane(value: float, limit: float) -> float | None:
     """A property that OpenCV may also report as 0, negative, huge or not a number."""
     return value if 0 < value < limit else None
+
+
+def _is_unicode(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -104,6 +104,64 @@ def test_stream_without_times_counts_frames(clip: Path, tmp_path: Path) -> None:
     assert times == pytest.approx([n / RATE_HZ for n in range(FRAMES)], abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("raw.h264", ["-c:v", "libx264"]),
+        ("raw.mjpeg", ["-c:v", "mjpeg"]),
+        # Whatever it is called.
+        ("raw.bin", ["-c:v", "mjpeg", "-f", "mjpeg"]),
+    ],
+)
+def test_a_recording_without_times_has_the_rate_that_is_set_or_says_which_it_assumes(
+    clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, options: list[str]
+) -> None:
+    raw = tmp_path / name
+    command = ["ffmpeg", "-v", "error", "-i", clip, "-frames:v", "12", *options, raw]
+    subprocess.run(command, check=True)
+    times = [frame.media_time_s for frame in read(raw, rate_hz=10)]
+    assert times == pytest.approx([n / 10 for n in range(12)])
+    assert caplog.records == []
+    times = [frame.media_time_s for frame in read(raw)]
+    assert times == pytest.approx([n / 25 for n in range(12)])
+    assert [record.message for record in caplog.records] == [
+        f"{raw}: a recording without times: 25 frames a second are assumed; say at how many it "
+        "was made with source.rate_hz"
+    ]
+
+
+def test_a_recording_with_times_keeps_them_whatever_rate_is_set(clip: Path) -> None:
+    assert read(clip, rate_hz=5)[-1].media_time_s == (FRAMES - 1) / RATE_HZ
+
+
+@pytest.mark.parametrize("name", ["sparse.mkv", "sparse.mp4", "edited.mp4"])
+def test_a_whole_recording_does_not_break_off_whatever_its_rate(
+    clip: Path, tmp_path: Path, name: str
+) -> None:
+    if name == "edited.mp4":
+        # Cut without encoding: the frames before the cut are there, and no player shows them.
+        whole = tmp_path / "whole.mp4"
+        command = ["ffmpeg", "-v", "error", "-i", clip, "-c:v", "libx264", whole]
+        subprocess.run(command, check=True)
+        command = ["ffmpeg", "-v", "error", "-ss", "1.02", "-i", whole, "-c", "copy"]
+    else:
+        keep = "select='lt(n,3)+eq(n,40)+eq(n,49)'"
+        command = ["ffmpeg", "-v", "error", "-i", clip, "-vf", keep, "-vsync", "vfr"]
+    subprocess.run([*command, tmp_path / name], check=True)
+    source = open_source(SourceSettings(url=str(tmp_path / name)))
+    assert len(list(source.frames())) == (24 if name == "edited.mp4" else 5)
+    assert source.status().reason is None
+
+
+def test_matroska_that_is_cut_off_breaks_off(clip: Path, tmp_path: Path) -> None:
+    whole, half = tmp_path / "whole.mkv", tmp_path / "half.mkv"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", clip, "-c", "copy", whole], check=True)
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    source = open_source(SourceSettings(url=str(half)))
+    assert 10 < len(list(source.frames())) < 40
+    assert "the file breaks off after" in (source.status().reason or "")
+
+
 def test_video_that_breaks_off_gives_what_it_has(clip: Path, tmp_path: Path) -> None:
     half = tmp_path / "half.avi"
     half.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
@@ -293,12 +351,6 @@ def test_a_video_of_larger_pictures_is_refused_when_it_opens(clip: Path) -> None
     assert len(read(clip, max_megapixels=0.0192)) == FRAMES
     with pytest.raises(SourceError, match=r"160x120 is more than 0\.0191 million pixels"):
         read(clip, max_megapixels=0.0191)
-
-
-@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
-def test_heif_is_refused_as_the_picture_that_it_is(tmp_path: Path, brand: bytes) -> None:
-    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(99))
-    assert "convert it to JPEG" in refusal(tmp_path / "a.heic")
 
 
 def test_damaged_picture_is_passed_over_in_a_directory_and_refused_alone(tmp_path: Path) -> None:
