@@ -184,6 +184,7 @@ RUNS: dict[str, Run] = {
     "edgecam COMMAND --help": Run("embedded broker", swaps=(("COMMAND", "demo"),)),
     "edgecam bench": Run("MODEL", swaps=HELP),
     "edgecam models": Run("posenet_resnet50"),
+    "edgecam help PAGE": Run("# Models", swaps=(("PAGE", "models"),)),
     "edgecam schema": Run('"$defs"'),
     "edgecam replay clip.mp4 --model posenet --write golden.jsonl": Run(
         makes="golden.jsonl", swaps=SOME

@@ -29,6 +29,7 @@ PRINTS: dict[str, tuple[object, ...]] = {
     "doctor": ("doctor", "disk", "python"),
     "eval": ("eval", "--help"),
     "frames": ("frames", "--help"),
+    "help": ("help", "models"),
     "inspect": ("inspect", "posenet"),
     "models": ("models", "verify"),
     "quantize": ("quantize", "--help"),

@@ -96,9 +96,9 @@ def test_paths_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
 
 def test_dash_is_standard_output_and_a_closed_pipe_is_one_error() -> None:
     script = (
-        "import sys; sys.path.insert(0, 'tests')\n"
+        "import sys; sys.path[:0] = ['tests', 'tests/sinks']\n"
         "from test_sinks_jsonl import write\n"
-        "from edgecam.core.result import SinkError\n"
+        "from edgecam.core.errors import SinkError\n"
         "try: write('-', int(sys.argv[1]))\n"
         "except SinkError as error: sys.exit(str(error))\n"
     )

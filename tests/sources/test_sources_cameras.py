@@ -32,7 +32,7 @@ def test_missing_camera_is_refused_in_one_line_and_quietly(url: str) -> None:
     code = (
         "import sys; from edgecam.sources import open_source\n"
         "from edgecam.settings.schema import SourceSettings\n"
-        "from edgecam.core.result import SourceError\n"
+        "from edgecam.core.errors import SourceError\n"
         "try:\n"
         "    open_source(SourceSettings(url=sys.argv[1]))\n"
         "except SourceError as error:\n"

@@ -425,7 +425,7 @@ def test_missing_opencv_library_names_both_remedies() -> None:
         "        if name == 'cv2':\n"
         "            raise ImportError('libGL.so.1: cannot open shared object file')\n"
         "sys.meta_path.insert(0, Broken())\n"
-        "from edgecam.core.result import EdgecamError\n"
+        "from edgecam.core.errors import EdgecamError\n"
         "try:\n"
         "    import edgecam.core.opencv\n"
         "except EdgecamError as error:\n"

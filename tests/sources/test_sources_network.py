@@ -300,7 +300,7 @@ def test_nothing_is_printed_by_ffmpeg(rtsp: Server) -> None:
     code = (
         "import sys; from edgecam.sources import open_source\n"
         "from edgecam.settings.schema import SourceSettings\n"
-        "from edgecam.core.result import SourceError\n"
+        "from edgecam.core.errors import SourceError\n"
         "for url in sys.argv[1:]:\n"
         "    try:\n"
         "        open_source(SourceSettings(url=url))\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from edgecam.core.errors import EdgecamError
-from edgecam.core.printable import printable
+from edgecam.core.printable import printable, say
 from edgecam.settings.messages import nearest
 
 _PACKAGE = Path(__file__).parents[2]
@@ -39,9 +39,10 @@ def command(page: str | None) -> None:
     pages = _pages()
     if page is None:
         width = max(map(len, pages), default=0)
-        click.echo("edgecam help PAGE shows a page, edgecam COMMAND --help a command's options:\n")
+        say("edgecam help PAGE shows a page, edgecam COMMAND --help a command's options:")
+        say("")
         for name, path in pages.items():
-            click.echo(f"  {name:{width}}  {_title(path)}")
+            say(f"  {name:{width}}  {_title(path)}")
         return
     name = page.removesuffix(".md").lower()
     if name not in pages:
@@ -49,11 +50,11 @@ def command(page: str | None) -> None:
             f"no page is called {page!r:.80}{nearest(name, pages)}; edgecam help lists them"
         )
     lines = pages[name].read_text("utf-8").splitlines()
-    text = "\n".join(printable(line, len(line)) for line in lines) + "\n"
     if sys.stdout.isatty():
-        click.echo_via_pager(text)
-    else:
-        click.echo(text, nl=False)
+        click.echo_via_pager("\n".join(printable(line, len(line)) for line in lines) + "\n")
+        return
+    for line in lines:
+        say(line)
 
 
 def _title(path: Path) -> str:

@@ -151,7 +151,8 @@ async function take(message, blob, from) {
   }
   if (message.events) events.add(message.events);
   if (message.report) report(message.report);
-  from.send("next");
+  // It may have closed while the picture was decoded.
+  if (from.readyState === WebSocket.OPEN) from.send("next");
 }
 
 function sendWish() {

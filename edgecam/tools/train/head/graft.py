@@ -49,7 +49,10 @@ def features(backbone: Backbone, size: tuple[int, int] | None) -> bytes:
         ConvertError: the network does not fit that size, or has operators that are not known.
     """
     made = _Graft(backbone, backbone.maps, size)
-    return made.packed(made.joined([made.pooled(tensor) for tensor in backbone.maps]), "", ())
+    joined = made.joined([made.pooled(tensor) for tensor in backbone.maps])
+    # Numbers for labels: without any, a row of features is refused as no classifier.
+    count = sum(tensor.shape[3] for tensor in backbone.maps)
+    return made.packed(joined, "", [str(number) for number in range(count)])
 
 
 def classifier(
