@@ -33,6 +33,7 @@ def test_aliases_name_one_model_each() -> None:
         ("posenet-int8", "posenet_mobilenet_v1_075_int8"),
         ("lightning", "movenet_singlepose_lightning_int8"),
         ("thunder", "movenet_singlepose_thunder_int8"),
+        ("nanodet", "nanodet_g_coco_int8"),
         ("ssdlite-int8", "ssdlite_mobilenet_v2_pedestrian_int8"),
     ],
 )
