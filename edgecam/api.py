@@ -262,7 +262,7 @@ class Predictor:
         self._count += 1
         found: dict[str, Decoded] = {}
         for model, buffer in self._models:
-            staged = model.stage(frame, buffer)
+            staged = model.preprocess(frame, buffer)
             found[model.name] = model.decode(model.invoke(staged), staged, frame, self._options)
         return Result(frame, found)
 

@@ -85,7 +85,7 @@ def documents() -> float:
     frame = Frame(render(3_000_000, 256, 256).image, 0, 0.0, 0.0, file="")
 
     def work() -> None:
-        staged = model.stage(frame, model.buffer())
+        staged = model.preprocess(frame, model.buffer())
         model.decode(model.invoke(staged), staged, frame, DecodeOptions())
 
     yardstick = Model(ModelSettings(path="posenet-int8"), inference)

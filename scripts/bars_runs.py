@@ -60,8 +60,8 @@ def crops() -> float:
         return tensors
 
     for frame in islice(VideoFile(str(bundled.clip())).frames(), 50):
-        timed("whole", model, model.stage(frame, buffer))
-        looking = attention.look(frame, [True], settings.decode.options())
+        timed("whole", model, model.preprocess(frame, buffer))
+        looking = attention.infer(frame, [True], settings.decode.options())
         run_steps(looking, lambda _place, one, staged, _frame: timed("crops", one, staged))
     return spent_s["whole"] / spent_s["crops"]
 

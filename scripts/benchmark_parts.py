@@ -73,10 +73,10 @@ def parts(add: Add) -> None:
     add("message of five people", median_ms(encode, 1000), "ms")
     model = Model(ModelSettings(path="posenet-int8"), InferenceSettings(threads=1))
     buffer = model.buffer()
-    staged = model.stage(frame, buffer)
+    staged = model.preprocess(frame, buffer)
 
     def prepare() -> None:
-        model.stage(frame, buffer)
+        model.preprocess(frame, buffer)
         model.interpreter.fill(staged.image, model.fill)
 
     shares = [median_ms(prepare, 20) / median_ms(model.interpreter.invoke, 20) for _ in range(15)]

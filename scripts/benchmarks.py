@@ -230,7 +230,7 @@ def sequential(name: str, size: str | None, threads: int, rounds: int) -> float:
                 if not whole:
                     break
                 frame = Frame(image, len(times), 0.0, 0.0)
-                staged = model.stage(frame, buffer)
+                staged = model.preprocess(frame, buffer)
                 found = model.decode(model.invoke(staged), staged, frame, options)
                 people = [pose.xy.tolist() for pose in found.poses]
                 lines.write(json.dumps([people, [str(box) for box in found.detections]]) + "\n")

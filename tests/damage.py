@@ -97,7 +97,7 @@ def load(path: Path) -> int:
     try:
         model = Model(ModelSettings(path=str(path)), InferenceSettings(threads=1))
         frame = Frame(np.zeros((240, 320, 3), np.uint8), 0, 0.0, 0.0)
-        staged = model.stage(frame, model.buffer())
+        staged = model.preprocess(frame, model.buffer())
         model.decode(model.invoke(staged), staged, frame, DecodeOptions())
     except EdgecamError as error:
         return REFUSED if "\n" not in str(error) else RAISED

@@ -42,7 +42,7 @@ AHEAD_S = 0.5
 
 @dataclass(slots=True, eq=False)
 class Absence:
-    """Somebody of one model as last seen; ``waited_s`` of the time since nobody looked.
+    """A person of one model as last seen; ``waited_s`` of the time since, no model looked.
 
     ``tallest_px``: as of the track.
     """
@@ -72,7 +72,7 @@ class Absences:
         self.lost: dict[int, Absence] = {}
 
     def lose(self, absence: Absence, track: Track, size_px: tuple[int, int]) -> None:
-        """Keep somebody whose track is given up, unless they have left."""
+        """Keep a person whose track is given up, unless they have left."""
         if self._hold_s > 0.0 and not self._has_left(track, size_px):
             self.lost[absence.subject.track] = absence
 

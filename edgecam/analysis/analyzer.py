@@ -100,6 +100,7 @@ class Analysis:
         self._may_wait = settings.motion.enabled or settings.crop.enabled
 
     def __call__(self, result: Result) -> Result:
+        """Return the result with masks, tracks and smoothing applied, its events and states."""
         frame, looked = result.frame, result.by_model
         parts = {m: self._masks.without_hidden(p, frame) for m, p in looked.items()}
         held = self._limits.of(frame.camera).holds(frame.time_s)
@@ -122,7 +123,7 @@ class Analysis:
         self._lose(frame)
         lost = [absence.subject for absence in self._absences.lost.values()]
         scene = _scene(frame, subjects, self._alive() | {s.track for s in lost}, lost)
-        events = self._rules.look(self._masks.applied(scene))
+        events = self._rules.evaluate(self._masks.applied(scene))
         self._absences.give_up(frame.time_s, self._rules.falling)
         insight = Insight(
             ended + events,
@@ -183,7 +184,7 @@ class Analysis:
         self._absences.lost.clear()
         self._subjects.clear()
         self._forget()
-        return self._rules.look(replace(_scene(frame, (), frozenset()), time_s=self._last_s))
+        return self._rules.evaluate(replace(_scene(frame, (), frozenset()), time_s=self._last_s))
 
     def _pass_time(self, result: Result) -> None:
         """Let the tracks of models grow older that should have looked at this frame and did not."""
@@ -194,7 +195,7 @@ class Analysis:
         for model in result.waiting & self._looks.keys():
             self._looks[model].wait(elapsed_s)
         for model in result.by_model:
-            self._looks_of(model).look(now_s)
+            self._looks_of(model).note(now_s)
         for (model, _), tracker in self._trackers.items():
             if model in result.waiting:
                 tracker.wait(elapsed_s)

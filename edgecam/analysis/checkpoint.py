@@ -129,6 +129,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def track_state(model: str, track: Track, filtered: Filtered | None) -> TrackState:
+    """Return what a checkpoint keeps of one track."""
     item = track.item
     return TrackState(
         model=model,

@@ -24,8 +24,8 @@ class Intervals:
     last_s: float | None = None
     waited_s: float = 0.0
 
-    def look(self, now_s: float) -> None:
-        """The model looks at a frame of this time."""
+    def note(self, now_s: float) -> None:
+        """Note that the model looks at a frame of this time."""
         if self.last_s is not None and now_s < self.last_s:
             # A recording that begins again.
             self.gaps_s = ()

@@ -2,7 +2,7 @@
 
 Poses are matched by object keypoint similarity (OKS), boxes by intersection over union (IoU) with
 a box of the same label. Both are greedy: of all pairs above the gate the most similar one first.
-What is left over, as when a person falls or is seen anew after some frames, is matched by the
+What is left over, as when a person falls or is seen again after some frames, is matched by the
 distance of the centres in units of the box's size.
 
 Time counts in looks where a model looks seldom: a track outlives three looks that miss it, even if
@@ -49,7 +49,7 @@ class Track:
     """One person or thing as last seen: ``item``, its ``box`` and ``centre``.
 
     These are float64[4] and float64[2], pixels. ``waited_s`` is how much of the time since then
-    nobody looked: it does not age. ``tallest_px`` is the greatest height of the box so far.
+    no model looked: it does not age. ``tallest_px`` is the greatest height of the box so far.
     """
 
     id: int | None
@@ -69,11 +69,13 @@ class Track:
 
     @property
     def label(self) -> str:
+        """Label of the pose's skeleton or of the box."""
         item = self.item
         return SKELETONS[item.skeleton].label if isinstance(item, Pose) else item.label
 
     @property
     def confirmed(self) -> bool:
+        """Whether the track has an id."""
         return self.id is not None
 
     def shift(self, now_s: float) -> Array:
@@ -178,8 +180,8 @@ class Tracker:
     """Tracks what one model finds of one kind, poses or detections.
 
     ``ids`` gives the next id; trackers that share it never give one twice. ``looks`` are those of
-    the model: whoever calls ``update`` says there when it looks. ``known`` returns the id of
-    somebody lost whom a track turns out to be, as it is confirmed. ``given_up`` collects the
+    the model: the caller of ``update`` says there when it looks. ``known`` returns the id of
+    the lost person that a track turns out to be, as it is confirmed. ``given_up`` collects the
     confirmed tracks that are; who uses them empties it.
     """
 
@@ -210,7 +212,7 @@ class Tracker:
         for item, place in self._pairs(items, boxes, now_s, size_px):
             found[item] = self.tracks[place]
         middles = centres(boxes)
-        # Who is followed first: a new track may only be somebody whom this look does not show.
+        # Who is followed first: a new track may only be a person whom this look does not show.
         for place in sorted(range(len(items)), key=lambda place: found[place] is None):
             about = items[place], boxes[place], middles[place]
             found[place] = self._seen(found[place], *about, now_s)
@@ -220,7 +222,7 @@ class Tracker:
     def expire(self, now_s: float) -> None:
         """Forget the tracks that were not seen for too long, as of now."""
         if self.tracks and now_s < max(track.last_s for track in self.tracks):
-            # A recording that begins again shows nobody who was there at its end.
+            # A recording that begins again shows no one who was there at its end.
             self.tracks.clear()
         looks_s = LOOKS_OF_A_TRACK * self._looks.interval_s
         oldest_s = now_s - max(self._settings.max_age_s, looks_s)
@@ -229,7 +231,7 @@ class Tracker:
         self.tracks = [t for t in self.tracks if t not in old]
 
     def wait(self, elapsed_s: float) -> None:
-        """Nobody looked for so long: whoever was there still is."""
+        """Skip so long without a look: those who were there still are."""
         for track in self.tracks:
             track.waited_s += elapsed_s
 

@@ -82,10 +82,12 @@ class LazyGroup(click.Group):
     """Imports a command when it is called, and turns faults into one line and exit code 1."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands without importing any."""
         del ctx
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command; None where there is none of that name."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
@@ -105,6 +107,7 @@ class LazyGroup(click.Group):
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands and their one-line help without importing any."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
@@ -118,6 +121,7 @@ class LazyGroup(click.Group):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a fault that people can fix ends it with one line."""
         try:
             with _secrets_kept():
                 return super().invoke(ctx)

@@ -19,6 +19,7 @@ class Number(click.FloatRange):
     """A finite number within bounds, which nan escapes."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; refuse what is not finite."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is no finite number", param, ctx)
@@ -44,9 +45,11 @@ class SizeRange(click.types.StringParamType):
         self._min_px, self._max_px = min_px, max_px
 
     def get_metavar(self, *_: Any, **__: Any) -> str:
+        """Return the name that help shows for the value."""
         return self.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return HEIGHTxWIDTH as a size; refuse what is out of range."""
         if isinstance(value, Size):
             return value
         height, cross, width = str(value).partition("x")
@@ -78,6 +81,7 @@ class OutputFile(click.Path):
         self._suffixes, self._beside = suffixes, beside
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; refuse a wrong suffix, a missing folder or one that is not writable."""
         path = Path(value)
         if self._suffixes and path.suffix.lower() not in self._suffixes:
             expected = " or ".join(self._suffixes)

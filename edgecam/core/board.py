@@ -114,4 +114,5 @@ def start_id() -> str:
 
 
 def read(zones: Path = THERMAL_ZONES) -> BoardState:
+    """Return the board's state now."""
     return BoardState(temperature_c(zones), throttled(), rss_bytes(), clock_synced())

@@ -32,10 +32,12 @@ class Frame:
 
     @property
     def width_px(self) -> int:
+        """Width of the picture."""
         return int(self.image.shape[1])
 
     @property
     def height_px(self) -> int:
+        """Height of the picture."""
         return int(self.image.shape[0])
 
     @property

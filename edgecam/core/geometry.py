@@ -62,10 +62,12 @@ class Rectangle:
 
     @property
     def rows(self) -> slice:
+        """Rows of the picture that it covers."""
         return slice(self.top_px, self.top_px + self.height_px)
 
     @property
     def columns(self) -> slice:
+        """Columns of the picture that it covers."""
         return slice(self.left_px, self.left_px + self.width_px)
 
 

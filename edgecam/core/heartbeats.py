@@ -13,6 +13,7 @@ class Heartbeats:
     at_s: dict[str, float] = field(default_factory=dict)
 
     def beat(self, stage: str) -> None:
+        """Note that a stage is alive now."""
         self.at_s[stage] = time.monotonic()
 
     def end(self, stage: str) -> None:

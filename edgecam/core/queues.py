@@ -71,6 +71,7 @@ class Latest(_Slot[Item]):
         self.dropped = 0
 
     def put(self, item: Item) -> Item | None:
+        """Put the item; return the one that it replaces, if any."""
         with self._changed:
             if self._finished:
                 return item
@@ -91,6 +92,7 @@ class Queue(_Slot[Item]):
         self._size = size
 
     def put(self, item: Item) -> Item | None:
+        """Wait for room and put the item; return it where the queue has finished."""
         with self._changed:
             while len(self._items) >= self._size and not self._finished:
                 self._changed.wait()

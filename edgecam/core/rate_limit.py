@@ -42,6 +42,7 @@ class CameraLimits:
         self._limits: dict[str | None, RateLimit] = {}
 
     def of(self, camera: str | None) -> RateLimit:
+        """Return the limit of one camera, a new one for a camera not seen before."""
         if camera not in self._limits:
             if len(self._limits) >= MAX_CAMERAS:
                 del self._limits[next(iter(self._limits))]

@@ -135,16 +135,20 @@ class Result:
 
     @property
     def poses(self) -> tuple[Pose, ...]:
+        """Poses of all models."""
         return tuple(p for part in self.by_model.values() for p in part.poses)
 
     @property
     def detections(self) -> tuple[Detection, ...]:
+        """Boxes of all models."""
         return tuple(d for part in self.by_model.values() for d in part.detections)
 
     @property
     def classes(self) -> tuple[Classification, ...]:
+        """Classes of all models."""
         return tuple(c for part in self.by_model.values() for c in part.classes)
 
     @property
     def documents(self) -> tuple[Document, ...]:
+        """Pages of all models."""
         return tuple(d for part in self.by_model.values() for d in part.documents)

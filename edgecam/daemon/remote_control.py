@@ -32,13 +32,17 @@ log = logging.getLogger(__name__)
 class CommandBroker(Protocol):
     """The MQTT sink, as far as commands go."""
 
-    def subscribe(
-        self, topic_filter: str, callback: Callable[[str, bytes, bool], None]
-    ) -> None: ...
+    def subscribe(self, topic_filter: str, callback: Callable[[str, bytes, bool], None]) -> None:
+        """Call back for each message: topic, payload, and whether it was retained."""
+        ...
 
-    def keep_only(self, topic_filter: str, wanted: Iterable[str]) -> None: ...
+    def keep_only(self, topic_filter: str, wanted: Iterable[str]) -> None:
+        """Clear the retained topics of a filter but those that are wanted."""
+        ...
 
-    def publish_state(self, setting: str, payload: bytes) -> None: ...
+    def publish_state(self, setting: str, payload: bytes) -> None:
+        """Publish a setting's value, retained."""
+        ...
 
 
 class RemoteControl:
@@ -80,6 +84,7 @@ class RemoteControl:
         return self._options
 
     def counters(self) -> Mapping[str, int]:
+        """Return the counts since the start, by name."""
         return {f"remote_{name}": number for name, number in sorted(self._counts.items())}
 
     def close(self) -> None:

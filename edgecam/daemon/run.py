@@ -134,9 +134,11 @@ class StatusLine:
         self._next_s = 0.0
 
     def due(self, now_s: float) -> bool:
+        """Whether it is time to draw the line again."""
         return self._on and now_s >= self._next_s
 
     def show(self, text: str, now_s: float) -> None:
+        """Draw the line if it is due."""
         if self.due(now_s):
             self._next_s = now_s + self.INTERVAL_S
             width = _terminal_width()
@@ -144,6 +146,7 @@ class StatusLine:
             sys.stderr.flush()
 
     def clear(self) -> None:
+        """Wipe the line off the terminal."""
         if self._on:
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()

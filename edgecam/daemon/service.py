@@ -44,6 +44,7 @@ class Reload(threading.Thread):
         self.outcome: tuple[Settings, list[Model]] | BaseException | None = None
 
     def run(self) -> None:
+        """Read and check the settings; keep them or the error for the main thread."""
         try:
             settings = self._load()
             check_sinks(settings)
@@ -108,6 +109,7 @@ class Service:
         self._notifier.send("READY=1", "STATUS=running")
 
     def reloading(self) -> None:
+        """Report to systemd that new settings are being taken."""
         self._notifier.send("RELOADING=1", "STATUS=taking the new configuration")
 
     def _status(self) -> Status:
@@ -127,6 +129,7 @@ class Service:
             self._server = None
 
     def stopping(self) -> None:
+        """Close the status socket and report to systemd that the run stops."""
         self._unserve()
         self._notifier.send("STOPPING=1", "STATUS=stopping")
 
@@ -141,6 +144,7 @@ class Service:
         return (*found, self._refused) if self._refused else found
 
     def report(self, telemetry: Telemetry, caption: str) -> None:
+        """Report health to systemd and to the status socket."""
         self._reported = telemetry, time.monotonic()
         faults = self._faults(telemetry)
         self._notifier.send(f"STATUS={'; '.join(faults) or 'healthy'}; {caption}")

@@ -242,6 +242,7 @@ class StatusServer(threading.Thread):
         return made
 
     def run(self) -> None:
+        """Answer each client until the socket is closed."""
         while True:
             try:
                 client, _ = self._socket.accept()
@@ -252,6 +253,7 @@ class StatusServer(threading.Thread):
                 client.sendall(msgspec.json.encode(self._status()))
 
     def close(self) -> None:
+        """Remove the socket and end the thread."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._name, dir_fd=self._directory)
         with contextlib.suppress(OSError):

@@ -38,6 +38,7 @@ class Stop(threading.Event):
     starting = False
 
     def handle(self, number: int, frame: object) -> None:
+        """Take the signal: the run ends at its next step, or is cut off ``EXIT_S`` later."""
         del number, frame
         if self.starting:
             # No exception: inside the initialisation of native code it would abort the process.

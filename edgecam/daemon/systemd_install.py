@@ -58,13 +58,16 @@ class Layout:
 
     @property
     def unit(self) -> Path:
+        """Path of the unit's file."""
         return self.root / f"etc/systemd/system/edgecam@{self.name}.service"
 
     @property
     def drop_ins(self) -> Path:
+        """Folder of the unit's drop-ins."""
         return self.unit.with_name(f"{self.unit.name}.d")
 
     def configuration(self, suffix: str) -> Path:
+        """Return the path of this camera's configuration file with a suffix."""
         return self.root / f"etc/edgecam/{self.name}.{suffix}"
 
     def present(self) -> list[Path]:

@@ -49,6 +49,7 @@ class Reporter:
         self._sequence = 0
 
     def due(self, now_s: float) -> bool:
+        """Whether a report is due: its time has come, or a state has changed."""
         status = self._source.status()
         broker = self._broker.status().state if self._broker is not None else None
         failed = tuple(self.pipeline.schedule.faults)

@@ -84,8 +84,10 @@ class Governor:
             log.info("temperature %s: at most %.1f invokes a second", heat, self.max_hz)
 
     def report(self) -> ThermalReport:
+        """Return the state as telemetry has it."""
         max_hz = None if self.max_hz is None else round(self.max_hz, 2)
         return ThermalReport(step=self.step, max_hz=max_hz, reason=self._reason)
 
     def counters(self) -> dict[str, int]:
+        """Return the counts since the start, by name."""
         return {"thermal_slower": self.slower, "thermal_faster": self.faster}

@@ -35,14 +35,17 @@ class Card:
 
     @property
     def file(self) -> Path:
+        """Path of the model file."""
         return self.path.with_name(str(self.fields["file"]))
 
     @property
     def name(self) -> str:
+        """Name of the card, without suffix."""
         return self.path.stem
 
     @property
     def aliases(self) -> tuple[str, ...]:
+        """Short names by which ``--model`` finds it."""
         return tuple(self.fields.get("aliases", ()))
 
 

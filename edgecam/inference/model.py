@@ -210,6 +210,7 @@ class Model:
 
     @property
     def delegate(self) -> DelegateReport:
+        """Delegate in use, and why not another."""
         return self.interpreter.delegate
 
     @property
@@ -220,6 +221,7 @@ class Model:
 
     @property
     def finds_poses(self) -> bool:
+        """Whether the decoder finds poses."""
         return self.decoder.finds == "poses"
 
     @property
@@ -268,10 +270,10 @@ class Model:
         )
 
     def buffer(self) -> Image:
-        """Return a buffer for ``stage``: uint8[H, W, 3]."""
+        """Return a buffer for ``preprocess``: uint8[H, W, 3]."""
         return self.resizer.buffer()
 
-    def stage(self, frame: Frame, buffer: Image) -> ModelImage:
+    def preprocess(self, frame: Frame, buffer: Image) -> ModelImage:
         """Fit ``frame`` into ``buffer`` at model size."""
         return ModelImage(buffer, self.resizer.resize_into(frame, buffer))
 

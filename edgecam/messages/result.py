@@ -165,4 +165,5 @@ def result_line(result: Result, name: str, boot_id: str, published_s: float) -> 
 
 
 def telemetry_payload(telemetry: Telemetry) -> bytes:
+    """Return the payload of ``edgecam/<name>/telemetry``."""
     return _encode(telemetry)

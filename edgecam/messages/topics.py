@@ -21,6 +21,7 @@ class Topics:
 
     @property
     def base(self) -> str:
+        """Prefix of every topic of this camera."""
         return f"edgecam/{self.name}"
 
     @property

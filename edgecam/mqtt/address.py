@@ -34,6 +34,8 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
+    """Host, port and whether TLS is spoken."""
+
     host: str
     port: int
     tls: bool

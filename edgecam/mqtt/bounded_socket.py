@@ -49,10 +49,12 @@ class BoundedSocket:
 
     @property
     def raw(self) -> socket.socket:
+        """Socket below."""
         return self._sock
 
     @property
     def is_skipping(self) -> bool:
+        """Whether bytes of a message that is too large are being dropped."""
         return self._skip_bytes > 0
 
     def recv(self, bufsize: int) -> bytes:
@@ -150,15 +152,19 @@ class BoundedSocket:
         return decrypted + len(self._ready)
 
     def send(self, data: bytes) -> int:
+        """Send as the socket does."""
         return self._sock.send(data)
 
     def close(self) -> None:
+        """Close the socket."""
         self._sock.close()
 
     def fileno(self) -> int:
+        """Return the socket's file descriptor."""
         return self._sock.fileno()
 
     def setblocking(self, flag: bool) -> None:
+        """Set the socket's blocking mode."""
         self._sock.setblocking(flag)
 
 

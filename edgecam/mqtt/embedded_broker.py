@@ -55,9 +55,11 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
+        """Address for ``mqtt.url``."""
         return f"mqtt://{LOOPBACK}:{self.port}"
 
     def close(self) -> None:
+        """Stop the broker."""
         self._broker.stop()
 
     def __enter__(self) -> EmbeddedBroker:

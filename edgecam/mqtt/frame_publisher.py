@@ -97,6 +97,7 @@ class PicturePublisher(threading.Thread):
             self._counts[name] += number
 
     def run(self) -> None:
+        """Connect and publish until stopped; reconnect with a growing wait."""
         failures = 0
         while not self._stopping.is_set():
             connection = self._connect()

@@ -56,6 +56,7 @@ class PictureTopics:
 
     @property
     def subscription(self) -> str:
+        """Filter to subscribe to, shared where a group is named."""
         return self.filter if self.group is None else f"$share/{self.group}/{self.filter}"
 
     @property

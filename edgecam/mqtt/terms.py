@@ -71,6 +71,7 @@ class Limits:
 
     @property
     def protocol(self) -> str:
+        """Protocol version as people write it."""
         return "5" if self.version == MQTT_5 else "3.1.1"
 
     def __str__(self) -> str:
@@ -98,17 +99,34 @@ class Attempt(Protocol):
     """A connection that was tried."""
 
     @property
-    def offer(self) -> Offer: ...
+    def offer(self) -> Offer:
+        """What the client offered."""
+        ...
+
     @property
-    def established(self) -> bool: ...
+    def established(self) -> bool:
+        """Whether the broker accepted."""
+        ...
+
     @property
-    def code(self) -> int | None: ...
+    def code(self) -> int | None:
+        """Reason code of the broker's answer, None without an answer."""
+        ...
+
     @property
-    def malformed(self) -> bool: ...
+    def malformed(self) -> bool:
+        """Whether the broker's bytes were no MQTT."""
+        ...
+
     @property
-    def closed_by_broker(self) -> bool: ...
+    def closed_by_broker(self) -> bool:
+        """Whether the broker closed the connection."""
+        ...
+
     @property
-    def unanswered(self) -> bool: ...
+    def unanswered(self) -> bool:
+        """Whether the time ran out without an answer."""
+        ...
 
 
 class BrokerMemory:
@@ -125,6 +143,7 @@ class BrokerMemory:
         self._retry_at_s: float | None = None
 
     def offer(self) -> Offer:
+        """Return what to offer next, by what the broker took before."""
         if self._retry_at_s is not None and time.monotonic() >= self._retry_at_s:
             self._retry_at_s = None
             self._offer = replace(self._offer, version=MQTT_5)

@@ -108,6 +108,7 @@ class Pipeline(ABC):
         """What else it counts, by name."""
 
     def start(self) -> None:
+        """Start the threads."""
         for thread in self._threads:
             self.heartbeats.beat(thread.name)
             thread.start()
@@ -182,7 +183,7 @@ class Pipeline(ABC):
         times_ms = []
         for model, buffer, look in zip(self._models, buffers, looks, strict=True):
             started_s = time.perf_counter()
-            staged.append(model.stage(frame, buffer) if look else None)
+            staged.append(model.preprocess(frame, buffer) if look else None)
             times_ms.append((time.perf_counter() - started_s) * 1e3)
         return Prepared(frame, buffers, staged, times_ms)
 

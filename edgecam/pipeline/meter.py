@@ -69,15 +69,18 @@ class Meter:
         self.frames_published = 0
 
     def captured(self, now_s: float) -> None:
+        """Count a captured frame."""
         with self._lock:
             self._last_capture_s = now_s
             self._rates["captured"].add(now_s, 1.0)
 
     def inferred(self, now_s: float) -> None:
+        """Count an inferred frame."""
         with self._lock:
             self._rates["inferred"].add(now_s, 1.0)
 
     def published(self, result: Result, now_s: float) -> None:
+        """Count a published result with its latencies."""
         with self._lock:
             self.frames_published += 1
             self._rates["published"].add(now_s, 1.0)
@@ -119,5 +122,6 @@ class Meter:
         return percentiles(values)
 
     def last_frame_age_s(self, now_s: float) -> float | None:
+        """Return the age of the last captured frame, None before the first."""
         last = self._last_capture_s
         return None if last is None else round(now_s - last, 2)

@@ -29,10 +29,14 @@ class Rated(Protocol):
     """A model, as far as turns go."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the model."""
+        ...
 
     @property
-    def rate_hz(self) -> float | None: ...
+    def rate_hz(self) -> float | None:
+        """Frames a second that it looks at, at most; None for all."""
+        ...
 
 
 @dataclass(slots=True)

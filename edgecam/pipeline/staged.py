@@ -48,7 +48,7 @@ class StagedPipeline(Pipeline):
         self._inferred: Queue[Callable[[], Result]] = Queue(2)
         self._buffers: SimpleQueue[Sequence[Image]] = SimpleQueue()
         if self._roi is not None:
-            return {"capture": self._capture, "look": self._look, "publish": self._publish}
+            return {"capture": self._capture, "look": self._infer_regions, "publish": self._publish}
         for _ in range(BUFFER_SETS):
             self._buffers.put([model.buffer() for model in self._models])
         return {
@@ -147,7 +147,7 @@ class StagedPipeline(Pipeline):
             self._recycle(prepared)
             self._inferred.put(partial(self._decode_one, inferred))
 
-    def _look(self) -> None:
+    def _infer_regions(self) -> None:
         roi, began_s = self._roi, 0.0
         assert roi is not None
         while True:
@@ -163,7 +163,7 @@ class StagedPipeline(Pipeline):
                 continue
             looked_s = time.monotonic()
             try:
-                result = run_steps(roi.look(frame, may, self._options()), self._invoke)
+                result = run_steps(roi.infer(frame, may, self._options()), self._invoke)
             except EdgecamError as error:
                 return self._break_off(error)
             if not result.repeated:

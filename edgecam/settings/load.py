@@ -50,6 +50,7 @@ class SettingInfo:
 
     @property
     def variable(self) -> str:
+        """Name of its environment variable."""
         return ENVIRONMENT_PREFIX + self.key.upper().replace(".", "_")
 
 

@@ -149,6 +149,7 @@ class DecodeSettings(Section, frozen=True):
     top_k: Annotated[int, Meta(ge=1, le=100, description="labels of a classifier")] = _DECODE.top_k
 
     def options(self) -> DecodeOptions:
+        """Return the settings as decoders take them."""
         return DecodeOptions(**msgspec.structs.asdict(self))
 
 

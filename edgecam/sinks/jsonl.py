@@ -86,6 +86,7 @@ class LineFile:
         self.lines += 1
 
     def close(self) -> None:
+        """Close the file; standard output stays open."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -110,12 +111,15 @@ class JsonLinesSink:
             self._file.write(result_line(result, self._name, self._boot_id, time.monotonic()))
 
     def counters(self) -> Mapping[str, int]:
+        """Return the counts since the start, by name."""
         return {"jsonl_lines": self._file.lines}
 
     def restart(self, boot_id: str) -> None:
+        """Take the boot id of a new session."""
         self._boot_id = boot_id
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 
@@ -139,12 +143,15 @@ class EventLinesSink:
             self._file.write(line)
 
     def counters(self) -> Mapping[str, int]:
+        """Return the counts since the start, by name."""
         return {"event_lines": self._file.lines}
 
     def restart(self, boot_id: str) -> None:
+        """Take the boot id of a new session."""
         self._boot_id = boot_id
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 

@@ -30,9 +30,11 @@ class PluggedSink:
             return None
 
     def publish(self, result: Result) -> None:
+        """Hand the result to the plugin's sink; leave it out once it has failed."""
         self._ask(lambda: self._sink.publish(result))
 
     def restart(self, boot_id: str) -> None:
+        """Hand on the boot id of a new session."""
         self._ask(lambda: self._sink.restart(boot_id))
 
     def counters(self) -> Mapping[str, int]:
@@ -42,4 +44,5 @@ class PluggedSink:
         return {f"{self._name}_{key}": int(count) for key, count in {**own, **failed}.items()}
 
     def close(self) -> None:
+        """Close the plugin's sink."""
         self._ask(self._sink.close)

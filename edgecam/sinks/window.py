@@ -85,6 +85,7 @@ class Window:
         self._sized = False
 
     def publish(self, result: Result) -> None:
+        """Keep the result for the next drawing."""
         self._newest.put(self._last_found(result))
 
     def tick(self, caption: str, wait_ms: int) -> bool:
@@ -107,9 +108,11 @@ class Window:
         del boot_id
 
     def counters(self) -> Mapping[str, int]:
+        """Return the counts since the start, by name."""
         return {"window_skipped": self._newest.dropped}
 
     def close(self) -> None:
+        """Close the window."""
         self._newest.abort()
         cv2.destroyAllWindows()
 

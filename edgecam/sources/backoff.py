@@ -18,15 +18,18 @@ class Outage:
         self._wait_s = settings.backoff_min_s
 
     def began(self) -> None:
+        """Note that the source was lost now."""
         self._began_s = time.monotonic()
 
     def ended(self) -> float:
+        """Note that it is back; return how many seconds it was away."""
         lasted_s = time.monotonic() - self._began_s if self._began_s is not None else 0.0
         self._began_s = None
         self._wait_s = self._settings.backoff_min_s
         return lasted_s
 
     def next_wait_s(self) -> float:
+        """Return the wait before the next attempt; it grows."""
         wait_s = self._wait_s
         if self._began_s is not None and time.monotonic() - self._began_s > STEADY_RETRY_S:
             self._wait_s = min(2 * wait_s, self._settings.backoff_max_s)

@@ -39,6 +39,7 @@ class CameraEndpoint:
         self._settings = settings
 
     def probe(self) -> None:
+        """Raise StreamError where there is no such camera, or no permission."""
         if not os.path.exists(self._path):
             present = sorted(glob.glob("/dev/v4l/by-id/*")) or sorted(glob.glob("/dev/video*"))
             found = f"there is {', '.join(present)}" if present else NO_CAMERA
@@ -48,10 +49,12 @@ class CameraEndpoint:
                 "forbidden", "no permission; add the user to the group video and log in"
             )
 
-    def look(self) -> None:
+    def recheck(self) -> None:
+        """Probe again: it is cheap."""
         self.probe()
 
     def open(self, count: Callable[[str], None]) -> CameraCapture:
+        """Open the camera."""
         del count  # OpenCV does not say what it throws away
         device = os.path.realpath(self._path)
         capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
@@ -87,6 +90,7 @@ class CameraCapture:
         self._device = device
 
     def read(self) -> Image:
+        """Return the next picture."""
         whole, image = self._capture.read()
         if whole:
             decoded: Image = image
@@ -96,4 +100,5 @@ class CameraCapture:
         raise StreamError("silent", "the camera gives no picture")
 
     def close(self) -> None:
+        """Release the camera."""
         self._capture.release()

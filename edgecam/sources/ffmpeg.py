@@ -42,10 +42,12 @@ class FfmpegEndpoint:
         else:
             connect(self._url, PROBE_TIMEOUT_S).close()
 
-    def look(self) -> None:
+    def recheck(self) -> None:
+        """Probe again: it is cheap."""
         self.probe()
 
     def open(self, count: Callable[[str], None]) -> FfmpegCapture:
+        """Open the stream."""
         del count  # FFmpeg does not say what it throws away
         if self._url.scheme not in ("rtsp", "rtsps") or self._url.username is None:
             return self._open()
@@ -92,6 +94,7 @@ class FfmpegCapture:
         self._read_timeout_s = read_timeout_s
 
     def read(self) -> Image:
+        """Return the next picture."""
         began_s = time.monotonic()
         for _ in range(READS_BEFORE_THE_END):
             whole, image = self._capture.read()
@@ -104,4 +107,5 @@ class FfmpegCapture:
         raise StreamError("closed", "the server ended the stream")
 
     def close(self) -> None:
+        """Close the stream."""
         self._capture.release()

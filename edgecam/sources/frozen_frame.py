@@ -20,10 +20,12 @@ class Stillness:
         self.forget()
 
     def forget(self) -> None:
+        """Begin again, as after a reconnect."""
         self._sample: Image | None = None
         self._since_s = 0.0
 
     def seen(self, image: Image, now_s: float) -> bool:
+        """Take a picture; return whether the same one has been shown for too long."""
         step_y = max(1, image.shape[0] // FROZEN_SAMPLES)
         step_x = max(1, image.shape[1] // FROZEN_SAMPLES)
         sample = image[::step_y, ::step_x]

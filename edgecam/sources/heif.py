@@ -43,6 +43,7 @@ class Heif:
 
     @property
     def is_av1(self) -> bool:
+        """Whether the picture is AV1, as in AVIF."""
         return b"av01" in self.codecs
 
 

@@ -69,9 +69,11 @@ class Wire(io.RawIOBase):
         self._socket.sendall(data)
 
     def readable(self) -> bool:
+        """Return True: a raw stream to read from."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Read into the buffer before the deadline; return the number of bytes."""
         self._set_timeout()
         count = self._socket.recv_into(buffer)
         if self.left_bytes is not None:
@@ -86,6 +88,7 @@ class Wire(io.RawIOBase):
         return io.BufferedReader(self)
 
     def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
         super().close()
 
@@ -127,6 +130,7 @@ class Answer:
 
     @property
     def deadline_s(self) -> float:
+        """Time by ``time.monotonic()`` at which reading ends."""
         return self._wire.deadline_s
 
     @deadline_s.setter

@@ -27,7 +27,9 @@ class Capture(Protocol):
         """Block until the next whole picture, BGR uint8[H, W, 3]; raises StreamError."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what is open."""
+        ...
 
 
 class Endpoint(Place, Protocol):

@@ -37,9 +37,10 @@ class HttpEndpoint:
         self._max_pixels = max_pixels(settings, live=True)
 
     def probe(self) -> None:
+        """Raise StreamError where nothing listens."""
         connect(self._url, PROBE_TIMEOUT_S).close()
 
-    def look(self) -> None:
+    def recheck(self) -> None:
         """Ask for one picture; a server may accept connections and give none."""
         limit_s = PROBE_TIMEOUT_S
         answer = Answer(self._url, time.monotonic() + limit_s)
@@ -50,6 +51,7 @@ class HttpEndpoint:
             answer.close()
 
     def open(self, count: Callable[[str], None]) -> Capture:
+        """Open an MJPEG stream, or a snapshot that is fetched again and again."""
         limit_s = min(self._settings.open_timeout_s, self._settings.read_timeout_s)
         answer = Answer(self._url, time.monotonic() + limit_s)
         kind = None
@@ -111,6 +113,7 @@ class MjpegCapture:
         self._max_pixels = max_pixels
 
     def read(self) -> Image:
+        """Return the next picture of the stream."""
         self._answer.deadline_s = time.monotonic() + self._read_timeout_s
         while True:
             try:
@@ -121,6 +124,7 @@ class MjpegCapture:
                     raise StreamError("garbage", f"only damaged pictures: {error}") from None
 
     def close(self) -> None:
+        """Close the connection."""
         self._answer.close()
 
 
@@ -138,6 +142,7 @@ class SnapshotCapture:
         self._next_s = 0.0
 
     def read(self) -> Image:
+        """Fetch and return the next picture."""
         deadline_s = time.monotonic() + self._period_s + self._read_timeout_s
         while True:
             time.sleep(max(0.0, self._next_s - time.monotonic()))

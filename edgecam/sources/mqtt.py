@@ -58,7 +58,7 @@ class _Broker:
     def probe(self) -> None:
         connect(self._address, PROBE_TIMEOUT_S).close()
 
-    def look(self) -> None:
+    def recheck(self) -> None:
         self.probe()
 
 

@@ -54,14 +54,17 @@ class PicameraEndpoint:
         self._settings = settings
 
     def probe(self) -> None:
+        """Raise StreamError where libcamera finds no such camera."""
         found = len(self._picamera2.global_camera_info())
         if self._index >= found:
             raise StreamError("missing", f"libcamera finds {found} cameras; try rpicam-hello")
 
-    def look(self) -> None:
+    def recheck(self) -> None:
+        """Probe again: it is cheap."""
         self.probe()
 
     def open(self, count: Callable[[str], None]) -> PicameraCapture:
+        """Open the camera."""
         del count  # the ISP throws nothing away
         try:
             camera = self._picamera2(self._index)
@@ -112,6 +115,7 @@ class PicameraCapture:
         self._read_timeout_s = read_timeout_s
 
     def read(self) -> Image:
+        """Return the next picture."""
         try:
             image: Image = self._camera.capture_array("main", wait=self._read_timeout_s)
         except TimeoutError:

@@ -66,7 +66,7 @@ class Place(Protocol):
         """Raise StreamError where nothing answers; takes a second at most."""
         ...
 
-    def look(self) -> None:
+    def recheck(self) -> None:
         """The same between attempts, as closely as is cheap; takes two seconds at most."""
         ...
 
@@ -109,7 +109,9 @@ class SupervisedSource(ABC):
         """Open, call ``_is_open``, read until closed; raises StreamError."""
 
     @abstractmethod
-    def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]: ...
+    def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
+        """Yield frames until the source is closed."""
+        ...
 
     @abstractmethod
     def _forget(self) -> None:
@@ -187,7 +189,7 @@ class SupervisedSource(ABC):
             looked_s = time.monotonic()
             if looked_s >= until_s:
                 return
-            if not self._works(self._place.look):
+            if not self._works(self._place.recheck):
                 answered = False
             elif not answered:
                 return

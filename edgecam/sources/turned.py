@@ -35,6 +35,7 @@ class Turned:
         return replace(frame, image=np.asarray(cv2.rotate(frame.image, self._turn), np.uint8))
 
     def status(self) -> SourceStatus:
+        """Return the status of the source below."""
         return self._source.status()
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ def looked(settings: TrackingSettings, period_s: float, *looks: tuple[float, boo
     following = Tracker(settings, count(1), intervals)
     found = []
     for now_s, is_seen in looks:
-        intervals.look(now_s)
+        intervals.note(now_s)
         following.update([person()] if is_seen else [], now_s, SIZE)
         found.append(bool(following.tracks))
     return found
@@ -122,7 +122,7 @@ def test_an_outage_does_not_make_looks_rare() -> None:
 def test_time_in_which_nothing_moves_is_no_gap_between_looks() -> None:
     intervals = Intervals()
     for now_s in (0.0, 5.0, 10.0):
-        intervals.look(now_s)
+        intervals.note(now_s)
         intervals.wait(4.9)
     assert intervals.interval_s == pytest.approx(0.1)
 
@@ -130,7 +130,7 @@ def test_time_in_which_nothing_moves_is_no_gap_between_looks() -> None:
 def test_looks_of_a_recording_that_begins_again_are_counted_from_there() -> None:
     intervals = Intervals()
     for now_s in (0.0, 5.0, 10.0, 0.0, 0.1):
-        intervals.look(now_s)
+        intervals.note(now_s)
     assert intervals.interval_s == pytest.approx(0.1)
 
 
@@ -143,7 +143,7 @@ def test_who_walks_is_the_same_person_at_the_next_look_a_second_later() -> None:
         following, found = Tracker(settings, count(1), intervals), []
         for number in range(4):
             now_s = number * step_s
-            intervals.look(now_s)
+            intervals.note(now_s)
             walker = Detection("person", 0, 0.9, Box(150 * now_s, 10, 150 * now_s + 50, 210))
             found.append(ids(following.update([walker], now_s, SIZE)[0]))
         return found

@@ -37,7 +37,7 @@ def ids(following: Tracker, now_s: float, *items: Pose | Detection) -> list[int 
 def test_two_looks_at_one_time_are_a_gap_of_none() -> None:
     looks = Intervals()
     for now_s in (0.0, 5.0, 5.0, 10.0):
-        looks.look(now_s)
+        looks.note(now_s)
     assert looks.gaps_s == (5.0, 0.0, 5.0)
     assert looks.interval_s == 0.0
 
@@ -45,19 +45,19 @@ def test_two_looks_at_one_time_are_a_gap_of_none() -> None:
 def test_only_the_last_gaps_count_and_never_less_than_what_is_meant() -> None:
     looks = Intervals(period_s=2.0)
     for now_s in (0.0, 1.0, 5.0, 9.0, 13.0):
-        looks.look(now_s)
+        looks.note(now_s)
     assert looks.interval_s == 4.0
-    looks.look(13.5)
+    looks.note(13.5)
     assert looks.interval_s == 2.0
 
 
 def test_waiting_adds_up_and_ends_with_a_look() -> None:
     looks = Intervals()
-    looks.look(0.0)
+    looks.note(0.0)
     looks.wait(2.0)
     looks.wait(2.0)
-    looks.look(5.0)
-    looks.look(10.0)
+    looks.note(5.0)
+    looks.note(10.0)
     assert looks.gaps_s == (1.0, 5.0)
 
 

@@ -38,7 +38,7 @@ def model() -> Model:
 def finder(model: Model, threshold: float = 0.5) -> Callable[[Image], Document | None]:
     def find(image: Image) -> Document | None:
         frame = Frame(image, 0, 0.0, 0.0, file="")
-        staged = model.stage(frame, model.buffer())
+        staged = model.preprocess(frame, model.buffer())
         options = DecodeOptions(score_threshold=threshold)
         found = model.decode(model.invoke(staged), staged, frame, options).documents
         return found[0] if found else None

@@ -31,7 +31,7 @@ def model(path: Path, **settings: object) -> Model:
 def best(loaded: Model, image: np.ndarray) -> tuple[str, int]:
     """Label and number of the surest class."""
     frame = Frame(image, 0, 0.0, 0.0)
-    staged = loaded.stage(frame, loaded.buffer())
+    staged = loaded.preprocess(frame, loaded.buffer())
     found = loaded.decode(loaded.invoke(staged), staged, frame, DecodeOptions(top_k=1)).classes[0]
     return found.label, found.class_id
 
@@ -159,4 +159,4 @@ def test_calibrated_scores_order_the_classes(tmp_path: Path) -> None:
 
 
 def _tensors(loaded: Model) -> list[np.ndarray]:
-    return loaded.invoke(loaded.stage(Frame(GREEN, 0, 0.0, 0.0), loaded.buffer()))
+    return loaded.invoke(loaded.preprocess(Frame(GREEN, 0, 0.0, 0.0), loaded.buffer()))

@@ -191,8 +191,8 @@ def pixels_ratio(clip: Path, frames: int) -> float:
         return one.invoke(staged)
 
     for frame in islice(VideoFile(str(clip)).frames(), frames):
-        whole += model.stage(frame, buffer).image.size
-        looking = attention.look(frame, [True], settings.decode.options())
+        whole += model.preprocess(frame, buffer).image.size
+        looking = attention.infer(frame, [True], settings.decode.options())
         run_steps(looking, lambda _place, one, staged, _frame: invoked(one, staged))
     return whole / crops
 
@@ -283,7 +283,7 @@ def test_a_detector_that_fails_or_waits_for_its_turn_leaves_the_people_to_the_po
     frames = list(islice(VideoFile(str(CLIP)).frames(), 6))
     fails, attention = True, RoiController(settings, models)
     found = [
-        run_steps(attention.look(frame, [number % 3 == 0, True], DecodeOptions()), invoke)
+        run_steps(attention.infer(frame, [number % 3 == 0, True], DecodeOptions()), invoke)
         for number, frame in enumerate(frames)
     ]
     assert asked[:3] == [("ssdlite", False), ("posenet", False), ("posenet", True)]
@@ -293,7 +293,7 @@ def test_a_detector_that_fails_or_waits_for_its_turn_leaves_the_people_to_the_po
     fails, attention = False, RoiController(settings, models)
     asked.clear()
     found = [
-        run_steps(attention.look(frame, [number == 2, True], DecodeOptions()), invoke)
+        run_steps(attention.infer(frame, [number == 2, True], DecodeOptions()), invoke)
         for number, frame in enumerate(frames)
     ]
     assert [len(result.poses) for result in found[:2]] == [0, 0]
@@ -318,7 +318,7 @@ def test_a_camera_that_is_turned_is_looked_at_whole() -> None:
             # Mirrored, so that people are beyond the width of a picture on its side.
             image = np.rot90(frame.image) if number >= turned_at else frame.image[:, ::-1]
             turned = replace(frame, image=np.ascontiguousarray(image))
-            asked = attention.look(turned, [True], DecodeOptions())
+            asked = attention.infer(turned, [True], DecodeOptions())
             run_steps(asked, lambda _place, model, staged, _frame: model.invoke(staged))
 
 
@@ -328,7 +328,7 @@ def test_a_pose_model_that_fails_leaves_the_detector_its_looks(is_retried: bool)
     attention = RoiController(settings, load_models(settings))
     found = [
         run_steps(
-            attention.look(frame, [True, number == 0 or is_retried], DecodeOptions()),
+            attention.infer(frame, [True, number == 0 or is_retried], DecodeOptions()),
             lambda place, model, staged, _frame: None if place == 1 else model.invoke(staged),
         )
         for number, frame in enumerate(islice(VideoFile(str(CLIP)).frames(), 6))

@@ -33,7 +33,7 @@ def expected(path: Path) -> np.ndarray:
     """What the overlay of the same picture is, without the caption."""
     frame = Frame(cv2.imread(str(path)), 0, 0.0, 0.0)
     model = Model(ModelSettings(path="posenet"), InferenceSettings())
-    staged = model.stage(frame, model.buffer())
+    staged = model.preprocess(frame, model.buffer())
     options = DecodeSettings().options()
     found = model.decode(model.invoke(staged), staged, frame, options)
     assert len(found.poses) >= 2

@@ -38,7 +38,7 @@ class Planted:
     def probe(self) -> None:
         self._reach("probe")
 
-    def look(self) -> None:
+    def recheck(self) -> None:
         self._reach("look")
 
     def open(self, count: Callable[[str], None]) -> Planted:

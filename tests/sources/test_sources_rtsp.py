@@ -113,6 +113,6 @@ def test_what_looks_for_a_camera_sends_no_password() -> None:
     asked: list[bytes] = []
     with scripted(rtsp(lambda _: CHALLENGE, asked)) as camera:
         url = urls.parse(f"rtsp://eva:s3cret@127.0.0.1:{camera.port}/live")
-        FfmpegEndpoint(url, SourceSettings(url=url.full)).look()
+        FfmpegEndpoint(url, SourceSettings(url=url.full)).recheck()
     assert [request.startswith(b"OPTIONS") for request in asked] == [True]
     assert LOGIN not in asked[0]

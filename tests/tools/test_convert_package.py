@@ -67,7 +67,7 @@ def detect(model: Model, picture: Path) -> Sequence[Detection]:
     image = cv2.imread(str(picture))
     assert image is not None
     frame = Frame(image, 0, 0.0, 0.0)
-    staged = model.stage(frame, model.buffer())
+    staged = model.preprocess(frame, model.buffer())
     options = DecodeOptions(score_threshold=0.25, max_detections=100)
     return model.decode(model.invoke(staged), staged, frame, options).detections
 

@@ -41,7 +41,7 @@ def test_the_heavy_one_converts_and_finds_pages(
     for name in ("letter.jpg", "printout.jpg", "receipt.jpg"):
         image = cv2.imread(str(PHOTOGRAPHS / name))
         frame = Frame(image, 0, 0.0, 0.0, file=name)
-        staged = model.stage(frame, model.buffer())
+        staged = model.preprocess(frame, model.buffer())
         options = DecodeOptions(score_threshold=0.0)
         found = model.decode(model.invoke(staged), staged, frame, options).documents
         assert found, name

@@ -42,7 +42,7 @@ def test_the_converted_model_scores_as_the_original(tmp_path: Path, size: tuple[
     staged = []
     for number, picture in enumerate(truth.pictures):
         frame = Frame(decode_image(picture.path.read_bytes()), number, 0.0, 0.0)
-        staged.append((picture, frame, model.stage(frame, model.buffer())))
+        staged.append((picture, frame, model.preprocess(frame, model.buffer())))
     images = []
     for picture, frame, buffer in staged:
         tensors = model.invoke(buffer)

@@ -310,7 +310,7 @@ def test_force_writes_what_cannot_be_compared(tmp_path: Path) -> None:
 def test_ghosts_are_no_loss() -> None:
     model = float_named("posenet_mobilenet_v1_075_fp16", "353x481")
     frame = calibration.pictures(None, 6)[1]
-    tensors = model.invoke(model.stage(frame, model.buffer()))
+    tensors = model.invoke(model.preprocess(frame, model.buffer()))
     every = dataclasses.replace(agreement._WANTED, min_pose_score=0.0)
     scores = [pose.score for pose in model.decoder(tensors, every).poses]
     real = [score for score in scores if score >= DecodeSettings().min_pose_score]
@@ -335,6 +335,6 @@ def test_the_bundled_model_is_widened_to_what_the_runtime_computes(tmp_path: Pat
     both = []
     for file in (path, wide):
         model = Model(ModelSettings(path=str(file)), InferenceSettings(threads=1, probe=False))
-        both.append(model.invoke(model.stage(frame, model.buffer())))
+        both.append(model.invoke(model.preprocess(frame, model.buffer())))
     for one, other in zip(*both, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)

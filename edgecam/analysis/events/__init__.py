@@ -47,7 +47,7 @@ class Rules:
     def _next_number(self) -> int:
         return next(self.numbers)
 
-    def look(self, scene: Scene) -> tuple[Event, ...]:
+    def evaluate(self, scene: Scene) -> tuple[Event, ...]:
         """What happened in this frame."""
         return tuple(event for rule in self._rules for event in rule(scene))
 

@@ -1,4 +1,4 @@
-"""``fall``: somebody comes down far and fast and stays down; ``recovered``: up after all.
+"""``fall``: a person comes down far and fast and stays down; ``recovered``: up after all.
 
 Geometry and source: ``edgecam.events.body``. It is decided in two steps, in units of the person's
 own trunk as it was while they were upright.
@@ -50,16 +50,16 @@ MIN_LOST_DROP = 0.5
 MIN_LOST_SPEED = 0.9
 # So fast is no walk, even if the trunk is straight.
 FAST_SPEED = 1.5
-# Nobody moves faster, in trunks a second, but for noise of so many trunks: it is somebody else.
+# No person moves faster, in trunks a second, but for noise of so many trunks: it is another.
 MAX_SPEED = 8.0
 NOISE = 0.4
 # A trunk of less than this part of the picture's height is too small to tell.
 MIN_UNIT = 0.06
-# How long what is known of somebody unseen is kept, besides the time of a fall.
+# How long what is known of a person unseen is kept, besides the time of a fall.
 KEPT_S = 2.0
 # One who gets up comes back up by this part of the way down; sitting on the floor is not up.
 MIN_RISE = 0.5
-# Who is so many trunks further aside is somebody else.
+# Who is so many trunks further aside is another person.
 MAX_STEP = 2.5
 # Of the trunks of so many upright looks three in four are at most the unit: one who leans, as at
 # the beginning of a fall, has a shorter one.
@@ -81,7 +81,7 @@ class Height:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """From where somebody was upright to where they are: trunks, and at least so many seconds.
+    """From where a person was upright to where they are: trunks, and at least so many seconds.
 
     ``tilt`` is by how much more the shoulders came down than the hips.
     """
@@ -94,14 +94,15 @@ class Way:
 
     @property
     def tilt(self) -> float:
+        """How far the head came down beyond the hips, in trunks."""
         return self.drop - self.hip_drop
 
 
 @dataclass(slots=True)
 class Descent:
-    """A way down from where somebody stood: when it was noticed, how far, and what came then.
+    """A way down from where a person stood: when it was noticed, how far, and what came then.
 
-    ``number`` is that of the fall, once it is told.
+    ``number`` is that of the fall, once it is published.
     """
 
     since_s: float
@@ -173,13 +174,15 @@ class Falls:
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:
+        """Return all that the rule remembers of tracks, by name."""
         return {self.name: self._people}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
+        """Yield ``fall`` and ``recovered`` of the people in this frame."""
         self._people.keep(scene)
         for subject in scene.subjects:
             if subject.pose is not None:
-                yield from self._look(scene, subject, self._people[subject.track])
+                yield from self._evaluate(scene, subject, self._people[subject.track])
         for subject in scene.lost:
             if subject.pose is not None:
                 person = self._people[subject.track]
@@ -203,7 +206,7 @@ class Falls:
         people = self._people.states.items()
         return frozenset(track for track, person in people if person.descent is not None)
 
-    def _look(self, scene: Scene, subject: Subject, person: _Person) -> Iterator[Event]:
+    def _evaluate(self, scene: Scene, subject: Subject, person: _Person) -> Iterator[Event]:
         person.is_lost = False
         is_told = person.descent is not None and person.descent.number is not None
         if self.name in subject.blind and not is_told:
@@ -231,7 +234,7 @@ class Falls:
             took_s = height.time_s - before.time_s
             leap = _distance_px(height, before) / person.unit_px
             if person.descent is None and leap > MAX_SPEED * took_s + NOISE:
-                # Somebody else, or a skeleton that comes apart.
+                # Another person, or a skeleton that comes apart.
                 person.seen.clear()
         if person.descent is None:
             self._suspect(person, height, scene, posture)

@@ -48,9 +48,11 @@ class HandsUp:
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:
+        """Return all that the rule remembers of tracks, by name."""
         return {self.name: self._states}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
+        """Yield ``hands_up`` of the people in this frame."""
         self._states.keep(scene)
         for subject in scene.subjects:
             if subject.pose is None:

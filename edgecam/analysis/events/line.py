@@ -48,9 +48,11 @@ class Lines:
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:
+        """Return all that the rule remembers of tracks, by name."""
         return {f"line/{line.name}": traces for line, traces in self._lines}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
+        """Yield ``line_crossed`` of whatever crosses a line in this frame."""
         for line, traces in self._lines:
             traces.keep(scene)
             labels = frozenset(map(slug, line.labels))

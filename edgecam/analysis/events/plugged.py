@@ -29,10 +29,12 @@ class PluggedRule:
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:
+        """Return all that the rule remembers of tracks, by name."""
         kept = {} if self._failed else self._rule.memories
         return {f"plugin/{self._plugin}/{name}": memory for name, memory in kept.items()}
 
     def __call__(self, scene: Scene) -> Iterable[Event]:
+        """Return the plugin's events in this frame; nothing once it has failed."""
         if self._failed:
             return ()
         try:

@@ -47,15 +47,17 @@ class Postures:
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:
+        """Return all that the rule remembers of tracks, by name."""
         return {self.name: self._bodies}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
+        """Yield ``sitting`` and ``lying`` of the people in this frame."""
         self._bodies.keep(scene)
         for subject in scene.subjects:
             if subject.pose is not None:
-                yield from self._look(scene, subject, self._bodies[subject.track])
+                yield from self._evaluate(scene, subject, self._bodies[subject.track])
 
-    def _look(self, scene: Scene, subject: Subject, body: _Body) -> Iterator[Event]:
+    def _evaluate(self, scene: Scene, subject: Subject, body: _Body) -> Iterator[Event]:
         seen = None if self.name in subject.blind else subject.posture
         before, began = body.current, None
         for name, state in body.states.items():

@@ -48,9 +48,11 @@ class Presence:
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:
+        """Return all that the rule remembers of tracks, by name."""
         return {self.name: self._stays}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
+        """Yield ``appeared``, ``lost`` and ``left`` of the tracks in this frame."""
         for _, stay in self._stays.forget(scene):
             unseen = {"unseen": round(scene.time_s - stay.last_s, 3)} if stay.is_lost else {}
             yield self._gone("left", stay, scene, unseen)

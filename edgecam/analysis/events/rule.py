@@ -37,7 +37,9 @@ class Rule(Protocol):
         """All that it remembers of tracks; a rule of several places names each."""
         ...
 
-    def __call__(self, scene: Scene) -> Iterable[Event]: ...
+    def __call__(self, scene: Scene) -> Iterable[Event]:
+        """Return the events in this frame."""
+        ...
 
 
 class RuleKind(Protocol):
@@ -77,6 +79,7 @@ class Lasting:
         return True
 
     def clear(self) -> None:
+        """Set the state to off, at once."""
         self.is_on, self._turning_s = False, None
 
 

@@ -81,18 +81,20 @@ class Waves:
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:
+        """Return all that the rule remembers of tracks, by name."""
         return {self.name: self._people}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
+        """Yield ``wave`` of the people in this frame."""
         self._people.keep(scene)
         for subject in scene.subjects:
             if subject.pose is None or self.name in subject.blind:
                 continue
             arms = self._people[subject.track]
             for hand, arm in (("left", arms.left), ("right", arms.right)):
-                yield from self._look(scene, subject, hand, arm)
+                yield from self._evaluate(scene, subject, hand, arm)
 
-    def _look(self, scene: Scene, subject: Subject, hand: str, arm: _Arm) -> Iterator[Event]:
+    def _evaluate(self, scene: Scene, subject: Subject, hand: str, arm: _Arm) -> Iterator[Event]:
         wrist, elbow = INDEX[f"{hand}_wrist"], INDEX[f"{hand}_elbow"]
         if not subject.sure(wrist, elbow):
             return

@@ -54,7 +54,7 @@ class _Zone:
         self._known = {label: now[label] for label in {**self._known, **now}}
         return self._known
 
-    def look(self, scene: Scene) -> Iterator[Event]:
+    def evaluate(self, scene: Scene) -> Iterator[Event]:
         for _, visit in self.visits.forget(scene):
             if visit.inside.is_on:
                 yield self._exited(visit, scene)
@@ -107,11 +107,13 @@ class Zones:
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:
+        """Return all that the rule remembers of tracks, by name."""
         return {f"zone/{zone.settings.name}": zone.visits for zone in self._zones}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
+        """Yield ``entered``, ``exited`` and ``dwelling`` of every zone in this frame."""
         for zone in self._zones:
-            yield from zone.look(scene)
+            yield from zone.evaluate(scene)
 
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         """How many of each label are in each zone; one that was there once is 0."""

@@ -138,7 +138,7 @@ def _first_page(
             raise SourceError(f"{source.description}: no picture for {wait_s:g} s")
 
     for frame in source.frames(idle):
-        staged = model.stage(frame, buffer)
+        staged = model.preprocess(frame, buffer)
         pages = model.decode(model.invoke(staged), staged, frame, options).documents
         score = pages[0].score if pages else 0.0
         best = max(best, score)

@@ -156,7 +156,7 @@ def _of_folders(
     reader = labelled.Reader()
     for number, path in track(every, "looking", console=console, transient=True, disable=quiet):
         if (frame := reader.read(path)) is not None:
-            found.look(number, frame)
+            found.add(number, frame)
     reader.close()
     return found, reader.unreadable
 
@@ -182,7 +182,7 @@ def _of_camera(
     source = open_source(SourceSettings(url=url, realtime=True))
     try:
         for number, frame in capture(source, labels, plan, _say):
-            found.look(number, frame)
+            found.add(number, frame)
             if album is not None:
                 album.add(number, frame)
     finally:

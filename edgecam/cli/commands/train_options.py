@@ -125,6 +125,7 @@ def annotated_options() -> Callable[[F], F]:
 
 
 def folder_of(directory: Path) -> Path:
+    """Return a data set's folder, or refuse with one line where it is missing."""
     from edgecam.core.errors import EdgecamError
 
     if not directory.is_dir():

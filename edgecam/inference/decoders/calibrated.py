@@ -23,6 +23,7 @@ class Calibrated(FamilyDecoder):
     calibration: Calibration
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Decode, map each score by the calibration, then apply the thresholds."""
         every = replace(options, score_threshold=0.0, max_detections=_ALL, top_k=_ALL)
         found = self.decoder(tensors, every)
         boxes = [replace(d, score=self.calibration(d.class_id, d.score)) for d in found.detections]

@@ -39,6 +39,7 @@ class Classifier(FamilyDecoder):
     finds: Finds = "classes"
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Return the best classes, the best first."""
         values = np.asarray(tensors[0], np.float64).ravel()
         if not np.isfinite(values).all():
             return Decoded()

@@ -45,6 +45,7 @@ class Documents(FamilyDecoder):
     fit: str = "stretch"
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Return the page whose sides the map supports best, if its score suffices."""
         found = outline.page(self.edges(tensors[0]))
         if found is None or found.score < options.score_threshold:
             return Decoded()

@@ -36,6 +36,7 @@ class MoveNet(FamilyDecoder):
     why: str = "one output [1, 1, 17, 3]"
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Return the one pose, if its best keypoint and its mean score suffice."""
         rows = np.asarray(tensors[0], np.float64).reshape(COUNT, 3)
         if not np.isfinite(rows).all():
             return Decoded()

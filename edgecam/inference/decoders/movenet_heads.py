@@ -42,6 +42,7 @@ class MoveNetHeads(FamilyDecoder):
     fit: str = "stretch"
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Return the one pose, if its best keypoint and its mean score suffice."""
         if not all(np.isfinite(tensor.sum()) for tensor in tensors):
             return Decoded()
         center, heatmap, regress, offset = (np.asarray(tensor[0]) for tensor in tensors)

@@ -37,6 +37,7 @@ class MultiPose(FamilyDecoder):
     normalization: Normalization = RAW_PIXELS
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Return the people whose scores suffice, in the graph's order."""
         rows = np.asarray(tensors[0], np.float64).reshape(-1, _COLUMNS)
         rows = rows[np.isfinite(rows).all(axis=1)]
         best = rows[:, 2 : 3 * COUNT : 3].max(axis=1)

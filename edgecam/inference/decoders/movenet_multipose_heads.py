@@ -47,6 +47,7 @@ class MultiPoseHeads(FamilyDecoder):
     skeleton: Skeleton | None = COCO
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Return the people whose scores suffice."""
         if not all(np.isfinite(tensor.sum()) for tensor in tensors):
             return Decoded()
         maps = [np.asarray(tensor[0], np.float32) for tensor in tensors]

@@ -54,6 +54,7 @@ class NanoDet(FamilyDecoder):
     normalization: Normalization = _IMAGENET
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Return the boxes that remain after suppression, the best first."""
         half = len(tensors) // 2
         if half:
             scores = np.concatenate([tensor[0] for tensor in tensors[:half]])

@@ -66,6 +66,7 @@ class PoseNet(FamilyDecoder):
     skeleton: Skeleton | None = COCO
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Return the people whose scores suffice, by the rules of ``rules``."""
         if not all(math.isfinite(float(tensor.sum())) for tensor in tensors):
             return Decoded()
         heatmaps, offsets, *displacements = (

@@ -65,6 +65,7 @@ class PostProcessedSsd(FamilyDecoder):
     fit: str = ssd_raw.FIT
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Return the boxes whose scores suffice, as the op orders them."""
         boxes, classes, scores = (np.asarray(tensor)[0] for tensor in tensors[:3])
         count = float(np.asarray(tensors[3]).ravel()[0])
         if not count >= 1.0:  # NaN too

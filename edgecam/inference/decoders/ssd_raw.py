@@ -54,6 +54,7 @@ class RawSsd(FamilyDecoder):
     fit: str = FIT
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Return the boxes that remain after suppression, the best first."""
         encodings, scores = np.asarray(tensors[0])[0], np.asarray(tensors[1])[0]
         anchors = np.asarray(tensors[2]) if self.anchors is None else self.anchors
         boxes, classes, best = decode(

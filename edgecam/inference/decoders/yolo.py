@@ -57,6 +57,7 @@ class Yolo(FamilyDecoder):
     normalization: Normalization = _ZERO_TO_ONE
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
+        """Return the boxes or people that remain after suppression, the best first."""
         values = np.asarray(tensors[0][0], np.float32)
         if self.form == "v8":
             values = values.T

@@ -55,10 +55,12 @@ class ModelFile:
 
     @property
     def main(self) -> Subgraph:
+        """First graph of the file."""
         return self.subgraphs[0]
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
+        """Inputs of the main graph."""
         return tuple(self.main.tensors[index].info() for index in self.main.inputs)
 
     @property
@@ -68,6 +70,7 @@ class ModelFile:
 
     @property
     def needs_edgetpu(self) -> bool:
+        """Whether the file is compiled for an Edge TPU."""
         return EDGETPU_OP in self.operator_codes
 
     @property
@@ -81,6 +84,7 @@ class ModelFile:
 
     @property
     def sha256(self) -> str:
+        """SHA-256 of the file, in hexadecimal."""
         return sha256(self.data)
 
     def producer(self, tensor: int) -> FileOp | None:

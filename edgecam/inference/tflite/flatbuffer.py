@@ -72,6 +72,7 @@ class Vector:
     length: int
 
     def check(self, element_size: int) -> Vector:
+        """Return the vector; raise DamagedError where its elements reach beyond the data."""
         if self.length * element_size > len(self.data) - self.start:
             raise DamagedError(f"{self.length} elements at byte {self.start} of {len(self.data)}")
         return self
@@ -87,6 +88,7 @@ class Table:
 
     @staticmethod
     def root(data: memoryview) -> Table:
+        """Return the root table of a flatbuffer."""
         room = Room(_MAX_OVERLAP * len(data) + _MIN_ROOM_BYTES)
         return Table(data, unpack(data, "I", 0), room)
 
@@ -102,6 +104,7 @@ class Table:
         return self.position + offset if offset else 0
 
     def integer(self, slot: int, kind: str, default: int = 0) -> int:
+        """Return a scalar field, ``default`` where it is absent."""
         position = self.field(slot)
         return unpack(self.data, kind, position) if position else default
 
@@ -118,22 +121,26 @@ class Table:
         return position + unpack(self.data, "I", position) if position else 0
 
     def table(self, slot: int) -> Table | None:
+        """Return a table field, None where it is absent."""
         position = self.target(slot)
         return Table(self.data, position, self.room) if position else None
 
     def vector(self, slot: int) -> Vector:
+        """Return a vector field, an empty one where it is absent."""
         position = self.target(slot)
         if not position:
             return Vector(self.data, 0, 0)
         return Vector(self.data, position + 4, unpack(self.data, "I", position))
 
     def numbers(self, slot: int, kind: str) -> tuple[int | float, ...]:
+        """Return a vector of numbers of a struct format ``kind``."""
         size = _STRUCTS[kind].size
         vector = self.vector(slot).check(size)
         self.room.take(size * vector.length, vector.length)
         return struct.unpack_from(f"<{vector.length}{kind}", self.data, vector.start)
 
     def integers(self, slot: int, kind: str) -> tuple[int, ...]:
+        """Return a vector of whole numbers of a struct format ``kind``."""
         return tuple(int(value) for value in self.numbers(slot, kind))
 
     def bytes(self, slot: int) -> memoryview:
@@ -148,12 +155,14 @@ class Table:
         return content.tobytes()
 
     def string(self, slot: int) -> str:
+        """Return a string field, "" where it is absent."""
         try:
             return str(self.copy(slot), "utf-8")
         except UnicodeDecodeError as error:
             raise DamagedError(f"text at byte {self.target(slot)} is not UTF-8") from error
 
     def tables(self, slot: int, make: Callable[[Table], T]) -> tuple[T, ...]:
+        """Return what ``make`` makes of each table of a vector."""
         vector = self.vector(slot).check(4)
         self.room.take(_TABLE_BYTES * vector.length, _TABLE_PARTS * vector.length)
         positions = range(vector.start, vector.start + 4 * vector.length, 4)

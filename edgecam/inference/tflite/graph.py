@@ -42,6 +42,7 @@ class FileTensor:
 
     @property
     def is_constant(self) -> bool:
+        """Whether the file stores its values."""
         return self.size_bytes > 0
 
     @property

@@ -54,7 +54,7 @@ class PersonCrops:
         """What comes next has nothing to do with what was."""
         self._crop.found((), (0, 0))
 
-    def look(self, frame: Frame, options: DecodeOptions, may_detect: bool) -> Steps[PartialResult]:
+    def infer(self, frame: Frame, options: DecodeOptions, may_detect: bool) -> Steps[PartialResult]:
         """Look at parts of a frame, or at all of it; ``may_detect``: it is the detector's turn."""
         # One that failed is not waited for: the pose model looks in its place.
         waits = self._detector is not None and not may_detect and not self.has_lost_detector
@@ -145,7 +145,7 @@ class RoiController:
             self._cropped = PersonCrops(settings.crop, self._pose, self._detector)
         self._counts = Counter(dict.fromkeys(("motion_looks", "motion_skips"), 0))
 
-    def look(self, frame: Frame, may: Sequence[bool], options: DecodeOptions) -> Steps[Result]:
+    def infer(self, frame: Frame, may: Sequence[bool], options: DecodeOptions) -> Steps[Result]:
         """What the models find in a frame; ``repeated`` where none of them looked.
 
         ``may`` says which of them may look at it.
@@ -167,7 +167,7 @@ class RoiController:
                 continue
             if each is self._pose and self._cropped is not None:
                 may_detect = self._detector is not None and may[self._detector.place]
-                more = yield from self._cropped.look(frame, options, may_detect)
+                more = yield from self._cropped.infer(frame, options, may_detect)
                 sight.found.update(more.found)
                 sight.times.update(more.times)
             else:

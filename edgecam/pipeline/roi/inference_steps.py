@@ -85,12 +85,13 @@ class ModelRunner:
 
     @property
     def name(self) -> str:
+        """Name of the model."""
         return self.model.name
 
     def whole(self, frame: Frame, options: DecodeOptions) -> Steps[Found | None]:
         """What is in a frame, in source-frame pixels; None where the model failed."""
         started_s = time.perf_counter()
-        staged = self.model.stage(frame, self._buffer)
+        staged = self.model.preprocess(frame, self._buffer)
         staged_ms = (time.perf_counter() - started_s) * 1e3
         answer = yield Request(self.place, self.model, staged, frame)
         if answer.tensors is None:

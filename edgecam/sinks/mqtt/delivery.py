@@ -75,10 +75,12 @@ class Delivery:
         self._lock = threading.Lock()
 
     def count(self, name: str, number: int = 1) -> None:
+        """Add to a counter."""
         with self._lock:
             self._counts[name] += number
 
     def counters(self) -> Mapping[str, int]:
+        """Return the counts since the start, by name."""
         with self._lock:
             counts = dict(self._counts)
         counts["events_dropped"] = self.events.dropped

@@ -89,6 +89,7 @@ class NetworkThread(threading.Thread):
             self._wake_write.send(b"\0")
 
     def subscribe(self, topic_filter: str, callback: MessageCallback) -> None:
+        """Subscribe now and after every reconnect; one callback for each filter."""
         others = [item for item in self._subscriptions if item[0] != topic_filter]
         self._subscriptions = [*others, (topic_filter, callback)]
         self._new_filters.append(topic_filter)
@@ -109,6 +110,7 @@ class NetworkThread(threading.Thread):
                 break
 
     def run(self) -> None:
+        """Connect, deliver and reconnect until closed."""
         failures = 0
         while True:
             try:

@@ -32,6 +32,7 @@ class Message:
 
     @property
     def size_bytes(self) -> int:
+        """Bytes of topic and payload."""
         return len(self.topic) + len(self.payload)
 
 
@@ -177,6 +178,7 @@ class Outbox:
 
     @property
     def size_bytes(self) -> int:
+        """Bytes of all that waits."""
         with self._lock:
             return self._size_bytes
 

@@ -56,5 +56,6 @@ class Refusals:
             self.accepted(kind, size_bytes)
 
     def report(self) -> list[MqttRefusal]:
+        """Return what the broker refuses, as telemetry has it."""
         with self._lock:
             return [MqttRefusal(topic=kind, reason=r.reason) for kind, r in self._refused.items()]

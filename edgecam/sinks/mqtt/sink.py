@@ -144,6 +144,7 @@ class MqttSink:
         self.publish_retained(self.topics.state(setting), payload)
 
     def publish_telemetry(self, telemetry: Telemetry) -> None:
+        """Publish telemetry, retained."""
         self.publish_retained(self.topics.telemetry, telemetry_payload(telemetry))
 
     def publish_retained(self, topic: str, payload: bytes) -> None:
@@ -218,7 +219,8 @@ class MqttSink:
         self._network.subscribe(topic_filter, callback)
 
     def check(self) -> None:
-        """
+        """Check that the name is this instance's own.
+
         Raises:
             SinkError: another instance had the name at this broker when this one began.
         """
@@ -226,7 +228,8 @@ class MqttSink:
             raise SinkError(self._network.turned_away)
 
     def check_reached(self) -> None:
-        """
+        """Check that anything can have been published.
+
         Raises:
             SinkError: the broker has never let this instance in.
         """
@@ -279,6 +282,7 @@ class MqttSink:
         )
 
     def counters(self) -> Mapping[str, int]:
+        """Return the counts since the start, by name."""
         return self._delivery.counters()
 
     def close(self, drain_s: float = DRAIN_S) -> None:

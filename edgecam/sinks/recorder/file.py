@@ -60,6 +60,7 @@ class RuleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @classmethod
     def of(cls, settings: Settings) -> RuleSettings:
+        """Return the part of the settings that decides about events."""
         return cls(**{name: getattr(settings, name) for name in cls.__struct_fields__})
 
     def whole(self) -> Settings:

@@ -149,13 +149,13 @@ class Recorder:
         self._reason: str | None = None
         self._contents: Contents | None = None
         self._error: BaseException | None = None
-        self._look()
+        self._check_folder()
         self._pictures = _Pictures(self._settings) if self._settings.pictures != "off" else None
         self._jobs: queue.Queue[_Job | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
 
-    def _look(self) -> None:
+    def _check_folder(self) -> None:
         """How the folder is, before the first event has to be written."""
         reason = obstacle(self._folder.path)
         try:
@@ -256,6 +256,7 @@ class Recorder:
         )
 
     def counters(self) -> Mapping[str, int]:
+        """Return the counts since the start, by name."""
         return {
             "recordings_written": self._written,
             "recordings_lost": self._lost,

@@ -49,6 +49,7 @@ class RingBuffer:
 
     @property
     def begins_s(self) -> float:
+        """Time of the oldest frame that is kept."""
         frames = self._stretches[0].frames
         return frames[0][0] if frames else self.elapsed_s
 

@@ -165,8 +165,10 @@ class Snapshots:
         self._sent += 1
 
     def counters(self) -> Mapping[str, int]:
+        """Return the counts since the start, by name."""
         return {"snapshots_sent": self._sent, "snapshots_skipped": self._newest.dropped}
 
     def close(self) -> None:
+        """Drop what waits and end the thread."""
         self._newest.abort()
         self._thread.join(CLOSE_S)

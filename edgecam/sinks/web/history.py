@@ -39,6 +39,7 @@ class Journal:
 
     @property
     def history(self) -> list[Point]:
+        """Points of the plots, the oldest first."""
         return [point for _, point in self._history]
 
     def since(self, number: int) -> list[Raw]:
@@ -47,6 +48,7 @@ class Journal:
         return self.events[len(self._events) - missed :]
 
     def add_event(self, event_type: str, payload: bytes) -> None:
+        """Keep an event and count it by its type."""
         self._events.append(Raw(payload))
         self.number += 1
         self.by_type[event_type] += 1

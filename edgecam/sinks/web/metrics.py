@@ -70,6 +70,7 @@ class Page:
         self._label = {"name": telemetry.name}
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of the newest telemetry."""
         fields = msgspec.to_builtins(self._telemetry)
         yield from self._tree(fields, "")
         yield from self._counters(fields["counters"])

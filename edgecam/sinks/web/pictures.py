@@ -58,4 +58,5 @@ class Pictures:
         return self._last
 
     def close(self) -> None:
+        """Stop the encoder."""
         self._encoder.shutdown(wait=False, cancel_futures=True)

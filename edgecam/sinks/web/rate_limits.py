@@ -88,6 +88,7 @@ class Limited(asyncio.Protocol):
         self._inner: asyncio.Protocol | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the connection, or close it where its address has too many."""
         assert isinstance(transport, asyncio.Transport)
         peer = transport.get_extra_info("peername")
         self._transport, self._address = transport, str(peer[0]) if peer else ""
@@ -101,11 +102,13 @@ class Limited(asyncio.Protocol):
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
         self._connections.closed(self._transport)
         if self._inner is not None:
             self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Hand on the bytes while the connection keeps within its limits."""
         if self._connections.grants(self._transport, self._address, len(data)):
             if self._inner is not None:
                 self._inner.data_received(data)
@@ -113,13 +116,16 @@ class Limited(asyncio.Protocol):
             self._connections.evict(self._transport)
 
     def eof_received(self) -> bool | None:
+        """Hand on the end of what the client sends."""
         return None if self._inner is None else self._inner.eof_received()
 
     def pause_writing(self) -> None:
+        """Hand on that the client reads slowly."""
         if self._inner is not None:
             self._inner.pause_writing()
 
     def resume_writing(self) -> None:
+        """Hand on that the client reads again."""
         if self._inner is not None:
             self._inner.resume_writing()
 
@@ -144,9 +150,11 @@ class Connections:
         self.evicted = 0
 
     def wrap(self, inner: Callable[[], asyncio.Protocol]) -> Callable[[], Limited]:
+        """Return a factory of protocols that keep within the limits."""
         return lambda: Limited(inner, self)
 
     def opened(self, transport: asyncio.Transport) -> None:
+        """Note a connection; evict the oldest where there are too many."""
         while len(self._deadlines_s) + len(self._viewers) >= self._most and self._deadlines_s:
             self.evict(next(iter(self._deadlines_s)))
         self._deadlines_s[transport] = time.monotonic() + DEADLINE_S
@@ -173,6 +181,7 @@ class Connections:
             self._viewers.add(transport)
 
     def closed(self, transport: asyncio.Transport) -> None:
+        """Forget a connection."""
         self._deadlines_s.pop(transport, None)
         self._viewers.discard(transport)
 

@@ -203,6 +203,7 @@ class Guard:
         return origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
 
     def is_token(self, text: str) -> bool:
+        """Whether the text is the token, compared in constant time."""
         return self._token is not None and _same(text, self._token)
 
     def is_session(self, cookie: str | None) -> bool:

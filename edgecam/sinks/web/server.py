@@ -98,9 +98,11 @@ class Server:
 
     @property
     def evicted(self) -> int:
+        """Number of connections that were cut."""
         return self._connections.evicted + self._hub.evicted
 
     def application(self) -> web.Application:
+        """Return the web application with its routes and checks."""
         app = web.Application(middlewares=[self._checked], client_max_size=MAX_BODY_BYTES)
         app.on_response_prepare.append(self._protect)
         app.router.add_get("/healthz", self._healthz)

@@ -178,6 +178,7 @@ class Page:
         return True
 
     def report(self, telemetry: Telemetry, score_threshold: float) -> None:
+        """Hand telemetry to the viewers."""
         self._call(self._hub.report, telemetry, score_threshold)
 
     def _control(self, control: str, value: str) -> None:
@@ -203,6 +204,7 @@ class Page:
         self._boot_id = boot_id
 
     def counters(self) -> Mapping[str, int]:
+        """Return the counts since the start, by name."""
         return {
             "web_viewers": self._hub.viewers,
             "web_jpegs": 0 if self._pictures is None else self._pictures.made,
@@ -212,6 +214,7 @@ class Page:
         }
 
     def close(self) -> None:
+        """Stop the server and its thread."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(CLOSE_S)

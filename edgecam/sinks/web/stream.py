@@ -77,6 +77,7 @@ class Hub:
 
     @property
     def viewers(self) -> int:
+        """Number of viewers."""
         return len(self._viewers)
 
     def wake(self) -> None:
@@ -158,7 +159,7 @@ class Hub:
         """Send what this viewer has not seen; False if there is nothing."""
         viewer.due_s = time.monotonic() + BUNDLE_INTERVAL_S
         body: dict[str, Any] = {}
-        moment, picture = await self._look(viewer)
+        moment, picture = await self._next_moment(viewer)
         if moment is not None and moment.number != viewer.moment:
             self.skipped += moment.number - viewer.moment - 1 if viewer.moment >= 0 else 0
             viewer.moment = moment.number
@@ -182,7 +183,7 @@ class Hub:
     async def _send(viewer: Viewer, body: dict[str, Any]) -> None:
         await viewer.socket.send_str(_encode(body).decode())
 
-    async def _look(self, viewer: Viewer) -> tuple[Moment | None, bytes | None]:
+    async def _next_moment(self, viewer: Viewer) -> tuple[Moment | None, bytes | None]:
         """The newest moment; with its picture, if one is wanted, the newest that has one."""
         newest = self._newest()
         if newest is None or self._pictures is None or not viewer.wants_pictures:
@@ -212,5 +213,6 @@ class Hub:
                 viewer.wants_pictures = message.data == "pictures on"
 
     def close(self) -> None:
+        """Stop making pictures."""
         if self._pictures is not None:
             self._pictures.close()

@@ -117,7 +117,7 @@ def compare(reference: Model, candidate: Model, frames: Iterable[Frame]) -> Agre
 
 
 def _run(model: Model, frame: Frame, options: DecodeOptions) -> tuple[Decoded, Tensors, float]:
-    staged = model.stage(frame, model.buffer())
+    staged = model.preprocess(frame, model.buffer())
     started_s = time.perf_counter()
     tensors = model.dequantised(model.invoke(staged))
     invoke_ms = (time.perf_counter() - started_s) * 1e3

@@ -47,7 +47,7 @@ def tensors(model: Model, frames: Iterable[Frame]) -> Iterator[NDArray[np.float3
     buffer = model.buffer()
     shape = model.interpreter.inputs[0].shape
     for frame in frames:
-        staged: ModelImage = model.stage(frame, buffer)
+        staged: ModelImage = model.preprocess(frame, buffer)
         tensor = np.empty(shape, np.float32)
         model.fill(staged.image, tensor[0])
         yield tensor

@@ -38,6 +38,7 @@ class JsGraph:
         return tensor.name
 
     def constant(self, name: str, values: Array) -> str:
+        """Add a constant; return its name."""
         values = values.astype(np.int32) if values.dtype == np.int64 else values
         kind = TYPES[values.dtype.name]
         tensor = {"dtype": kind, "tensorShape": shape_proto(values.shape)}
@@ -60,6 +61,7 @@ class JsGraph:
         return name
 
     def add(self, op: str, name: str, inputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
+        """Append a node."""
         self.nodes.append({"name": name, "op": op, "input": list(inputs), "attr": dict(attributes)})
 
     def data(self, operator: LiteOperator, position: int) -> Array:
@@ -74,14 +76,17 @@ class JsGraph:
         return tensor.data
 
     def bias(self, operator: LiteOperator, channels: int) -> Array:
+        """Return an operator's bias, zeros where it has none."""
         if len(operator.inputs) < 3 or operator.inputs[2] < 0:
             return np.zeros(channels, np.float32)
         return self.data(operator, 2)
 
     def shape(self, place: int) -> tuple[int, ...]:
+        """Return a tensor's shape."""
         return self.model.tensors[place].shape
 
     def output(self, operator: LiteOperator) -> str:
+        """Return the name of an operator's first output."""
         return self.model.tensors[operator.outputs[0]].name
 
 

@@ -33,6 +33,7 @@ class Lowering:
         return self.places[name]
 
     def shape(self, name: str) -> Shape:
+        """Return a constant's or tensor's shape by its name."""
         if name in self.known:
             return tuple(self.known[name].shape)
         return self.model.tensors[self.places[name]].shape
@@ -113,4 +114,5 @@ def slid(size: int, kernel: int, stride: int, dilation: int, padding: str) -> in
 
 
 def broadcast(first: Shape, second: Shape) -> Shape:
+    """Return the shape that two shapes have together."""
     return tuple(int(side) for side in np.broadcast_shapes(first, second))

@@ -138,6 +138,7 @@ def normalization(graph: Graph) -> Normalization:
 
 
 def exported(graph: Graph) -> Node | None:
+    """Return the node that an export ends in, None without one."""
     nodes = (node for node in graph.nodes if node.op == POSTPROCESS and len(node.inputs) == 3)
     return next(nodes, None)
 

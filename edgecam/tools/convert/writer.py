@@ -220,6 +220,7 @@ class AlignedBuffer:
         self._schema, self._data = schema, data
 
     def Pack(self, builder: Any) -> int:  # noqa: N802
+        """Write the buffer's table; return its offset."""
         vector = None
         if self._data:
             builder.StartVector(1, len(self._data), _ALIGNMENT)

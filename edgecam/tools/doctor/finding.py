@@ -27,12 +27,15 @@ Check = Callable[[Settings], Iterable[Finding]]
 
 
 def ok(check: str, text: str) -> Finding:
+    """Return a finding that all is well."""
     return Finding(check, "ok", redact(text))
 
 
 def warn(check: str, text: str, remedy: str) -> Finding:
+    """Return a finding that works but deserves attention, with its remedy."""
     return Finding(check, "warn", redact(text), remedy)
 
 
 def fail(check: str, text: str, remedy: str) -> Finding:
+    """Return a finding that does not work, with its remedy."""
     return Finding(check, "fail", redact(text), remedy)

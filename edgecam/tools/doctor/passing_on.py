@@ -62,6 +62,7 @@ class Visit:
                     self.refused[self._sent.get(answer.number, "")] = answer.words
 
     def close(self) -> None:
+        """Close the connection."""
         self.connection.finish()
         for end in self._wake:
             end.close()

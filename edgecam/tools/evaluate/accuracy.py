@@ -105,7 +105,7 @@ def evaluate(
     for done, picture in enumerate(truth.pictures):
         tick(model.name, done)
         frame = _frame(picture, done)
-        staged = model.stage(frame, buffer)
+        staged = model.preprocess(frame, buffer)
         started_s = time.perf_counter()
         tensors = model.invoke(staged)
         times_ms.append((time.perf_counter() - started_s) * 1e3)

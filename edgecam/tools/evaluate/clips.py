@@ -80,7 +80,7 @@ def look_at(path: Path, settings: Settings, models: Sequence[Model]) -> Clip:
     for frame in source.frames():
         looked: dict[str, Decoded] = {}
         for model, buffer in zip(models, buffers, strict=True):
-            staged = model.stage(frame, buffer)
+            staged = model.preprocess(frame, buffer)
             looked[model.name] = model.decode(model.invoke(staged), staged, frame, options)
         times_s.append(frame.time_s)
         found.append(looked)

@@ -48,6 +48,7 @@ class Truth:
 
     @property
     def has_keypoints(self) -> bool:
+        """Whether any annotation has keypoints."""
         return any("keypoints" in entry for entry in self.content["annotations"])
 
 

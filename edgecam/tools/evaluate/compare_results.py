@@ -24,6 +24,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
+        """Whether no frame is beyond the tolerance."""
         return self.beyond_tolerance == 0
 
 

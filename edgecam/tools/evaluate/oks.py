@@ -24,10 +24,12 @@ class PoseKeeper:
     size_px: tuple[int, int] = (0, 0)
 
     def publish(self, result: Result) -> None:
+        """Keep the poses of the frame."""
         self.poses[result.frame.sequence] = result.poses
         self.size_px = (result.frame.width_px, result.frame.height_px)
 
     def counters(self) -> Mapping[str, int]:
+        """Return the counts since the start, by name."""
         return {}
 
     def close(self) -> None:

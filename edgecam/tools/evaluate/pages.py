@@ -50,6 +50,7 @@ def rate(found: Corners | None, truth: Corners, width_px: int, height_px: int) -
 
 
 def summary(hits: Sequence[Hit]) -> Summary:
+    """Return the share of pages found, and the medians of overlap and corner error."""
     errors = [1.0 if hit.corner_error is None else hit.corner_error for hit in hits]
     return Summary(
         len(hits),

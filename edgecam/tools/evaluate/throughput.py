@@ -100,6 +100,7 @@ class TimingSink:
     several: bool = False
 
     def publish(self, result: Result) -> None:
+        """Note when the result came and what it cost."""
         self.wall_s.append(time.perf_counter())
         self.cpu_s.append(time.process_time())
         age_ms = (time.monotonic() - result.frame.captured_s) * 1e3
@@ -112,9 +113,11 @@ class TimingSink:
             self.stages.setdefault(f"{whose}decode", []).append(times.decode_ms)
 
     def counters(self) -> Mapping[str, int]:
+        """Return the counts since the start, by name."""
         return {}
 
     def close(self) -> None:
+        """Do nothing: what was timed is kept."""
         return
 
     def cost_ms(self) -> tuple[float, float]:

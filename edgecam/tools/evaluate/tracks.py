@@ -108,6 +108,7 @@ class TrackScorer:
             self._was_found[name] = track is not None
 
     def counters(self) -> Mapping[str, int]:
+        """Return the counts since the start, by name."""
         return {}
 
     def close(self) -> None:

@@ -41,6 +41,7 @@ class Outcome:
 
     @property
     def held_out(self) -> int:
+        """Number of pictures that were not learnt from."""
         return int(self.confusion.sum())
 
     @property
@@ -80,9 +81,9 @@ class Lesson:
             path.write_bytes(data)
             return Model(ModelSettings(path=str(path)), self._inference)
 
-    def look(self, number: int, frame: Frame) -> None:
+    def add(self, number: int, frame: Frame) -> None:
         """Learn that ``frame`` shows the label of that number."""
-        staged = self._model.stage(frame, self._buffer)
+        staged = self._model.preprocess(frame, self._buffer)
         (features,) = self._model.dequantised(self._model.invoke(staged))
         row = features.ravel().astype(np.float64)
         self._rows.append(row)
@@ -136,7 +137,7 @@ class Lesson:
         data = graft.classifier(self._backbone, self._size, head, description)
         model = self._opened(data)
         for frame, row in self._shown.values():
-            staged = model.stage(frame, model.buffer())
+            staged = model.preprocess(frame, model.buffer())
             decoded = model.decode(model.invoke(staged), staged, frame, _ALL)
             found = {item.label: item.score for item in decoded.classes}
             expected = dict(
