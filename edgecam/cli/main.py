@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -207,12 +208,13 @@ def cli(ctx: click.Context, /, config: Path | None, check: bool, verbose: bool, 
     """
     if ctx.invoked_subcommand is not None:
         return
-    variables = {"EDGECAM_MODEL", "EDGECAM_MODEL_PATH"}
-    if not ctx.params["model"] and config is None and not variables & os.environ.keys():
+    from edgecam.settings.load import ENVIRONMENT_PREFIX, load
+
+    is_asked = given(ctx) or any(name.startswith(ENVIRONMENT_PREFIX) for name in os.environ)
+    if config is None and not is_asked:
         click.echo(ctx.get_help())
         ctx.exit(2)
     from edgecam.cli import log
-    from edgecam.settings.load import load
 
     def read() -> Settings:
         return load(config, os.environ, given(ctx), FLAG_NAMES)
@@ -228,11 +230,14 @@ def cli(ctx: click.Context, /, config: Path | None, check: bool, verbose: bool, 
     from edgecam.daemon.service import Service
     from edgecam.daemon.stopping import Stop
     from edgecam.daemon.systemd_notify import Notifier
+    from edgecam.daemon.tally import NO_OUTPUT, Tally, has_output
 
-    stop = Stop()
+    if not has_output(settings):
+        logging.getLogger(__name__).warning(NO_OUTPUT)
+    stop, tally = Stop(), Tally()
     service = Service(stop, read if config is not None else None, Notifier(), settings.watchdog_s)
     with service.signals():
-        run(settings, stop, service=service)
+        run(settings, stop, extra_sinks=(tally,), service=service, tally=tally)
 
 
 def main() -> None:

@@ -22,25 +22,22 @@ from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.roi.controller import RoiController, controls
 from edgecam.pipeline.staged import StagedPipeline
 from edgecam.settings.load import own_settings
-from edgecam.settings.schema import Settings
+from edgecam.settings.schema import DEFAULT_MODEL, ModelSettings, Settings
 from edgecam.sinks import check_sinks
 from edgecam.sources import kinds, serves_several
-
-NO_MODEL = "no model given: use --model MODEL.tflite or a bundled name, such as --model posenet"
 
 log = logging.getLogger(__name__)
 
 
 def load_models(settings: Settings) -> list[Model]:
-    """Load every model of the settings.
+    """Load every model of the settings, the default model where they name none.
 
     Raises:
-        SettingsError: none is named, or two have the same name.
+        SettingsError: two have the same name.
         EdgecamError: one does not load.
     """
-    if not settings.model:
-        raise SettingsError(NO_MODEL)
-    models = [Model(model, settings.inference, settings.plugins) for model in settings.model]
+    named = settings.model or (ModelSettings(path=DEFAULT_MODEL),)
+    models = [Model(model, settings.inference, settings.plugins) for model in named]
     names = [model.name for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -92,8 +89,6 @@ def check_settings(settings: Settings) -> None:
     Raises:
         EdgecamError: a setting, a model's file, the broker's login or the page's token will not do.
     """
-    if not settings.model:
-        raise SettingsError(NO_MODEL)
     kinds.check(settings.source.url)
     _check(settings)
     check_sinks(settings)

@@ -16,6 +16,7 @@ from edgecam.core.protocols import Sink
 from edgecam.daemon.build import load_models
 from edgecam.daemon.service import Service
 from edgecam.daemon.session import Session
+from edgecam.daemon.tally import STATUS_INTERVAL_S, Tally, has_output
 from edgecam.daemon.telemetry_report import caption
 from edgecam.mqtt.broker import BROKER_WAIT_S, Broker
 from edgecam.settings.schema import MqttSettings, Settings
@@ -38,12 +39,14 @@ def run(
     extra_sinks: Sequence[Sink] = (),
     with_broker: bool = True,
     service: Service | None = None,
+    tally: Tally | None = None,
 ) -> Telemetry:
     """Run until the source ends, ``max_frames`` are published, or ``stop`` is set.
 
     ``on_telemetry`` gets every report, ``extra_sinks`` every result; without ``with_broker``
     nothing is published even if the settings name a broker. ``service`` learns how it goes, and
-    asked for new settings. Returns the last report.
+    asked for new settings. ``tally``, a sink among ``extra_sinks``, goes to the log at the end
+    and now and then where there is no other output. Returns the last report.
 
     Raises:
         EdgecamError: something does not open, a stage failed, or a recording ended whose broker
@@ -61,7 +64,7 @@ def run(
             _wait_for(session.broker, stop)
         session.pipeline.start()
         service.ready(session.settings)
-        while _until_the_end(session, stop, service, on_telemetry):
+        while _until_the_end(session, stop, service, on_telemetry, tally):
             service.reloading()
             session = session.reopened(*service.taken(), service.refuse)
             session.pipeline.start()
@@ -71,6 +74,8 @@ def run(
     finally:
         service.stopping()
         last = session.close()
+    if tally is not None:
+        log.info(tally.summary())
     if last.source.state == "ended" and last.source.reason is not None:
         log.warning("%s: %s", session.source.description, last.source.reason)
     if session.broker is not None and not session.source.live and not stop.is_set():
@@ -95,9 +100,10 @@ def _until_the_end(
     stop: threading.Event,
     service: Service,
     on_telemetry: Callable[[Telemetry], None] | None,
+    tally: Tally | None = None,
 ) -> bool:
     """Report until the session is over; True if other settings are ready to take its place."""
-    status = StatusLine()
+    status = StatusLine(tally is not None and not has_output(session.settings))
     pipeline, reporter, window = session.pipeline, session.reporter, session.window
     try:
         while not pipeline.wait(0.0 if window else TICK_S) and not stop.is_set():
@@ -105,6 +111,8 @@ def _until_the_end(
             session.tick(now_s)
             due = reporter.due(now_s)
             text = caption(reporter, now_s) if due or window or status.due(now_s) else ""
+            if tally is not None and text:
+                text = f"{text}  {tally.now()}"
             if due:
                 report = reporter.publish(now_s)
                 service.report(report, text)
@@ -124,22 +132,31 @@ def _until_the_end(
 
 
 class StatusLine:
-    """One line that is written over itself, where standard error is a terminal."""
+    """One line that is written over itself, where standard error is a terminal.
+
+    Elsewhere, with ``in_log``, a line of the log every ``tally.STATUS_INTERVAL_S``.
+    """
 
     INTERVAL_S = 0.5
 
-    def __init__(self) -> None:
+    def __init__(self, in_log: bool = False) -> None:
         # Results printed on the same terminal would be torn apart by it.
         self._on = sys.stderr.isatty() and not (sys.stdout.isatty() and "-" in sys.argv)
-        self._next_s = 0.0
+        self._in_log = in_log and not self._on
+        self._next_s = time.monotonic() + STATUS_INTERVAL_S if self._in_log else 0.0
 
     def due(self, now_s: float) -> bool:
         """Whether it is time to draw the line again."""
-        return self._on and now_s >= self._next_s
+        return (self._on or self._in_log) and now_s >= self._next_s
 
     def show(self, text: str, now_s: float) -> None:
-        """Draw the line if it is due."""
-        if self.due(now_s):
+        """Draw or log the line if it is due."""
+        if not self.due(now_s):
+            return
+        if self._in_log:
+            self._next_s = now_s + STATUS_INTERVAL_S
+            log.info(text)
+        else:
             self._next_s = now_s + self.INTERVAL_S
             width = _terminal_width()
             sys.stderr.write(f"\r\x1b[2K{printable(text, width - 1)}")

@@ -273,8 +273,6 @@ def planned(
     shown |= {key: value for key, value in flags.items() if key != "source.url"}
     text = _toml(layout.name, models, shown, is_secret=is_camera)
     settings = checked(text)
-    if not settings.model:
-        raise SettingsError("--model: expected a file or a bundled model, such as posenet")
     if settings.mqtt.url is not None:
         parse_url(settings.mqtt.url)
     files = [File(layout.unit, _unit(settings)), File(layout.configuration("toml"), text)]

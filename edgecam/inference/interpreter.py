@@ -6,6 +6,7 @@ Quantised outputs are dequantised here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgecam.core.errors import DelegateError, ModelError
 from edgecam.core.frame import Image
+from edgecam.core.native_stderr import without_info
 from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference.delegates import (
     DELEGATE_OP,
@@ -155,15 +157,17 @@ class Interpreter:
 
     def _allocate(self, delegates: list[Any] | None, **arguments: Any) -> None:
         try:
-            interpreter = self._runtime.interpreter(
-                model_content=self._data,
-                num_threads=self._threads,
-                experimental_delegates=delegates,
-                **arguments,
-            )
-            if self._input_size is not None:
-                self._resize(interpreter, self._input_size)
-            interpreter.allocate_tensors()
+            # A delegate's own words may be the last before it ends the process.
+            with nullcontext() if delegates else without_info():
+                interpreter = self._runtime.interpreter(
+                    model_content=self._data,
+                    num_threads=self._threads,
+                    experimental_delegates=delegates,
+                    **arguments,
+                )
+                if self._input_size is not None:
+                    self._resize(interpreter, self._input_size)
+                interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(
                 f"{self.name}: {self._runtime.name} {self._runtime.version} cannot load it: "

@@ -37,6 +37,9 @@ from edgecam.settings.section import (
     TopicName,
 )
 
+# What runs where no model is named.
+DEFAULT_MODEL = "posenet"
+
 
 class ModelSettings(Section, frozen=True):
     """One model; ``[[model]]`` in TOML, ``--model`` (several times) on the command line."""

@@ -76,7 +76,10 @@ SOURCES: Mapping[str, SourceKind] = {
     "mqtt": SourceKind(help="mqtt://HOST/TOPIC", **_MQTT),
     "mqtts": SourceKind(**_MQTT),
     "file": SourceKind(
-        _FILE, "a video file, a directory or a glob of pictures", False, _CHECK_PATH
+        _FILE,
+        "demo (the bundled clip), a video file, a folder or a glob of pictures",
+        False,
+        _CHECK_PATH,
     ),
 }
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_counts_people_and_ends_by_itself() -> None:
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("clip people-walking.mp4; models posenet_")
+    assert lines[0] == "clip people-walking.mp4; models posenet, ssdlite"
     found = SUMMARY.fullmatch(lines[-1])
     assert found, done.stdout
     # Live results may be overtaken, never invented.
@@ -54,6 +55,12 @@ def test_others_see_it_too_and_ctrl_c_ends_it_in_order() -> None:
         first = json.loads(results[0].payload)
         assert first["name"] == "demo"
         assert first["frame"] == {"width": 768, "height": 576}
+        assert process.stdout is not None
+        told = "".join(process.stdout.readline() for _ in range(2))
+        page = re.search(r"^live page: (http://127\.0\.0\.1:\d+/)$", told, re.MULTILINE)
+        assert page, told
+        with urllib.request.urlopen(page[1], timeout=60) as answer:
+            assert b"<html" in answer.read()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
@@ -129,7 +136,7 @@ def test_in_a_terminal_a_table_lives_until_ctrl_c(terminal: list[str], tmp_path:
     before = number("results")
     assert wait_until(lambda: number("results") > before)
     assert re.search(r"availability +│ +online", screen())
-    assert wait_until(lambda: "xnnpack" in screen()), screen()
+    assert wait_until(lambda: "xnnpack" in screen(), timeout_s=30), screen()
     subprocess.run([*terminal, "send-keys", "C-c"], check=True)
     assert wait_until(code.exists)
     assert code.read_text().strip() == "0"

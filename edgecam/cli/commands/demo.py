@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -16,19 +17,25 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import IO
 
 import click
 
 from edgecam.core.errors import EdgecamError
 from edgecam.core.printable import say
+from edgecam.core.redaction import shown
 from edgecam.inference import catalog as bundled
 from edgecam.mqtt.embedded_broker import EmbeddedBroker
 from edgecam.mqtt.subscriber import Subscriber
 from edgecam.settings.schema import MqttSettings
+from edgecam.sources.kinds import check as check_source
+from edgecam.sources.kinds import kind_of
+from edgecam.sources.local_path import DEMO
 from edgecam.tools.fleet.instance import Snapshot, Watch
 
 NAME = "demo"
+PAGE_PORT = 8080
 FAMILIES = ("posenet", "ssdlite")
 TABLE_INTERVAL_S, LINE_INTERVAL_S = 0.25, 1.0
 LAST_MESSAGE_S = 2.0
@@ -45,22 +52,48 @@ STOP_TIMEOUT_S = 10.0
 
 
 def _default_models() -> list[str]:
-    """The bundled model that each family's name stands for."""
+    """The families of which there is a bundled model."""
     return [
-        card.name
+        model
         for model in FAMILIES
-        for card in bundled.cards()
-        if model in card.aliases or model == card.name
+        if any(model in card.aliases or model == card.name for card in bundled.cards())
     ]
 
 
-def _arguments(models: list[str], url: str, max_frames: int | None) -> list[str]:
+def _opening(models: list[str], source: str, page: str | None, port: int) -> list[str]:
+    """What runs, and where it can be seen."""
+    seen = f"clip {bundled.clip().name}" if source == DEMO else f"source {shown(source)}"
+    where = f"live page: http://{page}/"
+    return [
+        f"{seen}; models {', '.join(models)}",
+        where if page else "no live page: pip install 'edgecam[web]' adds it",
+        f"all messages: mosquitto_sub -h 127.0.0.1 -p {port} -v -t 'edgecam/#'",
+    ]
+
+
+def _arguments(models: list[str], source: str, url: str) -> list[str]:
     command = [sys.executable, "-c", _ENDS_WITH_US, str(os.getpid())]
-    command += ["--name", NAME, "--broker", url]
-    command += ["--source", str(bundled.clip()), "--loop", "--realtime"]
+    command += ["--name", NAME, "--broker", url, "--source", source]
+    if not kind_of(source).live:
+        command += ["--loop", "--realtime"]
     for model in models:
         command += ["--model", model]
-    return [*command, "--max-frames", str(max_frames)] if max_frames else command
+    return command
+
+
+def _page() -> str | None:
+    """Where on loopback a live page can be served; None without what serves it."""
+    if find_spec("aiohttp") is None:
+        return None
+    for port in (PAGE_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return f"127.0.0.1:{probe.getsockname()[1]}"
+    return None
 
 
 @contextmanager
@@ -147,20 +180,24 @@ def _summary(watch: Watch, took_s: float) -> str:
 
 @click.command("demo")
 @click.option("-m", "--model", multiple=True, help="Another model than the bundled ones.")
+@click.option("-s", "--source", default=DEMO, help="A camera or file in place of the clip.")
+@click.option("--show", is_flag=True, help="Open a window with skeletons and boxes.")
 @click.option("--max-frames", type=click.IntRange(min=1), help="Stop after this many frames.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Of the broker. [default: a free one]")
-def command(model: tuple[str, ...], max_frames: int | None, port: int | None) -> None:
-    """Bundled clip, bundled models, embedded broker, live table; Ctrl-C ends it."""
+def command(
+    model: tuple[str, ...], source: str, show: bool, max_frames: int | None, port: int | None
+) -> None:
+    """Bundled clip, bundled models, embedded broker, live page and table; Ctrl-C ends it."""
     # Also where the parent ignores Ctrl-C, as a shell does for what runs in its background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     models = list(model) or _default_models()
     if not models:
         raise EdgecamError(f"no bundled models in {bundled.directory()}; install edgecam again")
-    watch = Watch(NAME)
+    check_source(source)
+    watch, page = Watch(NAME), _page()
     with EmbeddedBroker(port) as broker, tempfile.TemporaryFile() as errors:
-        names = ", ".join(bundled.resolve(name).name for name in models)
-        say(f"clip {bundled.clip().name}; models {names}")
-        say(f"look on: mosquitto_sub -h 127.0.0.1 -p {broker.port} -v -t 'edgecam/#'")
+        for line in _opening(models, source, page, broker.port):
+            say(line)
         subscriber = Subscriber(
             MqttSettings(url=broker.url),
             (f"edgecam/{NAME}/#",),
@@ -168,7 +205,11 @@ def command(model: tuple[str, ...], max_frames: int | None, port: int | None) ->
         )
         started_s = time.monotonic()
         try:
-            with _publisher(_arguments(models, broker.url, max_frames), errors) as process:
+            arguments = _arguments(models, source, broker.url)
+            arguments += ["--web", page] if page else []
+            arguments += ["--show"] if show else []
+            arguments += ["--max-frames", str(max_frames)] if max_frames else []
+            with _publisher(arguments, errors) as process:
                 ended = _until_done(watch, process, subscriber)
             _wait_for_the_last(watch)
             took_s = time.monotonic() - started_s
