@@ -241,7 +241,7 @@ def test_ctrl_c_is_the_callers(tmp_path: Path) -> None:
         ({"source": CLIP, "settings": {"zone.name": "a"}}, "expected zone.name in a file"),
         (
             {"source": CLIP, "settings": {"decode.score_threshold": "x"}},
-            "settings: decode.score_threshold: Expected float, got str, found 'x'",
+            "settings: decode.score_threshold: Expected a number, found 'x'",
         ),
     ],
 )

@@ -162,7 +162,7 @@ def test_a_plugin_that_fails_is_one_line_and_the_run_goes_on(python: Path, tmp_p
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ("[plugin.toy]\nclip = 3\n", "plugin.toy: clip: Expected str, got int, found 3"),
+        ("[plugin.toy]\nclip = 3\n", "plugin.toy: clip: Expected text, found 3"),
         ('[plugin.toy]\nclip = ""\nlines = ""\nlable = ""\n', "(did you mean 'label'?)"),
         ("[plugin.other]\nx = 1\n", "Expected other in plugins"),
     ],

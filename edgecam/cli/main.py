@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import importlib
 import logging
@@ -55,6 +56,10 @@ COMMANDS: dict[str, str] = {
 
 # sysexits.h: what RestartPreventExitStatus= of the unit names.
 EX_CONFIG = 78
+# What people type to run it, which takes no command.
+_RUNS = frozenset({"run", "start", "detect", "watch", "serve", "camera"})
+_RUN = "edgecam --source 0 --web shows the camera in a browser (edgecam --help)"
+
 # How long a thread that comes back from an invoke waits for one that runs Python: the default is
 # 5 ms, more than many an invoke takes; half a millisecond still cost a small model some percent.
 SWITCH_S = 0.0001
@@ -95,6 +100,18 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"edgecam.cli.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            if name in _RUNS:
+                raise click.UsageError(f"{name!r} is not needed: {_RUN}", ctx)
+            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            meant = f" Did you mean {close[0]!r}?" if close else f" To run it: {_RUN}"
+            raise click.UsageError(f"No such command {name!r}.{meant}", ctx)
+        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands by the table: to import each for its help would take a second."""
@@ -177,7 +194,8 @@ def _out_of_memory(what: str) -> EdgecamError:
 @click.option("--loop", is_flag=True, help="Begin a file again at its end, without end.")
 @click.option("--wait-for-source", is_flag=True, help="Start without the camera, wait for it.")
 @click.option("-n", "--name", help="Camera name in topics.  [default: camera]")
-@click.option("-b", "--broker", help="mqtt://HOST:1883 or mqtts://HOST:8883.")
+@click.option("--title", help="What people call the camera, such as 'Front door'.")
+@click.option("-b", "--broker", help="HOST, mqtt://HOST:1883 or mqtts://HOST:8883.")
 @click.option("--username", help="User at the broker.")
 @click.option("--password-file", shell_complete=a_file, help="File with the broker's password.")
 @click.option("--show", is_flag=True, help="Open a window with skeletons and boxes.")

@@ -18,6 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 # Option -> setting. What the option takes is checked by the setting, in one place.
 FLAGS: dict[str, str] = {
     "name": "name",
+    "title": "title",
     "model": "model.path",
     "input_size": "model.input_size",
     "labels": "model.labels",

@@ -6,6 +6,7 @@ SHA-256, which is checked before the file is loaded.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 import re
@@ -24,6 +25,19 @@ DIRECTORIES = (_PACKAGE / "data" / "models", _PACKAGE.parent / "models")
 
 _FILE_KEYS = frozenset({"file", "labels"})
 _LIST_KEYS = frozenset({"aliases", "notes"})
+_CONVERTED = "edgecam convert makes a .tflite of it"
+_PYTORCH = "a PyTorch file; export it: yolo export format=tflite, or litert-torch"
+# What models come as besides, by the file's suffix.
+_FOREIGN = {
+    ".pt": _PYTORCH,
+    ".pth": _PYTORCH,
+    ".onnx": "an ONNX file; onnx2tf makes a .tflite of it",
+    ".pb": f"a TensorFlow graph; {_CONVERTED}",
+    ".h5": f"a Keras file; {_CONVERTED}",
+    ".keras": f"a Keras file; {_CONVERTED}",
+    ".json": f"a TensorFlow.js model; {_CONVERTED}",
+    ".engine": "a TensorRT engine; take the model that it was made from",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +189,25 @@ def resolve(name: str) -> Path:
     for card in (*cards(), *cards_in(pulled_directory())):
         if stem == card.name or stem in card.aliases:
             return card.file
-    names = ", ".join(card.name for card in cards())
-    raise ModelError(
-        f"model {name!r}: no such file and no bundled model; bundled are: {names or 'none'}; "
-        "edgecam models lists those that can be pulled"
+    raise _unknown(name)
+
+
+def foreign(name: str) -> str | None:
+    """What a file of another suffix is, and how a .tflite comes of it."""
+    return _FOREIGN.get(Path(name).suffix.lower())
+
+
+def _unknown(name: str) -> ModelError:
+    what = foreign(name)
+    if what is not None:
+        return ModelError(f"model {name!r}: expected a .tflite file, found {what}")
+    known = [card.aliases[0] if card.aliases else card.name for card in cards()]
+    every = [n for card in cards() for n in (*card.aliases, card.name)]
+    close = difflib.get_close_matches(name.removesuffix(".tflite"), every, n=1, cutoff=0.5)
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    return ModelError(
+        f"model {name!r}: no such file and no bundled model{meant}; bundled are: "
+        f"{', '.join(known) or 'none'}; edgecam models lists those that can be pulled"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from edgecam.settings.schema import MqttSettings
 
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 EXPECTED = "expected mqtt://HOST[:1883] or mqtts://HOST[:8883]"
+_HOST = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 FaultKind = Literal["network", "handshake", "tls", "login", "name"]
 
@@ -51,6 +53,10 @@ def parse_url(url: str, key: str = "mqtt.url") -> BrokerAddress:
     Raises:
         SettingsError: no MQTT URL, or one with a password, a path or a query in it.
     """
+    match = _HOST.fullmatch(url)
+    if match is not None:
+        # A host alone, as people write it.
+        url = f"{'mqtts' if match[3] == ':8883' else 'mqtt'}://{url}"
     shown = address_of(url)
     try:
         parts = urlsplit(url)

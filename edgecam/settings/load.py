@@ -16,8 +16,8 @@ import msgspec
 from edgecam.core import bounded_file, bounded_toml
 from edgecam.core.errors import SettingsError
 from edgecam.core.redaction import quoted
-from edgecam.settings import companions
-from edgecam.settings.messages import check_texts, nearest, plain, refusal
+from edgecam.settings import companions, forms
+from edgecam.settings.messages import check_texts, hint, nearest, plain, refusal
 from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import ModelSettings, Settings
 from edgecam.settings.section import Section, description_of, fields_of
@@ -129,9 +129,10 @@ def parse_toml(text: bytes, origin: str) -> dict[str, Any]:
         data = bounded_toml.loads(text.decode())
     except ValueError as error:  # not TOML, not UTF-8, or an endless number
         raise SettingsError(f"{origin}: expected TOML, found: {error}") from None
+    forms.of_file(data)
     for name in LISTS:
         if isinstance(data.get(name), dict):
-            # One alone is naturally written [model], without the list's second pair of brackets.
+            # One alone is naturally written [zone], without the list's second pair of brackets.
             data[name] = [data[name]]
     try:
         _checked(data, origin)
@@ -155,13 +156,24 @@ def _is_list(annotated: Any) -> bool:
 
 def _single(key: str, value: Any, infos: Mapping[str, SettingInfo], origin: str) -> Any:
     """One value given as text (environment, flag), turned into its type."""
-    if isinstance(value, str) and _is_list(infos[key].type):
-        value = [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, str):
+        value = _plain_form(key, value, infos[key])
     try:
         return msgspec.to_builtins(msgspec.convert(value, infos[key].type, strict=False))
     except msgspec.ValidationError as error:
         message = plain(str(error).partition(" - at `$")[0])
+        message += hint(value, message)
         raise SettingsError(f"{origin}: {key}: {message}, found {quoted(value)}") from None
+
+
+def _plain_form(key: str, text: str, info: SettingInfo) -> Any:
+    if _is_list(info.type):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if key == "web.listen":
+        return forms.listen(text)
+    if text == forms.AUTO and info.default is None and "str" not in str(info.type):
+        return None
+    return text if "str" in str(info.type) else forms.number(text)
 
 
 def parse(key: str, text: str, origin: str) -> Any:

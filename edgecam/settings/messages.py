@@ -10,8 +10,20 @@ import msgspec
 
 from edgecam.core.errors import SettingsError
 from edgecam.core.redaction import quoted
-from edgecam.settings.section import IN_WORDS
+from edgecam.settings.forms import SYNONYMS
+from edgecam.settings.section import IN_WORDS, SLUG
 
+# msgspec's words for types, and those of people.
+_GOT = re.compile(r", got (int|float|str|array|object|bool|null|datetime|date|time)$")
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+_TYPE = re.compile(r"Expected (int|float|str|bool|array|object)\b(.*)")
 # How much is shown of what was found.
 _SHOWN = 200
 
@@ -28,22 +40,37 @@ def plain(message: str) -> str:
     """msgspec's words without its marks, and a pattern in words."""
     for pattern, words in IN_WORDS.items():
         message = message.replace(f"`str` matching regex {pattern!r}", words)
-    return (
-        message.replace("`", "")
-        .replace("str matching regex", "text matching")
-        .replace(" | null", "")
-    )
+    message = _GOT.sub("", message.replace("`", "").replace(" | null", ""))
+    message = message.replace("str matching regex", "text matching")
+    if message == "Expected str of length >= 1":
+        return "Expected some text"
+    return _TYPE.sub(lambda found: f"Expected {_TYPES[found[1]]}{found[2]}", message)
 
 
-def _found(data: Any, path: list[str]) -> str:
+def hint(value: Any, message: str) -> str:
+    """What was meant by ``value``, of which ``message`` says what was expected; or nothing."""
+    if isinstance(value, str) and IN_WORDS[SLUG] in message:
+        fitting = re.sub(r"[^a-z0-9_-]+", "-", value.lower()).strip("-")[:64]
+        return f" ({fitting!r} is one; a title may be any text)" if fitting else ""
+    if not message.endswith("a number <= 1.0"):
+        return ""
+    try:
+        percent = float(value)
+    except (TypeError, ValueError):
+        return ""
+    return f" ({percent:g} % is {percent / 100:g})" if 1.0 < percent <= 100.0 else ""
+
+
+def _at(data: Any, path: list[str]) -> Any:
+    """The value there, ``...`` where there is none."""
     for part in path:
         if isinstance(data, Mapping) and part in data:
             data = data[part]
         elif isinstance(data, list) and part.isdigit() and int(part) < len(data):
             data = data[int(part)]
         else:
-            return ""
-    return f", found {quoted(data):.{_SHOWN}}"
+            return ...
+    return data
 
 
 def refusal(
@@ -56,9 +83,14 @@ def refusal(
     unknown = re.search(r"unknown field `([^`]*)`", message)
     section = ".".join(p for p in parts if not p.isdigit())
     if unknown is None:
-        return SettingsError(f"{origin}: {section}: {plain(message)}{_found(data, parts)}")
+        value, words = _at(data, parts), plain(message)
+        found = "" if value is ... else f", found {quoted(value):.{_SHOWN}}"
+        return SettingsError(f"{origin}: {section}: {words}{hint(value, words)}{found}")
     key = f"{section}.{unknown[1]}" if section else unknown[1]
-    known = [*keys, *sorted({k.split(".")[0] for k in keys if "." in k})]
+    if key in SYNONYMS:
+        return SettingsError(f"{origin}: unknown key {key!r}; it is called {SYNONYMS[key]} here")
+    own = [k for k in keys if section and k.startswith(f"{section}.")]
+    known = own or [*keys, *sorted({k.split(".")[0] for k in keys if "." in k})]
     return SettingsError(f"{origin}: unknown key {key[:_SHOWN]!r}{nearest(key, known)}")
 
 

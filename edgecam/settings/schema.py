@@ -34,6 +34,7 @@ from edgecam.settings.section import (
     Size,
     Slug,
     Threads,
+    Title,
     TopicName,
 )
 
@@ -281,6 +282,10 @@ class Settings(Section, frozen=True):
     """All of it."""
 
     name: Annotated[Slug, Meta(description="camera name in topics, [a-z0-9_-]{1,64}")] = "camera"
+    title: Annotated[
+        Title | None,
+        Meta(description="what people call the camera, such as Front door; default from its name"),
+    ] = None
     watchdog_s: Annotated[
         Seconds | None,
         Meta(description="end when a stage is stuck this long; for supervisors without systemd's"),

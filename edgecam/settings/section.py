@@ -19,6 +19,7 @@ IN_WORDS = {
     SIZE: "HEIGHTxWIDTH in pixels, as in 353x481",
 }
 Slug = Annotated[str, Meta(pattern=SLUG)]
+Title = Annotated[str, Meta(min_length=1, max_length=64)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86400.0)]
 Hertz = Annotated[float, Meta(gt=0.0, le=1000.0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import unquote, urlsplit
 
 from edgecam.core.errors import SourceError
@@ -11,6 +12,10 @@ from edgecam.core.redaction import shown
 from edgecam.inference.catalog import clip
 
 DEMO = "demo"
+# An address without what is spoken there.
+_HOST = re.compile(
+    r"((?:\d{1,3}(?:\.\d{1,3}){3}|[\w-]+\.(?:local|lan|home|fritz\.box))(?::\d+)?)(/\S*)?$"
+)
 
 
 def path_of(url: str) -> str:
@@ -34,6 +39,13 @@ def check_path(url: str) -> None:
     Raises:
         SourceError: it looks like a URL, and is neither that nor a file that is there.
     """
+    match = _HOST.match(url)
+    if match is not None and not os.path.exists(url):
+        path = match[2] or "/PATH"
+        raise SourceError(
+            f"{url}: no such file; of a network camera write the whole address: "
+            f"rtsp://{match[1]}{path} or http://{match[1]}{path}"
+        )
     if shown(url) != url and not os.path.exists(url):
         raise SourceError(
             f"{shown(url)}: no such file, and no URL; expected rtsp://USER:PASSWORD@HOST/PATH or "

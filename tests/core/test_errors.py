@@ -44,7 +44,7 @@ def test_every_fault_names_a_page_that_the_readme_links() -> None:
         (("convert", "missing.json", "-o", "x.tflite"), "convert"),
         (("service", "uninstall", "nobody", "--root", "missing"), "service"),
         (("replay", "missing.recording.gz"), "recorder"),
-        (("--model", "posenet", "--web", "8080"), "live-page"),
+        (("--model", "posenet", "--web", "8080x"), "live-page"),
         (("--model", "posenet", "--web", "0.0.0.0:8080"), "live-page"),
         (("top",), "top"),
         (("top", "--once", "--broker", "mqtt://127.0.0.1:1"), "top"),

@@ -134,7 +134,7 @@ def test_settings_of_one_model_on_the_command_line() -> None:
     ("model", "says"),
     [
         ("a:rate=2", "--model: unknown key 'rate' (did you mean 'model.rate_hz'?)"),
-        ("a:rate_hz=0", "--model: model.rate_hz: Expected float > 0.0"),
+        ("a:rate_hz=0", "--model: model.rate_hz: Expected a number > 0.0"),
         ("a:rate_hz=often", "--model: model.rate_hz: "),
         ("a:path=b", "--model: unknown key 'path'"),
     ],

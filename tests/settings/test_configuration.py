@@ -54,7 +54,7 @@ def test_one_model_may_be_written_as_a_plain_table(tmp_path: Path) -> None:
         ("[decode]\nmax_pose = 2", ["decode.max_pose", "did you mean 'decode.max_poses'"]),
         ("[mqqt]\nurl = 'x'", ["unknown key 'mqqt'", "did you mean 'mqtt"]),
         ("[decode]\nmax_poses = 0", ["decode.max_poses", ">= 1", "found 0"]),
-        ("[decode]\nmax_poses = 'a'", ["decode.max_poses", "int", "found 'a'"]),
+        ("[decode]\nmax_poses = 'a'", ["decode.max_poses", "whole number", "found 'a'"]),
         ("name = 'Front Door'", ["name", "a-z0-9_-", "Front Door"]),
         ("[[model]]\npath='a'\ndecoder='x'", ["model.decoder", "found 'x'"]),
         ("[[model]]\npath='a'\nlabel='x'", ["model.label", "did you mean 'model.labels'"]),
@@ -91,7 +91,9 @@ def test_a_variable_may_be_called_after_its_flag() -> None:
 
 
 def test_a_bad_variable_and_a_bad_flag_are_named() -> None:
-    with pytest.raises(SettingsError, match=r"EDGECAM_DECODE_TOP_K: decode.top_k: .*int.*'many'"):
+    with pytest.raises(
+        SettingsError, match=r"EDGECAM_DECODE_TOP_K: decode.top_k: .*whole number.*'many'"
+    ):
         load(None, {"EDGECAM_DECODE_TOP_K": "many"}, {})
     with pytest.raises(SettingsError, match=r"--max-poses: decode.max_poses: .*>= 1.*found 0"):
         load(None, {}, {"decode.max_poses": 0}, {"decode.max_poses": "--max-poses"})

@@ -125,7 +125,7 @@ def test_dash_is_standard_output_and_a_closed_pipe_is_one_error() -> None:
     assert "Traceback" not in message
 
 
-@pytest.mark.parametrize("mistake", [("--web", "8080"), ("--broker", "mqtt://127.0.0.1:99999")])
+@pytest.mark.parametrize("mistake", [("--web", "8080x"), ("--broker", "mqtt://127.0.0.1:99999")])
 def test_a_start_that_is_refused_leaves_the_file_as_it_was(
     tmp_path: Path, mistake: tuple[str, str]
 ) -> None:

@@ -128,7 +128,7 @@ def test_a_name_is_known_as_a_browser_sends_it(name: str, sent: str) -> None:
 
 def test_a_bad_value_fails_before_anything_is_opened() -> None:
     """Neither the model nor the source is there: they would be missed first."""
-    done = edgecam("--model", "missing.tflite", "--source", "missing.mp4", "--web", "8080")
+    done = edgecam("--model", "missing.tflite", "--source", "missing.mp4", "--web", "8080x")
     assert error_line(done).startswith("edgecam: error: --web")
     assert error_line(done).endswith("(see: edgecam help live-page)")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import click
 import msgspec
 
+from edgecam.cli.completion import one_of
 from edgecam.cli.option_types import Number
 from edgecam.cli.options import FLAG_NAMES
 from edgecam.core.errors import SettingsError
@@ -15,10 +17,13 @@ from edgecam.core.printable import MAX_LINE, printable, say, say_json
 from edgecam.core.version import __version__
 from edgecam.settings.load import load
 from edgecam.settings.schema import Settings
+from edgecam.settings.section import SLUG
 from edgecam.tools.doctor import CHECKS, examine
 from edgecam.tools.doctor.finding import Finding, fail
 from edgecam.tools.doctor.subprocess_check import TIMEOUT_S
 
+# Where systemd's instances have their settings.
+INSTANCES = Path("/etc/edgecam")
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -39,13 +44,31 @@ _NAMES = {name.replace(" ", "-"): name for name, *_ in CHECKS}
 
 _ABOUT = f"""Say what works on this board, what does not, and what to do.
 
-Makes every check, or those named: {", ".join(_NAMES)}. Exits 1 if something failed; a warning
+Makes every check, or those named: {", ".join(_NAMES)}. The name of a camera, as in
+/etc/edgecam/NAME.toml, has its settings tried too. Exits 1 if something failed; a warning
 alone is no failure.
 """
 
 
+def _asked(checks: tuple[str, ...], config: Path | None) -> tuple[list[str], Path | None]:
+    """The checks to make, and the settings of the camera that is named in place of one."""
+    own = None
+    for name in checks:
+        path = INSTANCES / f"{name}.toml"
+        if name in _NAMES:
+            continue
+        if own is None and config is None and re.fullmatch(SLUG, name) and path.is_file():
+            own = path
+            continue
+        raise click.UsageError(
+            f"{name!r} is neither a check ({', '.join(_NAMES)}) nor a camera with settings in "
+            f"{path}; other settings: edgecam doctor --config FILE"
+        )
+    return [_NAMES[name] for name in checks if name in _NAMES], own
+
+
 @click.command("doctor", help=_ABOUT)
-@click.argument("checks", nargs=-1, type=click.Choice(list(_NAMES)), metavar="[CHECK]...")
+@click.argument("checks", nargs=-1, metavar="[CHECK]...", shell_complete=one_of(*_NAMES))
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -70,6 +93,8 @@ def command(
 ) -> None:
     """Print each finding as soon as it is there."""
     findings: list[Finding] = []
+    only, own = _asked(checks, config)
+    config = config or own
     try:
         settings = load(config, os.environ, {}, FLAG_NAMES)
     except SettingsError as error:
@@ -77,7 +102,6 @@ def command(
         findings.append(fail("settings", str(error), "fix the settings and run doctor again"))
         if not as_json:
             _show(findings[0])
-    only = [_NAMES[check] for check in checks]
     for finding in examine(settings, only, timeout_s):
         findings.append(finding)
         if not as_json:

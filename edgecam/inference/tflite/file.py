@@ -17,6 +17,7 @@ from edgecam.core import bounded_file
 from edgecam.core.errors import ModelError
 from edgecam.core.places import hidden_by_the_service
 from edgecam.core.tensors import TensorInfo
+from edgecam.inference.catalog import foreign
 from edgecam.inference.digest import sha256
 from edgecam.inference.tflite.flatbuffer import DamagedError, Table
 from edgecam.inference.tflite.graph import (
@@ -183,6 +184,7 @@ def _check_identifier(data: bytes, name: str) -> None:
         found = f"text that begins {start.decode('ascii')!r}"
     else:
         found = f"bytes that begin {start[:8].hex(' ')}"
+    found = foreign(name) or found
     raise ModelError(f"{name} is not a TFLite model: expected TFL3 at byte 4, found {found}")
 
 

@@ -23,8 +23,8 @@ def _telemetry_rows(report: Telemetry) -> list[tuple[str, str]]:
         ("decode, ms", _ms(report.decode_ms)),
         ("capture to publish, ms", _ms(report.capture_to_publish_ms)),
         ("dropped frames", str(report.dropped)),
-        ("runtime", report.runtime),
-        ("delegate", report.delegate),
+        ("runtime", report.runtime or ""),
+        ("delegate", report.delegate or ""),
         ("threads", str(report.threads)),
     ]
     if report.temperature_c is not None:
