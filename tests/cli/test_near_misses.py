@@ -68,7 +68,7 @@ def test_a_brokers_host_alone_is_its_url(url: str, broker: str) -> None:
 
 @pytest.mark.parametrize("url", ["user:secret@host", "host/topic", "-x", "host:port", ""])
 def test_what_is_no_host_alone_is_refused_as_before(url: str) -> None:
-    with pytest.raises(SettingsError, match="mqtt.url: expected"):
+    with pytest.raises(SettingsError, match=r"mqtt\.url: expected"):
         parse_url(url)
 
 
