@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecam.core.printable import printable
+
 THERMAL_ZONES = Path("/sys/class/thermal")
 # What vcgencmd speaks to the firmware through.
 VCIO = Path("/dev/vcio")
@@ -23,6 +25,22 @@ _STA_UNSYNC = 0x0040
 _TIME_ERROR = 5
 
 
+# Where the firmware says what board it is: a device tree on ARM, DMI elsewhere.
+DEVICE_TREE = Path("/proc/device-tree")
+DMI = Path("/sys/devices/virtual/dmi/id")
+# What firmware says where its maker filled nothing in.
+_UNFILLED = frozenset({"", "none", "default string", "to be filled by o.e.m.", "not specified"})
+
+
+@dataclass(frozen=True, slots=True)
+class BoardIdentity:
+    """Model, revision and serial number as the board's firmware has them."""
+
+    model: str | None = None
+    revision: str | None = None
+    serial: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class BoardState:
     """Temperature in degrees Celsius, throttling now, resident bytes, and whether NTP holds."""
@@ -31,6 +49,24 @@ class BoardState:
     throttled: bool | None
     rss_bytes: int | None
     clock_synced: bool | None
+
+
+def identity(tree: Path = DEVICE_TREE, dmi: Path = DMI) -> BoardIdentity:
+    """What board this is, as ``Raspberry Pi 4 Model B``, ``Rev 1.4`` and its serial number."""
+    model, serial = _firmware_text(tree / "model"), _firmware_text(tree / "serial-number")
+    if model is None:
+        return BoardIdentity(_firmware_text(dmi / "product_name"))
+    name, rev, number = model.rpartition(" Rev ")
+    return BoardIdentity(name if rev else model, f"Rev {number}" if rev else None, serial)
+
+
+def _firmware_text(path: Path) -> str | None:
+    try:
+        text = path.read_bytes()[:128].decode("utf-8", "replace").rstrip("\0\n ")
+    except OSError:
+        return None
+    shown = printable(text, 64)
+    return None if shown.lower() in _UNFILLED else shown
 
 
 def temperature_c(zones: Path = THERMAL_ZONES) -> float | None:

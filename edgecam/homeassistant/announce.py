@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 from edgecam.core import board
+from edgecam.core.errors import PageError
 from edgecam.core.events import POSTURES, EventType
 from edgecam.core.keypoints import PERSON
 from edgecam.homeassistant import discovery as homeassistant
@@ -42,8 +44,29 @@ def features(settings: Settings, models: Sequence[Model]) -> Features:
         },
         event_types=_event_types(settings) if tracks else (),
         stale_after_s=settings.mqtt.stale_after_s,
+        title=settings.title,
+        page=_page(settings),
+        board=board.identity(),
         postures=POSTURES if tracks and any(model.finds_people for model in models) else (),
     )
+
+
+def _page(settings: Settings) -> str | None:
+    """The address of the live page as other machines reach it, without its token; None if none."""
+    if settings.web.listen is None:
+        return None
+    from edgecam.sinks.web.security import Address
+
+    try:
+        address = Address.parse(settings.web.listen)
+    except PageError:
+        return None
+    if address.is_loopback or address.port == 0:
+        return None
+    named = next(iter(settings.web.hosts), None)
+    if named is None:
+        return address.url
+    return f"http://{named}/" if re.search(r":\d+$", named) else f"http://{named}:{address.port}/"
 
 
 def _event_types(settings: Settings) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from edgecam.core.board import BoardIdentity
 from edgecam.core.version import __version__
 from edgecam.messages.topics import Topics, slug
 from edgecam.settings.schema import HomeAssistantSettings
@@ -28,6 +29,8 @@ EVERYDAY_LABELS = (
 )
 
 DIAGNOSTIC = {"entity_category": "diagnostic"}
+# Each report changes it, so its history would be 8,640 rows a day.
+RESTLESS = {**DIAGNOSTIC, "enabled_by_default": False}
 MEASUREMENT = {"state_class": "measurement"}
 _NOT_ENTITY_ID = re.compile(r"[^a-z0-9]+")
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -39,7 +42,7 @@ class Features:
 
     ``commands`` are the settings that may be changed over MQTT. ``zones`` maps a zone to the
     labels that are counted in it. ``event_types`` and ``postures`` are empty where nothing
-    tells of them.
+    tells of them. ``title`` is the device's name, ``page`` the address of the live page.
     """
 
     labels: tuple[str, ...] = ()
@@ -52,6 +55,9 @@ class Features:
     event_types: tuple[str, ...] = ()
     postures: tuple[str, ...] = ()
     stale_after_s: float = 600.0
+    title: str | None = None
+    page: str | None = None
+    board: BoardIdentity = field(default_factory=BoardIdentity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,13 @@ def discovery_filter(name: str, settings: HomeAssistantSettings) -> str:
 def discovery(name: str, settings: HomeAssistantSettings, features: Features) -> dict[str, bytes]:
     """Topic -> payload, to be retained, of every entity of the camera ``name``."""
     topics, node = Topics(name), _node(name)
+    device = _device(name, settings, features)
+    origin = {"name": "edgecam", "sw_version": __version__}
     messages = {}
+    for event_type in features.event_types:
+        topic = f"{settings.prefix}/device_automation/{node}/{slug(event_type)}/config"
+        trigger = _trigger(topics.event, event_type, features.stale_after_s)
+        messages[topic] = _encode({**trigger, "device": device, "origin": origin})
     for entity in entities(topics, features):
         unique_id = f"{node}_{entity.object_id}"
         entity_id = _NOT_ENTITY_ID.sub("_", unique_id).strip("_")
@@ -96,8 +108,8 @@ def discovery(name: str, settings: HomeAssistantSettings, features: Features) ->
                     "default_entity_id": f"{entity.component}.{entity_id}",
                     "availability": _availability(topics, entity.needs_camera),
                     "availability_mode": "all",
-                    "device": _device(name, features),
-                    "origin": {"name": "edgecam", "sw_version": __version__},
+                    "device": device,
+                    "origin": origin,
                     "qos": 1,
                     **entity.fields,
                 }
@@ -119,14 +131,43 @@ def _availability(topics: Topics, needs_camera: bool) -> list[dict[str, str]]:
     ]
 
 
-def _device(name: str, features: Features) -> dict[str, Any]:
-    return {
+def _device(name: str, settings: HomeAssistantSettings, features: Features) -> dict[str, Any]:
+    """The device; what is not known is left out."""
+    board = features.board
+    device = {
         "identifiers": [_node(name)],
-        "name": f"Edgecam {name}",
+        "name": features.title or f"Edgecam {name}",
         "manufacturer": "edgecam",
-        "model": features.models or "edgecam",
-        "sw_version": __version__,
+        "model": board.model or "edgecam",
+        "hw_version": board.revision,
+        "serial_number": board.serial,
+        "sw_version": f"{__version__}, {features.models}" if features.models else __version__,
+        "configuration_url": features.page,
+        "suggested_area": settings.area,
     }
+    return {key: value for key, value in device.items() if value is not None}
+
+
+def _trigger(topic: str, event_type: str, stale_after_s: float) -> dict[str, Any]:
+    """What an automation may begin with: the device's own trigger, shown as "fall detected"."""
+    return {
+        "automation_type": "trigger",
+        "type": "detected",
+        "subtype": event_type.replace("_", " "),
+        "topic": topic,
+        "qos": 1,
+        "payload": event_type,
+        "value_template": _on_time("value_json.event_type", stale_after_s),
+    }
+
+
+def _on_time(expression: str, stale_after_s: float) -> str:
+    """A template that gives nothing for an event that comes late."""
+    on_time = f"late is number and late <= {stale_after_s:g}"
+    return (
+        "{% if value_json is defined %}{% set late = value_json.delayed_s | default(0) %}"
+        f"{{% if {on_time} %}}{{{{ {expression} }}}}{{% endif %}}{{% endif %}}"
+    )
 
 
 def entities(topics: Topics, features: Features) -> Iterator[Entity]:
@@ -143,7 +184,7 @@ def entities(topics: Topics, features: Features) -> Iterator[Entity]:
         posture = {"device_class": "enum", "options": features.postures, "icon": "mdi:human"}
         fields = {**posture, "state_topic": topics.posture}
         yield Entity("sensor", "posture", "Posture", fields, needs_camera=True)
-        yield _fall(topics.posture)
+        yield from _lasting(topics.posture)
     if features.has_snapshots:
         picture = {"image_topic": topics.snapshot, "content_type": "image/jpeg"}
         yield Entity("image", "snapshot", "Snapshot", picture)
@@ -161,31 +202,31 @@ def _event(topic: str, features: Features) -> Entity:
 
     Home Assistant drops a message whose template gives nothing.
     """
-    on_time = f"late is number and late <= {features.stale_after_s:g}"
-    template = (
-        "{% if value_json is defined %}{% set late = value_json.delayed_s | default(0) %}"
-        f"{{% if {on_time} %}}{{{{ value }}}}{{% endif %}}{{% endif %}}"
-    )
+    template = _on_time("value", features.stale_after_s)
     fields = {"event_types": features.event_types, "state_topic": topic}
     return Entity("event", "event", "Event", {**fields, "value_template": template})
 
 
-def _fall(posture: str) -> Entity:
-    """Whether a person who fell is down now; a state, so it is never of yesterday."""
-    fields = {
-        "device_class": "safety",
-        "state_topic": posture,
-        "value_template": "{{ 'ON' if value == 'fallen' else 'OFF' }}",
-    }
-    return Entity("binary_sensor", "fall", "Fall", fields, needs_camera=True)
+def _lasting(posture: str) -> Iterator[Entity]:
+    """What lasts, as a state, so it is never of yesterday: a fall until the person is up again."""
+    for object_id, name, postures, fields in (
+        ("fall", "Fall", ("fallen",), {"device_class": "safety"}),
+        ("lying", "Lying", ("lying", "fallen"), {"icon": "mdi:bed"}),
+        ("sitting", "Sitting", ("sitting",), {"icon": "mdi:seat"}),
+    ):
+        template = f"{{{{ 'ON' if value in {list(postures)} else 'OFF' }}}}"
+        state = {"state_topic": posture, "value_template": template}
+        yield Entity("binary_sensor", object_id, name, {**fields, **state}, needs_camera=True)
 
 
 def _commands(topics: Topics, features: Features) -> Iterator[Entity]:
     """What a person may do from there, where the configuration allows it."""
     config = {"entity_category": "config"}
     if "pause" in features.commands:
-        fields = _settable(topics, "pause") | {"icon": "mdi:pause"}
-        yield Entity("switch", "pause", "Pause", {**config, **fields})
+        # On is what looks: the other way round than the topic.
+        words = {"payload_on": "OFF", "payload_off": "ON", "state_on": "OFF", "state_off": "ON"}
+        fields = _settable(topics, "pause") | words | {"icon": "mdi:motion-sensor"}
+        yield Entity("switch", "detect", "Detect", fields)
     threshold = "decode.score_threshold"
     if threshold in features.commands:
         span = {"min": 0.0, "max": 1.0, "step": 0.01, "mode": "slider", "icon": "mdi:tune"}
@@ -193,7 +234,7 @@ def _commands(topics: Topics, features: Features) -> Iterator[Entity]:
         yield Entity("number", "score_threshold", "Score threshold", {**config, **fields})
     if "snapshot" in features.commands and features.has_snapshots:
         fields = {"command_topic": topics.set("snapshot"), "icon": "mdi:camera"}
-        yield Entity("button", "take_snapshot", "Take snapshot", {**config, **fields})
+        yield Entity("button", "take_snapshot", "Take snapshot", fields)
 
 
 def _settable(topics: Topics, setting: str) -> dict[str, Any]:
@@ -232,20 +273,27 @@ def _of_json(expression: str, otherwise: str = "") -> str:
     return f"{{% if value_json is defined %}}{value}{{% else %}}{otherwise}{{% endif %}}"
 
 
+# Without the age of the last frame, which every report changes.
+_SOURCE = (
+    "{'state': value_json.source.state, 'reason': value_json.source.reason, "
+    "'reconnects': value_json.source.reconnects, 'faults': value_json.source.faults} | tojson"
+)
+
+
 def _problem(telemetry: str) -> Entity:
     fields = {
         "device_class": "problem",
         "state_topic": telemetry,
         "value_template": _of_json("'OFF' if value_json.source.state == 'online' else 'ON'"),
         "json_attributes_topic": telemetry,
-        "json_attributes_template": _of_json("value_json.source | tojson", "{}"),
+        "json_attributes_template": _of_json(_SOURCE, "{}"),
     }
     return Entity("binary_sensor", "stream_problem", "Stream problem", {**DIAGNOSTIC, **fields})
 
 
 def _measurements(telemetry: str) -> Iterator[Entity]:
     """How it runs; ``None`` is Home Assistant's word for a value that is not known."""
-    common = {**DIAGNOSTIC, "state_topic": telemetry}
+    common = {**RESTLESS, "state_topic": telemetry}
     duration = {**common, **MEASUREMENT, "device_class": "duration"}
     rate = {"unit_of_measurement": "fps", "icon": "mdi:speedometer"}
     yield Entity(
@@ -276,7 +324,8 @@ def _measurements(telemetry: str) -> Iterator[Entity]:
     }
     yield Entity("sensor", "last_frame_age", "Last frame age", {**duration, **age})
     delegate = {"icon": "mdi:chip", "value_template": _of_json("value_json.delegate")}
-    yield Entity("sensor", "delegate", "Delegate", {**common, **delegate})
+    fields = {**DIAGNOSTIC, "state_topic": telemetry, **delegate}
+    yield Entity("sensor", "delegate", "Delegate", fields)
 
 
 def _temperature(telemetry: str) -> Entity:
@@ -287,7 +336,7 @@ def _temperature(telemetry: str) -> Entity:
         "state_topic": telemetry,
         "value_template": _of_json("value_json.temperature_c"),
     }
-    return Entity("sensor", "temperature", "Temperature", {**DIAGNOSTIC, **MEASUREMENT, **fields})
+    return Entity("sensor", "temperature", "Temperature", {**RESTLESS, **MEASUREMENT, **fields})
 
 
 def _throttled(telemetry: str) -> Entity:

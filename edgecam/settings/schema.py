@@ -210,6 +210,9 @@ class HomeAssistantSettings(Section, frozen=True):
         bool, Meta(description="announce entities to Home Assistant, where there is a broker")
     ] = True
     prefix: Annotated[TopicName, Meta(description="discovery prefix")] = "homeassistant"
+    area: Annotated[
+        Title | None, Meta(description="room that Home Assistant suggests for the camera")
+    ] = None
     birth_topic: Annotated[
         TopicName, Meta(description="where Home Assistant says online when it has started")
     ] = "homeassistant/status"

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,6 +15,9 @@ from brokers import Mosquitto, Subscriber, free_port, retained, wait_until
 from daemons import LOOPED, MODEL
 from programs import edgecam, error_line, start
 
+from edgecam.core import board
+from edgecam.core.version import __version__
+from edgecam.homeassistant.announce import features as features_of
 from edgecam.homeassistant.discovery import (
     Features,
     chosen_labels,
@@ -21,6 +25,7 @@ from edgecam.homeassistant.discovery import (
     discovery_filter,
 )
 from edgecam.mqtt.connection import matches
+from edgecam.settings.access import WebSettings
 from edgecam.settings.load import load
 from edgecam.settings.schema import HomeAssistantSettings, MqttSettings, Settings
 from edgecam.sinks.mqtt.sink import MqttSink
@@ -42,7 +47,14 @@ ORIGIN_KEYS = {"name", "sw_version", "support_url"}
 
 
 def payloads(name: str = "front", features: Features = FULL) -> dict[str, dict[str, object]]:
-    return {t: json.loads(p) for t, p in discovery(name, HOME, features).items()}
+    """Of every entity; device triggers are no entities."""
+    found = discovery(name, HOME, features).items()
+    return {t: json.loads(p) for t, p in found if "/device_automation/" not in t}
+
+
+def triggers(features: Features = FULL) -> dict[str, dict[str, object]]:
+    found = discovery("front", HOME, features).items()
+    return {t.split("/")[3]: json.loads(p) for t, p in found if "/device_automation/" in t}
 
 
 @pytest.mark.parametrize("name", ["front", "back-yard", "a__b", "-", "0" * 64])
@@ -125,6 +137,99 @@ def test_an_event_that_comes_late_is_none_and_a_fall_is_a_state() -> None:
     assert [state.render(value=value) for value in ("fallen", "lying", "")] == ["ON", "OFF", "OFF"]
 
 
+def test_every_event_type_is_a_trigger_of_the_device_and_none_of_yesterday() -> None:
+    found = triggers()
+    assert set(found) == {"fall", "wave"}
+    fall = found["fall"]
+    assert (fall["automation_type"], fall["type"], fall["subtype"]) == (
+        "trigger",
+        "detected",
+        "fall",
+    )
+    assert fall["device"]["identifiers"] == ["edgecam_front"]
+    jinja2 = pytest.importorskip("jinja2")
+    template = jinja2.Template(str(fall["value_template"]))
+    shown = [template.render(value_json=e) for e in (LATE, {"event_type": "fall"}, LATE | ON_TIME)]
+    assert shown == ["", "fall", "fall"]
+
+
+LATE, ON_TIME = {"event_type": "fall", "delayed_s": 601.0}, {"delayed_s": 1.0}
+
+
+def test_what_each_report_changes_is_disabled_and_no_attribute_changes_with_it() -> None:
+    found = {str(p["object_id"]).removeprefix("edgecam_front_"): p for p in payloads().values()}
+    off = {key for key, payload in found.items() if payload.get("enabled_by_default") is False}
+    assert off == {"fps", "inference_time", "latency", "last_frame_age", "temperature"}
+    problem = found["stream_problem"]
+    jinja2 = pytest.importorskip("jinja2")
+    template = jinja2.Template(str(problem["json_attributes_template"]))
+    source = {"state": "online", "reason": None, "reconnects": 1, "faults": {}}
+
+    def attributes(age_s: float) -> str:
+        return template.render(value_json={"source": source | {"last_frame_age_s": age_s}})
+
+    assert attributes(0.1) == attributes(9.0)
+    assert json.loads(attributes(0.1)) == source
+
+
+def test_controls_stand_among_the_controls_and_detect_is_the_other_way_round_than_pause() -> None:
+    found = {str(p["object_id"]).removeprefix("edgecam_front_"): p for p in payloads().values()}
+    assert "entity_category" not in found["take_snapshot"]
+    detect = found["detect"]
+    assert detect["command_topic"] == "edgecam/front/set/pause"
+    assert (detect["payload_on"], detect["state_on"]) == ("OFF", "OFF")
+    lying = found["lying"]["value_template"]
+    jinja2 = pytest.importorskip("jinja2")
+    assert [jinja2.Template(str(lying)).render(value=v) for v in ("fallen", "sitting")] == [
+        "ON",
+        "OFF",
+    ]
+
+
+def test_the_device_shows_the_board_the_page_and_the_title(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"Raspberry Pi 4 Model B Rev 1.4\0")
+    (tmp_path / "serial-number").write_bytes(b"10000000abcdef01\0")
+    known = board.identity(tmp_path)
+    assert known == board.BoardIdentity("Raspberry Pi 4 Model B", "Rev 1.4", "10000000abcdef01")
+    assert board.identity(tmp_path / "none", tmp_path / "none") == board.BoardIdentity()
+    features = Features(title="Front door", page="http://pi:8080/", board=known, models="posenet")
+    home = HomeAssistantSettings(area="Hall")
+    messages = discovery("front", home, features).values()
+    devices = {msgspec.json.encode(json.loads(each)["device"]) for each in messages}
+    assert [msgspec.json.decode(each) for each in devices] == [
+        {
+            "identifiers": ["edgecam_front"],
+            "name": "Front door",
+            "manufacturer": "edgecam",
+            "model": "Raspberry Pi 4 Model B",
+            "hw_version": "Rev 1.4",
+            "serial_number": "10000000abcdef01",
+            "sw_version": f"{__version__}, posenet",
+            "configuration_url": "http://pi:8080/",
+            "suggested_area": "Hall",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("listen", "hosts", "page"),
+    [
+        ("127.0.0.1:8080", (), None),
+        ("localhost:8080", ("pi.local",), None),
+        ("192.0.2.7:8080", (), "http://192.0.2.7:8080/"),
+        ("0.0.0.0:8080", ("pi.local",), "http://pi.local:8080/"),
+        ("0.0.0.0:8080", ("cam.example:443",), "http://cam.example:443/"),
+        (None, (), None),
+    ],
+)
+def test_the_page_is_linked_where_others_reach_it(
+    listen: str | None, hosts: tuple[str, ...], page: str | None
+) -> None:
+    settings = Settings(web=WebSettings(listen=listen, hosts=hosts), title="Front")
+    found = features_of(settings, ())
+    assert (found.page, found.title) == (page, "Front")
+
+
 def test_only_what_may_be_commanded_is_offered() -> None:
     def offered(*commands: str, has_snapshots: bool = True) -> set[str]:
         features = Features(has_snapshots=has_snapshots, commands=frozenset(commands))
@@ -132,7 +237,7 @@ def test_only_what_may_be_commanded_is_offered() -> None:
         return {parts[3] for parts in found if parts[1] in ("switch", "number", "button")}
 
     assert offered() == set()
-    assert offered(*COMMANDS) == {"pause", "score_threshold", "take_snapshot"}
+    assert offered(*COMMANDS) == {"detect", "score_threshold", "take_snapshot"}
     assert offered("snapshot", has_snapshots=False) == set()
 
 

@@ -37,6 +37,7 @@ EXAMPLES: dict[str, Any] = {
     "mqtt.certificate_file": "/etc/edgecam/client.pem",
     "mqtt.key_file": "/etc/edgecam/client.key",
     "mqtt.spool_directory": "/var/lib/edgecam",
+    "homeassistant.area": "Hall",
     "output.jsonl": "results.jsonl",
     "output.events_jsonl": "events.jsonl",
     "output.result_max_hz": 5.0,
