@@ -105,6 +105,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say what works in place of a word that is none."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
             if name in _RUNS:

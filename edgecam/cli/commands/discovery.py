@@ -16,6 +16,7 @@ from edgecam.settings.load import load
 @click.command("discovery")
 @model_options
 @click.option("-n", "--name", help="Camera name in topics.  [default: camera]")
+@click.option("--title", help="What people call the camera, such as 'Front door'.")
 @click.option("-b", "--broker", help="mqtt://HOST:1883 or mqtts://HOST:8883.")
 @click.option("--username", help="User at the broker.")
 @click.option("--password-file", help="File with the broker's password.")
