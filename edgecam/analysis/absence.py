@@ -2,8 +2,9 @@
 
 A network loses people who sit behind a table, bend or lie. Who was last seen at an edge of the
 picture, in a zone with ``door`` or beside a mask has left. Everybody else is ``lost``: still
-counted, in their zones, and with all that rules know of them. They are found again by a track that
-begins within reach, which grows with the time since, and takes their id. They are given up
+in their zones, and with all that rules know of them. They are found again by a track that begins
+within reach, which grows with the time since, but at no edge and no door; it takes their id. They
+count while they rested or may have fallen, and keep a place from being empty. They are given up
 ``tracking.lost_hold_s`` after their last sight, but never while a fall there is suspected or
 reported.
 """
@@ -42,9 +43,9 @@ AHEAD_S = 0.5
 
 @dataclass(slots=True, eq=False)
 class Absence:
-    """A person of one model as last seen; ``waited_s`` of the time since, no model looked.
+    """A person as one model last saw them; ``waited_s`` of the time since, no model looked.
 
-    ``tallest_px``: as of the track.
+    ``tallest_px``: as of the track. ``rests``: they had stayed where they were.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Absence:
     last_s: float
     waited_s: float = 0.0
     tallest_px: float = 0.0
+    rests: bool = False
 
 
 def is_within_reach(box: Array, last_box: Array, elapsed_s: float) -> float | None:
@@ -73,7 +75,8 @@ class Absences:
 
     def lose(self, absence: Absence, track: Track, size_px: tuple[int, int]) -> None:
         """Keep a person whose track is given up, unless they have left."""
-        if self._hold_s > 0.0 and not self._has_left(track, size_px):
+        is_small = track.tallest_px < MIN_HEIGHT * size_px[1]
+        if self._hold_s > 0.0 and not is_small and not self.has_left(track, size_px):
             self.lost[absence.subject.track] = absence
 
     def wait(self, models: Iterable[str], elapsed_s: float) -> None:
@@ -91,26 +94,30 @@ class Absences:
             if track in falls or now_s < absence.last_s + absence.waited_s + self._hold_s
         }
 
-    def nearest(self, model: str, track: Track, now_s: float) -> tuple[float, int] | None:
-        """The lost one whom a new track of the same model may be: distance and id."""
-        found = [
+    def near(self, track: Track, now_s: float) -> list[tuple[float, int]]:
+        """The lost ones whom a new track may be: distance and id."""
+        return [
             (distance, number)
             for number, absence in self.lost.items()
-            if absence.model == model
-            and absence.last_s < track.first_s
-            and (
-                distance := is_within_reach(
+            if absence.last_s < track.first_s
+            for distance in [
+                is_within_reach(
                     track.box, absence.subject.box, now_s - absence.last_s - absence.waited_s
                 )
-            )
-            is not None
+            ]
+            if distance is not None
         ]
-        return min(found, default=None)
 
-    def _has_left(self, track: Track, size_px: tuple[int, int]) -> bool:
-        width, height = size_px
-        if track.tallest_px < MIN_HEIGHT * height:
+    def is_entrance(self, box: Array, size_px: tuple[int, int]) -> bool:
+        """Whether one who is first seen so comes in: at a side of the picture, or at a door."""
+        width = size_px[0]
+        if box[0] <= EDGE * width or box[2] >= (1.0 - EDGE) * width:
             return True
+        return self._is_at_door(box[None], size_px)
+
+    def has_left(self, track: Track, size_px: tuple[int, int]) -> bool:
+        """Whether a track that is no longer seen went out of the picture."""
+        width, height = size_px
         ahead = np.zeros(2) if track.velocity is None else track.velocity * AHEAD_S
         boxes = np.array([track.box, track.box + np.concatenate((ahead, ahead))])
         x_min, y_min, x_max, y_max = track.box.tolist()
@@ -124,6 +131,9 @@ class Absences:
         at_bottom = y_max >= (1.0 - EDGE) * height and is_large
         if at_side or steps_out or at_bottom or y_min <= 0.0:
             return True
+        return self._is_at_door(boxes, size_px)
+
+    def _is_at_door(self, boxes: Array, size_px: tuple[int, int]) -> bool:
         feet = np.stack([boxes[:, [0, 2]].mean(axis=1), boxes[:, 3]], axis=1)
         points = np.concatenate([centres(boxes), feet])
         return any(bool(door.contains(points / size_px).any()) for door in self._doors)

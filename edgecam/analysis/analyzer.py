@@ -13,20 +13,18 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.analysis.absence import Absence, Absences, is_within_reach
 from edgecam.analysis.checkpoint import Checkpoint, recall, remember, track_state
 from edgecam.analysis.events import Rules
 from edgecam.analysis.events.body import posture
 from edgecam.analysis.events.rule import Rule
-from edgecam.analysis.intervals import Intervals
+from edgecam.analysis.following import Following
 from edgecam.analysis.page_smoothing import SteadyPages
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.analysis.smoothing import DeadBand, OneEuro, smooth
-from edgecam.analysis.tracker import Numbers, Track, Tracker, areas, boxes_of
+from edgecam.analysis.tracker import Track, areas, boxes_of
 from edgecam.analysis.zones import Polygon, is_inside
 from edgecam.core.events import Event, Insight
 from edgecam.core.frame import Frame
-from edgecam.core.keypoints import PERSON
 from edgecam.core.rate_limit import CameraLimits
 from edgecam.core.result import Decoded, Detection, Document, Pose, Result
 from edgecam.settings.scene import MaskSettings
@@ -85,18 +83,13 @@ class Analysis:
         self._masks = Masks(settings.mask)
         self._rules = Rules(settings.events, settings.zone, settings.line, _plugged(settings))
         self._limits = CameraLimits(settings.output.result_max_hz)
-        self._ids = Numbers(1)
-        self._trackers: dict[tuple[str, type], Tracker] = {}
-        self._looks: dict[str, Intervals] = {}
+        self._following = Following(settings, self.periods_s)
         self._smoothers: dict[Track, OneEuro] = {}
         self._bands: dict[Track, DeadBand] = {}
         self._pages: dict[str, SteadyPages] = {}
         self._parts: Mapping[str, Decoded] = {}
         self._subjects: dict[str, list[Subject]] = {}
         self._last_s: float | None = None
-        doors = [Polygon(zone.polygon) for zone in settings.zone if zone.door]
-        doors += [Polygon(m.polygon) for m in settings.mask if "all" in m.excludes]
-        self._absences = Absences(settings.tracking.lost_hold_s, doors)
         self._may_wait = settings.motion.enabled or settings.crop.enabled
 
     def __call__(self, result: Result) -> Result:
@@ -119,15 +112,17 @@ class Analysis:
         if not follows:
             return result
         found_by = self._subjects.items()
-        subjects = [s for m, found in found_by if m in looked or m in result.waiting for s in found]
-        self._lose(frame)
-        lost = [absence.subject for absence in self._absences.lost.values()]
-        scene = _scene(frame, subjects, self._alive() | {s.track for s in lost}, lost)
+        self._following.settle(frame)
+        found = (s for m, part in found_by if m in looked or m in result.waiting for s in part)
+        subjects = self._following.only_once(found)
+        absences = self._following.absences
+        lost = [absence.subject for absence in absences.lost.values()]
+        scene = _scene(frame, subjects, self._following.alive | {s.track for s in lost}, lost)
         events = self._rules.evaluate(self._masks.applied(scene))
-        self._absences.give_up(frame.time_s, self._rules.falling)
+        absences.give_up(frame.time_s, self._rules.falling)
         insight = Insight(
             ended + events,
-            self._counts(),
+            self._following.counts(frame, self._rules.falling),
             self._rules.zone_counts,
             self._rules.posture if self.finds_poses else None,
         )
@@ -137,20 +132,20 @@ class Analysis:
         """All that it remembers, between two frames."""
         states = [
             track_state(model, track, euro.last if euro is not None else None)
-            for (model, _), tracker in self._trackers.items()
+            for (model, _), tracker in self._following.trackers.items()
             for track in tracker.tracks
             for euro in (self._smoothers.get(track),)
         ]
         return Checkpoint(
-            next_track=self._ids.following,
+            next_track=self._following.ids.following,
             next_number=self._rules.numbers.following,
             tracks=tuple(states),
             last_s=self._last_s,
-            looks={model: replace(looks) for model, looks in self._looks.items()},
+            looks={model: replace(looks) for model, looks in self._following.looks.items()},
             parts=self._parts if self._may_wait else {},
             subjects=self._subjects if self._may_wait else {},
             memories={name: remember(kept) for name, kept in self._rules.memories.items()},
-            absences=tuple(replace(each) for each in self._absences.lost.values()),
+            absences=tuple(replace(each) for each in self._following.absences.lost.values()),
         )
 
     def resume(self, checkpoint: Checkpoint, forgotten: Container[str] = ()) -> None:
@@ -159,17 +154,19 @@ class Analysis:
         Raises:
             ValueError: it is of another version.
         """
-        self._ids.following = checkpoint.next_track
+        self._following.ids.following = checkpoint.next_track
         self._rules.numbers.following = checkpoint.next_number
         self._last_s, self._parts = checkpoint.last_s, checkpoint.parts
-        self._looks = {model: replace(looks) for model, looks in checkpoint.looks.items()}
+        looks = {model: replace(each) for model, each in checkpoint.looks.items()}
+        self._following.looks.update(looks)
         self._subjects = {model: list(found) for model, found in checkpoint.subjects.items()}
         for state in checkpoint.tracks:
             track = state.track()
-            self._tracker(state.model, type(track.item)).tracks.append(track)
+            self._following.tracker(state.model, type(track.item)).tracks.append(track)
             if state.filtered is not None:
                 self._smoothers.setdefault(track, OneEuro()).last = state.filtered
-        self._absences.lost = {a.subject.track: replace(a) for a in checkpoint.absences}
+        lost = {a.subject.track: replace(a) for a in checkpoint.absences}
+        self._following.absences.lost = lost
         for name, kept in self._rules.memories.items():
             if name in checkpoint.memories and name not in forgotten:
                 recall(kept, checkpoint.memories[name])
@@ -178,10 +175,7 @@ class Analysis:
         """What ends with a recording that begins again with this frame, on the clock of its end."""
         if self._last_s is None or frame.time_s >= self._last_s:
             return ()
-        for tracker in self._trackers.values():
-            tracker.tracks.clear()
-            tracker.given_up.clear()
-        self._absences.lost.clear()
+        self._following.clear()
         self._subjects.clear()
         self._forget()
         return self._rules.evaluate(replace(_scene(frame, (), frozenset()), time_s=self._last_s))
@@ -191,92 +185,32 @@ class Analysis:
         now_s = result.frame.time_s
         elapsed_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
         self._last_s = now_s
-        self._absences.wait(result.waiting, elapsed_s)
-        for model in result.waiting & self._looks.keys():
-            self._looks[model].wait(elapsed_s)
-        for model in result.by_model:
-            self._looks_of(model).note(now_s)
-        for (model, _), tracker in self._trackers.items():
-            if model in result.waiting:
-                tracker.wait(elapsed_s)
-            elif model not in result.by_model:
-                tracker.expire(now_s)
+        self._following.pass_time(result, elapsed_s)
 
     def _tracked(self, model: str, part: Decoded, frame: Frame) -> tuple[Decoded, list[Subject]]:
         subjects: list[Subject] = []
         now_s, size = frame.time_s, (frame.width_px, frame.height_px)
-        poses, pose_tracks = self._tracker(model, Pose).update(part.poses, now_s, size)
-        boxes, box_tracks = self._tracker(model, Detection).update(part.detections, now_s, size)
+        following, boxes = self._following, part.detections
+        poses, pose_tracks = following.tracker(model, Pose).update(part.poses, now_s, size)
+        seen, tracks = following.tracker(model, Detection).update(boxes, now_s, size)
         smoothed = self._smooth(poses, pose_tracks, now_s)
         shown = [self._still(*pair) for pair in zip(smoothed, pose_tracks, strict=True)]
         around = boxes_of(smoothed)
         for pose, box, track in zip(smoothed, around, pose_tracks, strict=True):
             if track.id is not None:
                 body = pose.body()
-                seen = None if body is None else posture(body)
+                shape = None if body is None else posture(body)
                 about = (track.label, pose.score, box, track.first_s, body)
-                subjects.append(Subject(track.id, *about, posture=seen))
-        for found, track in zip(boxes, box_tracks, strict=True):
-            # The people whom a pose model sees are known by their poses, once.
-            if track.id is not None and not (self.finds_poses and found.label == PERSON):
+                subjects.append(Subject(track.id, *about, posture=shape))
+        for found, track in zip(seen, tracks, strict=True):
+            if track.id is not None:
                 subjects.append(
                     Subject(track.id, found.label, found.score, track.box, track.first_s)
                 )
         self._forget()
         documents = self._steadied(model, part.documents, now_s)
-        kept = replace(part, poses=tuple(shown), detections=tuple(boxes), documents=documents)
+        kept = replace(part, poses=tuple(shown), detections=tuple(seen), documents=documents)
         return kept, subjects
-
-    def _tracker(self, model: str, kind: type) -> Tracker:
-        if (model, kind) not in self._trackers:
-            looks = self._looks_of(model)
-            known = partial(self._known, model, kind)
-            self._trackers[model, kind] = Tracker(self._tracking, self._ids, looks, known)
-        return self._trackers[model, kind]
-
-    def _known(self, model: str, kind: type, track: Track, now_s: float) -> int | None:
-        """The id of the person out of sight whom a new track turns out to be."""
-        if track.label != PERSON or (kind is Detection and self.finds_poses):
-            return None
-        tracker = self._trackers[model, kind]
-        found = []
-        for other in tracker.tracks:
-            if other.id is not None and other.last_s < track.first_s and other.label == PERSON:
-                elapsed_s = now_s - other.last_s - other.waited_s
-                distance = is_within_reach(track.box, other.box, elapsed_s)
-                if distance is not None:
-                    found.append((distance, other.id, other))
-        lost = self._absences.nearest(model, track, now_s)
-        best = min(found, key=lambda each: each[:2], default=None)
-        if best is not None and (lost is None or best[:2] < lost):
-            tracker.tracks.remove(best[2])
-            track.tallest_px = max(track.tallest_px, best[2].tallest_px)
-            return best[1]
-        if lost is None:
-            return None
-        absence = self._absences.lost.pop(lost[1])
-        track.tallest_px = max(track.tallest_px, absence.tallest_px)
-        return lost[1]
-
-    def _lose(self, frame: Frame) -> None:
-        """Keep the people whose tracks were given up inside the picture."""
-        size_px = frame.width_px, frame.height_px
-        for (model, kind), tracker in self._trackers.items():
-            for track in tracker.given_up:
-                is_told = kind is Pose or not self.finds_poses
-                if track.id is not None and track.label == PERSON and is_told:
-                    item = track.item
-                    pose = item.body() if isinstance(item, Pose) else None
-                    about = (track.label, item.score, track.box, track.first_s, pose)
-                    absence = Absence(model, Subject(track.id, *about), track.last_s)
-                    absence.waited_s, absence.tallest_px = track.waited_s, track.tallest_px
-                    self._absences.lose(absence, track, size_px)
-            tracker.given_up.clear()
-
-    def _looks_of(self, model: str) -> Intervals:
-        if model not in self._looks:
-            self._looks[model] = Intervals(self.periods_s.get(model, 0.0))
-        return self._looks[model]
 
     def _steadied(
         self, model: str, found: tuple[Document, ...], now_s: float
@@ -308,30 +242,10 @@ class Analysis:
         return Pose(pose.score, band(pose.xy), pose.scores, pose.track, pose.skeleton)
 
     def _forget(self) -> None:
-        alive = {track for tracker in self._trackers.values() for track in tracker.tracks}
+        alive = set(self._following.tracks())
         for filters in (self._smoothers, self._bands):
             for track in filters.keys() - alive:
                 del filters[track]
-
-    def _alive(self) -> frozenset[int]:
-        tracks = (track for tracker in self._trackers.values() for track in tracker.tracks)
-        return frozenset(track.id for track in tracks if track.id is not None)
-
-    def _counts(self) -> Mapping[str, int]:
-        """Confirmed tracks by label; where several models see the same, the largest number."""
-        found: dict[str, int] = {}
-        by_model: dict[tuple[str, str], int] = {}
-        for (model, _), tracker in self._trackers.items():
-            for track in tracker.tracks:
-                if track.confirmed:
-                    key = model, track.label
-                    by_model[key] = by_model.get(key, 0) + 1
-        for absence in self._absences.lost.values():
-            key = absence.model, absence.subject.label
-            by_model[key] = by_model.get(key, 0) + 1
-        for (_, label), number in by_model.items():
-            found[label] = max(found.get(label, 0), number)
-        return found
 
 
 def _plugged(settings: Settings) -> Callable[[Callable[[], int]], Iterable[Rule]] | None:

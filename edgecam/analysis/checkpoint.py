@@ -26,6 +26,8 @@ from edgecam.core.result import Decoded, Detection, Pose
 # What comes from a file may have any shape.
 SHAPES = {
     "box": (4,),
+    "first_box": (4,),
+    "settled": (2,),
     "velocity": (2,),
     "corners": (4, 2),
 }
@@ -94,6 +96,10 @@ class TrackState(msgspec.Struct, frozen=True, kw_only=True):
     velocity: NDArray[np.float64] | None = None
     waited_s: float = 0.0
     tallest_px: float = 0.0
+    apart: int = 0
+    first_box: NDArray[np.float64] | None = None
+    settled: NDArray[np.float64] | None = None
+    settled_s: float = 0.0
     filtered: Filtered | None = None
 
     def track(self) -> Track:
@@ -107,6 +113,11 @@ class TrackState(msgspec.Struct, frozen=True, kw_only=True):
         track = Track(self.id, item, self.box, self.first_s, self.last_s, self.hits, self.velocity)
         track.waited_s = self.waited_s
         track.tallest_px = max(track.tallest_px, self.tallest_px)
+        track.apart = self.apart
+        if self.first_box is not None:
+            track.first_box = self.first_box
+        if self.settled is not None:
+            track.settled, track.settled_s = self.settled, self.settled_s
         return track
 
 
@@ -143,6 +154,10 @@ def track_state(model: str, track: Track, filtered: Filtered | None) -> TrackSta
         velocity=track.velocity,
         waited_s=track.waited_s,
         tallest_px=track.tallest_px,
+        apart=track.apart,
+        first_box=track.first_box,
+        settled=track.settled,
+        settled_s=track.settled_s,
         filtered=filtered,
     )
 

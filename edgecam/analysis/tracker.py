@@ -7,8 +7,7 @@ distance of the centres in units of the box's size.
 
 Time counts in looks where a model looks seldom: a track outlives three looks that miss it, even if
 that is longer than ``tracking.max_age_s``, and of looks further apart than 0.25 s the later sees
-people further on. Of the boxes of ssdlite in the bundled clip 57 % have an id at one look a second,
-62 % at two, 80 % at five, 90 % at ten.
+people further on. ``docs/tracking.md`` has how many of the finds have an id at which rate.
 
 Source: OKS as the COCO keypoint evaluation defines it, with its falloffs. A tracker that needs
 four keypoints above 0.3, an age limit in time and OKS over normalised areas is TensorFlow.js'
@@ -17,6 +16,7 @@ four keypoints above 0.3, an age limit in time and OKS over normalised areas is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -38,6 +38,13 @@ MIN_KEYPOINTS = 4
 LOOKS_OF_A_TRACK = 3.5
 # Looks that are further apart see people further on: from here on the distance gate grows.
 GATED_LOOK_S = 0.25
+# Of a model that looks so seldom, or less, a sure first look counts, or a second one.
+RARE_LOOK_S = 0.15
+RARE_HITS = 2
+SURE_AT_ONCE = 0.6
+# Who stays within so many sizes of the box for so long rests.
+SETTLED = 0.5
+RESTS_S = 2.0
 # Who is out of sight is expected to go on for so long, then to have stopped.
 COAST_S = 0.3
 # A fraction of the picture's area below which a person is a dot.
@@ -49,7 +56,9 @@ class Track:
     """One person or thing as last seen: ``item``, its ``box`` and ``centre``.
 
     These are float64[4] and float64[2], pixels. ``waited_s`` is how much of the time since then
-    no model looked: it does not age. ``tallest_px`` is the greatest height of the box so far.
+    no model looked: it does not age. ``tallest_px`` is the greatest height of the box so far,
+    ``first_box`` the first one. ``settled`` is the centre near which it has stayed since
+    ``settled_s``. ``apart`` is for how many looks it was with another person's id.
     """
 
     id: int | None
@@ -61,11 +70,33 @@ class Track:
     velocity: Array | None = None
     waited_s: float = 0.0
     tallest_px: float = 0.0
+    apart: int = 0
+    first_box: Array = field(init=False)
+    settled: Array = field(init=False)
+    settled_s: float = field(init=False)
     centre: Array = field(init=False)
 
     def __post_init__(self) -> None:
         self.centre = centres(self.box[None])[0]
         self.tallest_px = max(self.tallest_px, float(self.box[3] - self.box[1]))
+        self.first_box, self.settled, self.settled_s = self.box, self.centre, self.first_s
+
+    @property
+    def rests(self) -> bool:
+        """Whether it had stayed where it was for ``RESTS_S`` when it was last seen."""
+        return self.last_s - self.settled_s >= RESTS_S
+
+    def take_over(self, tallest_px: float, settled: Array, settled_s: float) -> None:
+        """Go on as a track that was lost."""
+        self.tallest_px = max(self.tallest_px, tallest_px)
+        self.settled, self.settled_s = settled, settled_s
+        self.settle()
+
+    def settle(self) -> None:
+        """Remember since when it is where it is."""
+        moved_px = float(np.linalg.norm(self.centre - self.settled))
+        if moved_px > SETTLED * math.sqrt(max(1.0, float(areas(self.box[None])[0]))):
+            self.settled, self.settled_s = self.centre, self.last_s
 
     @property
     def label(self) -> str:
@@ -190,7 +221,7 @@ class Tracker:
         settings: TrackingSettings,
         ids: Iterator[int],
         looks: Intervals | None = None,
-        known: Callable[[Track, float], int | None] = lambda *_: None,
+        known: Callable[[Track, float, tuple[int, int]], int | None] = lambda *_: None,
     ) -> None:
         self._settings, self._ids, self._known = settings, ids, known
         self._looks = looks or Intervals()
@@ -215,7 +246,7 @@ class Tracker:
         # Who is followed first: a new track may only be a person whom this look does not show.
         for place in sorted(range(len(items)), key=lambda place: found[place] is None):
             about = items[place], boxes[place], middles[place]
-            found[place] = self._seen(found[place], *about, now_s)
+            found[place] = self._seen(found[place], *about, now_s, size_px)
         tracks = [track for track in found if track is not None]
         return [replace(i, track=t.id) for i, t in zip(items, tracks, strict=True)], tracks
 
@@ -236,7 +267,13 @@ class Tracker:
             track.waited_s += elapsed_s
 
     def _seen(
-        self, track: Track | None, item: Item, box: Array, centre: Array, now_s: float
+        self,
+        track: Track | None,
+        item: Item,
+        box: Array,
+        centre: Array,
+        now_s: float,
+        size_px: tuple[int, int],
     ) -> Track:
         if track is None:
             track = Track(None, item, box, now_s, now_s)
@@ -251,10 +288,19 @@ class Tracker:
             track.last_s, track.waited_s = now_s, 0.0
             track.hits += 1
             track.tallest_px = max(track.tallest_px, float(box[3] - box[1]))
-        if track.id is None and track.hits >= self._settings.min_hits:
-            known = self._known(track, now_s)
+            track.settle()
+        if track.id is None and self._is_sure(track):
+            known = self._known(track, now_s, size_px)
             track.id = next(self._ids) if known is None else known
         return track
+
+    def _is_sure(self, track: Track) -> bool:
+        """Whether it was seen often enough, or surely enough for a model that looks seldom."""
+        if track.hits >= self._settings.min_hits:
+            return True
+        if self._looks.interval_s < RARE_LOOK_S:
+            return False
+        return track.hits >= RARE_HITS or track.item.score >= SURE_AT_ONCE
 
     def _pairs(
         self, items: Sequence[Item], boxes: Array, now_s: float, size_px: tuple[int, int]

@@ -44,8 +44,8 @@ class Event:
 class Insight:
     """The events of a frame, and the states as they are in it.
 
-    ``counts`` is how many tracks of each label are there, ``zone_counts`` the same by zone and
-    label. ``posture`` is one of ``POSTURES``, None where no model finds poses.
+    ``counts`` is how many of each label are there, each person once, ``zone_counts`` the same by
+    zone and label. ``posture`` is one of ``POSTURES``, None where no model finds poses.
     """
 
     events: tuple[Event, ...] = ()

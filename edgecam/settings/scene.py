@@ -98,7 +98,7 @@ class TrackingSettings(Section, frozen=True):
         Meta(
             ge=0.0,
             le=86400.0,
-            description="how long one who is lost inside the picture is still counted; 0 is off",
+            description="how long one who is lost inside the picture is still there; 0 is off",
         ),
     ] = 60.0
 

@@ -176,26 +176,17 @@ class Tally:
 
 
 @pytest.mark.parametrize(
-    ("rate_hz", "looks", "identified", "counted"),
-    [(10, 100, 270, 430), (2, 20, 33, 45), (1, 11, 17, 25), (0.5, 6, 9, 10)],
+    ("interval_s", "score", "hits"), [(0.1, 0.9, 3), (0.2, 0.5, 2), (0.2, 0.7, 1), (2.0, 0.5, 2)]
 )
-def test_a_detector_that_looks_seldom_counts_the_people_of_the_bundled_clip(
-    rate_hz: float, looks: int, identified: int, counted: int
+def test_a_model_that_looks_seldom_is_believed_sooner(
+    interval_s: float, score: float, hits: int
 ) -> None:
-    """The bounds are what was counted, with a margin for other runtimes: 334 boxes at 10 Hz.
-
-    Of them 301 had an id and 477 were counted; at 2 Hz 41 and 57, at 1 Hz 21 and 31, at 0.5 Hz 11
-    and 13. When a track died after 1 s it was 7 and 13 at 1 Hz.
-    """
-    tally = Tally()
-    flags = {
-        "model.path": [f"ssdlite:rate_hz={rate_hz}"],
-        "source.url": str(bundled.clip()),
-    }
-    run(load(None, {}, flags), threading.Event(), extra_sinks=[tally])
-    assert tally.looks == looks
-    assert tally.identified >= identified
-    assert tally.counted >= counted
+    following = Tracker(TrackingSettings(min_hits=3), count(1), Intervals(interval_s))
+    found = [
+        ids(following.update([person(score=score)], number * interval_s, SIZE)[0])[0]
+        for number in range(4)
+    ]
+    assert found == [None] * (hits - 1) + [1] * (5 - hits)
 
 
 def test_a_seldom_detector_beside_a_pose_model_counts_as_it_does_alone() -> None:

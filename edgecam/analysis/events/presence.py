@@ -3,10 +3,10 @@
 Geometry: none; tracking decides (``tracking.min_hits`` sightings confirm a track, and it is out of
 sight ``tracking.max_age_s`` after the last one, at the earliest when three looks of its model have
 missed it). Who was last seen at an edge of the picture, in a zone with ``door`` or beside a mask,
-or was never a fifth as tall as the picture, has ``left``. Who was not is ``lost``, and still
-counted: they sit behind something, or lie. They have left, with the attribute ``unseen``
-(seconds), ``tracking.lost_hold_s`` after the last sight, but not while a fall there is suspected
-or reported. ``dwell_s`` of both ends at the last sight.
+or was never a fifth as tall as the picture, has ``left``. Who was not is ``lost``: they sit behind
+something, or lie. They count if they rested, and keep a place from being empty if not. They have
+left, with the attribute ``unseen`` (seconds), ``tracking.lost_hold_s`` after the last sight, but
+not while a fall there is suspected or reported. ``dwell_s`` of both ends at the last sight.
 Source: SORT (Bewley et al., "Simple online and realtime tracking", ICIP 2016) confirms and gives
 up tracks by the same two numbers, there in frames.
 """

@@ -50,7 +50,7 @@ class Playing:
     """How a clip is shown: looks a second, seconds for which its ends are held, and its pace.
 
     ``lost``: the share of looks that find nothing, chosen by ``seed``. ``loops``: how often it is
-    shown, one after the other.
+    shown, one after the other; its clock begins again each time, as with ``source.loop``.
     """
 
     rate_hz: float = 10.0
@@ -124,7 +124,9 @@ def play(
     """Yield the results of a run of the analysis that sees the clip so."""
     analysis = RunPlan(settings, models).analysis
     blank = np.broadcast_to(np.zeros((), np.uint8), (clip.height_px, clip.width_px, 3))
-    for sequence, (now_s, found) in enumerate(looks(clip, playing)):
+    lap_s = clip.duration_s * playing.slower
+    for sequence, (shown_s, found) in enumerate(looks(clip, playing)):
+        now_s = shown_s % lap_s if playing.loops > 1 else shown_s
         yield analysis(Result(Frame(blank, sequence, now_s, now_s, media_time_s=now_s), found))
 
 
