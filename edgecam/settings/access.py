@@ -41,6 +41,12 @@ class WebSettings(Section, frozen=True):
         str | None,
         Meta(description="file with the page's token; needed where other machines reach it"),
     ] = None
+    read_token_file: Annotated[
+        str | None,
+        Meta(
+            description="file with a second token, which opens pictures and /api alone, for others"
+        ),
+    ] = None
     hosts: Annotated[
         tuple[str, ...],
         Meta(description="further names, or HOST:PORT, under which browsers reach the page"),

@@ -68,6 +68,18 @@ def read_token(file: str | None, environment: Mapping[str, str] = os.environ) ->
     return _read(path, "the page's token", "web.token_file", PageError)
 
 
+def read_read_token(file: str | None) -> Password | None:
+    """The token in ``file`` that opens pictures and ``/api`` alone; None without a file.
+
+    Raises:
+        PageError: the file is missing, unreadable, empty, or not one line of UTF-8.
+    """
+    if file is None:
+        return None
+    path = Path(expanded(file, "web.read_token_file"))
+    return _read(path, "the token for reading", "web.read_token_file", PageError)
+
+
 def _credential(name: str, environment: Mapping[str, str]) -> Path | None:
     directory = environment.get("CREDENTIALS_DIRECTORY")
     if not directory:

@@ -44,6 +44,7 @@ EXAMPLES: dict[str, Any] = {
     "recorder.directory": "/var/lib/edgecam/recordings",
     "web.listen": "127.0.0.1:8080",
     "web.token_file": "/etc/edgecam/web-token",
+    "web.read_token_file": "/etc/edgecam/web-read-token",
     "zone.name": "door",
     "zone.polygon": [[0.0, 0.5], [0.3, 0.5], [0.3, 1.0], [0.0, 1.0]],
     "mask.name": "television",

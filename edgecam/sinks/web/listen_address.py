@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from edgecam.core.errors import PageError
 from edgecam.settings.access import WebSettings
-from edgecam.settings.credentials import read_token
+from edgecam.settings.credentials import read_read_token, read_token
 from edgecam.sinks.web.security import Address, Guard
 
 BACKLOG = 64
@@ -23,6 +23,7 @@ class Entrance:
     hosts: tuple[str, ...]
     token: str | None = field(repr=False)
     warning: str | None = None
+    read_token: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, settings: WebSettings) -> Entrance:
@@ -33,13 +34,17 @@ class Entrance:
         address = Address.parse(settings.listen or "")
         token = read_token(settings.token_file)
         secret, warning = (None, None) if token is None else (token.secret, token.warning)
-        found = cls(address, settings.hosts, secret, warning)
+        reading = read_read_token(settings.read_token_file)
+        if reading is not None:
+            warning = warning or reading.warning
+        read = None if reading is None else reading.secret
+        found = cls(address, settings.hosts, secret, warning, read)
         found.guard(address.port)
         return found
 
     def guard(self, port: int) -> Guard:
         """Who decides once it is known which port it is."""
-        return Guard(Address(self.address.host, port), self.hosts, self.token)
+        return Guard(Address(self.address.host, port), self.hosts, self.token, self.read_token)
 
     def listen(self) -> socket.socket:
         """

@@ -7,6 +7,7 @@ a host that is ours, and whatever changes something has to come from our own pag
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import ipaddress
@@ -155,14 +156,20 @@ class Guard:
 
     ``hosts`` are further names under which browsers reach the page: with a port exactly so, else
     with this page's port or, as behind a proxy, with none. ``token`` is None only where the
-    address is this machine's alone.
+    address is this machine's alone. ``read_token`` opens what others read, and nothing else.
 
     Raises:
         PageError: the address is reached from elsewhere and there is no token, or a weak one; or
             one of ``hosts`` is no name.
     """
 
-    def __init__(self, address: Address, hosts: Iterable[str], token: str | None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        hosts: Iterable[str],
+        token: str | None,
+        read_token: str | None = None,
+    ) -> None:
         if token is None and not address.is_loopback:
             raise PageError(
                 f"--web {address} is reached from other machines and needs a token, found none; "
@@ -173,6 +180,12 @@ class Guard:
                 f"web.token_file: expected {MIN_TOKEN_LENGTH} or more characters, "
                 f"found {len(token)}; try: openssl rand -hex 16"
             )
+        if read_token is not None and (len(read_token) < MIN_TOKEN_LENGTH or read_token == token):
+            raise PageError(
+                f"web.read_token_file: expected {MIN_TOKEN_LENGTH} or more characters, other than "
+                f"the page's own token, found {len(read_token)}; try: openssl rand -hex 16"
+            )
+        self._read_token = read_token
         self.address = address
         further = {further_name(name) for name in hosts}
         self._names = _own_names(address) | further
@@ -206,9 +219,25 @@ class Guard:
         """Whether the text is the token, compared in constant time."""
         return self._token is not None and _same(text, self._token)
 
+    def is_read_token(self, text: str) -> bool:
+        """Whether it is the token that opens pictures and ``/api``."""
+        return self._read_token is not None and _same(text, self._read_token)
+
     def is_session(self, cookie: str | None) -> bool:
         """Whether a request needs no token, or has the cookie that stands for it."""
         return self.session is None or _same(cookie or "", self.session)
+
+
+def basic(authorization: str | None) -> str | None:
+    """The password in the header ``Authorization``, for programs that know nothing else."""
+    scheme, _, encoded = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode("utf-8")
+    except ValueError:
+        return None
+    return text.partition(":")[2]
 
 
 def bearer(authorization: str | None) -> str | None:

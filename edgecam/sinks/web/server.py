@@ -21,8 +21,10 @@ from aiohttp import http_exceptions, web
 from edgecam.core.errors import EdgecamError, SettingsError
 from edgecam.core.fault_log import FaultLog
 from edgecam.settings.load import parse_toml
+from edgecam.sinks.web.api import ROUTES, Api
+from edgecam.sinks.web.pictures import Pictures
 from edgecam.sinks.web.rate_limits import Connections, Guesses
-from edgecam.sinks.web.security import CONTROL_HEADER, HEADERS, POLICY, Guard, bearer
+from edgecam.sinks.web.security import CONTROL_HEADER, HEADERS, POLICY, Guard, basic, bearer
 from edgecam.sinks.web.stream import HEARTBEAT_S, MAX_MESSAGE_BYTES, MAX_VIEWERS, Hub
 
 # A hundred corners in every one of a dozen zones.
@@ -84,11 +86,21 @@ class LoginPage:
 
 
 class Server:
-    """Serves ``hub`` on an open socket; ``control`` carries out a command or raises."""
+    """Serves ``hub`` on an open socket; ``control`` carries out a command or raises.
 
-    def __init__(self, guard: Guard, hub: Hub, control: Callable[[str, str], None]) -> None:
+    ``pictures`` makes those of ``/snapshot.jpg`` and ``/video.mjpeg``, plain and annotated.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        hub: Hub,
+        control: Callable[[str, str], None],
+        pictures: tuple[Pictures | None, Pictures | None] = (None, None),
+    ) -> None:
         self._guard, self._hub, self._control = guard, hub, control
         self._connections, self._guesses = Connections(), Guesses()
+        self._api = Api(hub, *pictures, self._connections.is_viewer)
         self._login = LoginPage((_PAGE / "login.html").read_text("utf-8"))
         self._files = {
             route: ((_PAGE / name).read_bytes(), kind) for route, (name, kind) in _FILES.items()
@@ -112,6 +124,7 @@ class Server:
         app.router.add_post("/zones", self._check_zones)
         app.router.add_post("/login", self._log_in)
         app.router.add_get("/login", self._to_page)
+        self._api.add_to(app)
         for route in self._files:
             app.router.add_get(route, self._file)
         return app
@@ -139,6 +152,7 @@ class Server:
             sweeping.cancel()
             server.close()
             self._hub.close()
+            self._api.close()
             self._connections.close()
             await runner.cleanup()
 
@@ -188,20 +202,29 @@ class Server:
             return None
         if self._guard.is_session(request.cookies.get(self._guard.cookie)):
             return None
-        token = bearer(request.headers.get("Authorization"))
+        authorization = request.headers.get("Authorization")
+        token, is_read = bearer(authorization), request.path in ROUTES
+        if is_read:
+            # What plays a stream knows a user and a password.
+            token = token or basic(authorization)
         if token:
-            return await self._guess(request, token)
+            return await self._guess(request, token, is_read)
         if request.path in ("/", "/login") and request.method == "GET":
             self.refused += 1
             return self._login.answer("")
-        return self._refuse(401, "the token is missing or wrong")
+        refusal = self._refuse(401, "the token is missing or wrong")
+        if is_read:
+            refusal.headers["WWW-Authenticate"] = 'Basic realm="edgecam"'
+        return refusal
 
-    async def _guess(self, request: web.Request, token: str) -> web.Response | None:
+    async def _guess(
+        self, request: web.Request, token: str, is_read: bool = False
+    ) -> web.Response | None:
         """Why this token opens nothing; None if it is the right one."""
         address = request.remote or ""
         if self._guesses.are_too_many(address):
             return self._refuse(429, "too many wrong tokens; wait a second")
-        if self._guard.is_token(token):
+        if self._guard.is_token(token) or (is_read and self._guard.is_read_token(token)):
             return None
         await self._guesses.wrong(address)
         return self._refuse(401, "the token is missing or wrong")

@@ -29,7 +29,7 @@ from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import Settings
 from edgecam.settings.section import Section
 from edgecam.sinks.render.last_found import LastFound
-from edgecam.sinks.render.snapshot import jpeg, shown_size
+from edgecam.sinks.render.snapshot import jpeg, picture, shown_size
 from edgecam.sinks.web.listen_address import Entrance
 from edgecam.sinks.web.security import Guard
 
@@ -110,7 +110,8 @@ class Page:
         hello: dict[str, object] = {"name": name, "controls": settings.controls}
         self._pictures = Pictures(self._jpeg) if settings.pictures else None
         self._hub = Hub(hello, self._pictures, lambda: self._newest)
-        self._server = Server(guard, self._hub, self._control)
+        annotated = Pictures(self._annotated) if settings.pictures else None
+        self._server = Server(guard, self._hub, self._control, (self._pictures, annotated))
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(
@@ -198,6 +199,9 @@ class Page:
             how = cv2.INTER_LINEAR if is_slight else cv2.INTER_AREA
             image = cv2.resize(image, size, interpolation=how)
         return jpeg(image, settings.quality)
+
+    def _annotated(self, result: Result) -> bytes:
+        return jpeg(picture(result, "image", self._settings.width_px), self._settings.quality)
 
     def restart(self, boot_id: str) -> None:
         """Frame numbers begin again under this ``boot_id``."""

@@ -75,6 +75,10 @@ class Hub:
         self.waiting = 0
         self.evicted = self.skipped = 0
 
+    def newest(self) -> Moment | None:
+        """Return the last moment, None before the first."""
+        return self._newest()
+
     @property
     def viewers(self) -> int:
         """Number of viewers."""
