@@ -30,7 +30,13 @@ def loaded() -> dict[str, Model]:
 
 def test_every_bundled_model_states_what_it_finds(loaded: dict[str, Model]) -> None:
     found = {model.decoder.family: model.decoder.finds for model in loaded.values()}
-    expected = {"posenet": "poses", "movenet": "poses", "ssd": "boxes", "documents": "documents"}
+    expected = {
+        "posenet": "poses",
+        "movenet": "poses",
+        "ssd": "boxes",
+        "nanodet": "boxes",
+        "documents": "documents",
+    }
     assert found == expected
     assert all(model.decoder.finds in get_args(Finds) for model in loaded.values())
 

@@ -14,7 +14,7 @@ def test_it_finds_the_people_and_cars_of_the_clip() -> None:
     model = Model(ModelSettings(path="nanodet"), InferenceSettings(threads=1))
     assert (model.decoder.family, model.fit) == ("nanodet", "letterbox")
     assert len(model.decoder.labels or ()) == 80
-    staged = model.stage(frame, model.buffer())
+    staged = model.preprocess(frame, model.buffer())
     options = DecodeOptions(score_threshold=0.5)
     found = model.decode(model.invoke(staged), staged, frame, options).detections
     assert {detection.label for detection in found} == {"person", "car"}

@@ -59,6 +59,7 @@ FAMILIES = (
     "movenet_multipose",
     "movenet_multipose_heads",
     "nanodet",
+    "fomo",
     "yolo",
     "classifier",
     "documents",
