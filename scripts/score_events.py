@@ -23,6 +23,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("truth", type=Path, nargs="?", help="TOML; without it nothing is true")
     parser.add_argument("--model", action="append", help="posenet by default; several are run")
     parser.add_argument("--config", type=Path, help="a settings file")
+    parser.add_argument("--turned", type=float, help="turned_look_s: 0 is no turned looks")
     parser.add_argument("--rate", type=float, action="append", help="looks a second")
     parser.add_argument("--hold", type=float, default=8.0, help="seconds of the last picture")
     parser.add_argument("--hold-first", type=float, default=0.0, help="seconds of the first one")
@@ -37,6 +38,8 @@ def looked_at(options: argparse.Namespace) -> None:
     """Look at every clip once and print a table for each rate."""
     truths = {} if options.truth is None else read_truth(options.truth)
     flags = {"model.path": options.model or ["posenet"]}
+    if options.turned is not None:
+        flags["turned_look_s"] = options.turned
     settings = load(options.config, {}, flags)
     models = load_models(settings)
     folder = options.clips

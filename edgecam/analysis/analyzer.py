@@ -19,9 +19,11 @@ from edgecam.analysis.events.body import posture
 from edgecam.analysis.events.rule import Rule
 from edgecam.analysis.following import Following
 from edgecam.analysis.page_smoothing import SteadyPages
+from edgecam.analysis.places import Attention, attention, find_lost
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.analysis.smoothing import DeadBand, OneEuro, smooth
 from edgecam.analysis.tracker import Track, areas, boxes_of
+from edgecam.analysis.turned import merged
 from edgecam.analysis.zones import Polygon, is_inside
 from edgecam.core.events import Event, Insight
 from edgecam.core.frame import Frame
@@ -59,7 +61,11 @@ class Masks:
             return part
         poses = tuple(pose for pose in part.poses if not self._hides(pose, frame))
         boxes = tuple(found for found in part.detections if not self._hides(found, frame))
-        return replace(part, poses=poses, detections=boxes)
+        turned = tuple(
+            replace(look, poses=tuple(pose for pose in look.poses if not self._hides(pose, frame)))
+            for look in part.turned
+        )
+        return replace(part, poses=poses, detections=boxes, turned=turned)
 
     def _hides(self, item: Pose | Detection, frame: Frame) -> bool:
         pose = item if isinstance(item, Pose) else None
@@ -79,6 +85,7 @@ class Analysis:
         """
         self.periods_s = periods_s or {}
         self._tracking, self._output = settings.tracking, settings.output
+        self._max_poses = settings.decode.max_poses
         self.finds_poses = finds_poses
         self._masks = Masks(settings.mask)
         self._rules = Rules(settings.events, settings.zone, settings.line, _plugged(settings))
@@ -107,6 +114,8 @@ class Analysis:
             self._pass_time(result)
             for model, part in parts.items():
                 parts[model], self._subjects[model] = self._tracked(model, part, frame)
+        else:
+            parts = {model: merged(part, self._max_poses)[0] for model, part in parts.items()}
         self._parts = self._parts if result.repeated else parts
         result = replace(result, by_model=self._parts, held=held)
         if not follows:
@@ -190,16 +199,20 @@ class Analysis:
     def _tracked(self, model: str, part: Decoded, frame: Frame) -> tuple[Decoded, list[Subject]]:
         subjects: list[Subject] = []
         now_s, size = frame.time_s, (frame.width_px, frame.height_px)
+        part, turned = merged(part, self._max_poses)
         following, boxes = self._following, part.detections
+        find_lost(following, model, part.poses, now_s)
         poses, pose_tracks = following.tracker(model, Pose).update(part.poses, now_s, size)
         seen, tracks = following.tracker(model, Detection).update(boxes, now_s, size)
         smoothed = self._smooth(poses, pose_tracks, now_s)
         shown = [self._still(*pair) for pair in zip(smoothed, pose_tracks, strict=True)]
         around = boxes_of(smoothed)
-        for pose, box, track in zip(smoothed, around, pose_tracks, strict=True):
+        for place, (pose, box, track) in enumerate(zip(smoothed, around, pose_tracks, strict=True)):
+            if place in turned:
+                track.turned_s = now_s
             if track.id is not None:
                 body = pose.body()
-                shape = None if body is None else posture(body)
+                shape = None if body is None else posture(body, place in turned)
                 about = (track.label, pose.score, box, track.first_s, body)
                 subjects.append(Subject(track.id, *about, posture=shape))
         for found, track in zip(seen, tracks, strict=True):
@@ -211,6 +224,10 @@ class Analysis:
         documents = self._steadied(model, part.documents, now_s)
         kept = replace(part, poses=tuple(shown), detections=tuple(seen), documents=documents)
         return kept, subjects
+
+    def attention(self, model: str, size_px: tuple[int, int]) -> Attention:
+        """What the next look of ``model`` at a frame of (width, height) should know."""
+        return attention(self._following, model, self._rules.suspected, size_px)
 
     def _steadied(
         self, model: str, found: tuple[Document, ...], now_s: float

@@ -100,6 +100,8 @@ class TrackState(msgspec.Struct, frozen=True, kw_only=True):
     first_box: NDArray[np.float64] | None = None
     settled: NDArray[np.float64] | None = None
     settled_s: float = 0.0
+    turned_s: float | None = None
+    gap_s: float = 0.0
     filtered: Filtered | None = None
 
     def track(self) -> Track:
@@ -118,6 +120,7 @@ class TrackState(msgspec.Struct, frozen=True, kw_only=True):
             track.first_box = self.first_box
         if self.settled is not None:
             track.settled, track.settled_s = self.settled, self.settled_s
+        track.turned_s, track.gap_s = self.turned_s, self.gap_s
         return track
 
 
@@ -158,6 +161,8 @@ def track_state(model: str, track: Track, filtered: Filtered | None) -> TrackSta
         first_box=track.first_box,
         settled=track.settled,
         settled_s=track.settled_s,
+        turned_s=track.turned_s,
+        gap_s=track.gap_s,
         filtered=filtered,
     )
 

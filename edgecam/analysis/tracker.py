@@ -36,6 +36,8 @@ Item = TypeVar("Item", Pose, Detection)
 MIN_KEYPOINTS = 4
 # Three looks may miss whom the fourth sees again; half of one more, for looks are not on time.
 LOOKS_OF_A_TRACK = 3.5
+# Turned looks at one place are at most so far apart.
+MAX_GAP_S = 10.0
 # Looks that are further apart see people further on: from here on the distance gate grows.
 GATED_LOOK_S = 0.25
 # Of a model that looks so seldom, or less, a sure first look counts, or a second one.
@@ -58,7 +60,8 @@ class Track:
     These are float64[4] and float64[2], pixels. ``waited_s`` is how much of the time since then
     no model looked: it does not age. ``tallest_px`` is the greatest height of the box so far,
     ``first_box`` the first one. ``settled`` is the centre near which it has stayed since
-    ``settled_s``. ``apart`` is for how many looks it was with another person's id.
+    ``settled_s``. ``apart`` is for how many looks it was with another person's id. ``gap_s`` lies
+    between the last two sights, ``turned_s`` is when a turned look saw it last.
     """
 
     id: int | None
@@ -71,6 +74,8 @@ class Track:
     waited_s: float = 0.0
     tallest_px: float = 0.0
     apart: int = 0
+    turned_s: float | None = None
+    gap_s: float = 0.0
     first_box: Array = field(init=False)
     settled: Array = field(init=False)
     settled_s: float = field(init=False)
@@ -108,6 +113,15 @@ class Track:
     def confirmed(self) -> bool:
         """Whether the track has an id."""
         return self.id is not None
+
+    def outlives_s(self, age_s: float) -> float:
+        """How long after its last sight it is given up: turned looks are seldom made."""
+        return max(age_s, LOOKS_OF_A_TRACK * self.gap_s) if self.is_turned else age_s
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the last look that saw it was a turned one."""
+        return self.turned_s == self.last_s
 
     def shift(self, now_s: float) -> Array:
         """float64[2]: how far it should have moved since it was seen, pixels."""
@@ -256,8 +270,8 @@ class Tracker:
             # A recording that begins again shows no one who was there at its end.
             self.tracks.clear()
         looks_s = LOOKS_OF_A_TRACK * self._looks.interval_s
-        oldest_s = now_s - max(self._settings.max_age_s, looks_s)
-        old = [t for t in self.tracks if t.last_s + t.waited_s < oldest_s]
+        age_s = max(self._settings.max_age_s, looks_s)
+        old = [t for t in self.tracks if t.last_s + t.waited_s < now_s - t.outlives_s(age_s)]
         self.given_up += [t for t in old if t.confirmed]
         self.tracks = [t for t in self.tracks if t not in old]
 
@@ -284,6 +298,7 @@ class Tracker:
                 moved = (centre - track.centre) / elapsed_s
                 # Half of the old one: a box jitters more than a person changes pace.
                 track.velocity = moved if track.velocity is None else (moved + track.velocity) / 2
+            track.gap_s = min(elapsed_s, MAX_GAP_S)
             track.item, track.box, track.centre = item, box, centre
             track.last_s, track.waited_s = now_s, 0.0
             track.hits += 1
@@ -321,7 +336,12 @@ class Tracker:
             same = (np.array(labels) == known).astype(np.float64)
             similar = iou(boxes, expected) * same
             gate = self._settings.iou_gate
-        pairs = greedy(similar, gate)
+        # A look that was made for one person says whom it found.
+        places = {track.id: n for n, track in enumerate(self.tracks) if track.id is not None}
+        named = [(n, places[item.track]) for n, item in enumerate(items) if item.track in places]
+        for row, column in named:
+            similar[row, :] = similar[:, column] = 0.0
+        pairs = named + greedy(similar, gate)
         if len(pairs) == min(similar.shape):
             return pairs
         near = _nearness(boxes, expected) * same

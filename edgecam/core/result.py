@@ -94,13 +94,30 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnedLook:
+    """What a model found in a frame, or in a part of it, that was turned clockwise by ``degrees``.
+
+    ``poses`` are turned back, in source-frame pixels. ``track``: the id of the person for whose
+    sake a part was looked at; None where the whole frame was.
+    """
+
+    degrees: int
+    poses: tuple[Pose, ...] = ()
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
-    """What one model found in one frame; a family fills its own field."""
+    """What one model found in one frame; a family fills its own field.
+
+    ``turned`` are the looks besides the upright one, whose poses are not among ``poses`` yet.
+    """
 
     poses: tuple[Pose, ...] = ()
     detections: tuple[Detection, ...] = ()
     classes: tuple[Classification, ...] = ()
     documents: tuple[Document, ...] = ()
+    turned: tuple[TurnedLook, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +127,14 @@ class StageTimes:
     preprocess_ms: float
     invoke_ms: float
     decode_ms: float
+
+    def plus(self, more: StageTimes) -> StageTimes:
+        """Both together."""
+        return StageTimes(
+            self.preprocess_ms + more.preprocess_ms,
+            self.invoke_ms + more.invoke_ms,
+            self.decode_ms + more.decode_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

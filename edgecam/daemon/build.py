@@ -20,7 +20,9 @@ from edgecam.inference.tflite import file as tflite
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.roi.controller import RoiController, controls
+from edgecam.pipeline.roi.turned_looks import turned_looks
 from edgecam.pipeline.staged import StagedPipeline
+from edgecam.pipeline.turned_step import TurnedStep
 from edgecam.settings.load import own_settings
 from edgecam.settings.schema import DEFAULT_MODEL, ModelSettings, Settings
 from edgecam.sinks import check_sinks
@@ -106,7 +108,8 @@ def check_settings(settings: Settings) -> None:
 class RunPlan:
     """What one run of loaded models does with frames; made before anything is opened.
 
-    ``analysis`` follows people over the results. ``pipeline`` makes the threads.
+    ``analysis`` follows people over the results, ``turned`` makes the turned looks, where there are
+    any. ``pipeline`` makes the threads.
 
     Raises:
         EdgecamError: the settings contradict each other or the models.
@@ -121,6 +124,7 @@ class RunPlan:
             any(model.finds_people for model in models),
             {model.name: 1.0 / model.rate_hz for model in models if model.rate_hz},
         )
+        self.turned = turned_looks(settings, models)
 
     def pipeline(
         self,
@@ -132,6 +136,7 @@ class RunPlan:
         paused: Callable[[], bool] = lambda: False,
     ) -> Pipeline:
         """Return the pipeline from ``source`` to ``sinks``, not started; arguments as there."""
+        looks, attention = self.turned, self.analysis.attention
         return StagedPipeline(
             source,
             self._models,
@@ -143,4 +148,5 @@ class RunPlan:
             paused,
             self.analysis,
             roi=self._roi,
+            turned=None if looks is None else TurnedStep(looks, attention),
         )

@@ -237,16 +237,19 @@ class Pipeline(ABC):
         return Result(prepared.frame, by_model, times)
 
     def _publish_one(self, decoded: Result) -> None:
-        if not decoded.by_model and not decoded.repeated:
-            # The model that should have looked at it failed.
+        result = self._followed(decoded)
+        if result is None:
             self._release(decoded.frame)
             return
-        result = self._analyse(decoded)
         for sink in self._sinks:
             sink.publish(result)
         self._meter.published(result, time.monotonic())
         self._published += 1
         self._release(result.frame)
+
+    def _followed(self, decoded: Result) -> Result | None:
+        """The result with what follows; None where the model that should have looked failed."""
+        return self._analyse(decoded) if decoded.by_model or decoded.repeated else None
 
 
 def _let_go(frame: Frame) -> None:

@@ -23,6 +23,7 @@ from edgecam.core.result import Result
 from edgecam.pipeline.base import BEAT_S, Pipeline, Prepared
 from edgecam.pipeline.roi.controller import RoiController
 from edgecam.pipeline.roi.inference_steps import run_steps
+from edgecam.pipeline.turned_step import TurnedStep
 
 Item = TypeVar("Item")
 
@@ -33,11 +34,18 @@ BUFFER_SETS = 3
 class StagedPipeline(Pipeline):
     """A live source's newest frame as fast as the models can, or a recording's every frame.
 
-    ``roi`` says which part of each frame is inferred; None: all of every frame.
+    ``roi`` says which part of each frame is inferred; None: all of every frame. ``turned`` makes
+    the turned looks; None: there are none.
     """
 
-    def __init__(self, *arguments: Any, roi: RoiController | None = None, **others: Any) -> None:
-        self._roi = roi
+    def __init__(
+        self,
+        *arguments: Any,
+        roi: RoiController | None = None,
+        turned: TurnedStep | None = None,
+        **others: Any,
+    ) -> None:
+        self._roi, self._turned = roi, turned
         super().__init__(*arguments, **others)
 
     def _stages(self) -> Mapping[str, Callable[[], None]]:
@@ -65,8 +73,9 @@ class StagedPipeline(Pipeline):
         return sum(slot.dropped for slot in slots if isinstance(slot, Latest))
 
     def counters(self) -> Mapping[str, int]:
-        """How many frames motion and crops looked at or left out."""
-        return {} if self._roi is None else self._roi.counters()
+        """How many frames motion and crops looked at or left out, and the turned looks."""
+        found = {} if self._roi is None else dict(self._roi.counters())
+        return found if self._turned is None else {**found, **self._turned.counters()}
 
     def _slots(self) -> Sequence[Slot[Any]]:
         """In the order in which a frame goes through them."""
@@ -142,10 +151,12 @@ class StagedPipeline(Pipeline):
             began_s = time.monotonic()
             try:
                 inferred = self._infer_one(prepared, self._models, looks, "infer")
+                self._recycle(prepared)
+                has_looked = [tensors is not None for tensors in inferred.tensors]
+                decode = partial(self._decode_one, inferred)
+                self._send(prepared.frame, decode, has_looked, "infer")
             except EdgecamError as error:
                 return self._break_off(error)
-            self._recycle(prepared)
-            self._inferred.put(partial(self._decode_one, inferred))
 
     def _infer_regions(self) -> None:
         roi, began_s = self._roi, 0.0
@@ -164,13 +175,40 @@ class StagedPipeline(Pipeline):
             looked_s = time.monotonic()
             try:
                 result = run_steps(roi.infer(frame, may, self._options()), self._invoke)
+                if not result.repeated:
+                    # What costs nothing need not be waited for on a hot board.
+                    began_s = looked_s
+                    self._meter.inferred(time.monotonic())
+                has_looked = [model.name in result.times for model in self._models]
+                self._send(frame, partial(_as_it_is, result), has_looked, "look")
             except EdgecamError as error:
                 return self._break_off(error)
-            if not result.repeated:
-                # What costs nothing need not be waited for on a hot board.
-                began_s = looked_s
-                self._meter.inferred(time.monotonic())
-            self._inferred.put(partial(_as_it_is, result))
+
+    def _send(
+        self, frame: Frame, decode: Callable[[], Result], has_looked: Sequence[bool], stage: str
+    ) -> None:
+        """Hand a frame's result over, with what a turned look finds where it is time for one."""
+        turned = self._turned
+        if turned is None:
+            self._inferred.put(decode)
+            return
+        while not turned.wait(BEAT_S):
+            self.heartbeats.beat(stage)
+            if self._done.is_set():
+                return
+        turned.begin()
+        if not has_looked[turned.place]:
+            self._inferred.put(decode)
+            return
+        add = turned.infer(frame, self._options(), self._invoke)
+        self._inferred.put(lambda: add(decode()))
+
+    def _followed(self, decoded: Result) -> Result | None:
+        try:
+            return super()._followed(decoded)
+        finally:
+            if self._turned is not None:
+                self._turned.has_analysed()
 
     def _break_off(self, error: EdgecamError) -> None:
         """No model works any more: what was inferred still goes out."""

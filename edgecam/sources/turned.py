@@ -8,21 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from edgecam.core.frame import Frame
-from edgecam.core.opencv import cv2
 from edgecam.core.protocols import Source, SourceStatus, be_idle
-
-# By how many degrees clockwise.
-TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+from edgecam.core.turning import turn_image
 
 
 class Turned:
     """Turns every frame of ``source`` clockwise by 90, 180 or 270 degrees."""
 
     def __init__(self, source: Source, degrees: int) -> None:
-        self._source, self._turn = source, TURNS[degrees]
+        self._source, self._degrees = source, degrees
         self.live = source.live
         self.description = source.description
 
@@ -32,7 +27,7 @@ class Turned:
             yield self._turned(frame)
 
     def _turned(self, frame: Frame) -> Frame:
-        return replace(frame, image=np.asarray(cv2.rotate(frame.image, self._turn), np.uint8))
+        return replace(frame, image=turn_image(frame.image, self._degrees))
 
     def status(self) -> SourceStatus:
         """Return the status of the source below."""

@@ -63,6 +63,12 @@ class Rules:
         return falls.falling if isinstance(falls, Falls) else frozenset()
 
     @property
+    def suspected(self) -> frozenset[int]:
+        """The tracks of people whose fall is suspected and not decided."""
+        falls = self._by_name.get("fall")
+        return falls.falling - falls.fallen if isinstance(falls, Falls) else frozenset()
+
+    @property
     def zone_counts(self) -> Mapping[str, Mapping[str, int]]:
         """How many of each label are in each zone."""
         zones = self._by_name.get("zone")

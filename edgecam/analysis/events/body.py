@@ -25,6 +25,8 @@ LYING_MIN_DEGREES = 60.0
 LYING_MAX_ANKLE_DROP = 0.4
 LYING_MAX_KNEE_DROP = 0.3
 LYING_MIN_WIDTH_TO_HEIGHT = 1.2
+# Found in the turned picture: who bends, with a level trunk too, stands on feet further down.
+TURNED_MAX_DROP = 0.9
 # Knees below the hips: sitting 0 to 0.4, standing 0.8.
 SITTING_MAX_KNEE_DROP = 0.45
 STANDING_MIN_KNEE_DROP = 0.6
@@ -59,10 +61,12 @@ def head(pose: Pose) -> Point | None:
     return _middle(rows.tolist()) if len(rows) else None
 
 
-def posture(pose: Pose) -> str | None:
+def posture(pose: Pose, is_turned: bool = False) -> str | None:
     """standing, sitting, upright, bent or lying; None where the keypoints do not say.
 
-    It says nothing unless a shoulder and the hip of the same side are sure.
+    It says nothing unless a shoulder and the hip of the same side are sure. ``is_turned``: a look
+    at the turned picture found it, in which one who lies looks like one who stands: a level trunk
+    then lies, unless the feet are far below it.
     """
     xy: Points = pose.xy.tolist()
     sure = (pose.scores >= SURE).tolist()
@@ -81,6 +85,8 @@ def posture(pose: Pose) -> str | None:
     if degrees < UPRIGHT_MAX_DEGREES:
         return _upright(knee_drop)
     if degrees >= LYING_MIN_DEGREES:
+        if is_turned and max(knee_drop or 0.0, ankle_drop or 0.0) <= TURNED_MAX_DROP:
+            return "lying"
         return _level(knee_drop, ankle_drop, [xy[i] for i in _OUTLINE if sure[i]])
     return "bent"
 

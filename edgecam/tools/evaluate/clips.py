@@ -13,13 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecam.core.errors import SourceError
 from edgecam.core.events import Event
-from edgecam.core.frame import Frame
+from edgecam.core.frame import Frame, Image
+from edgecam.core.opencv import cv2
 from edgecam.core.result import Decoded, Result
+from edgecam.core.tensors import Tensor
 from edgecam.daemon.build import RunPlan
-from edgecam.inference.model import Model
+from edgecam.inference.model import Model, ModelImage
+from edgecam.pipeline.roi.turned_looks import turned_looks
+from edgecam.pipeline.turned_step import TurnedStep
 from edgecam.settings.load import load
 from edgecam.settings.schema import Settings
 from edgecam.sources import open_source
@@ -30,13 +35,23 @@ _ROUNDING_S = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What each model found in each picture of a clip; ``times_s`` is when each is shown."""
+    """What each model found in each picture of a clip; ``times_s`` is when each is shown.
+
+    ``pngs`` are the pictures, for turned looks; none where no model makes them.
+    """
 
     name: str
     width_px: int
     height_px: int
     times_s: Sequence[float]
     found: Sequence[Mapping[str, Decoded]]
+    pngs: Sequence[NDArray[np.uint8]] = ()
+
+    def picture(self, place: int) -> Image:
+        """uint8[H, W, 3] of one of them, black where the pictures were not kept."""
+        if not self.pngs:
+            return np.broadcast_to(np.zeros((), np.uint8), (self.height_px, self.width_px, 3))
+        return np.asarray(cv2.imdecode(self.pngs[place], cv2.IMREAD_COLOR), np.uint8)
 
     @property
     def duration_s(self) -> float:
@@ -76,6 +91,8 @@ def look_at(path: Path, settings: Settings, models: Sequence[Model]) -> Clip:
     buffers = [model.buffer() for model in models]
     times_s: list[float] = []
     found: list[Mapping[str, Decoded]] = []
+    pngs: list[NDArray[np.uint8]] = []
+    keeps = turned_looks(settings, models) is not None
     size_px = (0, 0)
     for frame in source.frames():
         looked: dict[str, Decoded] = {}
@@ -85,23 +102,24 @@ def look_at(path: Path, settings: Settings, models: Sequence[Model]) -> Clip:
         times_s.append(frame.time_s)
         found.append(looked)
         size_px = frame.width_px, frame.height_px
+        if keeps:
+            pngs.append(cv2.imencode(".png", frame.image)[1])
     source.close()
     if not found:
         raise SourceError(f"{path}: expected a clip, found no picture in it")
-    return Clip(path.name, *size_px, times_s, found)
+    return Clip(path.name, *size_px, times_s, found, pngs)
 
 
-def looks(clip: Clip, playing: Playing) -> Iterator[tuple[float, Mapping[str, Decoded]]]:
-    """When the models look and what they find, in order; lost looks find nothing."""
+def looks(clip: Clip, playing: Playing) -> Iterator[tuple[float, int | None]]:
+    """When the models look and at which picture, in order; None of looks that are lost."""
     chance = random.Random(playing.seed)
     shown_s = clip.duration_s * playing.slower * playing.loops
     total_s = playing.hold_first_s + shown_s + playing.hold_last_s
     number = 0
     while (now_s := number / playing.rate_hz) < total_s - _ROUNDING_S:
         place = _place(clip, playing, now_s - playing.hold_first_s, shown_s)
-        seen = clip.found[place]
         is_lost = playing.lost > 0.0 and chance.random() < playing.lost
-        yield now_s, dict.fromkeys(seen, Decoded()) if is_lost else seen
+        yield now_s, None if is_lost else place
         number += 1
 
 
@@ -122,12 +140,23 @@ def play(
     clip: Clip, settings: Settings, models: Sequence[Model], playing: Playing
 ) -> Iterator[Result]:
     """Yield the results of a run of the analysis that sees the clip so."""
-    analysis = RunPlan(settings, models).analysis
-    blank = np.broadcast_to(np.zeros((), np.uint8), (clip.height_px, clip.width_px, 3))
+    plan, options = RunPlan(settings, models), settings.decode.options()
     lap_s = clip.duration_s * playing.slower
-    for sequence, (shown_s, found) in enumerate(looks(clip, playing)):
+
+    def invoke(_: int, model: Model, staged: ModelImage, __: Frame) -> Sequence[Tensor]:
+        return model.invoke(staged)
+
+    for sequence, (shown_s, place) in enumerate(looks(clip, playing)):
         now_s = shown_s % lap_s if playing.loops > 1 else shown_s
-        yield analysis(Result(Frame(blank, sequence, now_s, now_s, media_time_s=now_s), found))
+        frame = Frame(clip.picture(place or 0), sequence, now_s, now_s, media_time_s=now_s)
+        if place is None:
+            yield plan.analysis(Result(frame, dict.fromkeys(clip.found[0], Decoded())))
+            continue
+        result = Result(frame, clip.found[place])
+        if plan.turned is not None:
+            turned = TurnedStep(plan.turned, plan.analysis.attention)
+            result = turned.infer(frame, options, invoke)(result)
+        yield plan.analysis(result)
 
 
 def events(
