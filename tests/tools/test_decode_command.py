@@ -214,3 +214,69 @@ def test_options_out_of_range_are_a_usage_error(options: list[object]) -> None:
     result = decode(CROWD, *options)
     assert result.exit_code == 2
     assert "Error" in result.stderr
+
+
+PICTURE = np.zeros((64, 64, 3), np.uint8)
+YOLO_CELLS = 64 + 16 + 4
+
+
+def saved(folder: Path, **arrays: Any) -> Path:
+    path = folder / "tensors.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def boxes(*arguments: object) -> list[dict[str, Any]]:
+    result = decode(*arguments)
+    assert result.exit_code == 0, result.output
+    found: list[dict[str, Any]] = json.loads(result.stdout)["detections"]
+    return found
+
+
+def test_a_yolo_prints_boxes(tmp_path: Path) -> None:
+    rows = np.zeros((84, YOLO_CELLS), np.float32)
+    rows[:4, 5], rows[4 + 15, 5] = (0.5, 0.5, 0.25, 0.5), 0.3
+    path = saved(tmp_path, input=PICTURE, Identity=rows)
+    (found,) = boxes(path, "--decoder", "yolo")
+    assert (found["label"], found["class_id"], found["score"]) == ("cat", 15, pytest.approx(0.3))
+    assert found["box"] == pytest.approx([16, 24, 48, 40])
+    assert boxes(path, "--decoder", "yolo", "--score-threshold", 0.4) == []
+
+
+def test_a_yolo_for_people_prints_poses(tmp_path: Path) -> None:
+    rows = np.zeros((56, YOLO_CELLS), np.float32)
+    rows[:5, 5] = (0.5, 0.5, 0.25, 0.5, 0.8)
+    rows[5:, 5] = np.tile((0.5, 0.25, 0.9), 17)
+    result = decode(saved(tmp_path, input=PICTURE, Identity=rows), "--decoder", "yolo")
+    (pose,) = json.loads(result.stdout)["poses"]
+    assert pose["score"] == pytest.approx(0.8)
+    assert pose["keypoints"][0] == pytest.approx([16, 32, 0.9])
+
+
+def test_nanodet_ssd_and_fomo_print_boxes(tmp_path: Path) -> None:
+    outputs = {}
+    for count in (64, 16, 4):
+        outputs[f"classes_{count}"] = np.zeros((count, 80), np.float32)
+        outputs[f"distances_{count}"] = np.zeros((count, 44), np.float32)
+    outputs["classes_16"][0, 2] = 0.4
+    (found,) = boxes(saved(tmp_path, input=PICTURE, **outputs), "--decoder", "nanodet")
+    assert (found["label"], found["box"]) == ("car", [0, 0, 64, 64])
+
+    ssd = {
+        "boxes": np.array([[0.25, 0.0, 0.5, 1.0]], np.float32)[None],
+        "classes": np.zeros((1, 1), np.float32),
+        "scores": np.full((1, 1), 0.75, np.float32),
+        "count": np.ones(1, np.float32),
+    }
+    (found,) = boxes(saved(tmp_path, input=PICTURE, **ssd), "--decoder", "ssd")
+    assert (found["class_id"], found["score"], found["box"]) == (0, 0.75, [16, 0, 32, 64])
+
+    grid = np.zeros((8, 8, 2), np.float32)
+    grid[1, 2] = (0.25, 0.75)
+    (found,) = boxes(saved(tmp_path, Identity=grid), "--decoder", "fomo")
+    assert (found["score"], found["box"]) == (0.75, [8, 16, 16, 24])
+
+
+def test_a_detector_without_the_picture(tmp_path: Path) -> None:
+    path = saved(tmp_path, Identity=np.zeros((84, YOLO_CELLS), np.float32))
+    assert "save the picture that it got as input [H, W, 3]" in fault(path, "--decoder", "yolo")

@@ -1,4 +1,4 @@
-"""``edgecam decode``: saved network outputs to poses, without a model."""
+"""``edgecam decode``: saved network outputs to poses or boxes, without a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from edgecam.cli.option_types import Number
 from edgecam.core.errors import EdgecamError
 from edgecam.core.keypoints import COUNT, EDGES
 from edgecam.core.printable import say_json
-from edgecam.core.result import Pose
+from edgecam.core.protocols import Finds
+from edgecam.core.result import Decoded, Pose
 from edgecam.inference.decoders import posenet_coral, posenet_tfjs
 from edgecam.inference.decoders.posenet import STRIDES, stride_of
 
@@ -44,11 +45,12 @@ _QUANTISED = re.compile(r"(coral_(\d+)_(\d+)_(full|comp))_heatmaps_u8")
     show_default=True,
     help="Input pixels from cell to cell.",
 )
-@click.option("--max-poses", type=click.IntRange(1), help="[default: 5, MultiPose 6]")
+@click.option("--max-poses", type=click.IntRange(1), help="[default: 5, MultiPose 6, yolo 20]")
 @click.option(
     "--score-threshold",
     type=Number(0, 1),
-    help="PoseNet: of a root; MoveNet: of a person.  [default: 0.5, MoveNet 0.1]",
+    help="PoseNet: of a root; MoveNet: of a person; else of each thing.  "
+    "[default: 0.5, MoveNet 0.1, nanodet 0.35, yolo 0.25]",
 )
 @click.option("--nms-radius", type=Number(0), default=20.0, show_default=True, help="Input pixels.")
 @click.option("--single", is_flag=True, help="One pose: each keypoint's best cell.")
@@ -63,19 +65,22 @@ def command(
     single: bool,
     name: str | None,
 ) -> None:
-    """Decode saved network outputs to poses.
+    """Decode saved network outputs to poses or boxes.
 
     Prints {"poses": [{"score", "keypoints": [[y, x, score] x 17]}]} in pixels of the network's
     input. TENSORS.npz holds heatmaps (logits), offsets, displacement_fwd and displacement_bwd
     as float32, or quantised sets named coral_HEIGHT_WIDTH_full or _comp. For MoveNet: center,
     kpt_heatmap, kpt_regress and kpt_offset, for MultiPose box_scale and box_offset too; or the
-    whole network's one output, with the picture as input [H, W, 3].
+    whole network's one output, with the picture as input [H, W, 3]. For nanodet, yolo, ssd and
+    fomo: the network's outputs by any names (ssd: with classes and scores in them), with the
+    picture; detectors print {"detections": [{"label", "class_id", "score", "box": [y_min,
+    x_min, y_max, x_max]}]}.
     """
     if decoder in decode_family.FAMILIES:
         if single or name is not None:
             raise click.UsageError(f"--single and --tensors do not go with --decoder {decoder}")
         found = decode_family.decode(tensors_file, decoder, max_poses, score_threshold)
-        say_json(json.dumps({"poses": [_as_json(pose) for pose in found.poses]}))
+        say_json(json.dumps(_found(*found)))
         return
     if single and decoder != "tfjs":
         raise click.UsageError("--single: the coral rules know no single pose; use --decoder tfjs")
@@ -97,6 +102,18 @@ def command(
             nms_radius_px=nms_radius,
         )
     say_json(json.dumps({"poses": [_as_json(pose) for pose in poses]}))
+
+
+def _found(finds: Finds, found: Decoded) -> dict[str, Any]:
+    """Return what a family found as JSON has it."""
+    if finds == "poses":
+        return {"poses": [_as_json(pose) for pose in found.poses]}
+    rows = []
+    for one in found.detections:
+        box = [one.box.y_min, one.box.x_min, one.box.y_max, one.box.x_max]
+        named = {"label": one.label, "class_id": one.class_id, "score": one.score}
+        rows.append({**named, "box": box})
+    return {"detections": rows}
 
 
 def _as_json(pose: Pose) -> dict[str, Any]:
