@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -14,6 +15,8 @@ SUITE = "bookworm"
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "ca-certificates"),
     *("mosquitto", "mosquitto-clients", "procps", "iproute2"),
+    # What OpenCV loads (README).
+    *("libgl1", "libglib2.0-0"),
 )
 PREFIX = "/opt/edgecam"
 
@@ -45,7 +48,9 @@ def wheel(folder: Path) -> Path:
 def base(with_libnss: bool) -> Path:
     """The kept root: Debian and the dependencies, without edgecam itself."""
     packages = (*PACKAGES, *(("libnss-systemd",) if with_libnss else ()))
-    wanted = f"{SUITE} {packages} {(ROOT / 'pyproject.toml').read_text()}"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needs = (*project["dependencies"], *project["optional-dependencies"]["web"])
+    wanted = f"{SUITE} {packages} {needs}"
     path = cache() / f"root-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     if path.is_dir():
         return path

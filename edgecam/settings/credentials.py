@@ -85,8 +85,11 @@ def _credential(name: str, environment: Mapping[str, str]) -> Path | None:
     if not directory:
         return None
     path = Path(directory) / name
-    # The unit's default, where there is no file of root's, is an empty line.
-    return path if path.exists() and path.stat().st_size > 1 else None
+    try:
+        # The unit's default, where there is no file of root's, is an empty line.
+        return path if path.stat().st_size > 1 else None
+    except FileNotFoundError:
+        return None
 
 
 def _for_service(setting: str) -> str:
