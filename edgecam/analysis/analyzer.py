@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.analysis.checkpoint import Checkpoint, recall, remember, track_state
 from edgecam.analysis.events import Rules
 from edgecam.analysis.events.body import posture
 from edgecam.analysis.events.rule import Rule
 from edgecam.analysis.following import Following
-from edgecam.analysis.page_smoothing import SteadyPages
 from edgecam.analysis.places import Attention, attention, find_lost
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.analysis.smoothing import DeadBand, OneEuro, smooth
@@ -31,6 +30,10 @@ from edgecam.core.rate_limit import CameraLimits
 from edgecam.core.result import Decoded, Detection, Document, Pose, Result
 from edgecam.settings.scene import MaskSettings
 from edgecam.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from edgecam.analysis.checkpoint import Checkpoint
+    from edgecam.analysis.page_smoothing import SteadyPages
 
 
 class Masks:
@@ -139,6 +142,9 @@ class Analysis:
 
     def checkpoint(self) -> Checkpoint:
         """All that it remembers, between two frames."""
+        # A run without the recorder has no use for it.
+        from edgecam.analysis.checkpoint import Checkpoint, remember, track_state
+
         states = [
             track_state(model, track, euro.last if euro is not None else None)
             for (model, _), tracker in self._following.trackers.items()
@@ -163,6 +169,8 @@ class Analysis:
         Raises:
             ValueError: it is of another version.
         """
+        from edgecam.analysis.checkpoint import recall
+
         self._following.ids.following = checkpoint.next_track
         self._rules.numbers.following = checkpoint.next_number
         self._last_s, self._parts = checkpoint.last_s, checkpoint.parts
@@ -234,6 +242,8 @@ class Analysis:
     ) -> tuple[Document, ...]:
         if not self._tracking.smoothing:
             return found
+        from edgecam.analysis.page_smoothing import SteadyPages
+
         pages = self._pages.setdefault(model, SteadyPages(self._tracking.max_age_s))
         return pages(found, now_s)
 

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from edgecam.analysis.analyzer import Analysis
 from edgecam.core import plugins
@@ -20,7 +21,6 @@ from edgecam.inference.model import Model
 from edgecam.inference.tflite import file as tflite
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
-from edgecam.pipeline.roi.controller import RoiController, controls
 from edgecam.pipeline.roi.turned_looks import turned_looks
 from edgecam.pipeline.staged import StagedPipeline
 from edgecam.pipeline.turned_step import TurnedStep
@@ -28,6 +28,9 @@ from edgecam.settings.load import own_settings
 from edgecam.settings.schema import DEFAULT_MODEL, ModelSettings, Settings
 from edgecam.sinks import check_sinks
 from edgecam.sources import kinds, serves_several
+
+if TYPE_CHECKING:
+    from edgecam.pipeline.roi.controller import RoiController
 
 log = logging.getLogger(__name__)
 
@@ -122,13 +125,21 @@ class RunPlan:
     def __init__(self, settings: Settings, models: Sequence[Model]) -> None:
         _check(settings)
         self._settings, self._models = settings, models
-        self._roi = RoiController(settings, models) if controls(settings) else None
+        self._roi = self._controller()
         self.analysis = Analysis(
             settings,
             any(model.finds_people for model in models),
             {model.name: 1.0 / model.rate_hz for model in models if model.rate_hz},
         )
         self.turned = turned_looks(settings, models)
+
+    def _controller(self) -> RoiController | None:
+        """What a frame has shown decides how the next one is looked at, where that is asked for."""
+        if not (self._settings.motion.enabled or self._settings.crop.enabled):
+            return None
+        from edgecam.pipeline.roi.controller import RoiController
+
+        return RoiController(self._settings, self._models)
 
     def pipeline(
         self,

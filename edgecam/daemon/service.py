@@ -15,11 +15,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from edgecam.core.errors import EdgecamError
 from edgecam.core.heartbeats import Heartbeats
 from edgecam.daemon.build import load_models
-from edgecam.daemon.status_socket import Status, StatusServer, serve
 from edgecam.daemon.stopping import Stop, stopped_by_signals
 from edgecam.daemon.systemd_notify import Notifier
 from edgecam.daemon.watchdog import Watchdog
@@ -28,6 +28,9 @@ from edgecam.messages import health
 from edgecam.messages.schema import Telemetry
 from edgecam.settings.schema import Settings
 from edgecam.sinks import check_sinks
+
+if TYPE_CHECKING:
+    from edgecam.daemon.status_socket import Status, StatusServer
 
 # A report that comes this late in intervals does not come at all.
 LATE_INTERVALS = 3.0
@@ -104,6 +107,8 @@ class Service:
         if self._serves and self._name != settings.name:
             self._unserve()
             self._name = settings.name
+            from edgecam.daemon.status_socket import serve
+
             self._server = serve(settings.name, self._status)
         self._late_s = LATE_INTERVALS * settings.telemetry.interval_s
         self._notifier.send("READY=1", "STATUS=running")
@@ -121,6 +126,8 @@ class Service:
             faults = self._faults(telemetry)
             if (late_s := time.monotonic() - at_s) > self._late_s:
                 faults = (f"no report for {late_s:.0f} s", *faults)
+        from edgecam.daemon.status_socket import Status
+
         return Status(name=self._name, pid=os.getpid(), faults=faults, telemetry=telemetry)
 
     def _unserve(self) -> None:

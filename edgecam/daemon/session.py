@@ -20,7 +20,6 @@ from edgecam.daemon.build import RunPlan
 from edgecam.daemon.remote_control import RemoteControl
 from edgecam.daemon.telemetry_report import Reporter
 from edgecam.daemon.thermal_governor import Governor
-from edgecam.homeassistant.announce import announce
 from edgecam.inference.model import Model
 from edgecam.pipeline.meter import Meter
 from edgecam.settings.schema import Settings
@@ -77,6 +76,8 @@ class Session:
         self.window = cast("Window | None", self.opened.get("window"))
         self.page = cast("Page | None", self.opened.get("web"))
         if self.broker is not None:
+            from edgecam.homeassistant.announce import announce
+
             announce(self.broker, settings, models)
             self._open_snapshots(self.broker)
         self.governor = Governor(settings.thermal)

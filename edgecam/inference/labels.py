@@ -12,7 +12,6 @@ from pathlib import Path
 
 from edgecam.core import bounded_file
 from edgecam.core.errors import ModelError
-from edgecam.inference.label_documents import by_number, literal, names_in
 from edgecam.inference.tflite.metadata import Metadata
 
 log = logging.getLogger(__name__)
@@ -70,6 +69,8 @@ def _exported(files: Mapping[str, bytes]) -> tuple[str, ...] | None:
     for name in ("metadata.json", "temp_meta.txt"):
         if name not in files:
             continue
+        from edgecam.inference.label_documents import by_number, literal
+
         try:
             text = files[name].decode()[: bounded_file.TEXT_BYTES]
             return _by_number(by_number(literal(text)["names"]), name)
@@ -130,6 +131,8 @@ def parse(content: bytes, name: str) -> tuple[str, ...]:
     Raises:
         ModelError: not UTF-8 text, or no label in it; ``name`` stands for it in the message.
     """
+    from edgecam.inference.label_documents import names_in
+
     text = _text(content, name)
     try:
         items = dict(_item(body, name) for body in _items(text)) or names_in(text)

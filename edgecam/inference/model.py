@@ -23,13 +23,11 @@ from edgecam.core.result import Decoded, Document
 from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference import catalog as bundled
 from edgecam.inference import labels, probe, runtime
-from edgecam.inference.decoders.page_edges import sharpened
 from edgecam.inference.delegates import DelegateChoice, DelegateReport, choose
 from edgecam.inference.interpreter import Interpreter
 from edgecam.inference.naming import recognise_named
 from edgecam.inference.preprocess import Resizer, filler
 from edgecam.inference.tflite import metadata as tflite_metadata
-from edgecam.inference.tflite.cut import cut_custom_op
 from edgecam.inference.tflite.file import (
     POSENET_DECODER_OP,
     SSD_POSTPROCESS_OP,
@@ -68,6 +66,8 @@ def runnable(file: ModelFile) -> ModelFile:
     """The model without Coral's decoder op: no runtime here has it, edgecam decodes."""
     if POSENET_DECODER_OP not in custom_ops(file):
         return file
+    from edgecam.inference.tflite.cut import cut_custom_op
+
     return read(cut_custom_op(file.data, POSENET_DECODER_OP, file.name), file.name)
 
 
@@ -313,6 +313,8 @@ class Model:
         found = to_source(found, staged.fit, frame.width_px, frame.height_px)
         if not found.documents:
             return found
+        from edgecam.inference.decoders.page_edges import sharpened
+
         # The network's map is coarser than the picture, which may show the edge more exactly.
         pages = (
             Document(page.score, sharpened(frame.image, page.corners)) for page in found.documents

@@ -14,16 +14,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgecam.core.errors import EdgecamError
 from edgecam.core.frame import Frame, Image
 from edgecam.core.queues import Finished, Latest, Queue, Slot
 from edgecam.core.result import Result
 from edgecam.pipeline.base import BEAT_S, Pipeline, Prepared
-from edgecam.pipeline.roi.controller import RoiController
 from edgecam.pipeline.roi.inference_steps import run_steps
 from edgecam.pipeline.turned_step import TurnedStep
+
+if TYPE_CHECKING:
+    from edgecam.pipeline.roi.controller import RoiController
 
 Item = TypeVar("Item")
 

@@ -23,11 +23,6 @@ from edgecam.settings.scene import CropSettings
 from edgecam.settings.schema import Settings
 
 
-def controls(settings: Settings) -> bool:
-    """Whether what a frame has shown decides how the next one is looked at."""
-    return settings.motion.enabled or settings.crop.enabled
-
-
 class PersonCrops:
     """A PoseNet that looks at the people whom it follows, and at the whole frame when it must.
 

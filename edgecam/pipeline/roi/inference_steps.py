@@ -9,14 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from edgecam.core.frame import Frame
 from edgecam.core.protocols import DecodeOptions
 from edgecam.core.result import Decoded, StageTimes
 from edgecam.core.tensors import Tensor
 from edgecam.inference.model import Model, ModelImage
-from edgecam.pipeline.roi.person_crop import Tile
+
+if TYPE_CHECKING:
+    from edgecam.pipeline.roi.person_crop import Tile
 
 Value = TypeVar("Value")
 
