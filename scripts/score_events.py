@@ -10,7 +10,7 @@ from pathlib import Path
 from edgecam.core.errors import EdgecamError, SourceError
 from edgecam.daemon.build import load_models
 from edgecam.settings.load import load
-from edgecam.tools.evaluate.clips import Clip, Playing, events, look_at
+from edgecam.tools.evaluate.clips import Clip, Cost, Playing, events, look_at
 from edgecam.tools.evaluate.event_scores import lines, read_truth, score
 
 RATES_HZ = (30.0, 10.0, 5.0, 2.0)
@@ -30,6 +30,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--slower", type=float, default=1.0, help="4: a quarter of the speed")
     parser.add_argument("--backwards", action="store_true")
     parser.add_argument("--lost", type=float, default=0.0, help="share of looks that find nothing")
+    parser.add_argument("--loops", type=int, default=1, help="how often a clip is shown")
     parser.add_argument("--seed", type=int, default=0, help="which looks are lost")
     return parser.parse_args(argv)
 
@@ -54,10 +55,15 @@ def looked_at(options: argparse.Namespace) -> None:
             options.backwards,
             options.lost,
             options.seed,
+            options.loops,
         )
-        reported = [(clip.name, events(clip, settings, models, playing)) for clip in clips]
+        cost = Cost()
+        reported = [(clip.name, events(clip, settings, models, playing, cost)) for clip in clips]
         print(f"{rate_hz:g} looks a second, {len(clips)} clips")
-        print("\n".join(lines(score(reported, truths, playing), len(clips))), flush=True)
+        print("\n".join(lines(score(reported, truths, playing), len(clips))))
+        if settings.turned_look_s:
+            print(cost)
+        sys.stdout.flush()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,9 +22,10 @@ from edgecam.core.frame import Frame
 from edgecam.core.geometry import Rectangle
 from edgecam.core.protocols import DecodeOptions
 from edgecam.core.result import Decoded, Pose, StageTimes, TurnedLook
+from edgecam.core.tensors import Tensor
 from edgecam.core.turning import turn_image, turn_points, turned_size
-from edgecam.inference.model import Model
-from edgecam.pipeline.roi.inference_steps import ModelRunner, Steps
+from edgecam.inference.model import Model, ModelImage
+from edgecam.pipeline.roi.inference_steps import ModelRunner, Steps, run_steps
 from edgecam.pipeline.roi.motion_gate import Motion
 from edgecam.settings.scene import MotionSettings
 from edgecam.settings.schema import Settings
@@ -172,6 +173,18 @@ class TurnedLooks:
             found += more
             total = total.plus(times)
         return tuple(found), total
+
+    def with_stills(self, part: Decoded, frame: Frame, options: DecodeOptions) -> Decoded:
+        """What was found in a picture with all of its turned looks, outside of a run.
+
+        Raises:
+            ModelError: the model fails.
+        """
+
+        def invoke(_: int, model: Model, staged: ModelImage, __: Frame) -> Sequence[Tensor]:
+            return model.invoke(staged)
+
+        return replace(part, turned=run_steps(self.still(frame, options), invoke)[0])
 
     def _moves(self, frame: Frame) -> bool:
         """Whether something has moved since the last look at the whole frame."""

@@ -159,12 +159,27 @@ def play(
         yield plan.analysis(result)
 
 
+@dataclass(slots=True)
+class Cost:
+    """How many looks there were, and how many turned ones besides."""
+
+    looks: int = 0
+    turned: int = 0
+
+    def __str__(self) -> str:
+        share = self.turned / max(1, self.looks)
+        return f"{self.turned} turned looks for {self.looks} others, {share:.1%} more invokes"
+
+
 def events(
-    clip: Clip, settings: Settings, models: Sequence[Model], playing: Playing
+    clip: Clip, settings: Settings, models: Sequence[Model], playing: Playing, cost: Cost
 ) -> list[Event]:
-    """What is reported of a clip that is shown so."""
+    """What is reported of a clip that is shown so; ``cost`` counts the looks."""
     reported: list[Event] = []
     for result in play(clip, settings, models, playing):
+        cost.looks += 1
+        # The other looks were made before and took no time.
+        cost.turned += len(result.times)
         if result.insight is not None:
             reported += result.insight.events
     return reported

@@ -29,12 +29,16 @@ class EvaluateError(EdgecamError):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One annotated picture: its number in the annotations, its file, its size in pixels."""
+    """One annotated picture: its number in the annotations, its file, its size in pixels.
+
+    ``turned_degrees``: by how much what is in the file is turned clockwise to have that size.
+    """
 
     id: int
     path: Path
     width_px: int
     height_px: int
+    turned_degrees: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
