@@ -60,6 +60,8 @@ FAMILIES = (
     "movenet_multipose_heads",
     "nanodet",
     "fomo",
+    "mediapipe_person",
+    "mediapipe_pose",
     "yolo",
     "classifier",
     "documents",
