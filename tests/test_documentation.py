@@ -420,10 +420,13 @@ ELSEWHERE: dict[str, str] = {
     "scripts/mutate": "by hand: a venv of its own, hours",
     "scripts/mutate [AREA...]": "as the one above",
     "scripts/mutate.toml": "a file, not a command",
+    "scripts/score-rates MODEL": "minutes of clips, by hand",
     "scripts/fuzz [TARGET] [SECONDS]": "runs as long as it may; tests/fuzz is run by the tests",
     "systemctl restart": "no unit runs here",
-    "sudo sh -c 'set -a; . /etc/edgecam/front.env; .venv/bin/edgecam doctor --config "
-    "/etc/edgecam/front.toml'": "reads what root alone may; the doctor itself is run above",
+    "systemctl reload": "no unit runs here",
+    "edgecam --config FILE --check": "scripts/test-board reloads a unit, which runs it",
+    "sudo edgecam doctor --config /etc/edgecam/front.toml": "reads what root alone may; the doctor "
+    "itself is run above",
     "scripts/docs": "installs MkDocs; test_documentation_links follows the same links",
     "scripts/test-lowest": "builds an environment of its own; runs the tests",
     "scripts/test-long": "installs TensorFlow (1.6 GB), and runs this file",

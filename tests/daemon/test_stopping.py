@@ -16,7 +16,9 @@ from programs import CLIP, ROOT, environment
 
 # Sends a signal so many milliseconds after an import has begun, and runs edgecam.
 WHILE_IMPORTED = """
-import os, sys, threading
+import os, signal, sys, threading
+# A shell's job in the background, which a suite may be, ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 number, package, after_s = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]) / 1e3
 sys.argv[1:] = sys.argv[4:]
 sent = []

@@ -73,6 +73,8 @@ def test_a_viewer_changes_no_result_and_the_pictures_are_made_beside_the_pipelin
     beside, last = replay(tmp_path, f"127.0.0.1:{port}")
     watching.join(60.0)
     assert beside == without
-    assert last.counters["web_jpegs"] == len(encoding) > 0
+    # The last one may be made while the run ends.
+    assert 0 <= last.counters["web_jpegs"] - len(encoding) <= 1
+    assert encoding
     assert {name.rpartition("_")[0] for name in encoding} == {"web-jpeg"}
     assert 0 < pictures[0] <= len(encoding)
