@@ -29,8 +29,8 @@ from edgecam.inference.tflite.graph import (
     read_signature,
     read_subgraph,
 )
+from edgecam.inference.tflite.schema import IDENTIFIER
 
-IDENTIFIER = b"TFL3"
 EDGETPU_OP = "edgetpu-custom-op"
 POSENET_DECODER_OP = "PosenetDecoderOp"
 SSD_POSTPROCESS_OP = "TFLite_Detection_PostProcess"

@@ -6,6 +6,11 @@ never change meaning from version to version.
 
 from __future__ import annotations
 
+IDENTIFIER = b"TFL3"
+VERSION = 3
+# Of constants, bytes: force_align in the schema.
+ALIGNMENT = 16
+
 # Names of BuiltinOperator, from 0.
 _OPERATORS = """
 ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE

@@ -8,10 +8,11 @@ from typing import Any
 import flatbuffers
 
 from edgecam.core.tensors import Normalization
+from edgecam.inference.tflite.schema import IDENTIFIER
 from edgecam.tools.convert import metadata
 from edgecam.tools.convert.graph import ConvertError
 from edgecam.tools.convert.rewrite import rewrite
-from edgecam.tools.convert.writer import IDENTIFIER, generated_schema
+from edgecam.tools.convert.writer import generated_schema
 
 _SIGNATURE = "serving_default"
 _KEPT = b"min_runtime_version"

@@ -12,8 +12,9 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
+from edgecam.inference.tflite.schema import IDENTIFIER
 from edgecam.tools.convert import metadata
-from edgecam.tools.convert.writer import IDENTIFIER, AlignedBuffer, generated_schema
+from edgecam.tools.convert.writer import AlignedBuffer, generated_schema
 
 _OUTSIDE = 1  # a buffer's offset and size are real from here on; 0 and 1 stand for "inside"
 

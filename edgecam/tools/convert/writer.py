@@ -11,13 +11,11 @@ from typing import Any
 import flatbuffers
 
 from edgecam.core.tensors import Normalization
+from edgecam.inference.tflite.schema import ALIGNMENT, IDENTIFIER, VERSION
 from edgecam.tools.convert import metadata
 from edgecam.tools.convert.graph import ConvertError
 from edgecam.tools.convert.lite import LiteModel, LiteOperator
 
-IDENTIFIER = b"TFL3"
-_SCHEMA_VERSION = 3
-_ALIGNMENT = 16  # of constants: force_align in the schema, which the generated classes ignore
 _SIGNATURE = "serving_default"
 
 # Operator -> the schema's table of its options.
@@ -121,7 +119,7 @@ def generated_schema() -> Any:
 
 def _model(schema: Any, model: LiteModel, description: str, entries: Mapping[str, bytes]) -> Any:
     root = schema.ModelT()
-    root.version = _SCHEMA_VERSION
+    root.version = VERSION
     root.description = description
     runtime = _min_runtime(model).encode().ljust(16, b"\0")
     buffers = [b""]  # by convention the first is empty
@@ -214,7 +212,10 @@ def _min_runtime(model: LiteModel) -> str:
 
 
 class AlignedBuffer:
-    """A constant's bytes, aligned as the schema demands. Named as the generated classes are."""
+    """A constant's bytes, aligned as the schema demands, which the generated classes ignore.
+
+    Named as they are.
+    """
 
     def __init__(self, schema: Any, data: bytes) -> None:
         self._schema, self._data = schema, data
@@ -223,7 +224,7 @@ class AlignedBuffer:
         """Write the buffer's table; return its offset."""
         vector = None
         if self._data:
-            builder.StartVector(1, len(self._data), _ALIGNMENT)
+            builder.StartVector(1, len(self._data), ALIGNMENT)
             builder.head -= len(self._data)
             builder.Bytes[builder.head : builder.head + len(self._data)] = self._data
             vector = builder.EndVector()

@@ -1,6 +1,6 @@
 """A quantised or float network as lists, read from a .tflite and written as one.
 
-It needs nothing but flatbuffers, where ``edgecam.convert`` needs the classes that come with
+It needs nothing but flatbuffers, where ``tools.convert`` needs the classes that come with
 ai-edge-litert: 32-bit boards and phones have no such package. Numbers are those of
 ``schema.fbs``; operators are those that backbones and heads are made of.
 """
@@ -15,10 +15,15 @@ import flatbuffers
 
 from edgecam.inference.tflite.file import ModelFile
 from edgecam.inference.tflite.flatbuffer import Table
-from edgecam.inference.tflite.schema import OPERATORS, TENSOR_TYPES
+from edgecam.inference.tflite.schema import (
+    ALIGNMENT,
+    IDENTIFIER,
+    OPERATORS,
+    TENSOR_TYPES,
+    VERSION,
+)
 from edgecam.tools.convert.graph import ConvertError
 
-_VERSION, _IDENTIFIER, _ALIGNMENT = 3, b"TFL3", 16
 # Operator -> its table of options in the union BuiltinOptions, and the fields' types and defaults.
 _OPTIONS: Final[Mapping[str, tuple[int, str, tuple[float, ...]]]] = {
     "ADD": (11, "b?", (0, True)),
@@ -158,7 +163,7 @@ class _Writer:
         graphs, signatures = self._offsets([graph]), self._offsets([signature])
         root = self._table(
             8,
-            (0, "I", _VERSION),
+            (0, "I", VERSION),
             (1, "o", codes),
             (2, "o", graphs),
             (3, "o", build.CreateString(description)),
@@ -166,7 +171,7 @@ class _Writer:
             (6, "o", self._offsets(entries)),
             (7, "o", signatures),
         )
-        build.Finish(root, _IDENTIFIER)
+        build.Finish(root, IDENTIFIER)
         return bytes(build.Output())
 
     def _graph(self) -> int:
@@ -222,7 +227,7 @@ class _Writer:
         """A buffer's table, its bytes aligned as the schema demands."""
         build, vector = self._builder, 0
         if content:
-            build.StartVector(1, len(content), _ALIGNMENT)
+            build.StartVector(1, len(content), ALIGNMENT)
             build.head -= len(content)
             build.Bytes[build.head : build.head + len(content)] = content
             vector = build.EndVector()
