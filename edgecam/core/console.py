@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import IO
 
@@ -11,12 +12,20 @@ from rich.segment import Segment
 
 from edgecam.core.printable import MAX_LINE, printable
 
+# In a pipe or a file a line has no width: what reads it looks for whole names and digests.
+UNBOUNDED = 10_000
+
 
 class Console(RichConsole):
-    """Rich's markup and colours of numbers are off: what is printed are names from outside."""
+    """Rich's markup and colours of numbers are off: what is printed are names from outside.
+
+    Elsewhere than on a terminal nothing is wrapped or cut.
+    """
 
     def __init__(self, *, stderr: bool = False, file: IO[str] | None = None) -> None:
         super().__init__(stderr=stderr, file=file, highlight=False, markup=False)
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = UNBOUNDED
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

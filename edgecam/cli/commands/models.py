@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,20 +34,34 @@ def list_(as_json: bool = False) -> None:
     if as_json:
         say_json(json.dumps(rows, indent=2))
         return
-    from rich.box import SIMPLE
-    from rich.table import Column, Table
+    import shutil
+    import sys
 
-    from edgecam.core.console import Console
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in _listed(rows, width):
+        say(line)
+    say("edgecam models pull NAME downloads one that can be had")
 
-    name = Column("name", overflow="fold")
-    table = Table(name, "also", "", Column("MB", justify="right"), "what", box=SIMPLE, padding=0)
-    for row in rows:
-        size = f"{row['size_bytes'] / 1e6:.2f}" if row["size_bytes"] else "-"
-        aliases = ", ".join(row["aliases"])
-        table.add_row(row["name"], aliases, row["state"], size, row["description"])
-    console = Console()
-    console.print(table)
-    console.print("edgecam models pull NAME downloads one that can be had")
+
+def _listed(rows: Sequence[dict[str, Any]], width: int | None) -> Iterator[str]:
+    """Each model with its short name first; one line each where the ``width`` is None.
+
+    No name is broken: it has to be copied.
+    """
+    names = [[*row["aliases"], row["name"]] for row in rows]
+    longest = max(len(known[0]) for known in names)
+    for row, (name, *others) in zip(rows, names, strict=True):
+        size = f"{row['size_bytes'] / 1e6:6.2f} MB" if row["size_bytes"] else " " * 9
+        head = f"{name:{longest}}  {row['state']:7}  {size}"
+        if width is None:
+            also = f" (also {', '.join(others)})" if others else ""
+            yield f"{head}  {row['description']}{also}"
+            continue
+        yield head
+        yield from textwrap.wrap(
+            row["description"], max(20, width - 1), initial_indent="    ", subsequent_indent="    "
+        )
+        yield from (f"    also: {other}" for other in others)
 
 
 def _rows() -> list[dict[str, Any]]:

@@ -149,7 +149,7 @@ def _help(view: View, number: int, page: int) -> Text:
     if number > page:
         last = min(number, view.first + page)
         text.append(f"{view.first + 1}-{last} of {number}  ", "bold")
-    text.append("sort: ")
+    # What is cut at the right is what matters least.
+    text.append("q ends  arrows scroll  sort: ")
     text.append("  ".join(f"{key} {name}" for key, (name, _) in SORTS.items()))
-    text.append("   arrows scroll   q ends")
     return text
