@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from programs import edgecam, error_line
 
 from edgecam.settings.load import load
-from edgecam.tools.evaluate.tune import Point, Variant, choice, front
+from edgecam.tools.evaluate.tune import Point, Tuning, Variant, choice, front
 
 QUICK = ("tune", "posenet", "--size", "257x257", "--size", "353x481", "--budget-s", "60")
 CONFIGURATION = """\
@@ -50,6 +51,7 @@ def test_measures_chooses_and_writes_into_a_configuration(tmp_path: Path) -> Non
     found = json.loads(done.stdout)
     variants = [p["variant"] for p in found["points"]]
     assert {v["input_size"] for v in variants} == {"257x257", "353x481"}
+    assert "posenet-fp16" in {v["model"] for v in variants}, "what runs now is not measured"
     assert {(v["input_size"], v["crop"]) for v in variants} >= {("353x481", True)}
     rates = [p["rate_hz"] for p in found["points"]]
     assert rates == sorted(rates, reverse=True)
@@ -73,15 +75,43 @@ def test_measures_chooses_and_writes_into_a_configuration(tmp_path: Path) -> Non
     assert settings.name == "hall"
 
 
+def tuning(measured: int, skipped: int) -> Tuning:
+    points = tuple(point(10 + n, 0.5) for n in range(measured))
+    return Tuning(points, points[:1], points[0], (), "posenet-fp16", 60, skipped)
+
+
+@pytest.mark.parametrize(
+    ("measured", "skipped", "is_enough"),
+    [(1, 23, False), (1, 0, False), (12, 12, False), (13, 11, True), (24, 0, True)],
+)
+def test_one_variant_or_few_of_many_are_no_choice(
+    measured: int, skipped: int, is_enough: bool
+) -> None:
+    assert tuning(measured, skipped).is_enough is is_enough
+
+
+def test_too_little_time_chooses_and_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "hall.toml"
+    path.write_text(CONFIGURATION)
+    sizes = ("--size", "257x257", "--size", "257x353")
+    done = edgecam("tune", "posenet", *sizes, "--budget-s", "1", "--write", path)
+    assert "so nothing is chosen; give a larger --budget-s" in error_line(done)
+    # What runs now was measured all the same, at its own size.
+    assert re.search(r"^posenet-fp16 +353x481 ", done.stdout, re.MULTILINE), done.stdout
+    assert "chosen" not in done.stdout.partition("OKS:")[0]
+    assert path.read_text() == CONFIGURATION
+
+
 def test_prints_a_table_and_lines_that_are_a_configuration(tmp_path: Path) -> None:
-    done = edgecam("tune", "posenet", "--size", "257x257", "--budget-s", "1")
+    done = edgecam("tune", "posenet", "--size", "257x257", "--budget-s", "120", "--keep", "0")
     assert done.returncode == 0, done.stderr
     table, _, lines = done.stdout.partition("\n\n")
     assert "front, chosen" in table
     assert "left out: edgetpu: " in table
     made = tmp_path / "made.toml"
     made.write_text(lines)
-    assert tomllib.loads(lines)["model"] == [{"path": "posenet", "input_size": "257x257"}]
+    (model,) = tomllib.loads(lines)["model"]
+    assert model["path"] == "posenet"
     assert load(made, {}, {}).model[0].path == "posenet"
 
 

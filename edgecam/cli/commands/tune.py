@@ -12,7 +12,7 @@ import click
 from edgecam.cli.completion import a_model
 from edgecam.cli.option_types import Number, OutputFile
 from edgecam.cli.options import CONFIG_OPTION
-from edgecam.core.errors import SettingsError
+from edgecam.core.errors import EdgecamError, SettingsError
 from edgecam.core.printable import say, say_json
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _MODELS = ("posenet", "posenet-fp16")
     type=Number(1, 86400),
     default=90.0,
     show_default=True,
-    help="Begin no further measurement after so many seconds.",
+    help="Begin no measurement that would end later.",
 )
 @click.option("--write", type=OutputFile(), help="Write the chosen lines into this TOML file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the measurements as JSON.")
@@ -63,8 +63,9 @@ def command(
 ) -> None:
     """Measure models, input sizes, delegates, threads and crops on this board.
 
-    Prints frames a second against agreement with the float model (mean OKS) and which points are
-    on the Pareto front. MODEL is a PoseNet; by default both bundled ones are tried.
+    What runs now is measured first. Prints frames a second against agreement with the float model
+    (mean OKS) and which points are on the Pareto front. MODEL is a PoseNet; by default both bundled
+    ones are tried. Exits 1, and writes nothing, where there was no time for most of them.
 
     \b
     edgecam tune
@@ -83,6 +84,8 @@ def command(
     wanted = [parse("model.input_size", size, "--size") for size in sizes]
     document = _document(write) if write is not None else None
     flags = {"source.url": source or str(bundled.clip())}
+    if config is None and write is not None and write.exists():
+        config = write
     settings = load(config, os.environ, flags, {"source.url": "--source"})
     log.set_up(verbose=False)
     logging.getLogger("edgecam").setLevel(logging.ERROR)
@@ -102,6 +105,7 @@ def command(
         say_json(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
         _show(found, keep)
+    _check_enough(found, budget_s)
     if write is None or document is None:
         if not as_json:
             for line in ("", *_text(found.chosen).splitlines()):
@@ -109,6 +113,19 @@ def command(
         return
     _write(write, document, found.chosen)
     say(f"edgecam: {write}: written", err=True)
+
+
+def _check_enough(found: Tuning, budget_s: float) -> None:
+    """
+    Raises:
+        EdgecamError: what was measured is too little to choose from.
+    """
+    if not found.is_enough:
+        tried_of = f"{len(found.points)} of {len(found.points) + found.skipped}"
+        raise EdgecamError(
+            f"tune: expected time for most variants, found it for {tried_of} in {budget_s:g} s, "
+            "so nothing is chosen; give a larger --budget-s, or fewer models and sizes"
+        )
 
 
 def _show(found: Tuning, keep: float) -> None:
@@ -129,7 +146,7 @@ def _show(found: Tuning, keep: float) -> None:
             of.model,
             of.input_size + (" crop" if of.crop else ""),
             *(of.delegate, str(of.threads), f"{point.rate_hz:.1f}", f"{point.oks:.3f}"),
-            "front, chosen" if point == found.chosen else on_front,
+            "front, chosen" if point == found.chosen and found.is_enough else on_front,
         )
     console = Console()
     console.print(table)

@@ -61,7 +61,8 @@ class Point(msgspec.Struct, frozen=True):
 class Tuning(msgspec.Struct, frozen=True):
     """``points``, fastest first; ``front``: no other is as fast and sees as much; ``chosen`` of it.
 
-    ``left_out``: what did not run, and why. ``people``: those whom ``reference`` sees.
+    ``left_out``: what did not run, and why. ``people``: those whom ``reference`` sees. ``skipped``:
+    how many variants there was no time for.
     """
 
     points: tuple[Point, ...]
@@ -70,6 +71,12 @@ class Tuning(msgspec.Struct, frozen=True):
     left_out: tuple[str, ...]
     reference: str
     people: int
+    skipped: int = 0
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the choice is one among most variants, and among two at least."""
+        return len(self.points) > max(1, self.skipped)
 
 
 def tune(
@@ -82,7 +89,7 @@ def tune(
     budget_s: float,
     progress: Progress,
 ) -> Tuning:
-    """Measure every variant on the recording of ``settings``, the smallest first.
+    """Measure what ``settings`` run now, then every variant, the smallest first.
 
     ``keep``: the share (0..1) of the best OKS that the chosen one must reach. ``budget_s``: no
     further variant is begun after so long. ``progress`` gets each variant and the share done.
@@ -92,11 +99,13 @@ def tune(
             ``run`` raises.
     """
     started_s = time.monotonic()
-    settings = replace(settings, max_frames=FRAMES, mqtt=MqttSettings(), model=())
+    settings = replace(settings, max_frames=FRAMES, mqtt=MqttSettings())
     progress(f"{reference} as the reference", 0.0)
     # What cannot be measured is reported before the long look of the reference.
     left_out: list[str] = []
-    variants = list(_variants(settings, models, sizes, left_out))
+    now = _now(settings, models)
+    others = [v for v in _variants(settings, models, sizes, left_out) if v != now]
+    variants = [*([] if now is None else [now]), *others]
     first = PoseKeeper()
     one = replace(settings, model=(ModelSettings(path=reference),), max_frames=1)
     run_recording(one, load_models(one), first)
@@ -108,16 +117,21 @@ def tune(
             f"{redaction.shown(settings.source.url)}; give a recording with people"
         )
     points: list[Point] = []
+    skipped, took_s = 0, 0.0
     for number, variant in enumerate(variants):
-        if time.monotonic() - started_s > budget_s and points:
-            left_out.append(f"{len(variants) - number} of {len(variants)} variants: no time left")
+        began_s = time.monotonic()
+        # One that begins takes about as long as the one before.
+        if began_s + took_s - started_s > budget_s and points:
+            skipped = len(variants) - number
+            left_out.append(f"{skipped} of {len(variants)} variants: no time left")
             break
         progress(_name(variant), number / len(variants))
         points.append(_measured(settings, variant, truth))
+        took_s = time.monotonic() - began_s
     points.sort(key=lambda point: -point.rate_hz)
     best = front(points)
     chosen = choice(best, keep)
-    return Tuning(tuple(points), best, chosen, tuple(left_out), shown, people)
+    return Tuning(tuple(points), best, chosen, tuple(left_out), shown, people, skipped)
 
 
 def front(points: Iterable[Point]) -> tuple[Point, ...]:
@@ -133,6 +147,19 @@ def choice(found: Sequence[Point], keep: float) -> Point:
     """The fastest point of a front that has at least ``keep`` of the front's best OKS."""
     least = keep * max(point.oks for point in found)
     return next(point for point in found if point.oks >= least)
+
+
+def _now(settings: Settings, models: Sequence[str]) -> Variant | None:
+    """What runs without a choice: as the settings have it, else the first of ``models``."""
+    (own, *more) = settings.model or (ModelSettings(path=models[0]),)
+    if more:
+        return None
+    found = Model(replace(own, labels=None), settings.inference)
+    if not found.finds_poses or found.decoder.size_step is None:
+        return None
+    size = f"{found.resizer.height_px}x{found.resizer.width_px}"
+    threads = settings.inference.threads or default_threads()
+    return Variant(own.path, size, "cpu", threads, settings.crop.enabled)
 
 
 def _variants(
