@@ -92,8 +92,23 @@ def requirements(wheel: Path) -> list[Requirement]:
         (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
         metadata = email.message_from_bytes(archive.read(name))
     assert metadata["Version"] == __version__
-    assert metadata["Requires-Python"] == "<3.14,>=3.11"
+    assert metadata["Requires-Python"] == "<3.15,>=3.11"
     return [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+
+
+def test_the_licence_is_that_of_the_code_and_of_the_models_with_their_texts(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+        metadata = email.message_from_bytes(archive.read(name))
+        texts = {n: archive.read(n).decode() for n in archive.namelist() if "/licenses/" in n}
+    assert metadata["License-Expression"] == "Apache-2.0 AND MIT"
+    holders = {card.fields.get("copyright") for card in bundled.cards()} - {None}
+    for card in bundled.cards():
+        if card.fields["licence"] == "MIT":
+            holder = str(card.fields["copyright"])
+            assert any(
+                holder in text and "Permission is hereby granted" in text for text in texts.values()
+            ), (holder, holders)
 
 
 def test_the_long_description_has_no_link_that_leads_nowhere(wheel: Path) -> None:

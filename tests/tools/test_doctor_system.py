@@ -233,7 +233,7 @@ main()
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     report = Report(done)
-    assert report.only("python", "warn")[1].startswith("use Python 3.11 to 3.13")
+    assert report.only("python", "warn")[1].startswith("use Python 3.11 to 3.14")
     assert report.code == 0
 
 

@@ -15,7 +15,7 @@ from edgecam.tools.doctor.finding import Finding, fail, ok, warn
 
 BOARD_MODEL = Path("/proc/device-tree/model")
 # What edgecam is built and tested for.
-PYTHONS = ((3, 11), (3, 13))
+PYTHONS = ((3, 11), (3, 14))
 # A Raspberry Pi begins to slow down at 80 degrees.
 HOT_C = 75.0
 # Of get_throttled: what a bit says, and what helps; sixteen bits higher: since the start.
