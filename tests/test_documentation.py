@@ -298,7 +298,7 @@ RUNS: dict[str, Run] = {
     "python3 -m venv --system-site-packages .venv": Run(
         swaps=((r"\.venv", "of-the-system"),), makes="of-the-system/bin/pip", in_clone=True
     ),
-    ".venv/bin/pip install '.[web]' 'numpy<2' 'opencv-python<4.12'": Run(
+    ".venv/bin/pip install '.[web,bookworm]'": Run(
         "numpy-1.26", swaps=(("install", "install --dry-run"),), in_clone=True
     ),
     ".venv/bin/edgecam doctor": Run("constructs and invokes", in_clone=True),

@@ -147,6 +147,7 @@ class Result:
     models found before masks, tracks and smoothing, None where nothing is tracked. ``repeated``
     says that no model looked, since nothing moved; what the last look found then takes its place.
     ``waiting`` are the models that nothing called for: what they found before still holds.
+    ``stale`` are the models whose part is of an earlier look; views alone have such results.
     """
 
     frame: Frame
@@ -157,6 +158,7 @@ class Result:
     untracked: Mapping[str, Decoded] | None = None
     repeated: bool = False
     waiting: frozenset[str] = frozenset()
+    stale: frozenset[str] = frozenset()
 
     @property
     def poses(self) -> tuple[Pose, ...]:
@@ -167,6 +169,13 @@ class Result:
     def detections(self) -> tuple[Detection, ...]:
         """Boxes of all models."""
         return tuple(d for part in self.by_model.values() for d in part.detections)
+
+    @property
+    def stale_detections(self) -> frozenset[int]:
+        """Places among ``detections`` of those that an earlier look found."""
+        parts = self.by_model.items()
+        old = [model in self.stale for model, part in parts for _ in part.detections]
+        return frozenset(place for place, is_old in enumerate(old) if is_old)
 
     @property
     def classes(self) -> tuple[Classification, ...]:

@@ -114,6 +114,27 @@ def test_what_a_slow_model_found_stands_on_the_screen_until_it_looks_again() -> 
     assert set(standing(Result(other, {"fast": Decoded()})).by_model) == {"fast"}
 
 
+def test_what_an_earlier_look_found_moves_with_its_track_and_is_marked() -> None:
+    standing = LastFound()
+
+    def walker(x: float) -> Decoded:
+        return Decoded(detections=(Detection("person", 0, 0.9, Box(x, 0.0, x + 4.0, 8.0), 7),))
+
+    def shown(at_s: float, **parts: Decoded) -> Result:
+        return standing(Result(frame(0, at_s), parts))
+
+    first = shown(0.0, fast=Decoded(), slow=walker(0.0))
+    assert (first.stale, first.stale_detections) == (frozenset(), frozenset())
+    # Before a second look there is no speed to go by.
+    assert shown(0.2, fast=Decoded()).detections[0].box.x_min == 0.0
+    assert not shown(0.5, fast=Decoded(), slow=walker(10.0)).stale
+    later = shown(0.75, fast=Decoded())
+    assert (later.stale, later.stale_detections) == ({"slow"}, {0})
+    assert later.detections[0].box == Box(15.0, 0.0, 19.0, 8.0)
+    # Not further than it came between two looks.
+    assert shown(1.5, fast=Decoded()).detections[0].box.x_min == 20.0
+
+
 def flags(*models: str, **others: Any) -> list[Any]:
     return list(load(None, {}, {"model.path": models, **others}, {"model.path": "--model"}).model)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecam.core.result import Box, Decoded, Detection
+from edgecam.core.frame import Frame
+from edgecam.core.result import Box, Decoded, Detection, Result
 from edgecam.sinks.render.overlay import draw_on
 
 
@@ -23,3 +24,17 @@ def test_a_label_has_its_shadow_behind_every_letter(width: int, height: int) -> 
     # No stroke is as wide as two letters that lie on each other.
     blank = np.setdiff1d(np.arange(light[0], light[-1]), np.union1d(light, dark))
     assert len(blank) > 2
+
+
+def test_what_an_earlier_look_found_is_drawn_in_dashes() -> None:
+    box = Detection("car", 0, 0.9, Box(10.0, 30.0, 110.0, 90.0))
+    frame = Frame(np.zeros((100, 120, 3), np.uint8), 0, 0.0, 0.0)
+
+    def lit(stale: frozenset[str]) -> int:
+        image = np.zeros((100, 120, 3), np.uint8)
+        draw_on(image, Result(frame, {"m": Decoded(detections=(box,))}, stale=stale))
+        return int(image[90, 10:111].any(axis=1).sum())
+
+    whole, dashed = lit(frozenset()), lit(frozenset({"m"}))
+    assert whole == 101
+    assert 40 < dashed < 80

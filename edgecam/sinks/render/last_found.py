@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edgecam.core.result import Decoded, Result
+from edgecam.core.result import Box, Decoded, Detection, Result
 
 # A model's part stands for so many of the distances between its last two looks.
 GAPS = 2.5
@@ -19,10 +19,36 @@ class _Last:
     part: Decoded
     at_s: float
     gap_s: float = FIRST_GAP_S
+    before: Decoded | None = None
+
+    def moved(self, now_s: float) -> Decoded:
+        """The part with each box where its track is by now, as fast as between its two looks."""
+        age_s = now_s - self.at_s
+        if self.before is None or self.gap_s <= 0.0 or age_s <= 0.0:
+            return self.part
+        earlier: dict[int | None, Box] = {
+            found.track: found.box for found in self.before.detections if found.track is not None
+        }
+        share = min(1.0, age_s / self.gap_s)
+        boxes = (_moved(found, earlier.get(found.track), share) for found in self.part.detections)
+        return replace(self.part, detections=tuple(boxes))
+
+
+def _moved(found: Detection, earlier: Box | None, share: float) -> Detection:
+    """The box further on by ``share`` of what it moved from ``earlier``; its size stays."""
+    if earlier is None:
+        return found
+    now = found.box
+    x = share * (now.x_min + now.x_max - earlier.x_min - earlier.x_max) / 2
+    y = share * (now.y_min + now.y_max - earlier.y_min - earlier.y_max) / 2
+    return replace(found, box=Box(now.x_min + x, now.y_min + y, now.x_max + x, now.y_max + y))
 
 
 class LastFound:
-    """Boxes that do not flicker: results with the parts of the models that did not look now."""
+    """Boxes that do not flicker: results with the parts of the models that did not look now.
+
+    Such boxes move with their tracks, and the result names their models as ``stale``.
+    """
 
     def __init__(self) -> None:
         self._last: dict[tuple[str | None, str], _Last] = {}
@@ -35,10 +61,12 @@ class LastFound:
         for model, part in result.by_model.items():
             last = self._last.get((camera, model))
             gap_s = FIRST_GAP_S if last is None else max(0.0, now_s - last.at_s)
-            self._last[camera, model] = _Last(part, now_s, gap_s)
+            before = None if last is None else last.part
+            self._last[camera, model] = _Last(part, now_s, gap_s, before)
         parts = {
-            model: last.part
+            model: last.moved(now_s)
             for (whose, model), last in self._last.items()
             if whose == camera and 0.0 <= now_s - last.at_s <= GAPS * last.gap_s
         }
-        return result if parts.keys() == result.by_model.keys() else replace(result, by_model=parts)
+        stale = frozenset(parts.keys() - result.by_model.keys())
+        return replace(result, by_model=parts, stale=stale) if stale else result

@@ -52,12 +52,30 @@ def _draw_pose(image: Image, pose: Pose, number: int) -> None:
             cv2.circle(image, point, thickness + 1, colour, -1, cv2.LINE_AA)
 
 
-def _draw_detection(image: Image, found: Detection, number: int) -> None:
+def _draw_detection(image: Image, found: Detection, number: int, *, is_stale: bool = False) -> None:
     box = found.box
     corners = (round(box.x_min), round(box.y_min)), (round(box.x_max), round(box.y_max))
-    cv2.rectangle(image, *corners, _colour(number), _thickness(image), cv2.LINE_AA)
+    if is_stale:
+        _dashed(image, *corners, _colour(number))
+    else:
+        cv2.rectangle(image, *corners, _colour(number), _thickness(image), cv2.LINE_AA)
     track = "" if found.track is None else f" #{found.track}"
     _text(image, f"{found.label}{track} {found.score:.2f}", box.x_min, box.y_min - 4)
+
+
+def _dashed(
+    image: Image, first: tuple[int, int], last: tuple[int, int], colour: tuple[int, int, int]
+) -> None:
+    """A box of dashes: it is where an earlier look leads to, not what was found now."""
+    thickness = _thickness(image)
+    dash = 6 * thickness
+    (x0, y0), (x1, y1) = first, last
+    for x in range(x0, x1, 2 * dash):
+        for y in (y0, y1):
+            cv2.line(image, (x, y), (min(x + dash, x1), y), colour, thickness, cv2.LINE_AA)
+    for y in range(y0, y1, 2 * dash):
+        for x in (x0, x1):
+            cv2.line(image, (x, y), (x, min(y + dash, y1)), colour, thickness, cv2.LINE_AA)
 
 
 def _draw_document(image: Image, found: Document, number: int) -> None:
@@ -77,8 +95,10 @@ def draw_on(image: Image, found: Decoded | Result) -> None:
     """
     for number, page in enumerate(found.documents):
         _draw_document(image, page, number)
+    stale = found.stale_detections if isinstance(found, Result) else frozenset()
     for number, detection in enumerate(found.detections):
-        _draw_detection(image, detection, detection.class_id if detection.track is None else number)
+        hue = detection.class_id if detection.track is None else number
+        _draw_detection(image, detection, hue, is_stale=number in stale)
     for number, pose in enumerate(found.poses):
         _draw_pose(image, pose, number if pose.track is None else pose.track)
     lines = [f"{best.label} {best.score:.2f}" for best in found.classes]

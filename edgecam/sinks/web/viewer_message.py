@@ -34,4 +34,5 @@ class Moment:
             "result": Raw(self.write()),
             "counts": counts(self.result),
             "zone_counts": self.zone_counts,
+            "stale": sorted(self.result.stale_detections),
         }

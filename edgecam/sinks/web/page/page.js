@@ -144,7 +144,7 @@ async function take(message, blob, from) {
     // One may still come after it was asked for no more.
     if (!by("pictures").checked) picture.setBitmap(null);
     else if (message.picture) picture.setBitmap(await createImageBitmap(blob));
-    picture.show(result, hello);
+    picture.show(result, hello, message.stale);
     const age = result.age_ms === undefined ? "" : `, ${Math.round(result.age_ms)} ms old`;
     by("caption").textContent = `frame ${result.sequence}${age}, ${result.model}`;
     showCounts(message.counts, message.zone_counts, result);

@@ -33,8 +33,10 @@ export class Picture {
     this.bitmap = bitmap;
   }
 
-  show(result, hello) {
+  show(result, hello, stale = []) {
     this.result = result;
+    // What an earlier look found, moved on with its track: drawn in dashes.
+    this.stale = new Set(stale);
     this.hello = hello;
     this.redraw();
   }
@@ -52,7 +54,7 @@ export class Picture {
     this.underlay(context, canvas);
     if (result) {
       (result.documents ?? []).forEach((page, index) => this.page(page, index));
-      result.detections.forEach((found, index) => this.box(found, found.track ?? index, found.label));
+      result.detections.forEach((found, index) => this.box(found, found.track ?? index, found.label, index));
       result.poses.forEach((pose, index) => this.pose(pose, pose.track ?? index));
       (result.classes ?? []).forEach((found, index) =>
         this.text(`${found.label} ${found.score.toFixed(2)}`, 8, (20 + 18 * index) * this.enlarged));
@@ -83,11 +85,13 @@ export class Picture {
     context.fillText(words, left, base);
   }
 
-  box(found, number, label) {
+  box(found, number, label, index) {
     const [x0, y0, x1, y1] = found.box.map((value) => value * this.scale);
     this.context.lineWidth = 2;
     this.context.strokeStyle = colour(number);
+    this.context.setLineDash(this.stale.has(index) ? [8, 6] : []);
     this.context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+    this.context.setLineDash([]);
     const track = found.track === undefined ? "" : ` #${found.track}`;
     // Above the same person the pose has its own.
     const base = this.result.poses.length ? Math.min(this.canvas.height - 4, y1 + 14 * this.enlarged) : y0 - 4;
