@@ -155,10 +155,10 @@ RUNS: dict[str, Run] = {
     ),
     f"{SERVICE} uninstall front": Run("removed", swaps=(("$", " --root root"),)),
     "edgecam tune --write front.toml": Run(
-        "chosen", swaps=(("$", " --size 257x257 --budget-s 1"),), makes="front.toml"
+        "chosen", swaps=(("$", " posenet --size 257x257 --budget-s 600"),), makes="front.toml"
     ),
     "edgecam tune --keep 0.97 --source clip.mp4": Run(
-        "chosen", swaps=(("$", " --size 257x257 --budget-s 1"),)
+        "chosen", swaps=(("$", " posenet --size 257x257 --budget-s 600"),)
     ),
     "edgecam status": Run("front: healthy", beside=FRONT),
     "edgecam status NAME": Run("front: healthy", beside=FRONT),

@@ -13,7 +13,7 @@ from programs import edgecam, error_line
 from edgecam.settings.load import load
 from edgecam.tools.evaluate.tune import Point, Tuning, Variant, choice, front
 
-QUICK = ("tune", "posenet", "--size", "257x257", "--size", "353x481", "--budget-s", "60")
+QUICK = ("tune", "posenet", "--size", "257x257", "--size", "353x481", "--budget-s", "600")
 CONFIGURATION = """\
 # The camera in the hall.
 name = "hall"
@@ -103,7 +103,7 @@ def test_too_little_time_chooses_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_prints_a_table_and_lines_that_are_a_configuration(tmp_path: Path) -> None:
-    done = edgecam("tune", "posenet", "--size", "257x257", "--budget-s", "120", "--keep", "0")
+    done = edgecam("tune", "posenet", "--size", "257x257", "--budget-s", "600", "--keep", "0")
     assert done.returncode == 0, done.stderr
     table, _, lines = done.stdout.partition("\n\n")
     assert "front, chosen" in table

@@ -44,7 +44,7 @@ _MODELS = ("posenet", "posenet-fp16")
 @click.option(
     "--budget-s",
     type=Number(1, 86400),
-    default=90.0,
+    default=300.0,
     show_default=True,
     help="Begin no measurement that would end later.",
 )
