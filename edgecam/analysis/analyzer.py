@@ -130,6 +130,8 @@ class Analysis:
         absences = self._following.absences
         lost = [absence.subject for absence in absences.lost.values()]
         scene = _scene(frame, subjects, self._following.alive | {s.track for s in lost}, lost)
+        classes = (part.classes[0] for part in parts.values() if part.classes)
+        scene = replace(scene, surest=next(classes, None))
         events = self._rules.evaluate(self._masks.applied(scene))
         absences.give_up(frame.time_s, self._rules.falling)
         insight = Insight(
@@ -137,6 +139,7 @@ class Analysis:
             self._following.counts(frame, self._rules.falling),
             self._rules.zone_counts,
             self._rules.posture if self.finds_poses else None,
+            self._rules.label,
         )
         return replace(result, insight=insight, untracked=looked)
 

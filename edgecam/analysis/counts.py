@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from edgecam.core.keypoints import SKELETONS
 from edgecam.core.result import Decoded, Result
-from edgecam.messages.topics import slug
+from edgecam.messages.label_names import label_key
 
 
 def counts(result: Result) -> dict[str, int]:
@@ -22,12 +22,12 @@ def counts(result: Result) -> dict[str, int]:
     found: dict[str, int] = {}
     if result.insight is not None:
         for label, number in result.insight.counts.items():
-            found[slug(label)] = found.get(slug(label), 0) + number
+            found[label_key(label)] = found.get(label_key(label), 0) + number
         return found
     for part in result.by_model.values():
-        labels = Counter(slug(d.label) for d in part.detections)
+        labels = Counter(label_key(d.label) for d in part.detections)
         if part.poses:
-            label = slug(SKELETONS[part.poses[0].skeleton].label)
+            label = label_key(SKELETONS[part.poses[0].skeleton].label)
             labels[label] = max(labels[label], len(part.poses))
         for label, number in labels.items():
             found[label] = max(found.get(label, 0), number)
@@ -39,12 +39,12 @@ class Counts:
 
     def __init__(self, labels: Iterable[str] = ()) -> None:
         """``labels`` are reported (as 0) with the first result even if absent from it."""
-        self._last: dict[str, int | None] = {slug(label): None for label in labels}
+        self._last: dict[str, int | None] = {label_key(label): None for label in labels}
         self._parts: dict[str, Decoded] = {}
 
     def expect(self, labels: Iterable[str]) -> None:
         """Report these too with the next result, even if absent from it."""
-        for label in map(slug, labels):
+        for label in map(label_key, labels):
             self._last.setdefault(label, None)
 
     def forget_models(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.core.keypoints import SURE
-from edgecam.core.result import Pose
+from edgecam.core.result import Classification, Pose
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +51,8 @@ class Scene:
 
     ``subjects`` are the confirmed tracks that are seen in it; ``lost`` are the people who were
     lost inside the picture, as last seen; ``alive`` is the ids of all of these and of those that
-    were lost from sight too short a time ago to be given up.
+    were lost from sight too short a time ago to be given up. ``surest`` is what a classifier
+    sees first in the picture, None where none has looked.
     """
 
     time_s: float
@@ -61,3 +62,4 @@ class Scene:
     subjects: tuple[Subject, ...]
     alive: frozenset[int]
     lost: tuple[Subject, ...] = ()
+    surest: Classification | None = None

@@ -76,8 +76,8 @@ _MODEL = (
     click.option("--input-size", help="HEIGHTxWIDTH of a PoseNet, sides 16n+1."),
     click.option(
         "--fit",
-        shell_complete=one_of("auto", "letterbox", "stretch"),
-        help="How a frame fills the input: auto, letterbox or stretch.  [auto]",
+        shell_complete=one_of("auto", "letterbox", "stretch", "crop"),
+        help="How a frame fills the input: auto, letterbox, stretch or crop.  [auto]",
     ),
     click.option("--labels", shell_complete=a_file, help="Label file, one per line, or .pbtxt."),
     click.option(

@@ -45,10 +45,12 @@ class Insight:
     """The events of a frame, and the states as they are in it.
 
     ``counts`` is how many of each label are there, each person once, ``zone_counts`` the same by
-    zone and label. ``posture`` is one of ``POSTURES``, None where no model finds poses.
+    zone and label. ``posture`` is one of ``POSTURES``, None where no model finds poses. ``label``
+    is what a classifier says of the picture, once that has lasted.
     """
 
     events: tuple[Event, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     zone_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     posture: str | None = None
+    label: str | None = None

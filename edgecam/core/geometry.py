@@ -33,6 +33,13 @@ class Fit:
     source_left_px: int = 0
     source_top_px: int = 0
 
+    @property
+    def part(self) -> Rectangle:
+        """The part of the source frame that is shown."""
+        width_px = round(self.width_px / self.scale_x)
+        height_px = round(self.height_px / self.scale_y)
+        return Rectangle(self.source_left_px, self.source_top_px, width_px, height_px)
+
     def keypoints_to_source(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Pixel indices in the model input, float64[..., 2] (x, y), to those in the source."""
         corner = np.array((self.left_px - 0.5, self.top_px - 0.5))
@@ -103,7 +110,23 @@ def tile(part: Rectangle, cell: Rectangle) -> Fit:
     )
 
 
-FITS = {"letterbox": letterbox, "stretch": stretch}
+def crop(source: tuple[int, int], target: tuple[int, int]) -> Fit:
+    """Fill ``target`` with the middle of ``source`` that has its shape: what is beside is cut."""
+    scale = max(target[0] / source[0], target[1] / source[1])
+    width = max(1, min(source[0], round(target[0] / scale)))
+    height = max(1, min(source[1], round(target[1] / scale)))
+    return Fit(
+        0,
+        0,
+        *target,
+        target[0] / width,
+        target[1] / height,
+        (source[0] - width) // 2,
+        (source[1] - height) // 2,
+    )
+
+
+FITS = {"letterbox": letterbox, "stretch": stretch, "crop": crop}
 
 
 def _clipped(box: Box, width_px: int, height_px: int) -> Box:

@@ -18,6 +18,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "wave": ("wave",),
     "posture": ("sitting", "lying"),
     "fall": ("fall", "recovered"),
+    "classified": ("classified",),
 }
 
 EVENT_TYPES = tuple(event_type for types in RULES.values() for event_type in types)

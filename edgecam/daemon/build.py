@@ -19,6 +19,7 @@ from edgecam.core.protocols import DecodeOptions, Sink, Source
 from edgecam.inference import catalog, runtime
 from edgecam.inference.model import Model
 from edgecam.inference.tflite import file as tflite
+from edgecam.messages.label_names import topic_parts
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.roi.turned_looks import turned_looks
@@ -39,7 +40,7 @@ def load_models(settings: Settings) -> list[Model]:
     """Load every model of the settings, the default model where they name none.
 
     Raises:
-        SettingsError: two have the same name.
+        SettingsError: two have the same name, or two labels would share a topic.
         EdgecamError: one does not load.
     """
     named = settings.model or (ModelSettings(path=DEFAULT_MODEL),)
@@ -48,6 +49,8 @@ def load_models(settings: Settings) -> list[Model]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise SettingsError(f"model {twice!r} is given twice: results are named after the file")
+    # Before anything is opened: two labels that would share a topic are refused.
+    topic_parts(each for model in models for each in model.counted_classes)
     for model in models:
         if model.is_badly_placed:
             log.warning(

@@ -18,7 +18,8 @@ import msgspec
 from edgecam.core.errors import SettingsError
 from edgecam.core.fault_log import FaultLog
 from edgecam.core.protocols import DecodeOptions
-from edgecam.messages.topics import Topics, slug
+from edgecam.messages.label_names import slug
+from edgecam.messages.topics import Topics
 from edgecam.settings.load import parse
 from edgecam.settings.schema import Settings
 

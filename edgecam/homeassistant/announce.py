@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -14,19 +14,33 @@ from edgecam.core.keypoints import PERSON
 from edgecam.homeassistant import discovery as homeassistant
 from edgecam.homeassistant.discovery import Features
 from edgecam.inference.model import Model
-from edgecam.messages.topics import Topics, slug
+from edgecam.messages.label_names import label_key, topic_parts
+from edgecam.messages.topics import Topics
 from edgecam.mqtt.broker import Broker
 from edgecam.settings.schema import Settings
 from edgecam.sources import serves_several
 
 
 def _known_labels(models: Sequence[Model]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(slug(label) for model in models for label in model.counted))
+    return tuple(dict.fromkeys(label for model in models for label in model.counted))
+
+
+def label_parts(models: Sequence[Model]) -> Mapping[str, str]:
+    """Return the part of a topic of each label that the models count.
+
+    Raises:
+        SettingsError: two would share a topic.
+    """
+    return topic_parts(each for model in models for each in model.counted_classes)
 
 
 def features(settings: Settings, models: Sequence[Model]) -> Features:
     """What the instance can tell with these models on this board."""
     labels = homeassistant.chosen_labels(_known_labels(models), settings.homeassistant)
+    # A label of the picture as a whole is counted by no model.
+    of_pictures = {label_key(label) for model in models for label in model.classes}
+    of_pictures -= set(map(label_key, _known_labels(models)))
+    labels = tuple(label for label in labels if label_key(label) not in of_pictures)
     tracks = settings.tracking.enabled
     if serves_several(settings.source):
         # What the cameras see is published under their own names; here is how the worker is.
@@ -39,10 +53,14 @@ def features(settings: Settings, models: Sequence[Model]) -> Features:
         has_snapshots=settings.snapshot.mode != "off",
         commands=frozenset(settings.remote.allow),
         zones={
-            zone.name: tuple(dict.fromkeys(map(slug, zone.labels))) or labels
+            zone.name: tuple({label_key(label): label for label in zone.labels}.values()) or labels
             for zone in (settings.zone if tracks else ())
         },
         event_types=_event_types(settings) if tracks else (),
+        parts=label_parts(models),
+        classifies=tracks and any(model.decoder.finds == "classes" for model in models),
+        classes=tuple(label for model in models for label in model.classes) if tracks else (),
+        asked=settings.homeassistant.labels,
         stale_after_s=settings.mqtt.stale_after_s,
         title=settings.title,
         page=_page(settings),
@@ -82,11 +100,14 @@ def announce(broker: Broker, settings: Settings, models: Sequence[Model]) -> Non
     home = settings.homeassistant
     found = features(settings, models)
     messages: dict[str, bytes] = {}
+    if all(model.decoder.finds == "classes" for model in models):
+        broker.count_nothing()
+    broker.name_labels(found.parts)
     if home.enabled:
         broker.expect(found.labels)
         messages = homeassistant.discovery(settings.name, home, found)
     broker.keep_only(homeassistant.discovery_filter(settings.name, home), messages)
-    _prepare_states(broker, Topics(settings.name), found, _known_labels(models))
+    _prepare_states(broker, Topics(settings.name, found.parts), found, _known_labels(models))
     for topic, payload in messages.items():
         broker.publish_retained(topic, payload)
 
@@ -99,6 +120,8 @@ def _prepare_states(broker: Broker, topics: Topics, found: Features, known: Sequ
         for label in {*labels, *known, PERSON}
     }
     broker.keep_only(f"{topics.base}/zone/+/count/+", kept)
+    kept_label = [topics.classification] if found.classifies else []
+    broker.keep_only(topics.classification, kept_label)
     broker.keep_only(topics.posture, [topics.posture] if found.postures else [])
     for zone, labels in found.zones.items():
         for label in labels:

@@ -18,11 +18,14 @@ import msgspec
 
 from edgecam.core.board import BoardIdentity
 from edgecam.core.version import __version__
-from edgecam.messages.topics import Topics, slug
+from edgecam.messages.label_names import label_key, slug
+from edgecam.messages.topics import Topics
 from edgecam.settings.schema import HomeAssistantSettings
 
 # Of a detector with more labels than this only the everyday ones become entities.
 MAX_LABELS = 20
+# A list of a thousand options would be 20 kB in every browser.
+MAX_OPTIONS = 250
 EVERYDAY_LABELS = (
     *("person", "bicycle", "car", "motorcycle", "bus", "truck"),
     *("bird", "cat", "dog"),
@@ -43,6 +46,9 @@ class Features:
     ``commands`` are the settings that may be changed over MQTT. ``zones`` maps a zone to the
     labels that are counted in it. ``event_types`` and ``postures`` are empty where nothing
     tells of them. ``title`` is the device's name, ``page`` the address of the live page.
+    tells of them. ``parts`` are the parts of topics of labels, by their keys.
+    ``classes`` are what a classifier says of a picture, of which those that are ``asked`` for get
+    an entity each.
     """
 
     labels: tuple[str, ...] = ()
@@ -58,6 +64,10 @@ class Features:
     title: str | None = None
     page: str | None = None
     board: BoardIdentity = field(default_factory=BoardIdentity)
+    parts: Mapping[str, str] = field(default_factory=dict)
+    classifies: bool = False
+    classes: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +82,16 @@ class Entity:
 
 
 def chosen_labels(known: Iterable[str], settings: HomeAssistantSettings) -> tuple[str, ...]:
-    """The labels, as slugs, that become entities, of those that the models know."""
+    """The labels, as the model's owner wrote them, that become entities."""
+    written = {label_key(label): label for label in reversed(tuple(known))}
     if settings.labels:
-        return tuple(dict.fromkeys(map(slug, settings.labels)))
-    found = tuple(dict.fromkeys(map(slug, known)))
+        keys = dict.fromkeys(map(label_key, settings.labels))
+        asked = {label_key(label): label for label in reversed(settings.labels)}
+        return tuple(written.get(key, asked[key]) for key in keys)
+    found = tuple(reversed(written.values()))
     if len(found) <= MAX_LABELS:
         return found
-    return tuple(label for label in found if label in EVERYDAY_LABELS)
+    return tuple(label for label in found if label_key(label) in EVERYDAY_LABELS)
 
 
 def discovery_filter(name: str, settings: HomeAssistantSettings) -> str:
@@ -88,7 +101,7 @@ def discovery_filter(name: str, settings: HomeAssistantSettings) -> str:
 
 def discovery(name: str, settings: HomeAssistantSettings, features: Features) -> dict[str, bytes]:
     """Topic -> payload, to be retained, of every entity of the camera ``name``."""
-    topics, node = Topics(name), _node(name)
+    topics, node = Topics(name, features.parts), _node(name)
     device = _device(name, settings, features)
     origin = {"name": "edgecam", "sw_version": __version__}
     messages = {}
@@ -173,11 +186,14 @@ def _on_time(expression: str, stale_after_s: float) -> str:
 def entities(topics: Topics, features: Features) -> Iterator[Entity]:
     """Every entity that such a camera has."""
     for label in features.labels:
-        yield from _occupancy(label, _shown(label), topics.count(label))
+        yield from _occupancy(topics.label(label), _written(label), topics.count(label))
     for zone, labels in features.zones.items():
         for label in labels:
-            name = f"{_shown(zone)} {_shown(label).lower()}"
-            yield from _occupancy(f"zone_{zone}_{label}", name, topics.zone_count(zone, label))
+            name = f"{_shown(zone)} {_in_a_row(label)}"
+            object_id = f"zone_{zone}_{topics.label(label)}"
+            yield from _occupancy(object_id, name, topics.zone_count(zone, label))
+    if features.classifies:
+        yield from _classification(topics, features)
     if features.event_types:
         yield _event(topics.event, features)
     if features.postures:
@@ -195,6 +211,24 @@ def entities(topics: Topics, features: Features) -> Iterator[Entity]:
         yield _temperature(topics.telemetry)
     if features.has_temperature or features.has_throttling:
         yield _throttled(topics.telemetry)
+
+
+def _classification(topics: Topics, features: Features) -> Iterator[Entity]:
+    """What a classifier says of the picture, and whether it is what is asked for."""
+    state: dict[str, Any] = {"state_topic": topics.classification}
+    options = tuple(dict.fromkeys(features.classes))
+    shown = {**state, "icon": "mdi:shape"}
+    if 0 < len(options) <= MAX_OPTIONS:
+        shown |= {"device_class": "enum", "options": options}
+    yield Entity("sensor", "classification", "Classification", shown, needs_camera=True)
+    asked = set(map(label_key, features.asked))
+    for label in options:
+        if label_key(label) in asked:
+            value = _encode(label).decode()
+            template = f"{{{{ 'ON' if value == {value} else 'OFF' }}}}"
+            fields = {**state, "value_template": template}
+            object_id = f"label_{topics.label(label)}"
+            yield Entity("binary_sensor", object_id, _written(label), fields, needs_camera=True)
 
 
 def _event(topic: str, features: Features) -> Entity:
@@ -243,6 +277,17 @@ def _settable(topics: Topics, setting: str) -> dict[str, Any]:
 
 def _shown(part: str) -> str:
     return part.replace("_", " ").replace("-", " ").strip().capitalize() or part
+
+
+def _in_a_row(label: str) -> str:
+    """A label behind other words: as it was written, unless it is a slug."""
+    return label.replace("_", " ") if label == slug(label) else label
+
+
+def _written(label: str) -> str:
+    """A label at the start: a common noun gets its capital."""
+    shown = _in_a_row(label)
+    return shown[:1].upper() + shown[1:] if shown.isascii() else shown
 
 
 def _occupancy(object_id: str, name: str, topic: str) -> Iterator[Entity]:

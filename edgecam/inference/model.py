@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgecam.core.errors import DelegateError, ModelError
 from edgecam.core.frame import Frame, Image
-from edgecam.core.geometry import Fit, to_source
+from edgecam.core.geometry import FITS, Fit, to_source
 from edgecam.core.keypoints import COCO
 from edgecam.core.places import expanded
 from edgecam.core.printable import file_name
@@ -183,13 +183,28 @@ class Model:
         _, height, width, channels = self.interpreter.inputs[0].shape
         if channels != 3:
             raise ModelError(f"{path}: expected 3 colour channels, found {channels}")
-        self.fit = self.decoder.fit if settings.fit == "auto" else settings.fit
+        self.fit = self._fit()
         self.resizer = Resizer(height, width, self.fit)
         self.fill = filler(
             self.interpreter.inputs[0],
             tflite_metadata.normalization(self._metadata, str(path)),
             self.decoder.normalization,
         )
+
+    def _fit(self) -> str:
+        """As the settings say, else the card, else what suits the family.
+
+        Raises:
+            ModelError: the card names none that is known.
+        """
+        if self._settings.fit != "auto":
+            return self._settings.fit
+        said = self.card.fields.get("fit") if self.card is not None else None
+        if said is not None and said not in FITS:
+            raise ModelError(
+                f"card of {self.path}: fit: expected {', '.join(FITS)}, found {said!r:.80}"
+            )
+        return said or self.decoder.fit
 
     def reload(self) -> None:
         """Begin again with an interpreter that has seen nothing.
@@ -233,12 +248,28 @@ class Model:
     @property
     def counted(self) -> tuple[str, ...]:
         """The labels that it may find any number of, as far as they are known beforehand."""
-        if self.decoder.skeleton is not None:
-            return (self.decoder.skeleton.label,)
+        return tuple(label for label, _ in self.counted_classes)
+
+    @property
+    def counted_classes(self) -> tuple[tuple[str, int], ...]:
+        """Those labels with the numbers of their classes."""
         found = self.decoder.labels
+        if self.decoder.skeleton is not None:
+            return ((self.decoder.skeleton.label, 0),)
         if found is None or self.decoder.finds != "boxes":
             return ()
-        return tuple(label for label in found if label.lower() not in labels.BACKGROUND)
+        return tuple(
+            (label, number)
+            for number, label in enumerate(found)
+            if label.lower() not in labels.BACKGROUND
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels of a classifier: what a picture as a whole may be."""
+        if self.decoder.finds != "classes" or self.decoder.labels is None:
+            return ()
+        return tuple(dict.fromkeys(self.decoder.labels))
 
     def _check_resizable(self, size: tuple[int, int]) -> None:
         decoder = self._recognise(self._runnable.inputs, self._runnable.outputs)

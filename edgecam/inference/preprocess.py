@@ -58,7 +58,9 @@ class Resizer:
         # Exact: the plain INTER_LINEAR rounds otherwise on ARM than on x86, and a pose model makes
         # pixels of grey levels. It takes 0.15 ms more.
         size_px = (fit.width_px, fit.height_px)
-        cv2.resize(frame.image, size_px, dst=inner, interpolation=cv2.INTER_LINEAR_EXACT)
+        shown = fit.part
+        image = frame.image[shown.rows, shown.columns]
+        cv2.resize(image, size_px, dst=inner, interpolation=cv2.INTER_LINEAR_EXACT)
         cv2.cvtColor(inner, cv2.COLOR_BGR2RGB, dst=inner)
         return fit
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-MAX_SLUG_LENGTH = 64
-_NOT_SLUG = re.compile(r"[^a-z0-9_-]+")
+from edgecam.messages.label_names import label_key, slug, topic_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +13,12 @@ class Topics:
     """The topics of the camera called ``name`` (a slug).
 
     Each docstring's first line says what is on the topic, its second with which QoS and whether
-    the broker retains it: docs/messages.md is made of them.
+    the broker retains it: docs/messages.md is made of them. ``parts`` are those of the labels of a
+    run, by their keys, as ``label_names.topic_parts`` returns them.
     """
 
     name: str
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def base(self) -> str:
@@ -64,19 +65,25 @@ class Topics:
         """
         return f"{self.base}/event"
 
+    def label(self, label: str) -> str:
+        """A label as part of a topic or of an entity's name; ``+`` stands for all in a filter."""
+        if label == "+":
+            return label
+        return self.parts.get(label_key(label)) or topic_part(label)
+
     def count(self, label: str) -> str:
         """number of tracks, on change; a pose counts as `person`
 
         1, retained
         """
-        return f"{self.base}/count/{_part(label)}"
+        return f"{self.base}/count/{self.label(label)}"
 
     def zone_count(self, zone: str, label: str) -> str:
         """number of tracks in the zone, on change
 
         1, retained
         """
-        return f"{self.base}/zone/{zone}/count/{slug(label)}"
+        return f"{self.base}/zone/{zone}/count/{self.label(label)}"
 
     @property
     def posture(self) -> str:
@@ -85,6 +92,14 @@ class Topics:
         1, retained
         """
         return f"{self.base}/posture"
+
+    @property
+    def classification(self) -> str:
+        """a classifier's label for the picture, once it has lasted
+
+        1, retained
+        """
+        return f"{self.base}/classification"
 
     @property
     def snapshot(self) -> str:
@@ -136,8 +151,3 @@ class Topics:
 def _part(text: str) -> str:
     """``text`` as a topic part, or as it is where it stands for all of them in a filter."""
     return text if text == "+" else slug(text)
-
-
-def slug(text: str) -> str:
-    """``text`` as a topic part, [a-z0-9_-]{1,64}: lower case, every other run one ``_``."""
-    return _NOT_SLUG.sub("_", text.lower())[:MAX_SLUG_LENGTH] or "_"

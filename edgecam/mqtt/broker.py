@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from edgecam.messages.schema import MqttReport, Telemetry
@@ -36,6 +36,14 @@ class Broker(Protocol):
 
     def keep_only(self, topic_filter: str, wanted: Iterable[str]) -> None:
         """Clear the retained topics of a filter but those that are wanted."""
+        ...
+
+    def name_labels(self, parts: Mapping[str, str]) -> None:
+        """Publish counts under these parts of topics, by the labels' keys."""
+        ...
+
+    def count_nothing(self) -> None:
+        """Publish no count: no model of the run counts."""
         ...
 
     def expect(self, labels: Iterable[str]) -> None:

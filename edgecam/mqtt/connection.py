@@ -115,7 +115,8 @@ class Connection:
         )
         client.max_packet_bytes = self._max_packet_bytes
         if login.will_topic is not None:
-            client.will_set(login.will_topic, login.will_payload, offer.will_qos, offer.will_retain)
+            retain = offer.will_retain and login.retain
+            client.will_set(login.will_topic, login.will_payload, offer.will_qos, retain)
         if login.username is not None:
             client.username_pw_set(login.username, login.password)
         if context is not None:
@@ -155,7 +156,7 @@ class Connection:
                 version=self.offer.version,
                 max_packet_bytes=getattr(found, "MaximumPacketSize", None),
                 max_qos=getattr(found, "MaximumQoS", 2),
-                retain=bool(getattr(found, "RetainAvailable", 1)),
+                retain=self._login.retain and bool(getattr(found, "RetainAvailable", 1)),
                 receive_maximum=getattr(found, "ReceiveMaximum", 65_535),
                 keepalive_s=getattr(found, "ServerKeepAlive", None),
                 client_id=getattr(found, "AssignedClientIdentifier", None),
@@ -317,7 +318,8 @@ class Connection:
             self._lost(text, "handshake")
         else:
             self._lost(
-                "closed before it answered; is it an MQTT broker, or one that wants mqtts://?"
+                "closed before it answered; is it an MQTT broker, one that wants mqtts://, or one "
+                "that refuses retained messages (mqtt.retain = false)?"
             )
 
     def _lost(self, what: str, kind: FaultKind = "network") -> None:

@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How to introduce oneself; ``repr`` does not show the password. No topic, no will."""
+    """How to introduce oneself; ``repr`` does not show the password. No topic, no will.
+
+    ``retain``: whether anything is to be retained, the will included.
+    """
 
     client_id: str
     username: str | None
@@ -27,6 +30,7 @@ class Login:
     will_topic: str | None
     will_payload: bytes
     keepalive_s: int
+    retain: bool = True
 
     def __repr__(self) -> str:
         return f"Login({self.client_id!r})"
@@ -57,4 +61,5 @@ def login(
         will_topic=will_topic,
         will_payload=OFFLINE,
         keepalive_s=settings.keepalive_s,
+        retain=settings.retain,
     )

@@ -174,6 +174,12 @@ class EventSettings(Section, frozen=True):
     wave: Annotated[bool, Meta(description="a raised forearm that swings")] = True
     posture: Annotated[bool, Meta(description="sitting, lying")] = True
     fall: Annotated[bool, Meta(description="fall, recovered")] = True
+    classified: Annotated[
+        bool, Meta(description="another label of a classifier for the picture")
+    ] = True
+    classified_s: Annotated[
+        Seconds, Meta(description="a classifier's label is the surest for so long")
+    ] = 1.0
     hands_up_s: Annotated[Seconds, Meta(description="hands up for so long")] = 0.5
     wave_window_s: Annotated[Seconds, Meta(description="the swings happen within")] = 2.0
     posture_s: Annotated[Seconds, Meta(description="sitting or lying for so long")] = 1.0

@@ -54,7 +54,7 @@ class ModelSettings(Section, frozen=True):
         Literal["auto", "tfjs", "coral"], Meta(description="PoseNet decoding rules")
     ] = "auto"
     fit: Annotated[
-        Literal["auto", "letterbox", "stretch"],
+        Literal["auto", "letterbox", "stretch", "crop"],
         Meta(description="how a frame fills the model input; auto is what suits its family"),
     ] = "auto"
     rate_hz: Annotated[
@@ -70,7 +70,8 @@ class SourceSettings(Section, frozen=True):
         Meta(
             min_length=1,
             description="camera index, /dev/v4l/by-id/..., picamera, rtsp://, http://, "
-            "mqtt://HOST/TOPIC, file, directory or glob",
+            "mqtt://HOST/TOPIC, tcp://, udp:// or rtmp://, file, directory, glob, FIFO, or - for "
+            "standard input",
         ),
     ] = "0"
     realtime: Annotated[bool, Meta(description="play a file at its own rate, as if live")] = False
@@ -82,7 +83,8 @@ class SourceSettings(Section, frozen=True):
     width_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
     height_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
     rate_hz: Annotated[
-        Hertz | None, Meta(description="asked of a camera; the rate of a directory of images")
+        Hertz | None,
+        Meta(description="asked of a camera; the rate of pictures and of files without times"),
     ] = None
     max_megapixels: Annotated[
         Megapixels | None,
@@ -90,6 +92,20 @@ class SourceSettings(Section, frozen=True):
             description="larger pictures are not decoded; default 25 from cameras, 100 from files"
         ),
     ] = None
+    transport: Annotated[
+        Literal["auto", "tcp", "udp"],
+        Meta(description="of RTSP's pictures; auto is TCP, and UDP where the camera refuses that"),
+    ] = "auto"
+    tls_ca_file: Annotated[
+        str | None,
+        Meta(
+            description="CA, or own certificate, of an https:// or rtsps:// camera; default the "
+            "system's for https://, none for rtsps://"
+        ),
+    ] = None
+    tls_verify: Annotated[
+        bool, Meta(description="refuse a camera whose certificate no CA has signed")
+    ] = True
     wait: Annotated[
         bool, Meta(description="start without the camera and wait for it; for a service")
     ] = False
@@ -170,6 +186,9 @@ class MqttSettings(Section, frozen=True):
     certificate_file: Annotated[str | None, Meta(description="client certificate")] = None
     key_file: Annotated[str | None, Meta(description="client key")] = None
     keepalive_s: Annotated[int, Meta(ge=2, le=3600, description="MQTT keep-alive")] = 15
+    retain: Annotated[
+        bool, Meta(description="let the broker keep states; false for one that refuses that")
+    ] = True
     outbox_max_messages: Annotated[
         int,
         Meta(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,17 +12,27 @@ from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.picture import max_pixels
-from edgecam.sources.rtsp import ask, redirects_refused
+from edgecam.sources.rtsp import ask, redirects_refused, refuses_tcp
 from edgecam.sources.stream_size import check_capture
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.tcp_probe import connect
+from edgecam.sources.tls import camera_context
 from edgecam.sources.url import StreamUrl
 
 PROBE_TIMEOUT_S = 1.0
-# OpenCV takes FFmpeg's options from the environment alone, at each opening: RTSP over TCP, as UDP
-# loses packets and shows grey for them; and no counting of frames to learn the rate, which takes
-# a second and a half. (``fflags;nobuffer`` is left out: it throws the first pictures away.)
-OPTIONS = "rtsp_transport;tcp|fpsprobesize;0|analyzeduration;500000"
+# OpenCV takes FFmpeg's options from the environment alone, at each opening: no counting of frames
+# to learn the rate, which takes a second and a half. (``fflags;nobuffer`` is left out: it throws
+# the first pictures away.)
+ENVIRONMENT = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+OPTIONS = "fpsprobesize;0|analyzeduration;500000"
+# UDP loses packets and shows grey for them: TCP first.
+TRANSPORTS = {
+    "auto": "rtsp_flags;prefer_tcp",
+    "tcp": "rtsp_transport;tcp",
+    "udp": "rtsp_transport;udp",
+}
+# What people set themselves stays.
+_given = os.environ.get(ENVIRONMENT)
 # OpenCV says the same of a picture that cannot be decoded and of the end of the stream.
 READS_BEFORE_THE_END = 16
 
@@ -33,7 +44,15 @@ class FfmpegEndpoint:
         self.description = url.shown
         self._url = url
         self._settings = settings
-        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", OPTIONS)
+        options = [OPTIONS]
+        self._context: ssl.SSLContext | None = None
+        if url.scheme in ("rtsp", "rtsps"):
+            options.append(TRANSPORTS[settings.transport])
+        if url.scheme == "rtsps":
+            self._context = camera_context(settings, checks_by_default=False)
+            if settings.tls_verify and settings.tls_ca_file is not None:
+                options.append(f"tls_verify;1|ca_file;{settings.tls_ca_file}")
+        self.options = "|".join(options)
 
     def probe(self) -> None:
         """Ask an RTSP server for its methods; from others a TCP connection is enough."""
@@ -51,7 +70,7 @@ class FfmpegEndpoint:
         del count  # FFmpeg does not say what it throws away
         if self._url.scheme not in ("rtsp", "rtsps") or self._url.username is None:
             return self._open()
-        with redirects_refused(self._url, self._settings.open_timeout_s):
+        with redirects_refused(self._url, self._settings.open_timeout_s, self._context):
             return self._open()
 
     def _open(self) -> FfmpegCapture:
@@ -65,6 +84,7 @@ class FfmpegEndpoint:
             1,
         ]
         began_s = time.monotonic()
+        os.environ[ENVIRONMENT] = self.options if _given is None else _given
         capture = cv2.VideoCapture(self._url.full, cv2.CAP_FFMPEG, parameters)
         if not capture.isOpened():
             raise self._why_not(time.monotonic() - began_s)
@@ -83,6 +103,12 @@ class FfmpegEndpoint:
                 return StreamError("unauthorised", "the server refuses the user name or password")
             if not answer.startswith("200"):
                 return StreamError("rejected", f"the server answers {answer}")
+            if self._settings.transport == "tcp" and refuses_tcp(self._url, PROBE_TIMEOUT_S):
+                return StreamError(
+                    "rejected",
+                    "the server answers 461 to TCP, it sends its pictures by UDP alone; set "
+                    'source.transport to "auto" or "udp"',
+                )
         return StreamError("rejected", "the server answers, but not with a video stream")
 
 

@@ -9,7 +9,6 @@ import ssl
 import time
 from dataclasses import replace
 from email.message import Message
-from functools import cache
 from typing import cast
 from urllib.parse import urljoin
 
@@ -18,6 +17,7 @@ from edgecam.sources import url as urls
 from edgecam.sources.http_auth import authorization
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.tcp_probe import connect
+from edgecam.sources.tls import distrust
 from edgecam.sources.url import StreamUrl
 
 REDIRECTS = 5
@@ -34,8 +34,12 @@ class Wire(io.RawIOBase):
     what is read too.
     """
 
-    def __init__(self, url: StreamUrl, deadline_s: float) -> None:
+    def __init__(
+        self, url: StreamUrl, deadline_s: float, context: ssl.SSLContext | None = None
+    ) -> None:
         """
+        ``context``: how TLS is trusted; by default the system's CAs.
+
         Raises:
             StreamError: nothing answers there, or not in TLS.
         """
@@ -44,17 +48,20 @@ class Wire(io.RawIOBase):
         self.left_bytes: int | None = None
         self._socket = connect(url, max(0.01, deadline_s - time.monotonic()))
         if url.scheme == "https":
-            self._socket = self._wrapped(url.host)
+            self._socket = self._wrapped(url.host, context or ssl.create_default_context())
 
-    def _wrapped(self, host: str) -> socket.socket:
+    def _wrapped(self, host: str, context: ssl.SSLContext) -> socket.socket:
         try:
             self._set_timeout()
             # The time-out is for the whole handshake.
-            return _context().wrap_socket(self._socket, server_hostname=host)
+            return context.wrap_socket(self._socket, server_hostname=host)
         except (OSError, ValueError) as error:
             self._socket.close()
             if isinstance(error, TimeoutError):
                 raise StreamError("silent", f"{host}: no TLS in time") from None
+            if (remedy := distrust(error)) is not None:
+                why = getattr(error, "verify_message", "") or str(error)
+                raise StreamError("untrusted", f"{host}: TLS: {why}; {remedy}") from None
             raise StreamError("unreachable", f"{host}: TLS: {error}") from None
 
     def _set_timeout(self) -> None:
@@ -93,11 +100,6 @@ class Wire(io.RawIOBase):
         super().close()
 
 
-@cache
-def _context() -> ssl.SSLContext:
-    return ssl.create_default_context()
-
-
 class Answer:
     """A GET that was answered with 200; everything on it ends by ``deadline_s``, monotonic.
 
@@ -108,7 +110,10 @@ class Answer:
         StreamError: nothing answers in time, or not with 200.
     """
 
-    def __init__(self, url: StreamUrl, deadline_s: float) -> None:
+    def __init__(
+        self, url: StreamUrl, deadline_s: float, context: ssl.SSLContext | None = None
+    ) -> None:
+        self._context = context
         self._asked = self._url = url
         self._peeked = b""
         authorize: str | None = None
@@ -138,7 +143,7 @@ class Answer:
         self._wire.deadline_s = deadline_s
 
     def _get(self, authorize: str | None, deadline_s: float) -> None:
-        self._wire = Wire(self._url, deadline_s)
+        self._wire = Wire(self._url, deadline_s, self._context)
         # It wants no more of a socket than a file to read from.
         self._response = http.client.HTTPResponse(cast(socket.socket, self._wire), method="GET")
         try:

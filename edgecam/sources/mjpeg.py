@@ -20,6 +20,7 @@ from edgecam.sources.multipart import MAX_PART_BYTES, MultipartReader
 from edgecam.sources.picture import decode_image, max_pixels
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.tcp_probe import connect
+from edgecam.sources.tls import camera_context
 from edgecam.sources.url import StreamUrl
 
 MULTIPART, PICTURE, FOR_FFMPEG = "multipart", "picture", "for FFmpeg"
@@ -35,6 +36,7 @@ class HttpEndpoint:
         self._url = url
         self._settings = settings
         self._max_pixels = max_pixels(settings, live=True)
+        self._context = camera_context(settings) if url.scheme == "https" else None
 
     def probe(self) -> None:
         """Raise StreamError where nothing listens."""
@@ -43,7 +45,7 @@ class HttpEndpoint:
     def recheck(self) -> None:
         """Ask for one picture; a server may accept connections and give none."""
         limit_s = PROBE_TIMEOUT_S
-        answer = Answer(self._url, time.monotonic() + limit_s)
+        answer = Answer(self._url, time.monotonic() + limit_s, self._context)
         try:
             if kind_of(answer) == MULTIPART:
                 MjpegCapture(answer, limit_s, lambda _: None, self._max_pixels).read()
@@ -53,7 +55,7 @@ class HttpEndpoint:
     def open(self, count: Callable[[str], None]) -> Capture:
         """Open an MJPEG stream, or a snapshot that is fetched again and again."""
         limit_s = min(self._settings.open_timeout_s, self._settings.read_timeout_s)
-        answer = Answer(self._url, time.monotonic() + limit_s)
+        answer = Answer(self._url, time.monotonic() + limit_s, self._context)
         kind = None
         try:
             kind = kind_of(answer)
@@ -139,6 +141,7 @@ class SnapshotCapture:
         self._period_s = 1.0 / (settings.rate_hz or 1.0)
         self._count = count
         self._max_pixels = max_pixels(settings, live=True)
+        self._context = camera_context(settings) if url.scheme == "https" else None
         self._next_s = 0.0
 
     def read(self) -> Image:
@@ -155,7 +158,7 @@ class SnapshotCapture:
                     raise StreamError("garbage", f"only damaged pictures: {error}") from None
 
     def _fetch(self) -> bytes:
-        answer = Answer(self._url, time.monotonic() + self._read_timeout_s)
+        answer = Answer(self._url, time.monotonic() + self._read_timeout_s, self._context)
         data = bytearray()
         try:
             while True:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from edgecam.core.errors import SourceError
 from edgecam.core.frame import Frame
 from edgecam.core.protocols import be_idle
-from edgecam.messages.topics import slug
+from edgecam.messages.label_names import slug
 from edgecam.mqtt.address import Fault, tls_context
 from edgecam.mqtt.frame_topics import AVAILABILITY, Delivered, PictureTopics, parse_source
 from edgecam.mqtt.login import login

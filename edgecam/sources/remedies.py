@@ -6,6 +6,7 @@ OF_CAMERA = {
     "forbidden": "sudo usermod -aG video $USER, then log in again",
     "missing": "plug it in, or set source.url to one of /dev/v4l/by-id",
     "unauthorised": "fix user and password in source.url",
+    "untrusted": "name its certificate, or its CA's, in source.tls_ca_file",
     "unresolved": "fix the host name in source.url, or use the address",
     "unreachable": "switch the camera on, and see whether this network reaches it: ping",
     "refused": "switch the camera's server on, or fix the port in source.url",

@@ -14,6 +14,7 @@ from edgecam.sources import url as urls
 from edgecam.sources.http_auth import authorization
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.tcp_probe import connect
+from edgecam.sources.tls import distrust
 from edgecam.sources.url import StreamUrl
 
 MAX_HEADER_BYTES, MAX_BODY_BYTES = 16_384, 65_536
@@ -35,12 +36,16 @@ class RtspAnswer:
 class RtspClient:
     """A connection on which every answer ends by ``timeout_s`` after it was opened."""
 
-    def __init__(self, url: StreamUrl, timeout_s: float) -> None:
+    def __init__(
+        self, url: StreamUrl, timeout_s: float, context: ssl.SSLContext | None = None
+    ) -> None:
         """
+        ``context``: how TLS is trusted; by default as FFmpeg does it, without a check.
+
         Raises:
             StreamError: nothing answers there.
         """
-        self._url = url
+        self._url, self._context = url, context
         self._deadline_s = time.monotonic() + timeout_s
         self._socket = connect(url, timeout_s)
         if url.scheme == "rtsps":
@@ -49,24 +54,30 @@ class RtspClient:
         self._number = 0
 
     def _wrapped(self) -> socket.socket:
-        # As FFmpeg does it: cameras sign their certificates themselves.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        # Cameras sign their certificates themselves.
+        unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
+        context = self._context or unchecked
         try:
             return context.wrap_socket(self._socket, server_hostname=self._url.host)
         except (OSError, ValueError) as error:
             self._socket.close()
+            if (remedy := distrust(error)) is not None:
+                why = getattr(error, "verify_message", "") or str(error)
+                raise StreamError("untrusted", f"{self._where}: TLS: {why}; {remedy}") from None
             raise StreamError("unreachable", f"{self._where}: TLS: {error}") from None
 
     @property
     def _where(self) -> str:
         return f"{self._url.host}:{self._url.port}"
 
-    def ask(self, method: str, authorize: str | None = None) -> RtspAnswer:
+    def ask(
+        self, method: str, authorize: str | None = None, header: str | None = None
+    ) -> RtspAnswer:
         """Send a request, and read its answer up to the end of its body; raises StreamError."""
         self._number += 1
         request = f"{method} {self._url.bare} RTSP/1.0\r\nCSeq: {self._number}\r\n"
-        request += "User-Agent: edgecam\r\n"
+        request += "User-Agent: edgecam\r\n" + (f"{header}\r\n" if header else "")
         request += f"Authorization: {authorize}\r\n\r\n" if authorize else "\r\n"
         try:
             self._socket.sendall(request.encode())
@@ -140,8 +151,22 @@ def ask(url: StreamUrl, method: str, timeout_s: float, *, as_user: bool = False)
         client.close()
 
 
+def refuses_tcp(url: StreamUrl, timeout_s: float) -> bool:
+    """Whether a server takes no RTP inside its RTSP connection (461), so that UDP is left."""
+    client = RtspClient(url, timeout_s)
+    try:
+        interleaved = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
+        return client.ask("SETUP", header=interleaved).status.startswith("461")
+    except StreamError:
+        return False
+    finally:
+        client.close()
+
+
 @contextlib.contextmanager
-def redirects_refused(url: StreamUrl, timeout_s: float) -> Iterator[None]:
+def redirects_refused(
+    url: StreamUrl, timeout_s: float, context: ssl.SSLContext | None = None
+) -> Iterator[None]:
     """Refuse a server that redirects to another scheme, host or port.
 
     FFmpeg takes user and password along to wherever an RTSP server redirects, and has no option
@@ -153,7 +178,7 @@ def redirects_refused(url: StreamUrl, timeout_s: float) -> Iterator[None]:
     """
     asked = url
     for _ in range(REDIRECTS):
-        client = RtspClient(url, timeout_s)
+        client = RtspClient(url, timeout_s, context)
         try:
             location = _location(client)
             if location is None:

@@ -34,7 +34,7 @@ HOME = HomeAssistantSettings()
 COMMANDS = frozenset({"pause", "decode.score_threshold", "snapshot"})
 ZONES = {"door": ("person",), "back-yard": ("person", "dog")}
 FULL = Features(
-    *(("person", "traffic_light"), "posenet", True, True, True, COMMANDS, ZONES),
+    *(("person", "traffic light"), "posenet", True, True, True, COMMANDS, ZONES),
     *(("fall", "wave"), ("none", "standing")),
 )
 
@@ -246,7 +246,7 @@ def test_many_labels_become_few_entities_unless_they_are_named() -> None:
     assert chosen_labels(known, HOME) == ("person", "dog")
     assert chosen_labels(known[:2], HOME) == ("person", "traffic_light")
     named = load(None, {"EDGECAM_HOMEASSISTANT_LABELS": "Traffic Light, thing 7"}, {})
-    assert chosen_labels(known, named.homeassistant) == ("traffic_light", "thing_7")
+    assert chosen_labels(known, named.homeassistant) == ("traffic light", "thing 7")
 
 
 @pytest.fixture

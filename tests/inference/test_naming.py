@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -160,3 +161,21 @@ def test_calibrated_scores_order_the_classes(tmp_path: Path) -> None:
 
 def _tensors(loaded: Model) -> list[np.ndarray]:
     return loaded.invoke(loaded.preprocess(Frame(GREEN, 0, 0.0, 0.0), loaded.buffer()))
+
+
+def test_a_classifier_sees_the_centre_square_unless_its_file_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    wide = np.full((16, 48, 3), (0, 0, 255), np.uint8)
+    wide[:, 16:32] = (0, 255, 0)
+    path = write(tmp_path / "m.tflite", colour_classifier(labels=("red", "green", "blue")))
+    assert model(path).fit == "crop"
+    assert best(model(path), wide) == ("green", 1)
+    assert best(model(path, fit="stretch"), wide) == ("red", 0)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    card = f'[model]\nfile = "m.tflite"\nsha256 = "{digest}"\n'
+    (tmp_path / "m.toml").write_text(f'{card}fit = "stretch"\n')
+    assert best(model(path), wide) == ("red", 0)
+    (tmp_path / "m.toml").write_text(f'{card}fit = "zoom"\n')
+    with pytest.raises(ModelError, match="fit: expected letterbox, stretch, crop, found 'zoom'"):
+        model(path)

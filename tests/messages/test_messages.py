@@ -18,6 +18,7 @@ from edgecam.core.events import Event
 from edgecam.core.frame import Frame
 from edgecam.core.result import Box, Classification, Decoded, Detection, Pose, Result
 from edgecam.messages.event import delayed, event_line, event_payload
+from edgecam.messages.label_names import slug
 from edgecam.messages.result import result_line, result_payload, telemetry_payload
 from edgecam.messages.schema import (
     EventMessage,
@@ -27,7 +28,7 @@ from edgecam.messages.schema import (
     Telemetry,
     schema,
 )
-from edgecam.messages.topics import Topics, slug
+from edgecam.messages.topics import Topics
 
 RNG = np.random.default_rng(7)
 

@@ -11,6 +11,7 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from edgecam.analysis.events.classified import Classified
 from edgecam.analysis.events.fall import Falls
 from edgecam.analysis.events.posture import Postures
 from edgecam.analysis.events.rule import Asked, Memory, Rule, RuleKind
@@ -73,6 +74,12 @@ class Rules:
         """How many of each label are in each zone."""
         zones = self._by_name.get("zone")
         return zones.counts() if isinstance(zones, Zones) else {}
+
+    @property
+    def label(self) -> str | None:
+        """What a classifier says of the picture, once that has lasted."""
+        classified = self._by_name.get("classified")
+        return classified.label if isinstance(classified, Classified) else None
 
     @property
     def posture(self) -> str:

@@ -20,7 +20,7 @@ from edgecam.analysis.scene import Scene, Subject
 from edgecam.analysis.zones import WRISTS, Point, anchors, meet, side
 from edgecam.core.events import Event
 from edgecam.core.rules import RULES
-from edgecam.messages.topics import slug
+from edgecam.messages.label_names import label_key
 from edgecam.settings.scene import LineSettings
 
 
@@ -55,9 +55,9 @@ class Lines:
         """Yield ``line_crossed`` of whatever crosses a line in this frame."""
         for line, traces in self._lines:
             traces.keep(scene)
-            labels = frozenset(map(slug, line.labels))
+            labels = frozenset(map(label_key, line.labels))
             for subject in scene.subjects:
-                if labels and slug(subject.label) not in labels:
+                if labels and label_key(subject.label) not in labels:
                     continue
                 for name, point in _points(subject, line.crossed_by):
                     way = _crossing(line, traces[subject.track], name, point, scene)

@@ -20,7 +20,7 @@ from edgecam.analysis.zones import Polygon, is_inside
 from edgecam.core.events import Event
 from edgecam.core.keypoints import PERSON
 from edgecam.core.rules import RULES
-from edgecam.messages.topics import slug
+from edgecam.messages.label_names import label_key
 from edgecam.settings.scene import ZoneSettings
 
 
@@ -42,15 +42,15 @@ class _Zone:
     def __init__(self, settings: ZoneSettings, number: Callable[[], int]) -> None:
         self.settings, self._number = settings, number
         self._polygon = Polygon(settings.polygon)
-        self._labels = frozenset(map(slug, settings.labels))
+        self._labels = frozenset(map(label_key, settings.labels))
         self.visits: Memory[_Visit] = Memory(_Visit)
         # People who wait for someone want to know of an empty zone too.
-        self._known = dict.fromkeys(map(slug, settings.labels or (PERSON,)), 0)
+        self._known = dict.fromkeys(map(label_key, settings.labels or (PERSON,)), 0)
 
     def counts(self) -> Mapping[str, int]:
         visits = self.visits.states.values()
         inside = [v.subject for v in visits if v.inside.is_on and v.subject is not None]
-        now = Counter(slug(subject.label) for subject in inside)
+        now = Counter(label_key(subject.label) for subject in inside)
         self._known = {label: now[label] for label in {**self._known, **now}}
         return self._known
 
@@ -59,7 +59,7 @@ class _Zone:
             if visit.inside.is_on:
                 yield self._exited(visit, scene)
         for subject in scene.subjects:
-            if not self._labels or slug(subject.label) in self._labels:
+            if not self._labels or label_key(subject.label) in self._labels:
                 yield from self._follow(self.visits[subject.track], subject, scene)
 
     def _follow(self, visit: _Visit, subject: Subject, scene: Scene) -> Iterator[Event]:

@@ -46,7 +46,7 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...])
 )
 @click.option(
     "--fit",
-    type=click.Choice(["auto", "letterbox", "stretch", "both"]),
+    type=click.Choice(["auto", "letterbox", "stretch", "crop", "both"]),
     default="auto",
     show_default=True,
     help="How a picture fills the input.",

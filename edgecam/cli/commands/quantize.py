@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--output", required=True, type=OutputFile(".tflite"), help="The file.")
 @click.option("--input-size", help="HEIGHTxWIDTH at which a PoseNet is calibrated and compared.")
-@click.option("--fit", help="How a picture fills the input: auto, letterbox or stretch.")
+@click.option("--fit", help="How a picture fills the input: auto, letterbox, stretch or crop.")
 @click.option("--labels", help="Label file of a detector that carries none.")
 @click.option("--pictures", type=click.IntRange(1), default=50, show_default=True, help="At least.")
 @click.option(

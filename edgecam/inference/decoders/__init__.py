@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 from edgecam.core import plugins
 from edgecam.core.errors import ModelError
+from edgecam.core.geometry import FITS
 from edgecam.core.protocols import Decoder
 from edgecam.core.tensors import TensorInfo
 from edgecam.inference.calibration import calibration
@@ -22,7 +23,7 @@ from edgecam.inference.decoders import anchors
 from edgecam.inference.decoders.calibrated import calibrated
 from edgecam.inference.decoders.family import FamilyContext, PostProcess
 from edgecam.inference.tflite.file import SSD_POSTPROCESS_OP, ModelFile, custom_options
-from edgecam.inference.tflite.metadata import metadata
+from edgecam.inference.tflite.metadata import FIT_NAME, metadata
 
 
 class Family(Protocol):
@@ -151,7 +152,13 @@ def context_of(
         signature_output_names=_signature_names(model),
         plugins=tuple(listed_plugins),
         calibration=calibration(found),
+        fit=_fit(model),
     )
+
+
+def _fit(model: ModelFile) -> str | None:
+    said = bytes(model.metadata.get(FIT_NAME, b"")).decode("ascii", "replace")
+    return said if said in FITS else None
 
 
 def _signature_names(model: ModelFile) -> tuple[str, ...]:

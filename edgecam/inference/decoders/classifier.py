@@ -37,6 +37,9 @@ class Classifier(FamilyDecoder):
     probabilities: bool | None
     family: str = "classifier"
     finds: Finds = "classes"
+    # Of 108 COCO pictures MobileNetV2 names 84 right among five by their centre square, 81
+    # stretched and 76 letterboxed.
+    fit: str = "crop"
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         """Return the best classes, the best first."""
@@ -96,5 +99,8 @@ def recognise(
     if names is not None:
         names = fit_with_background(names, shape[-1], f"output {outputs[0].name!r}")
     return Classifier(
-        why=f"one output {list(shape)}, {form}", labels=names, probabilities=probabilities
+        why=f"one output {list(shape)}, {form}",
+        labels=names,
+        probabilities=probabilities,
+        fit=context.fit or "crop",
     )

@@ -62,6 +62,7 @@ class FamilyContext:
     tell; reshapes and changes of type are looked through. ``postprocess``: the node, if any.
     ``plugins``: those whose families are asked where none of edgecam's own fits.
     ``calibration``: of the scores of boxes or classes, where the metadata has one.
+    ``fit``: how pictures filled the input while it was taught, where its file says so.
     """
 
     labels: tuple[str, ...] | None = None
@@ -73,6 +74,7 @@ class FamilyContext:
     signature_output_names: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     calibration: Calibration | None = None
+    fit: str | None = None
 
     def output_op(self, place: int) -> str:
         """Return the op that computes the output at ``place``, "" where it is unknown."""

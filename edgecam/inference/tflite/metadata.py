@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 BUFFER_NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
 ANCHORS_NAME = "edgecam_anchors"
+# How a picture filled the input when edgecam taught the model: a key of geometry.FITS.
+FIT_NAME = "edgecam_fit"
 
 NORMALIZATION_UNIT = 1  # ProcessUnitOptions.NormalizationOptions
 CALIBRATION_UNIT = 2  # ProcessUnitOptions.ScoreCalibrationOptions

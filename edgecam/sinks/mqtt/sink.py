@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from edgecam.analysis.counts import Counts
 from edgecam.core.board import clock_synced
@@ -21,9 +22,10 @@ from edgecam.core.fault_log import FaultLog
 from edgecam.core.keypoints import PERSON
 from edgecam.core.result import Result
 from edgecam.messages.event import event_payload
+from edgecam.messages.label_names import slug
 from edgecam.messages.result import result_payload, telemetry_payload
 from edgecam.messages.schema import MqttReport, Telemetry
-from edgecam.messages.topics import Topics, slug
+from edgecam.messages.topics import Topics
 from edgecam.mqtt.address import parse_url, tls_context
 from edgecam.mqtt.login import OFFLINE, ONLINE, login
 from edgecam.settings.schema import MqttSettings, Settings
@@ -123,6 +125,8 @@ class MqttSink:
         }
         if insight.posture is not None:
             now[self.topics.posture] = insight.posture.encode()
+        if insight.label is not None:
+            now[self.topics.classification] = insight.label.encode()
         for topic, payload in now.items():
             self.publish_retained(topic, payload)
 
@@ -176,6 +180,14 @@ class MqttSink:
             self._network.wake()
         else:
             self._delivery.results.drop()
+
+    def name_labels(self, parts: Mapping[str, str]) -> None:
+        """Publish the counts of labels under these parts of topics, by the labels' keys."""
+        self.topics = replace(self.topics, parts=parts)
+
+    def count_nothing(self) -> None:
+        """No model counts: not even that nobody is there is known."""
+        self._counts = Counts()
 
     def expect(self, labels: Iterable[str]) -> None:
         """Count these from the next result on, even if there are none."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgecam.core.frame import Image
 from edgecam.core.tensors import MINUS_ONE_TO_ONE
 from edgecam.inference.preprocess import Resizer
+from edgecam.inference.tflite.metadata import FIT_NAME
 from edgecam.tools.convert import metadata
 from edgecam.tools.convert.conversion import Options
 from edgecam.tools.convert.lite_reader import read
@@ -137,4 +138,12 @@ def to_tflite(model: Any, size: tuple[int, int], labels: Sequence[str], descript
     options = Options(normalization=MINUS_ONE_TO_ONE)
     converted = export.convert(definition, description, options)
     lite = read(converted.data, description)
-    return write(lite, description, MINUS_ONE_TO_ONE, labels, 0, metadata.AXIS_LABELS)
+    return write(
+        lite,
+        description,
+        MINUS_ONE_TO_ONE,
+        labels,
+        0,
+        metadata.AXIS_LABELS,
+        {FIT_NAME: b"letterbox"},
+    )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.inference.tflite.graph import FileTensor
+from edgecam.inference.tflite.metadata import FIT_NAME
 from edgecam.tools.convert import metadata
 from edgecam.tools.convert.graph import ConvertError
 from edgecam.tools.train.head import flat
@@ -143,7 +144,8 @@ class _Graft:
         image, name = (self._model.tensors[p].name for p in (self._model.input, output))
         kinds = {0: metadata.AXIS_LABELS} if labels else None
         about = metadata.pack(description, self._backbone.normalization, image, [name], kinds)
-        entries = {_RUNTIME: self._runtime(), _METADATA: about}
+        # As pictures were shown while it learnt.
+        entries = {_RUNTIME: self._runtime(), _METADATA: about, FIT_NAME: b"letterbox"}
         data = flat.write(self._model, description, entries)
         return metadata.append_files(data, metadata.label_file(labels)) if labels else data
 

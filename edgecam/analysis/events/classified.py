@@ -1,0 +1,84 @@
+"""``classified``: what a classifier says of the picture becomes another, and that lasts.
+
+A label counts once it has been the surest for ``events.classified_s``. The first one is a state
+and no change; the event has the one before in ``attributes``. It is of the whole picture: its track
+is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgecam.analysis.events.rule import Asked, Memory, RuleKind
+from edgecam.analysis.scene import Scene
+from edgecam.core.events import Event
+from edgecam.core.rules import RULES
+
+_PICTURE = 0
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The ``label`` that counts, and the surest one since ``since_s``."""
+
+    label: str = ""
+    surest: str = ""
+    since_s: float = 0.0
+
+
+class Classified:
+    """Follows the surest label of the picture."""
+
+    name, title = "classified", "Classified"
+    event_types = RULES[name]
+
+    def __init__(self, lasts_s: float, tells: bool, number: Callable[[], int]) -> None:
+        """``tells``: whether there are events; the state is known without."""
+        self._lasts_s, self._tells, self._number = lasts_s, tells, number
+        self._seen: Memory[_Seen] = Memory(_Seen)
+
+    @classmethod
+    def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Classified:
+        """Return the rule."""
+        return cls(asked.events.classified_s, asked.events.classified, number)
+
+    @property
+    def memories(self) -> Mapping[str, Memory[Any]]:
+        """What it remembers of the picture, by its name."""
+        return {self.name: self._seen}
+
+    @property
+    def label(self) -> str | None:
+        """The label that counts now, None before there is any."""
+        return self._seen[_PICTURE].label or None
+
+    def __call__(self, scene: Scene) -> Iterator[Event]:
+        """Yield an event where the label that counts has become another."""
+        surest, seen = scene.surest, self._seen[_PICTURE]
+        if surest is None:
+            return
+        if surest.label != seen.surest:
+            seen.surest, seen.since_s = surest.label, scene.time_s
+        # A microsecond: frame times are rounded sums.
+        lasted_s = scene.time_s - seen.since_s
+        if seen.surest == seen.label or lasted_s < self._lasts_s - 1e-6:
+            return
+        before, seen.label = seen.label, seen.surest
+        if before and self._tells:
+            yield Event(
+                "classified",
+                self._number(),
+                scene.time_s,
+                scene.unix_s,
+                seen.since_s,
+                lasted_s,
+                _PICTURE,
+                seen.label,
+                surest.score,
+                attributes={"before": before},
+            )
+
+
+RULE: type[RuleKind] = Classified
