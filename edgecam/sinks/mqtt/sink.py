@@ -186,7 +186,7 @@ class MqttSink:
         self.topics = replace(self.topics, parts=parts)
 
     def count_nothing(self) -> None:
-        """No model counts: not even that nobody is there is known."""
+        """No model of the run counts: 0 would be a claim."""
         self._counts = Counts()
 
     def expect(self, labels: Iterable[str]) -> None:
