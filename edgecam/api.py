@@ -23,11 +23,17 @@ from edgecam.core.errors import SettingsError, SourceError
 from edgecam.core.frame import Frame, Image
 from edgecam.core.queues import Finished, Latest, Queue, Slot
 from edgecam.core.redaction import quoted
-from edgecam.core.result import Decoded, Result
+from edgecam.core.result import Result
 from edgecam.daemon.build import RunPlan, load_models
 from edgecam.daemon.session import CLOSE_S
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
+from edgecam.pipeline.roi.inference_steps import (
+    ModelRunner,
+    PartialResult,
+    invoke_only,
+    run_steps,
+)
 from edgecam.settings.load import describe, load
 from edgecam.settings.messages import nearest
 from edgecam.settings.schema import Settings
@@ -105,13 +111,7 @@ def _settings(
         expected = "a camera's number, a path or a URL"
         flags["source.url"] = str(source) if is_index else _named(source, "source", expected)
     file = None if config is None else Path(_named(config, "config", "the path of a TOML file"))
-    loaded = load(file, {}, flags)
-    if not loaded.model:
-        raise SettingsError(
-            "no model given: expected model='posenet', another bundled name or the path of a "
-            ".tflite file, or a config that names one"
-        )
-    return loaded
+    return load(file, {}, flags)
 
 
 class _HandOver:
@@ -236,7 +236,16 @@ class Predictor:
     ) -> None:
         loaded = _settings(model, None, config, settings)
         self._options = loaded.decode.options()
-        self._models = [(each, each.buffer()) for each in load_models(loaded)]
+        models = load_models(loaded)
+        runners = [ModelRunner(place, model) for place, model in enumerate(models)]
+        self._refining = None
+        if any(model.refines or not model.publishes for model in models):
+            # A run that refines no poses does not load it.
+            from edgecam.pipeline.roi.refining import refining
+
+            self._refining = refining(loaded, runners)
+        self._finders = [each for each in runners if not each.model.refines]
+        self._may = [True] * len(runners)
         self._count = 0
 
     def __call__(self, image: Image | None) -> Result:
@@ -260,11 +269,13 @@ class Predictor:
         picture = np.ascontiguousarray(image)
         frame = Frame(picture, self._count, time.monotonic(), time.time())
         self._count += 1
-        found: dict[str, Decoded] = {}
-        for model, buffer in self._models:
-            staged = model.preprocess(frame, buffer)
-            found[model.name] = model.decode(model.invoke(staged), staged, frame, self._options)
-        return Result(frame, found)
+        sight = PartialResult()
+        for each in self._finders:
+            sight.add(each.name, run_steps(each.whole(frame, self._options), invoke_only))
+        if self._refining is not None:
+            self._refining.forget()
+            run_steps(self._refining.add(sight, frame, self._may, live=False), invoke_only)
+        return Result(frame, sight.found)
 
 
 # As it was called before 0.2.

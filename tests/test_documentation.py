@@ -247,6 +247,17 @@ RUNS: dict[str, Run] = {
     ),
     "edgecam eval -m posenet -m ssd.tflite --images DIR "
     "--annotations person_keypoints_val2017.json": Run("AP", needs=annotated, long=True),
+    "edgecam --source 0 --show": Run(until=Sandbox.ready),
+    "edgecam --source 0 --accuracy best --show": Run(until=Sandbox.ready),
+    "edgecam --model posenet --refine thunder --source 0 --show": Run(until=Sandbox.ready),
+    "edgecam eval --accuracy fast --accuracy balanced --accuracy best --images DIR "
+    "--annotations person_keypoints_val2017.json": Run("AP", needs=annotated, long=True),
+    "edgecam eval -m posenet -m ssdlite --refine lightning": Run(
+        "AP",
+        needs=annotated,
+        swaps=(("$", " --images DIR --annotations person_keypoints_val2017.json"),),
+        long=True,
+    ),
     "edgecam eval --fit both --decoder both": Run(
         "AP",
         needs=annotated,

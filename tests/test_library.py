@@ -215,7 +215,6 @@ def test_ctrl_c_is_the_callers(tmp_path: Path) -> None:
     [
         ({"source": "missing.mp4", "model": "posenet"}, "missing.mp4"),
         ({"source": CLIP, "model": "missing"}, "no such file and no bundled model"),
-        ({"source": CLIP}, "no model given"),
         ({"source": CLIP, "model": "posenet", "settings": {"decode.nonsense": 1}}, "nonsense"),
         ({"source": CLIP, "model": "posenet", "config": "missing.toml"}, "missing.toml"),
         ({"source": CLIP, "model": []}, "model: expected a model's name or path"),

@@ -20,6 +20,8 @@ FLAGS: dict[str, str] = {
     "name": "name",
     "title": "title",
     "model": "model.path",
+    "accuracy": "accuracy",
+    "refine": "refine",
     "input_size": "model.input_size",
     "labels": "model.labels",
     "decoder": "model.decoder",
@@ -72,6 +74,16 @@ _MODEL = (
         multiple=True,
         shell_complete=a_model,
         help="File or bundled name; NAME:rate_hz=2 for it alone. Repeatable.",
+    ),
+    click.option(
+        "--refine",
+        shell_complete=a_model,
+        help="Model that looks once more at each person found, such as thunder.",
+    ),
+    click.option(
+        "--accuracy",
+        shell_complete=one_of("fast", "balanced", "best"),
+        help="Without --model: fast, balanced or best.  [balanced]",
     ),
     click.option("--input-size", help="HEIGHTxWIDTH of a PoseNet, sides 16n+1."),
     click.option(

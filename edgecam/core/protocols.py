@@ -46,6 +46,7 @@ class Decoder(Protocol):
     ``normalization`` is what the family wants of a float input whose file says nothing. ``fit``
     is the key of ``geometry.FITS`` that finds most, measured with ``edgecam eval``. ``labels`` are
     the names of its classes by class number, None where it has no classes or they have no names.
+    ``for_crops``: it is made for the square around one person.
     """
 
     @property
@@ -96,6 +97,11 @@ class Decoder(Protocol):
     @property
     def labels(self) -> tuple[str, ...] | None:
         """Names of the classes by number, None without."""
+        ...
+
+    @property
+    def for_crops(self) -> bool:
+        """Whether it is made for the square around one person."""
         ...
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:

@@ -21,12 +21,14 @@ from edgecam.inference.model import Model
 from edgecam.inference.tflite import file as tflite
 from edgecam.messages.label_names import topic_parts
 from edgecam.pipeline.base import Pipeline
+from edgecam.pipeline.crop_advice import CropAdvice
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.roi.turned_looks import turned_looks
 from edgecam.pipeline.staged import StagedPipeline
 from edgecam.pipeline.turned_step import TurnedStep
+from edgecam.settings.accuracy import chosen
 from edgecam.settings.load import own_settings
-from edgecam.settings.schema import DEFAULT_MODEL, ModelSettings, Settings
+from edgecam.settings.schema import ModelSettings, Settings
 from edgecam.sinks import check_sinks
 from edgecam.sources import kinds, serves_several
 
@@ -37,14 +39,19 @@ log = logging.getLogger(__name__)
 
 
 def load_models(settings: Settings) -> list[Model]:
-    """Load every model of the settings, the default model where they name none.
+    """Load every model of the settings, those of their accuracy where they name none.
+
+    The one that refines is the last.
 
     Raises:
         SettingsError: two have the same name, or two labels would share a topic.
         EdgecamError: one does not load.
     """
-    named = settings.model or (ModelSettings(path=DEFAULT_MODEL),)
-    models = [Model(model, settings.inference, settings.plugins) for model in named]
+    settings = chosen(settings)
+    models = [Model(model, settings.inference, settings.plugins) for model in settings.model]
+    if settings.refine is not None:
+        refining = ModelSettings(path=settings.refine)
+        models.append(Model(refining, settings.inference, settings.plugins, refines=True))
     names = [model.name for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -103,8 +110,10 @@ def check_settings(settings: Settings) -> None:
     # To ExecReload= systemd hands no credentials: what needs them is left to the start.
     with contextlib.suppress(PermissionError):
         check_sinks(settings)
-    for model in settings.model:
+    for model in chosen(settings).model:
         tflite.read(catalog.resolve(model.path))
+    if settings.refine is not None:
+        tflite.read(catalog.resolve(settings.refine))
     if settings.mqtt.url is not None:
         # A run without a broker loads no TLS.
         from edgecam.mqtt.address import parse_url
@@ -134,11 +143,14 @@ class RunPlan:
             any(model.finds_people for model in models),
             {model.name: 1.0 / model.rate_hz for model in models if model.rate_hz},
         )
-        self.turned = turned_looks(settings, models)
+        # The one that refines is the last, so that the others' numbers stay.
+        finders = [model for model in models if not model.refines]
+        self.turned = turned_looks(settings, finders)
 
     def _controller(self) -> RoiController | None:
-        """What a frame has shown decides how the next one is looked at, where that is asked for."""
-        if not (self._settings.motion.enabled or self._settings.crop.enabled):
+        """What a frame has shown decides how it, or the next one, is looked at, where asked for."""
+        refines = any(model.refines or not model.publishes for model in self._models)
+        if not (self._settings.motion.enabled or self._settings.crop.enabled or refines):
             return None
         from edgecam.pipeline.roi.controller import RoiController
 
@@ -164,7 +176,7 @@ class RunPlan:
             self._settings.max_frames,
             interval_s,
             paused,
-            self.analysis,
+            CropAdvice(self._models, self.analysis),
             roi=self._roi,
             turned=None if looks is None else TurnedStep(looks, attention),
         )

@@ -184,6 +184,8 @@ def _needed(settings: Settings) -> Iterable[Path]:
         yield bundled.resolve(model.path).absolute()
         if model.labels:
             yield Path(model.labels).absolute()
+    if settings.refine is not None:
+        yield bundled.resolve(settings.refine).absolute()
     if not sources.kind_of(settings.source.url).live:
         path = Path(path_of(settings.source.url)).absolute()
         if path.exists():

@@ -145,9 +145,13 @@ class Model:
         settings: ModelSettings,
         inference: InferenceSettings,
         plugins: tuple[str, ...] = (),
+        refines: bool = False,
     ) -> None:
-        """``plugins`` are asked for a family where none of edgecam's own fits."""
-        self._plugins = plugins
+        """``plugins`` are asked for a family where none of edgecam's own fits.
+
+        ``refines``: it looks once more at the people whom others find.
+        """
+        self._plugins, self.refines = plugins, refines
         path = bundled.resolve(settings.path)
         self.path = path
         self.name = file_name(path.stem)
@@ -176,7 +180,7 @@ class Model:
             choice,
             inference.delegate_required,
         )
-        self.rate_hz = settings.rate_hz
+        self.rate_hz, self.publishes = settings.rate_hz, settings.publish
         self.interpreter = self._new_interpreter()
         self.decoder = self._recognise(self.interpreter.inputs, self.interpreter.outputs)
         self._hidden = _hidden(self._runnable, self.interpreter.delegated)
@@ -244,6 +248,12 @@ class Model:
         """Whether its poses are people's: postures and events follow them."""
         skeleton = self.decoder.skeleton
         return skeleton is not None and skeleton.body is not None
+
+    @property
+    def for_crops(self) -> bool:
+        """Whether it is made for the square around one person, not for whole frames."""
+        # A plugin's decoder may be older than this.
+        return bool(getattr(self.decoder, "for_crops", False))
 
     @property
     def counted(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecam.core.errors import ModelError
 from edgecam.core.frame import Frame, Image
@@ -22,6 +23,7 @@ from edgecam.core.tensors import Normalization, Tensor, TensorInfo
 log = logging.getLogger(__name__)
 
 Fill = Callable[[Image, Tensor], None]
+Matrix = NDArray[np.float64]
 
 
 class Resizer:
@@ -72,6 +74,15 @@ class Resizer:
         shown = image[part.rows, part.columns]
         cv2.resize(shown, size_px, dst=inner, interpolation=cv2.INTER_LINEAR_EXACT)
         cv2.cvtColor(inner, cv2.COLOR_BGR2RGB, dst=inner)
+
+    def warp_into(self, image: Image, matrix: Matrix, buffer: Image) -> None:
+        """Fill ``buffer`` with a part of a BGR ``image``, as RGB; black where there is no picture.
+
+        ``matrix``: float64[2, 3], from pixel indices of the image to those of the model input.
+        """
+        size_px = (self.width_px, self.height_px)
+        cv2.warpAffine(image, matrix, size_px, dst=buffer, flags=cv2.INTER_LINEAR)
+        cv2.cvtColor(buffer, cv2.COLOR_BGR2RGB, dst=buffer)
 
 
 def _fill_float(normalization: Normalization, dtype: np.dtype[Any]) -> Fill:

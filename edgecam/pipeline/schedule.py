@@ -38,12 +38,18 @@ class Rated(Protocol):
         """Frames a second that it looks at, at most; None for all."""
         ...
 
+    @property
+    def refines(self) -> bool:
+        """Whether it looks once more at what others find."""
+        ...
+
 
 @dataclass(slots=True)
 class _Turn:
     name: str
     # Of each camera, where a source serves several.
     limits: CameraLimits
+    refines: bool = False
     failures: int = 0
     reason: str | None = None
     failed_at_s: float = 0.0
@@ -63,7 +69,9 @@ class ModelSchedule:
 
     def __init__(self, models: Sequence[Rated], live: bool) -> None:
         self._live = live
-        self._turns = [_Turn(model.name, CameraLimits(model.rate_hz)) for model in models]
+        self._turns = [
+            _Turn(model.name, CameraLimits(model.rate_hz), model.refines) for model in models
+        ]
         self._faults = FaultLog(log)
         self._lock = threading.Lock()
 
@@ -71,15 +79,24 @@ class ModelSchedule:
         """Which models could look at a frame, if none before it takes their turn."""
         now_s = frame.time_s
         with self._lock:
-            return tuple(not t.waits(now_s) and t.limit(frame).due(now_s) for t in self._turns)
+            return self._looks(
+                [not t.waits(now_s) and t.limit(frame).due(now_s) for t in self._turns]
+            )
 
     def take(self, frame: Frame) -> tuple[bool, ...]:
         """Which models look at this frame."""
         now_s = frame.time_s
         with self._lock:
-            return tuple(
-                not t.waits(now_s) and not t.limit(frame).holds(now_s) for t in self._turns
+            return self._looks(
+                [not t.waits(now_s) and not t.limit(frame).holds(now_s) for t in self._turns]
             )
+
+    def _looks(self, may: Sequence[bool]) -> tuple[bool, ...]:
+        """One that refines looks where another one does."""
+        finds = any(is_due for is_due, t in zip(may, self._turns, strict=True) if not t.refines)
+        return tuple(
+            is_due and (finds or not t.refines) for is_due, t in zip(may, self._turns, strict=True)
+        )
 
     def is_retry(self, place: int) -> bool:
         """Whether the model failed the last time and should be loaded again."""
@@ -98,7 +115,7 @@ class ModelSchedule:
             if self._live:
                 turn.failed_at_s = now_s
                 turn.wait_s = min(max(RETRY_MIN_S, 2.0 * turn.wait_s), RETRY_MAX_S)
-            if all(each.reason is not None for each in self._turns):
+            if all(each.reason is not None for each in self._turns if not each.refines):
                 raise error
         self._faults.fault(turn.name, f"{error}; the other models go on")
 

@@ -176,7 +176,8 @@ class StagedPipeline(Pipeline):
                 continue
             looked_s = time.monotonic()
             try:
-                result = run_steps(roi.infer(frame, may, self._options()), self._invoke)
+                inferring = roi.infer(frame, may, self._options(), self._source.live)
+                result = run_steps(inferring, self._invoke)
                 if not result.repeated:
                     # What costs nothing need not be waited for on a hot board.
                     began_s = looked_s

@@ -66,6 +66,9 @@ class CropSettings(Section, frozen=True):
     min_score: Annotated[
         Fraction, Meta(description="a pose that scores less calls for a look at the whole frame")
     ] = 0.25
+    refine_every: Annotated[
+        Count, Meta(description="with refine: frames from one refined look at a person to the next")
+    ] = 4
     min_scale: Annotated[
         float,
         Meta(ge=0.0, le=10.0, description="of the whole look's scale; smaller is not worth it"),

@@ -60,6 +60,9 @@ class ModelSettings(Section, frozen=True):
     rate_hz: Annotated[
         Hertz | None, Meta(description="frames a second that it looks at, at most; default all")
     ] = None
+    publish: Annotated[
+        bool, Meta(description="its boxes are results; off: they serve refine alone")
+    ] = True
 
 
 class SourceSettings(Section, frozen=True):
@@ -313,6 +316,17 @@ class Settings(Section, frozen=True):
         Meta(description="end when a stage is stuck this long; for supervisors without systemd's"),
     ] = None
     max_frames: Annotated[Count | None, Meta(description="stop after this many frames")] = None
+    accuracy: Annotated[
+        Literal["fast", "balanced", "best"],
+        Meta(description="which models look where none is named"),
+    ] = "balanced"
+    refine: Annotated[
+        str | None,
+        Meta(description="model that looks once more at each person found, such as thunder"),
+    ] = None
+    refine_max_people: Annotated[
+        int, Meta(ge=1, le=100, description="people refined in one frame, at most")
+    ] = 5
     plugins: Annotated[
         tuple[Slug, ...],
         Meta(description="decoders, rules, sources and sinks of other packages to load"),

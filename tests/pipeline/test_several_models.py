@@ -83,7 +83,7 @@ def frame(number: int, at_s: float) -> Frame:
 
 class Rated:
     def __init__(self, name: str, rate_hz: float | None) -> None:
-        self.name, self.rate_hz = name, rate_hz
+        self.name, self.rate_hz, self.refines = name, rate_hz, False
 
 
 def test_a_turn_that_was_overtaken_is_not_lost() -> None:

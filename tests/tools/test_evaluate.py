@@ -248,3 +248,27 @@ def test_the_bundled_pedestrian_detector_finds_people() -> None:
     )
     assert row.categories == 1
     assert row.ap > 0.12
+
+
+@needs_shared
+def test_evaluates_a_whole_run_beside_the_finder_alone() -> None:
+    arguments = ["eval", "--images", str(MINI / "images"), "--max-images", "6", "--threads", "2"]
+    annotations = MINI / "annotations" / "person_keypoints_train2017.json"
+    arguments += ["--annotations", str(annotations), "--json"]
+    rows = []
+    for models in (["--accuracy", "fast"], ["-m", "posenet", "--refine", "lightning"]):
+        done = CliRunner().invoke(cli, [*arguments, *models])
+        assert done.exit_code == 0, done.output
+        rows += json.loads(done.stdout)
+    assert [row["model"] for row in rows] == ["fast", "posenet, lightning"]
+    assert [row["family"] for row in rows] == ["posenet", "posenet+movenet"]
+    assert [row["pictures"] for row in rows] == [6, 6]
+    assert rows[1]["ap"] > rows[0]["ap"] > 0.0
+
+
+def test_eval_asks_what_to_run() -> None:
+    annotations = MINI / "annotations" / "person_keypoints_train2017.json"
+    arguments = ["eval", "--images", str(MINI / "images"), "--annotations", str(annotations)]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 1
+    assert "expected --model or --accuracy" in done.output

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from edgecam.cli.option_types import Number
+from edgecam.core.errors import SettingsError
 from edgecam.core.printable import say_json
 
 if TYPE_CHECKING:
@@ -19,9 +22,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgecam.core.protocols import DecodeOptions
-    from edgecam.settings.schema import InferenceSettings, ModelSettings
-    from edgecam.tools.evaluate.accuracy import Row
+    from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings
+    from edgecam.tools.evaluate.accuracy import Row, Tick
     from edgecam.tools.evaluate.coco import Truth
+
+    Job = Callable[[Tick], Row]
 
 _BOTH = {"fit": ("letterbox", "stretch"), "decoder": ("tfjs", "coral")}
 
@@ -36,7 +41,15 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...])
 
 
 @click.command("eval")
-@click.option("-m", "--model", "models", multiple=True, required=True, help="File or bundled name.")
+@click.option("-m", "--model", "models", multiple=True, help="File or bundled name.")
+@click.option("--refine", help="Run all models together, and this one on each person found.")
+@click.option(
+    "--accuracy",
+    "levels",
+    multiple=True,
+    type=click.Choice(["fast", "balanced", "best"]),
+    help="Score the whole run of this setting; repeatable.",
+)
 @click.option("--images", required=True, type=click.Path(path_type=Path), help="Their directory.")
 @click.option(
     "--annotations",
@@ -73,6 +86,8 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...])
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 def command(
     models: tuple[str, ...],
+    refine: str | None,
+    levels: tuple[str, ...],
     images: Path,
     annotations: Path,
     fit: str,
@@ -90,11 +105,16 @@ def command(
     Pose models need person_keypoints_*.json; a detector is scored on the categories that it has
     a label for. Repeat --model to compare; "both" makes a row for each way. The score threshold
     is far below the one for a screen: AP is measured over the whole precision-recall curve.
+
+    With --accuracy, or --refine, the whole run is scored: who is found, then refined. Every
+    person is refined, as in a recording.
     """
-    from edgecam.settings.schema import InferenceSettings, ModelSettings
+    from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings
     from edgecam.tools.evaluate import accuracy as bench
     from edgecam.tools.evaluate import coco
 
+    if not models and not levels:
+        raise SettingsError("eval: expected --model or --accuracy, found neither; name what to run")
     truth = coco.load(annotations, images, max_images)
     inference = InferenceSettings(delegate=delegate, threads=threads)
     options = dataclasses.replace(bench.OPTIONS, score_threshold=score_threshold)
@@ -109,32 +129,51 @@ def command(
             sizes or (None,),
         )
     ]
-    rows = _with_progress(planned, inference, truth, options)
+    plain = Settings(inference=inference)
+    runs = {level: msgspec.structs.replace(plain, accuracy=level) for level in levels}
+    if refine is not None:
+        names = "+".join(dict.fromkeys(models))
+        runs[f"{names}, {refine}"] = msgspec.structs.replace(
+            plain, model=tuple(planned), refine=refine
+        )
+        planned = []
+    rows = _with_progress(_jobs(planned, inference, runs, truth, options), len(truth.pictures))
     if as_json:
         say_json(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
     else:
         _show(rows)
 
 
-def _with_progress(
+def _jobs(
     planned: Sequence[ModelSettings],
     inference: InferenceSettings,
+    runs: Mapping[str, Settings],
     truth: Truth,
     options: DecodeOptions,
-) -> list[Row]:
-    from edgecam.core.progress import Progress
+) -> list[Job]:
+    """What to score: each model by itself, then each whole run by its name."""
     from edgecam.tools.evaluate.accuracy import evaluate
+    from edgecam.tools.evaluate.whole_run import evaluate_run
+
+    return [
+        *(partial(evaluate, variant, inference, truth, options) for variant in planned),
+        *(partial(evaluate_run, name, settings, truth, options) for name, settings in runs.items()),
+    ]
+
+
+def _with_progress(jobs: Sequence[Job], pictures: int) -> list[Row]:
+    from edgecam.core.progress import Progress
 
     rows = []
     with Progress(*Progress.get_default_columns(), transient=True) as progress:
-        for number, variant in enumerate(planned, 1):
-            task = progress.add_task("loading", total=len(truth.pictures))
+        for number, job in enumerate(jobs, 1):
+            task = progress.add_task("loading", total=pictures)
 
             def tick(name: str, done: int, number: int = number, task: TaskID = task) -> None:
-                about = f"{name} ({number} of {len(planned)})"
+                about = f"{name} ({number} of {len(jobs)})"
                 progress.update(task, description=about, completed=done)
 
-            rows.append(evaluate(variant, inference, truth, options, tick))
+            rows.append(job(tick))
             progress.remove_task(task)
     return rows
 
@@ -151,7 +190,8 @@ def score(models: Sequence[str], annotations: Path, images: Path) -> None:
 
     truth = coco.load(annotations, images)
     planned = [ModelSettings(path=model) for model in models]
-    _show(_with_progress(planned, InferenceSettings(), truth, bench.OPTIONS))
+    jobs = _jobs(planned, InferenceSettings(), {}, truth, bench.OPTIONS)
+    _show(_with_progress(jobs, len(truth.pictures)))
 
 
 def _show(rows: Sequence[Row]) -> None:

@@ -35,6 +35,7 @@ class FamilyDecoder:
     fit: str = "letterbox"
     normalization: Normalization = MINUS_ONE_TO_ONE
     labels: tuple[str, ...] | None = None
+    for_crops: bool = False
 
 
 @dataclass(frozen=True, slots=True)

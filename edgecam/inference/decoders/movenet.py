@@ -32,6 +32,7 @@ class MoveNet(FamilyDecoder):
     skeleton: Skeleton | None = COCO
     # On COCO pictures of one person AP is 31.6 stretched, 24.8 letterboxed: 192 px are few.
     fit: str = "stretch"
+    for_crops: bool = True
     normalization: Normalization = RAW_PIXELS
     why: str = "one output [1, 1, 17, 3]"
 

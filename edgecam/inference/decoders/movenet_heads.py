@@ -40,6 +40,7 @@ class MoveNetHeads(FamilyDecoder):
     skeleton: Skeleton | None = COCO
     # As for the whole graph: it is made for a square around one person.
     fit: str = "stretch"
+    for_crops: bool = True
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         """Return the one pose, if its best keypoint and its mean score suffice."""

@@ -19,6 +19,7 @@ from edgecam.inference.model import Model
 from edgecam.pipeline.roi.inference_steps import Found, ModelRunner, PartialResult, Steps
 from edgecam.pipeline.roi.motion_gate import MotionGate
 from edgecam.pipeline.roi.person_crop import PersonTiles, Tile, scale_of
+from edgecam.pipeline.roi.refining import refining
 from edgecam.settings.scene import CropSettings
 from edgecam.settings.schema import Settings
 
@@ -129,7 +130,9 @@ class RoiController:
 
     def __init__(self, settings: Settings, models: Sequence[Model]) -> None:
         self._gate = MotionGate(settings.motion) if settings.motion.enabled else None
-        self._looks = [ModelRunner(place, model) for place, model in enumerate(models)]
+        runners = [ModelRunner(place, model) for place, model in enumerate(models)]
+        self._looks = [each for each in runners if not each.model.refines]
+        self._refining = refining(settings, runners)
         self._cropped: PersonCrops | None = None
         self._pose: ModelRunner | None = None
         self._detector: ModelRunner | None = None
@@ -140,10 +143,12 @@ class RoiController:
             self._cropped = PersonCrops(settings.crop, self._pose, self._detector)
         self._counts = Counter(dict.fromkeys(("motion_looks", "motion_skips"), 0))
 
-    def infer(self, frame: Frame, may: Sequence[bool], options: DecodeOptions) -> Steps[Result]:
+    def infer(
+        self, frame: Frame, may: Sequence[bool], options: DecodeOptions, live: bool = False
+    ) -> Steps[Result]:
         """What the models find in a frame; ``repeated`` where none of them looked.
 
-        ``may`` says which of them may look at it.
+        ``may`` says which of them may look at it. ``live``: a frame that is late is lost.
         """
         # Pictures of a folder are no film: nothing is known of the next one.
         is_film = frame.media_time_s is not None or frame.file is None
@@ -153,8 +158,8 @@ class RoiController:
             if not is_open:
                 waiting = frozenset(each.name for each in self._looks)
                 return Result(frame, {}, repeated=True, waiting=waiting)
-        if self._cropped is not None and not is_film:
-            self._cropped.forget()
+        if not is_film:
+            self._forget()
         sight = PartialResult()
         leads = self._leads(may)
         for each in self._looks:
@@ -167,10 +172,19 @@ class RoiController:
                 sight.times.update(more.times)
             else:
                 sight.add(each.name, (yield from each.whole(frame, options)))
+        if self._refining is not None:
+            yield from self._refining.add(sight, frame, may, live)
         result = Result(frame, sight.found, sight.times, waiting=self._waiting(sight))
         if self._gate is not None:
             self._gate.found(len(result.poses) + len(result.detections))
         return result
+
+    def _forget(self) -> None:
+        """What comes next has nothing to do with what was."""
+        if self._cropped is not None:
+            self._cropped.forget()
+        if self._refining is not None:
+            self._refining.forget()
 
     def _leads(self, may: Sequence[bool]) -> bool:
         """Whether the detector goes on by itself: the pose model failed and waits to be retried."""
@@ -193,6 +207,8 @@ class RoiController:
             found.update(self._counts)
         if self._cropped is not None:
             found.update(self._cropped.counts)
+        if self._refining is not None:
+            found.update(self._refining.counts)
         return found
 
 

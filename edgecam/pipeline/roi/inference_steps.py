@@ -16,6 +16,7 @@ from edgecam.core.protocols import DecodeOptions
 from edgecam.core.result import Decoded, StageTimes
 from edgecam.core.tensors import Tensor
 from edgecam.inference.model import Model, ModelImage
+from edgecam.inference.preprocess import Matrix
 
 if TYPE_CHECKING:
     from edgecam.pipeline.roi.person_crop import Tile
@@ -65,6 +66,17 @@ def run_steps(steps: Steps[Value], invoke: Invoke) -> Value:
         return value
 
 
+def invoke_only(
+    _place: int, model: Model, staged: ModelImage, _frame: Frame
+) -> Sequence[Tensor] | None:
+    """Run the model, and let a failure end the look.
+
+    Raises:
+        ModelError: it fails.
+    """
+    return model.invoke(staged)
+
+
 @dataclass(slots=True)
 class PartialResult:
     """What each model that looked at a frame found, in source-frame pixels, and what that took."""
@@ -101,6 +113,11 @@ class ModelRunner:
         started_s = time.perf_counter()
         found = self.model.decode(answer.tensors, staged, frame, options)
         return found, _times(staged_ms, answer, started_s)
+
+    def warped(self, frame: Frame, matrix: Matrix) -> ModelImage:
+        """A part of the frame at model size; ``matrix`` as for ``Resizer.warp_into``."""
+        self.model.resizer.warp_into(frame.image, matrix, self._buffer)
+        return ModelImage(self._buffer, self.model.resizer.fit(frame.width_px, frame.height_px))
 
     def tiles(
         self, frame: Frame, tiles: Sequence[Tile], options: DecodeOptions

@@ -104,7 +104,7 @@ def evaluate(
     buffer = model.buffer()
     for done, picture in enumerate(truth.pictures):
         tick(model.name, done)
-        frame = _frame(picture, done)
+        frame = frame_of(picture, done)
         staged = model.preprocess(frame, buffer)
         started_s = time.perf_counter()
         tensors = model.invoke(staged)
@@ -132,12 +132,7 @@ def evaluate(
 
 def _categories(model: Model, metric: Metric, truth: Truth) -> dict[str, int]:
     if metric == "keypoints":
-        if "person" not in truth.categories or not truth.has_keypoints:
-            raise EvaluateError(
-                f"{truth.path} has no keypoints of people, which {model.name} finds; "
-                "give person_keypoints_*.json"
-            )
-        return {"person": truth.categories["person"]}
+        return {"person": person_category(truth, model.name)}
     names = set(model.decoder.labels or ())
     shared = {name: number for name, number in truth.categories.items() if name in names}
     if not shared:
@@ -148,7 +143,26 @@ def _categories(model: Model, metric: Metric, truth: Truth) -> dict[str, int]:
     return shared
 
 
-def _frame(picture: Picture, sequence: int) -> Frame:
+def person_category(truth: Truth, name: str) -> int:
+    """COCO's number of people, whose keypoints the model or run ``name`` finds.
+
+    Raises:
+        EvaluateError: no person is annotated.
+    """
+    if "person" not in truth.categories or not truth.has_keypoints:
+        raise EvaluateError(
+            f"{truth.path} has no keypoints of people, which {name} finds; "
+            "give person_keypoints_*.json"
+        )
+    return truth.categories["person"]
+
+
+def frame_of(picture: Picture, sequence: int) -> Frame:
+    """An annotated picture as a frame.
+
+    Raises:
+        EvaluateError: it cannot be read, or is of another size than its annotations.
+    """
     try:
         image = read_image(picture.path)
     except SourceError as error:

@@ -1,0 +1,150 @@
+"""The refining step: a model looks once more at each person whom the finders saw.
+
+It gets a square around one person at a time, sampled by one affine warp from the frame into its
+input. Of a recording everybody is looked at in every frame. Of a camera as many as there is time
+for, those first who waited longest: at least three quarters of the time that finding takes, and
+what is left until the next frame where that is more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from edgecam.core.frame import Frame
+from edgecam.core.keypoints import PERSON
+from edgecam.core.protocols import DecodeOptions
+from edgecam.core.result import Decoded, Pose, StageTimes
+from edgecam.pipeline.roi.inference_steps import ModelRunner, Request, Steps
+from edgecam.pipeline.roi.person_square import box_of, edges_of, to_frame
+from edgecam.pipeline.roi.refined_people import (
+    Candidate,
+    People,
+    Person,
+    most_due,
+    told_apart,
+    with_boxes,
+)
+
+# Of finding's time; what else a frame costs comes to the rest, so that half the rate is kept.
+_SHARE = 0.75
+# Of the time to the next frame: the clock of a busy board is not exact.
+_FILLS = 0.8
+# So many cameras are remembered.
+_MAX_CAMERAS = 256
+
+
+@dataclass(slots=True)
+class _Pace:
+    """How much time refining has in a frame of a camera."""
+
+    credit_ms: float = 0.0
+    last_s: float | None = None
+    sequence: int = 0
+
+    def begin(self, frame: Frame, found_ms: float) -> None:
+        """Earn the time that a frame gives; ``found_ms``: what finding took."""
+        earned_ms = _SHARE * found_ms
+        if self.last_s is not None and frame.sequence > self.sequence:
+            period_s = (frame.captured_s - self.last_s) / (frame.sequence - self.sequence)
+            earned_ms = max(earned_ms, _FILLS * period_s * 1e3 - found_ms)
+        self.last_s, self.sequence = frame.captured_s, frame.sequence
+        self.credit_ms = min(self.credit_ms, 0.0) + earned_ms
+
+
+class Refiner:
+    """Looks at people with ``runner``, at ``max_people`` in a frame at most.
+
+    ``every``: frames from one look at a person to the next, 1: as often as there is time.
+    """
+
+    def __init__(self, runner: ModelRunner, max_people: int, every: int = 1) -> None:
+        self._runner, self._max_people, self._every = runner, max_people, every
+        self._people: dict[str | None, People] = {}
+        self._paces: dict[str | None, _Pace] = {}
+        names = ("refine_looks", "refine_refused", "refine_waits")
+        self.counts = Counter(dict.fromkeys(names, 0))
+
+    @property
+    def runner(self) -> ModelRunner:
+        """What runs the refining model."""
+        return self._runner
+
+    def refine(
+        self, frame: Frame, found: Sequence[Candidate], found_ms: float, live: bool
+    ) -> Steps[tuple[list[Pose], StageTimes]]:
+        """The people of a frame, refined where there was time, and what that took.
+
+        ``found``: whom the finders saw, and ``found_ms`` what that took. ``live``: a frame that is
+        late is lost.
+        """
+        people, number = self._seen(frame, found)
+        pace = self._paces.setdefault(frame.camera, _Pace())
+        pace.begin(frame, found_ms)
+        waiting = list(people)
+        times = StageTimes(0.0, 0.0, 0.0)
+        for person in most_due(people, number, self._max_people, self._every):
+            if live and pace.credit_ms <= 0.0:
+                break
+            pose, took = yield from self._refined(frame, person)
+            self.counts["refine_looks"] += 1
+            self.counts["refine_refused"] += not person.looked(pose, number)
+            waiting.remove(person)
+            pace.credit_ms -= took.preprocess_ms + took.invoke_ms + took.decode_ms
+            times = _sum(times, took)
+        for person in waiting:
+            self.counts["refine_waits"] += 1
+            person.wait(number)
+        return told_apart(people), times
+
+    def forget(self) -> None:
+        """What comes next has nothing to do with what was."""
+        self._people.clear()
+        self._paces.clear()
+
+    def _seen(self, frame: Frame, found: Sequence[Candidate]) -> tuple[list[Person], int]:
+        if len(self._people) > _MAX_CAMERAS:
+            self.forget()
+        people = self._people.setdefault(frame.camera, People())
+        return people.seen(found), people.number
+
+    def _refined(self, frame: Frame, person: Person) -> Steps[tuple[Pose | None, StageTimes]]:
+        """What the model finds in the square around a person, None where nothing; and its times."""
+        model, seen = self._runner.model, person.seen
+        started_s = time.perf_counter()
+        matrix = seen.square().matrix(model.resizer.width_px)
+        staged = self._runner.warped(frame, matrix)
+        staged_ms = (time.perf_counter() - started_s) * 1e3
+        answer = yield Request(self._runner.place, model, staged, frame)
+        started_s = time.perf_counter()
+        pose = None
+        if answer.tensors is not None:
+            # Whether it is a person is asked of the whole pose, not of its surest keypoint.
+            found = model.find(answer.tensors, _EVERYTHING).poses
+            pose = replace(found[0], xy=to_frame(found[0].xy, matrix)) if found else None
+        decoded_ms = (time.perf_counter() - started_s) * 1e3
+        return pose, StageTimes(staged_ms, answer.invoke_ms, decoded_ms)
+
+
+_EVERYTHING = DecodeOptions(score_threshold=0.0, min_pose_score=0.0, max_poses=1)
+
+
+def candidates(poses: Sequence[Pose], parts: Sequence[Decoded]) -> list[Candidate]:
+    """Whom the finders saw: ``poses``, and the person boxes of ``parts``."""
+    boxes = [
+        Candidate(each.score, edges_of(each.box))
+        for part in parts
+        for each in part.detections
+        if each.label == PERSON
+    ]
+    return with_boxes([Candidate(pose.score, box_of(pose), pose) for pose in poses], boxes)
+
+
+def _sum(first: StageTimes, second: StageTimes) -> StageTimes:
+    return StageTimes(
+        first.preprocess_ms + second.preprocess_ms,
+        first.invoke_ms + second.invoke_ms,
+        first.decode_ms + second.decode_ms,
+    )
