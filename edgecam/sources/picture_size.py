@@ -19,9 +19,21 @@ _DEFLATE_TIMES = 1032
 _PNG, _PNG_SAMPLES = b"\x89PNG\r\n\x1a\n", {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _TIFF = {b"II*\0": ("<", 4), b"MM\0*": (">", 4), b"II+\0": ("<", 8), b"MM\0+": (">", 8)}
 _TIFF_TYPES = {3: "H", 4: "I", 16: "Q"}
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 322, 323
 # Bit 0 of the subfile's type says that a page is a smaller copy of another.
 _TIFF_SUBFILE, _DNG_VERSION = 254, 50706
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION = 256, 257, 259
+_TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 322, 323
+_TIFF_TAGS = (
+    *(_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT),
+    _TIFF_COMPRESSION,
+)
+# How often a compressed TIFF may hold its own bytes, pixels of a bit at least: none; LZW, whose
+# longest string fills its table of 4096; Deflate; PackBits, 128 bytes in two. Fax lines and what
+# is not here have no bound.
+_TIFF_TIMES = {1: 1, 5: 4096, 8: _DEFLATE_TIMES, 32946: _DEFLATE_TIMES, 32773: 64}
+# The two modes of a macroblock, 16 by 16 pixels, take more than two bits, whatever is in it
+# (RFC 6386, 11.2: fixed probabilities).
+_VP8_PIXELS_PER_BYTE = 1024
 # OpenCV takes one byte behind a number for its end, whatever it is.
 _PNM = re.compile(rb"P([1-6])" + 2 * rb"\s(?:\s|#[^\r\n]*[\r\n])*+(\d{1,9})" + rb"(?!\d)")
 # More than any encoder writes; each is a step of a walk.
@@ -58,11 +70,15 @@ def _png(data: bytes) -> Size:
     _check_chunks(data, width_px, height_px)
     row_bytes = 1 + -(-width_px * depth * _PNG_SAMPLES.get(colour, 1) // 8)
     if row_bytes * height_px > _DEFLATE_TIMES * len(data):
-        raise SourceError(
-            f"the PNG states {width_px}x{height_px} pixels, more than {len(data)} bytes can "
-            "hold; it is damaged"
-        )
+        raise _too_few("PNG", width_px, height_px, len(data))
     return width_px, height_px
+
+
+def _too_few(form: str, width_px: int, height_px: int, held_bytes: int) -> SourceError:
+    return SourceError(
+        f"the {form} states {width_px}x{height_px} pixels, more than {held_bytes} bytes can "
+        "hold; it is damaged"
+    )
 
 
 def _check_chunks(data: bytes, width_px: int, height_px: int) -> None:
@@ -97,8 +113,10 @@ def _webp(data: bytes) -> Size:
         (bits,) = struct.unpack_from("<I", data, 21)
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return width & 0x3FFF, height & 0x3FFF
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+        if width * height > _VP8_PIXELS_PER_BYTE * len(data):
+            raise _too_few("WebP", width, height, len(data))
+        return width, height
     raise SourceError("the WebP is damaged")
 
 
@@ -138,7 +156,7 @@ def _tiff(data: bytes) -> Size:
         is_preview |= tag == _DNG_VERSION
         if tag == _TIFF_SUBFILE and kind == 4 and number == 1:
             is_preview |= bool(data[entry + step - wide + (0 if order == "<" else 3)] & 1)
-        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT):
+        if tag in _TIFF_TAGS:
             if kind not in _TIFF_TYPES or number != 1 or tag in found:
                 raise SourceError("the TIFF is damaged")
             (found[tag],) = struct.unpack_from(order + _TIFF_TYPES[kind], data, entry + step - wide)
@@ -148,9 +166,13 @@ def _tiff(data: bytes) -> Size:
         )
     if _TIFF_WIDTH not in found or _TIFF_HEIGHT not in found:
         raise SourceError("the TIFF is damaged: it states no size")
+    width_px, height_px = found[_TIFF_WIDTH], found[_TIFF_HEIGHT]
+    times = _TIFF_TIMES.get(found.get(_TIFF_COMPRESSION, 1))
+    if times is not None and width_px * height_px > 8 * times * len(data):
+        raise _too_few("TIFF", width_px, height_px, len(data))
     return (
-        max(found[_TIFF_WIDTH], found.get(_TIFF_TILE_WIDTH, 0)),
-        max(found[_TIFF_HEIGHT], found.get(_TIFF_TILE_HEIGHT, 0)),
+        max(width_px, found.get(_TIFF_TILE_WIDTH, 0)),
+        max(height_px, found.get(_TIFF_TILE_HEIGHT, 0)),
     )
 
 

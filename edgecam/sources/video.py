@@ -18,6 +18,7 @@ from edgecam.core.protocols import SourceStatus, be_idle
 from edgecam.sources.picture import FILE_PIXELS, HEAD_BYTES, check_size, regular
 from edgecam.sources.playback_clock import Pace
 from edgecam.sources.recording_length import Length
+from edgecam.sources.video_size import stated_sizes
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class VideoFile:
     ) -> None:
         self.live = realtime
         self.description = file_name(path)
-        self._head = self._head_of(path)
+        self._head = self._head_of(path, max_pixels)
         # FFmpeg takes names of Unicode alone, and an absolute one for no protocol ("12:30.mp4").
         self._descriptor = None if _is_unicode(path) else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._capture: Any = cv2.VideoCapture(
@@ -104,13 +105,15 @@ class VideoFile:
             self._release()
             raise SourceError(f"{self.description}: {error}", error.kind) from None
 
-    def _head_of(self, path: str) -> bytes:
+    def _head_of(self, path: str, most: int) -> bytes:
         """The first bytes of a file, once they may be those of a video."""
         try:
             with regular(path) as file:
                 head = file.read(HEAD_BYTES)
+                for size in stated_sizes(file):
+                    check_size(*size, most)
         except SourceError as error:
-            raise SourceError(f"{self.description}: {error}") from None
+            raise SourceError(f"{self.description}: {error}", error.kind) from None
         except OSError as error:
             raise SourceError(
                 f"{self.description}: {error.strerror or error}; check the path of the source"

@@ -41,6 +41,7 @@ from edgecam.sources.mjpeg import kind_of
 from edgecam.sources.multipart import MultipartReader
 from edgecam.sources.picture import decode_image
 from edgecam.sources.supervised import StreamError
+from edgecam.sources.video_size import stated_sizes
 from edgecam.tools.convert import graphdef, lower, tfjs
 from edgecam.tools.convert.graph import ConvertError, Graph
 from edgecam.tools.convert.pull import PINS
@@ -455,6 +456,32 @@ def picture(data: bytes) -> None:
         _refused(error)
     else:
         assert image.shape[2] == 3
+
+
+def video_heads() -> list[bytes]:
+    from test_video_size import matroska, mp4
+
+    return [mp4(640, 480), matroska(640, 480)]
+
+
+@target(
+    video_heads,
+    *(
+        b"moov",
+        b"trak",
+        b"stsd",
+        b"vmhd",
+        b"\0\0\0\x08",
+        b"\0\0\0\1",
+        b"\xff",
+        b"\x01" + b"\xff" * 7,
+    ),
+    *(b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\xae", b"\xe0", b"\xb0\x82", b"\0\0\0\0"),
+)
+def video_head(data: bytes) -> None:
+    with _written("x.mp4", data).open("rb") as file:
+        for size in stated_sizes(file):
+            assert min(size) >= 0
 
 
 def streams() -> list[bytes]:
