@@ -81,3 +81,12 @@ def test_a_hash_in_capitals_is_the_same_hash(tmp_path: Path) -> None:
     bundled.verify(bundled.read_card(path), content)
     with pytest.raises(ModelError, match="does not match its card"):
         bundled.verify(bundled.read_card(path), b"another")
+
+
+def test_every_bundled_model_under_mit_comes_with_the_text_of_its_licence() -> None:
+    root = Path(__file__).parent.parent.parent
+    for card in bundled.cards():
+        if "MIT" not in f"{card.fields['licence']} {card.fields['copyright']}":
+            continue
+        texts = [root / text for text in card.fields["licence_texts"]]
+        assert any("MIT License" in text.read_text("utf-8") for text in texts), card.name
