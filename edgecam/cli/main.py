@@ -258,6 +258,13 @@ def cli(ctx: click.Context, /, config: Path | None, check: bool, verbose: bool, 
     service = Service(stop, read if config is not None else None, Notifier(), settings.watchdog_s)
     with service.signals():
         run(settings, stop, extra_sinks=(tally,), service=service, tally=tally)
+    if config is None and sys.stderr.isatty():
+        # A try-out; a service with a file goes on tomorrow.
+        from edgecam.homeassistant.removal import offer
+
+        words = offer(settings)
+        if words is not None:
+            logging.getLogger(__name__).info(words)
 
 
 def main() -> None:

@@ -19,6 +19,18 @@ QUIET_S = 1.0
 LONGEST_S = 30.0
 
 
+def offer(settings: Settings) -> str | None:
+    """Return a line that says how the instance is taken off the broker; None if it is on none."""
+    if settings.mqtt.url is None or not settings.homeassistant.enabled:
+        return None
+    login = f" --username {settings.mqtt.username}" if settings.mqtt.username else ""
+    login += " --password-file FILE" if settings.mqtt.username else ""
+    return (
+        f"the broker, and so Home Assistant, keeps {settings.name}; to take it off: edgecam "
+        f"discovery --remove --name {settings.name} --broker {settings.mqtt.url}{login}"
+    )
+
+
 def remove(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[str]:
     """Clear the discovery messages and the states of the instance; returns their topics.
 

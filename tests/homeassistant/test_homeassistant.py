@@ -24,6 +24,7 @@ from edgecam.homeassistant.discovery import (
     discovery,
     discovery_filter,
 )
+from edgecam.homeassistant.removal import offer
 from edgecam.mqtt.connection import matches
 from edgecam.settings.access import WebSettings
 from edgecam.settings.load import load
@@ -361,3 +362,16 @@ def test_a_camera_that_is_away_takes_what_it_tells_with_it(mosquitto: Mosquitto)
     finally:
         running.terminate()
         running.communicate(timeout=120)
+
+
+def test_what_was_tried_out_is_offered_to_be_taken_off_the_broker() -> None:
+    tried = load(None, {}, {"name": "front", "mqtt.url": "localhost", "mqtt.username": "eva"})
+    words = offer(tried)
+    assert words is not None
+    assert words.endswith(
+        "edgecam discovery --remove --name front --broker localhost --username eva "
+        "--password-file FILE"
+    )
+    assert offer(load(None, {}, {})) is None
+    off = {"mqtt.url": "localhost", "homeassistant.enabled": "false"}
+    assert offer(load(None, {}, off)) is None

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from homeassistant import bootstrap, config, config_entries, core, loader
+from homeassistant.const import MAJOR_VERSION
 from homeassistant.helpers import device_registry, entity_registry
 from homeassistant.setup import async_setup_component
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
+IS_OF_TODAY = MAJOR_VERSION >= 2026
 
 
 class Problems(logging.Handler):
@@ -39,7 +41,8 @@ def mqtt_entry(port: int) -> dict[str, Any]:
     """What the user interface stores for an MQTT broker."""
     return {
         "entry_id": "mqtt",
-        "version": 1,
+        # Since 2025 the user interface stores the second form.
+        "version": 2 if IS_OF_TODAY else 1,
         "minor_version": 1,
         "domain": "mqtt",
         "title": "mqtt",
@@ -87,7 +90,11 @@ class House:
         hass.config_entries = config_entries.ConfigEntries(hass, given)
         await bootstrap.async_load_base_functionality(hass)
         hass.bus.async_listen("call_service", self._note_call)
-        await config.async_process_ha_core_config(hass, {})
+        if IS_OF_TODAY:
+            from homeassistant.core_config import async_process_ha_core_config
+        else:
+            async_process_ha_core_config = config.async_process_ha_core_config
+        await async_process_ha_core_config(hass, {})
         for domain in ("homeassistant", "persistent_notification", "mqtt", "automation"):
             if not await async_setup_component(hass, domain, given):
                 raise RuntimeError(f"{domain} is not set up")
@@ -112,7 +119,26 @@ class House:
 
     async def devices(self) -> list[dict[str, Any]]:
         registry = device_registry.async_get(self.hass)
-        return [{"name": d.name, "model": d.model} for d in registry.devices.values()]
+        every = registry.devices if IS_OF_TODAY else registry.devices.values()
+        return [{"name": d.name, "model": d.model, "id": d.id} for d in every]
+
+    async def triggers(self, device_id: str) -> list[str]:
+        """The subtypes of the device's own triggers."""
+        from homeassistant.components.device_automation import (
+            DeviceAutomationType,
+            async_get_device_automations,
+        )
+
+        found = await async_get_device_automations(
+            self.hass, DeviceAutomationType.TRIGGER, [device_id]
+        )
+        return sorted(t["subtype"] for t in found[device_id] if t["domain"] == "mqtt")
+
+    async def automate(self, given: dict[str, Any]) -> None:
+        """Set the automations of a configuration up in place of those that there are."""
+        path = self._folder / "configuration.yaml"
+        path.write_text(json.dumps(given))
+        await self.hass.services.async_call("automation", "reload", {}, blocking=True)
 
     async def call(self, service: str, **data: Any) -> None:
         domain, _, name = service.partition(".")

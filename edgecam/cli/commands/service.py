@@ -97,8 +97,24 @@ def uninstall(name: str, root: Path) -> None:
     from edgecam.daemon.systemd_install import Layout, remove
 
     layout = Layout(root, _checked(name))
+    offer = _removal(layout.configuration("toml"))
     if layout.unit.exists():
         _systemctl(root, "disable", "--now", layout.unit.name)
     for path in remove(layout):
         say(f"removed {path}")
     _systemctl(root, "daemon-reload")
+    if offer is not None:
+        say(offer, err=True)
+
+
+def _removal(configuration: Path) -> str | None:
+    """What takes the camera out of Home Assistant; None where it never published."""
+    from edgecam.core.errors import SettingsError
+    from edgecam.homeassistant.removal import offer
+    from edgecam.settings.load import load
+
+    try:
+        settings = load(configuration, {}, {}) if configuration.is_file() else None
+    except SettingsError:
+        return None
+    return None if settings is None else offer(settings)
