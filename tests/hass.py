@@ -6,6 +6,7 @@ import base64
 import functools
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from programs import ROOT
 
 REQUIREMENTS = "tests/data/homeassistant/requirements.txt"
 VENV = ROOT / ".venv-homeassistant"
+TODAY = ROOT / ".root-homeassistant"
 SERVER = Path(__file__).parent / "servers" / "home_assistant.py"
 
 
@@ -33,16 +35,40 @@ def python() -> Path:
     return VENV / "bin" / "python"
 
 
+@functools.cache
+def root_of_today() -> Path:
+    """A root directory with Home Assistant 2026.11 on Python 3.14; the test skips without one."""
+    if os.geteuid() != 0:
+        pytest.skip("a root directory of Debian testing is made by root alone")
+    done = subprocess.run(
+        [ROOT / "scripts" / "homeassistant-root", TODAY],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"Home Assistant 2026 cannot be installed: {done.stderr.strip()[-300:]}")
+    shutil.copy(SERVER, TODAY / "server.py")
+    return TODAY
+
+
 class HomeAssistant:
     """One run on a configuration directory; what it knows survives into the next run there."""
 
-    def __init__(self, folder: Path, port: int, configuration: str = "") -> None:
-        """``configuration`` is that of configuration.yaml."""
+    def __init__(
+        self, folder: Path, port: int, configuration: str = "", today: Path | None = None
+    ) -> None:
+        """``configuration`` is that of configuration.yaml; ``folder`` is below ``today``."""
         folder.mkdir(exist_ok=True)
         (folder / "configuration.yaml").write_text(configuration)
         self._log = (folder / "stderr").open("ab")
+        command: list[str | Path] = [python(), SERVER, folder] if today is None else []
+        if today is not None:
+            inside = "/" / folder.relative_to(today)
+            command = ["chroot", today, "/ha/bin/python", "/server.py", inside]
         self._process = subprocess.Popen(
-            [python(), SERVER, folder, str(port)],
+            [*command, str(port)],
+            env={**os.environ, **({} if today is None else {"HOME": "/root", "TMPDIR": "/tmp"})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
