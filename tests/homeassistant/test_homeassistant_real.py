@@ -24,7 +24,7 @@ pytestmark = pytest.mark.long
 
 PREFIX = "edgecam_front_"
 CAMERA = f"binary_sensor.{PREFIX}person_occupancy"
-BOARD = f"sensor.{PREFIX}fps"
+BOARD = f"sensor.{PREFIX}delegate"
 BUTTON = f"button.{PREFIX}take_snapshot"
 PICTURE = f"image.{PREFIX}snapshot"
 IN_ZONE = f"binary_sensor.{PREFIX}zone_door_person_occupancy"
@@ -102,7 +102,7 @@ def instance(mosquitto: Mosquitto, zones: Path) -> Iterator[Instance]:
     running.kill()
 
 
-def is_whole(house: HomeAssistant, at_least: int = 18) -> bool:
+def is_whole(house: HomeAssistant, at_least: int = 15) -> bool:
     """Every entity is there and knows its state."""
     states = {key: state for key, state in house.states().items() if PREFIX in key}
     # A button has no state but that of being there.
@@ -121,7 +121,8 @@ def test_home_assistant_shows_all_of_it_through_every_restart(
     assert wait_until(lambda: is_whole(house), 30), house.states()
     entities = {e["unique_id"]: e for e in house.ask("entities")}
     told = edgecam("discovery", *instance.arguments, **instance.variables).stdout.splitlines()
-    expected = [json.loads(line.split(" ", 1)[1]) for line in told]
+    messages = [line.split(" ", 1) for line in told if "/device_automation/" not in line]
+    expected = [json.loads(payload) for _, payload in messages]
     # Every message gave an entity, under the name that it asked for, in the right drawer.
     assert set(entities) == {payload["unique_id"] for payload in expected}
     for payload in expected:
@@ -129,7 +130,6 @@ def test_home_assistant_shows_all_of_it_through_every_restart(
         assert found["entity_id"] == payload["default_entity_id"]
         assert found["category"] == payload.get("entity_category")
     assert [device["name"] for device in house.ask("devices")] == ["Edgecam front"]
-    assert house.states()[f"sensor.{PREFIX}temperature"] == "51.5"
     assert house.states()[f"binary_sensor.{PREFIX}throttling"] == "off"
     assert wait_until(lambda: house.states()[IN_ZONE] == "on", 10)
     assert house.states()[f"sensor.{PREFIX}posture"] in POSTURES
@@ -164,7 +164,7 @@ def test_home_assistant_shows_all_of_it_through_every_restart(
     instance.process.send_signal(signal.SIGHUP)
     assert wait_until(lambda: not [key for key in house.states() if "zone_door" in key], 15)
     assert not [key for key in retained(mosquitto.port) if "/zone" in key]
-    assert wait_until(lambda: is_whole(house, 16), 10), house.states()
+    assert wait_until(lambda: is_whole(house, 13), 10), house.states()
 
     # Taken off the broker it is gone from Home Assistant too.
     instance.kill(signal.SIGTERM)
@@ -180,17 +180,17 @@ def test_home_assistant_commands_it(
     del instance
     house = open_house()
     assert wait_until(lambda: is_whole(house), 30), house.states()
-    switch, number = f"switch.{PREFIX}pause", f"number.{PREFIX}score_threshold"
-    assert (house.states()[switch], house.states()[number]) == ("off", "0.5")
+    switch, number = f"switch.{PREFIX}detect", f"number.{PREFIX}score_threshold"
+    assert (house.states()[switch], house.states()[number]) == ("on", "0.5")
 
-    house.ask("call", service="switch.turn_on", entity_id=switch)
-    assert wait_until(lambda: house.states()[switch] == "on", 5)
+    house.ask("call", service="switch.turn_off", entity_id=switch)
+    assert wait_until(lambda: house.states()[switch] == "off", 5)
     time.sleep(0.5)
     before = len(subscriber.of("edgecam/front/result"))
     time.sleep(1.0)
     assert len(subscriber.of("edgecam/front/result")) == before
-    house.ask("call", service="switch.turn_off", entity_id=switch)
-    assert wait_until(lambda: house.states()[switch] == "off", 5)
+    house.ask("call", service="switch.turn_on", entity_id=switch)
+    assert wait_until(lambda: house.states()[switch] == "on", 5)
 
     house.ask("call", service="number.set_value", entity_id=number, value=1)
     assert wait_until(lambda: house.states()[number] == "1.0", 5)
