@@ -245,7 +245,7 @@ def test_only_what_may_be_commanded_is_offered() -> None:
 def test_many_labels_become_few_entities_unless_they_are_named() -> None:
     known = ["person", "traffic light", "dog", *(f"thing {n}" for n in range(80))]
     assert chosen_labels(known, HOME) == ("person", "dog")
-    assert chosen_labels(known[:2], HOME) == ("person", "traffic_light")
+    assert chosen_labels(known[:2], HOME) == ("person", "traffic light")
     named = load(None, {"EDGECAM_HOMEASSISTANT_LABELS": "Traffic Light, thing 7"}, {})
     assert chosen_labels(known, named.homeassistant) == ("traffic light", "thing 7")
 
