@@ -95,8 +95,9 @@ def command(
 
     SOURCE is a TensorFlow.js graph model (model.json), a frozen graph (.pb: SSDs of the Object
     Detection API and others), or one of Coral's PoseNet files whose decoder op no runtime has (it
-    is cut off). With the extra [tensorflow]: a Keras file (.keras, .h5), a SavedModel's folder, a
-    TF1 checkpoint (NAME.meta).
+    is cut off). Of a MediaPipe bundle (.task) or zip it is the model in it, pose.task/NAME.tflite
+    where there are several. With the extra [tensorflow]: a Keras file (.keras, .h5), a
+    SavedModel's folder, a TF1 checkpoint (NAME.meta).
 
     --inputs and --outputs convert the part of a graph between named tensors, whose names stay:
     a network without the normalisation in front and the ops behind its heads. The end of a name

@@ -21,7 +21,9 @@ _READERS: Mapping[str, str] = {
     ".keras": "from_tensorflow",
     ".meta": "from_tensorflow",
     ".pb": "from_graphdef",
+    ".task": "from_bundle",
     ".tflite": "from_tflite",
+    ".zip": "from_bundle",
 }
 
 # What is said of a float input whose normalisation neither file nor option says.
@@ -68,9 +70,11 @@ def convert(source: Path, options: Options) -> Converted:
     Raises:
         ConvertError: the model is of no known kind, is damaged, or does not convert.
     """
-    if not source.exists():
+    bundle = source.parent.suffix.lower() in (".task", ".zip") and source.parent.is_file()
+    if not bundle and not source.exists():
         raise ConvertError(f"{source}: no such file or folder")
-    reader = _READERS.get("" if source.is_dir() else source.suffix.lower())
+    suffix = source.parent.suffix if bundle else source.suffix
+    reader = _READERS.get("" if source.is_dir() else suffix.lower())
     if reader is None:
         kinds = ", ".join(suffix or "a folder" for suffix in _READERS)
         raise ConvertError(f"{source}: expected one of {kinds}")

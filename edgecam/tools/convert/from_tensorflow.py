@@ -62,7 +62,7 @@ def _step(meta: Path) -> int:
 
 def _convert(tensorflow: Any, network: Network, source: Path, options: Options) -> Converted:
     asked = options.postprocess is not None or options.labels is not None
-    asked = asked or bool(options.inputs or options.outputs)
+    asked = asked or options.bgr or bool(options.inputs or options.outputs)
     if network.signature is not None:
         graph = _graph(frozen(network.signature, source), source)
         if asked or ssd_graph.is_detector(graph):

@@ -40,6 +40,8 @@ def from_graph(graph: Graph, name: str, options: Options) -> Converted:
             raise ConvertError("--postprocess, --raw and --labels do not go with a cut graph")
         graph = cut(graph, options.inputs, options.outputs, options.size)
     elif asked or ssd_graph.is_detector(graph):
+        if options.bgr:
+            raise ConvertError("--bgr does not go with an SSD: published ones take RGB")
         return detector.convert(graph, options)
     graph = channels_last(graph)
     image, shape = _image(graph)
