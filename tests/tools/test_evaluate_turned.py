@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import SHARED, edgecam
 
 from edgecam.core.turning import turn_image
 from edgecam.tools.evaluate.coco import Picture, Truth
 from edgecam.tools.evaluate.turned_truth import turned
+
+pytest.importorskip("pycocotools", reason="the extra [eval] is not installed")
+
+MINI = SHARED / "coco-mini"
+ANNOTATIONS = MINI / "annotations" / "person_keypoints_train2017.json"
 
 
 def truth() -> Truth:
@@ -58,3 +65,25 @@ def test_four_quarters_are_the_truth_as_it_was() -> None:
     assert there.content["annotations"][0]["keypoints"] == [4, 1, 2, 0, 0, 0]
     assert there.content["images"] == truth().content["images"]
     assert turned(truth(), 0).pictures == truth().pictures
+
+
+def evaluated(*more: str, model: str = "posenet") -> float:
+    common = ["--images", MINI / "images", "--annotations", ANNOTATIONS, "--max-images", 25]
+    done = edgecam("eval", "-m", model, *common, "--json", *more)
+    assert done.returncode == 0, done.stderr
+    return float(json.loads(done.stdout)[0]["ap"])
+
+
+@pytest.mark.skipif(not MINI.is_dir(), reason=f"no pictures at {MINI}")
+def test_eval_finds_turned_people_by_turned_looks_nearly_as_well_as_upright_ones() -> None:
+    upright = evaluated()
+    assert evaluated("--turn", "90") < 0.1 * upright
+    assert evaluated("--turn", "90", "--turned-looks") >= 0.8 * upright
+
+
+@pytest.mark.skipif(not MINI.is_dir(), reason=f"no pictures at {MINI}")
+def test_eval_says_that_a_detector_makes_no_turned_looks() -> None:
+    common = ["--images", MINI / "images", "--annotations", ANNOTATIONS]
+    done = edgecam("eval", "-m", "ssdlite", *common, "--turned-looks")
+    assert done.returncode == 1
+    assert "--turned-looks: expected models that find poses of people" in done.stderr

@@ -78,6 +78,14 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...])
     callback=_sizes,
     help="HEIGHTxWIDTH of PoseNets; repeatable.",
 )
+@click.option(
+    "--turn",
+    type=click.Choice(["0", "90", "180", "270"]),
+    default="0",
+    show_default=True,
+    help="Degrees clockwise by which pictures and annotations are turned.",
+)
+@click.option("--turned-looks", is_flag=True, help="Look for people who lie too, as turned_look_s.")
 @click.option("--labels", help="Label file for detectors that carry none.")
 @click.option("--max-images", type=click.IntRange(1), help="Use only the first ones.")
 @click.option("--score-threshold", type=Number(0, 1), default=0.05, show_default=True, help="0..1.")
@@ -93,6 +101,8 @@ def command(
     fit: str,
     decoder: str,
     sizes: tuple[str, ...],
+    turn: str,
+    turned_looks: bool,
     labels: str | None,
     max_images: int | None,
     score_threshold: float,
@@ -118,6 +128,9 @@ def command(
     truth = coco.load(annotations, images, max_images)
     inference = InferenceSettings(delegate=delegate, threads=threads)
     options = dataclasses.replace(bench.OPTIONS, score_threshold=score_threshold)
+    from edgecam.tools.evaluate.turned_truth import turned
+
+    truth = dataclasses.replace(turned(truth, int(turn)), turned_looks=turned_looks)
     planned = [
         variant
         for model in models

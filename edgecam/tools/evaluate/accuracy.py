@@ -11,10 +11,14 @@ from typing import Any
 
 import msgspec
 
+from edgecam.analysis.turned import merged
 from edgecam.core.errors import SourceError
 from edgecam.core.frame import Frame
 from edgecam.core.protocols import DecodeOptions, Finds
+from edgecam.core.turning import turn_image
 from edgecam.inference.model import Model
+from edgecam.pipeline.roi.turned_looks import TurnedLooks
+from edgecam.settings.scene import MotionSettings
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.sources.picture import read_image
 from edgecam.tools.evaluate.coco import EvaluateError, Metric, Picture, Truth, entries, score
@@ -98,10 +102,16 @@ def evaluate(
     """
     model = Model(settings, inference)
     metric = metric_of(model)
+    if truth.turned_looks and not model.finds_people:
+        raise EvaluateError(
+            f"--turned-looks: expected models that find poses of people, found {model.name}, "
+            f"a {model.decoder.family} model; drop the option or the model"
+        )
     categories = _categories(model, metric, truth)
     results: list[dict[str, Any]] = []
     times_ms: list[float] = []
     buffer = model.buffer()
+    turning = TurnedLooks(1.0, [model], MotionSettings()) if truth.turned_looks else None
     for done, picture in enumerate(truth.pictures):
         tick(model.name, done)
         frame = frame_of(picture, done)
@@ -110,6 +120,8 @@ def evaluate(
         tensors = model.invoke(staged)
         times_ms.append((time.perf_counter() - started_s) * 1e3)
         found = model.decode(tensors, staged, frame, options)
+        if turning is not None:
+            found = merged(turning.with_stills(found, frame, options), options.max_poses)[0]
         results += entries(picture, found, metric, categories)
     tick(model.name, len(truth.pictures))
     scores = score(truth, metric, results, list(categories.values()))
@@ -167,6 +179,8 @@ def frame_of(picture: Picture, sequence: int) -> Frame:
         image = read_image(picture.path)
     except SourceError as error:
         raise EvaluateError(f"{picture.path}: {error}") from None
+    if picture.turned_degrees:
+        image = turn_image(image, picture.turned_degrees)
     frame = Frame(image, sequence, time.monotonic(), time.time(), file=picture.path.name)
     if (frame.width_px, frame.height_px) != (picture.width_px, picture.height_px):
         raise EvaluateError(

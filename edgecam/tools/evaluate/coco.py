@@ -43,12 +43,16 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """``pictures`` that are both annotated and there; ``categories`` maps a name to COCO's id."""
+    """``pictures`` that are both annotated and there; ``categories`` maps a name to COCO's id.
+
+    ``turned_looks``: people are looked for in the turned pictures too, as a camera does in turns.
+    """
 
     path: Path
     content: dict[str, Any]
     pictures: tuple[Picture, ...]
     categories: Mapping[str, int]
+    turned_looks: bool = False
 
     @property
     def has_keypoints(self) -> bool:
