@@ -55,7 +55,7 @@ def stated_size(data: bytes) -> Size:
         if data.startswith(start):
             try:
                 width_px, height_px = read(data)
-            except (struct.error, IndexError):
+            except (struct.error, IndexError, OverflowError):
                 raise SourceError("the picture is cut short") from None
             if width_px < 1 or height_px < 1:
                 raise SourceError(f"the picture is damaged: it states {width_px}x{height_px}")

@@ -253,6 +253,13 @@ def test_what_states_no_size_that_can_be_trusted_is_refused(data: bytes) -> None
     refusal(data)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_place_beyond_any_file_in_a_tiff_is_refused(order: str) -> None:
+    mark = b"II" if order == "<" else b"MM"
+    data = mark + struct.pack(order + "HHHQ", 43, 8, 0, 0xFFFFFFFFFFFFFFF0) + bytes(100)
+    assert refusal(data) == "the picture is cut short"
+
+
 def test_frame_of_an_animated_png_outside_its_picture_is_refused() -> None:
     control = bombs.chunk(b"acTL", struct.pack(">II", 2, 0))
     inside = struct.pack(">IIIIIHHBB", 0, 8, 8, 0, 0, 1, 1, 0, 0)
