@@ -32,7 +32,9 @@ def topics() -> Iterator[tuple[str, str, str]]:
             found = found(*(f"any-{each}" for each in names))
             for each in names:
                 found = found.replace(f"any-{each}", f"<{each}>")
-        yield found, what, how
+        # What else there is are parts of topics.
+        if isinstance(found, str) and found.startswith(f"{pattern.base}/"):
+            yield found, what, how
 
 
 def messages_page() -> str:
