@@ -40,6 +40,20 @@ CLOSE_S = 1.0
 
 log = logging.getLogger(__name__)
 
+# Fewer looks a second make falls less sure.
+FALL_RATE_HZ = 3.0
+
+
+def seldom_looks_hz(models: Sequence[Model], settings: Settings) -> float | None:
+    """Looks a second of the pose model that looks most often, if they are too few for falls."""
+    if not (settings.events.fall and settings.tracking.enabled):
+        return None
+    rates = [model.rate_hz for model in models if model.finds_people]
+    limited = [rate_hz for rate_hz in rates if rate_hz is not None]
+    if not limited or len(limited) < len(rates) or max(limited) >= FALL_RATE_HZ:
+        return None
+    return max(limited)
+
 
 class Session:
     """One run of the pipeline; a reload closes it and opens the next.
@@ -151,6 +165,14 @@ class Session:
             if report.fallback is not None:
                 log.warning("%s: fell back to %s (%s)", model.name, report.active, report.fallback)
         log.info("source %s; camera name %s", self.source.description, self.settings.name)
+        rate_hz = seldom_looks_hz(self.models, self.settings)
+        if rate_hz is not None:
+            log.warning(
+                "falls are less sure: expected %g looks a second or more of a model that finds "
+                "poses, found rate_hz = %g; raise it, or set events.fall = false",
+                FALL_RATE_HZ,
+                rate_hz,
+            )
 
     def tick(self, now_s: float) -> None:
         """Call several times a second: temperature, the flight recorder, the live page."""

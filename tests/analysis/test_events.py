@@ -201,6 +201,14 @@ def test_hands_up(height: float, told: bool) -> None:
         assert 2.4 < events[0].time_s < 3.3
 
 
+@pytest.mark.parametrize("lean_degrees", [60.0, 90.0])
+def test_the_hands_of_one_who_is_bent_or_lies_are_not_up(lean_degrees: float) -> None:
+    above = dict.fromkeys(("left_wrist", "right_wrist"), (-1.0, 1.6))
+    assert "hands_up" not in types(
+        play(lambda _: [person(lean_degrees=lean_degrees, moved={**hands_up(), **above})], 3.0)
+    )
+
+
 def test_one_raised_hand_or_an_unsure_face_is_not_hands_up() -> None:
     one = {name: place for name, place in hands_up().items() if name.startswith("left")}
     assert types(play(lambda _: [person(moved=one)], 4.0)) == []
@@ -404,6 +412,37 @@ def test_a_fall_is_reported_of_one_who_is_no_longer_seen_and_stays_counted() -> 
     (fall,) = (e for e in events if e.event_type == "fall")
     assert fall.track == events[0].track
     assert set(fall.attributes) == {"confidence", "drop", "lying_seen", "still_s", "looks"}
+
+
+def test_one_who_falls_headlong_is_found_at_two_looks_a_second() -> None:
+    """Upright at one look, missed at two, and then low and three trunks further on."""
+
+    def falls(time_s: float) -> list[Pose | None]:
+        if time_s < 4.0:
+            return [person(x=200.0, y=200.0, trunk_px=50.0)]
+        down = person(x=300.0, y=270.0, lean_degrees=85.0, trunk_px=50.0)
+        return [None if time_s < 5.0 else down]
+
+    assert "fall" in types(play(falls, 14.0, rate_hz=2.0))
+
+
+def test_a_still_thing_that_looks_like_one_who_stands_ends_no_fall() -> None:
+    """After the fall a small ghost stands near by, which a network takes for the person."""
+
+    def falls(time_s: float) -> list[Pose]:
+        if time_s < 4.0:
+            return [person(x=200.0, y=200.0, trunk_px=50.0)]
+        if time_s < 4.4:
+            return [person(x=200.0, y=265.0, lean_degrees=85.0, trunk_px=50.0)]
+        return [person(x=240.0, y=290.0, trunk_px=30.0)]
+
+    assert "fall" in types(play(falls, 14.0))
+
+
+@pytest.mark.parametrize(("takes_s", "falls"), [(0.8, True), (3.2, False)])
+def test_a_fall_at_a_quarter_of_its_speed_is_lying_down(takes_s: float, falls: bool) -> None:
+    events = play(lambda t: [falling(t, takes_s=takes_s)], 14.0)
+    assert ("fall" in types(events)) == falls
 
 
 def test_who_walks_down_the_picture_does_not_fall() -> None:

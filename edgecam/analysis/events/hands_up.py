@@ -1,7 +1,8 @@
 """``hands_up``: both wrists above the nose for ``events.hands_up_s``.
 
 Geometry: each wrist is higher in the picture than the nose and than its own elbow; all five
-keypoints are sure, else nothing is said. Lowering one hand ends it after the same time. Source:
+keypoints are sure, else nothing is said. The hands of one who is bent or lies are not up. Lowering
+one hand ends it after the same time. Source:
 the plain meaning of the gesture, and the COCO skeleton, which has no top of the head: the face's
 keypoints are its highest, so a wrist above the nose is beside or above the head.
 """
@@ -23,6 +24,8 @@ _ARMS = tuple((INDEX[f"{side}_wrist"], INDEX[f"{side}_elbow"]) for side in ("lef
 
 def are_up(subject: Subject) -> bool | None:
     """Whether both hands are up; None where the keypoints do not say."""
+    if subject.posture in ("bent", "lying"):
+        return False
     if not subject.sure(_NOSE, *_ARMS[0], *_ARMS[1]):
         return None
     nose_y = subject.point(_NOSE)[1]
