@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import board_root
-from board_checks import CHECKS, prepare
+from board_checks import CHECKS, prepare, recover
 from board_machine import Machine
 
 
@@ -45,6 +45,7 @@ def run(names: list[str], *, with_libnss: bool) -> tuple[int, int]:
                     CHECKS[name](machine)
                 except Exception as error:  # noqa: BLE001 - the next check tells more
                     failed += 1
+                    recover(machine)
                     print(f"failed  {name}: {error or type(error).__name__}", flush=True)
                 else:
                     passed += 1

@@ -34,6 +34,12 @@ def prepare(machine: Machine) -> None:
     machine.run("chown mosquitto /etc/mosquitto/users; systemctl restart mosquitto").ok()
 
 
+def recover(machine: Machine) -> None:
+    """Put back what a check that failed half way has left."""
+    machine.run(f"test -f /root/good.toml && cp /root/good.toml {CONFIG}")
+    machine.run(f"systemctl start mosquitto; systemctl reset-failed; systemctl restart {UNIT}")
+
+
 def heard(machine: Machine, topic: str, number: int = 1, wait_s: int = 60) -> list[str]:
     """So many payloads on a topic, or what came in time."""
     asked = f"mosquitto_sub {LOGIN} -t '{topic}' -C {number} -W {wait_s}"

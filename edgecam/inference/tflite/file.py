@@ -169,7 +169,9 @@ def load(path: Path) -> bytes:
     except IsADirectoryError as error:
         raise ModelError(f"model {path} is a folder: name the .tflite file in it") from error
     except OSError as error:
-        raise ModelError(f"model {path} cannot be read: {error.strerror or error}") from error
+        hidden = hidden_by_the_service(path)
+        reason = f"{error.strerror or error}" + (f"; {hidden}" if hidden else "")
+        raise ModelError(f"model {path} cannot be read: {reason}") from error
 
 
 def _check_identifier(data: bytes, name: str) -> None:
