@@ -169,8 +169,8 @@ def load(path: Path) -> bytes:
     except IsADirectoryError as error:
         raise ModelError(f"model {path} is a folder: name the .tflite file in it") from error
     except OSError as error:
-        hidden = hidden_by_the_service(path)
-        reason = f"{error.strerror or error}" + (f"; {hidden}" if hidden else "")
+        remedy = hidden_by_the_service(path)
+        reason = f"{error.strerror or error}" + (f"; {remedy}" if remedy else "")
         raise ModelError(f"model {path} cannot be read: {reason}") from error
 
 
