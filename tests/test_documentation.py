@@ -431,6 +431,7 @@ ELSEWHERE: dict[str, str] = {
     "scripts/mutate": "by hand: a venv of its own, hours",
     "scripts/mutate [AREA...]": "as the one above",
     "scripts/mutate.toml": "a file, not a command",
+    "edgecam eval --turn 90 --turned-looks": "needs pictures with people drawn by hand",
     "scripts/score-rates MODEL": "minutes of clips, by hand",
     "scripts/fuzz [TARGET] [SECONDS]": "runs as long as it may; tests/fuzz is run by the tests",
     "systemctl restart": "no unit runs here",

@@ -32,6 +32,7 @@ CALLS = (
     "eval -m PATH --images . --annotations PATH",
     f"frames --source PATH {BROKER}",
     f"frames --source {LETTER} {LOGIN}",
+    "init x --output PATH",
     "inspect PATH",
     "inspect posenet --labels PATH",
     "models show PATH",

@@ -48,7 +48,7 @@ def test_each_line_tells_the_journal_its_priority(
 
 
 def test_what_ends_a_run_is_an_error_there(tmp_path: Path) -> None:
-    (line,) = said(tmp_path / "stderr", None, "--model", "no-such-model")
+    line = said(tmp_path / "stderr", None, "--model", "no-such-model")[-1]
     assert line.startswith("<3>")
     assert "no-such-model" in line
 
@@ -59,5 +59,5 @@ def test_a_child_whose_standard_error_is_no_journal_writes_for_people(
     lines = said(tmp_path / "stderr", "1:1", *RUN, *lost_broker)
     assert [line for line in lines if line.startswith("edgecam: warning: mqtt://")]
     assert not [line for line in lines if re.match(r"<\d>", line)]
-    (line,) = said(tmp_path / "stderr", "1:1", "--model", "no-such-model")
+    line = said(tmp_path / "stderr", "1:1", "--model", "no-such-model")[-1]
     assert line.startswith("edgecam: error: ")

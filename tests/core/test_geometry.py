@@ -15,13 +15,17 @@ def test_a_dot_found_in_the_input_lies_where_it_was_drawn(
     fit_name: str, source: tuple[int, int], target: tuple[int, int]
 ) -> None:
     """OpenCV's own resize says where a blob goes; the inverse must bring it back."""
-    x, y = source[0] * 0.3, source[1] * 0.7
-    rows, columns = np.mgrid[: source[1], : source[0]]
-    spread = max(source) / 20
-    blob = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / spread**2).astype(np.float32)
     fit = FITS[fit_name](source, target)
+    # Where the centre square is taken, what is beside it is seen nowhere.
+    left, top = fit.source_left_px, fit.source_top_px
+    width, height = round(fit.width_px / fit.scale_x), round(fit.height_px / fit.scale_y)
+    x, y = left + width * 0.3, top + height * 0.7
+    rows, columns = np.mgrid[: source[1], : source[0]]
+    spread = max(width, height) / 20
+    blob = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / spread**2).astype(np.float32)
+    seen = blob[top : top + height, left : left + width]
     canvas = np.zeros((target[1], target[0]), np.float32)
-    resized = cv2.resize(blob, (fit.width_px, fit.height_px), interpolation=cv2.INTER_LINEAR)
+    resized = cv2.resize(seen, (fit.width_px, fit.height_px), interpolation=cv2.INTER_LINEAR)
     canvas[fit.top_px : fit.top_px + fit.height_px, fit.left_px : fit.left_px + fit.width_px] = (
         resized
     )

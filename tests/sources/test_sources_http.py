@@ -63,7 +63,7 @@ def server_context(folder: Path) -> ssl.SSLContext:
 
 def trust(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     context = ssl.create_default_context(cafile=str(folder / "certificate.pem"))
-    monkeypatch.setattr("edgecam.sources.http_get._context", lambda: context)
+    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: context)
 
 
 def redirect(location: str | bytes) -> bytes:

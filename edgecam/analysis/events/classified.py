@@ -1,5 +1,7 @@
 """``classified``: what a classifier says of the picture becomes another, and that lasts.
 
+Geometry: none; it is of the whole picture. Source: the classifier's scores alone.
+
 A label counts once it has been the surest for ``events.classified_s``. The first one is a state
 and no change; the event has the one before in ``attributes``. It is of the whole picture: its track
 is 0.

@@ -28,6 +28,7 @@ from edgecam.core.redaction import shown
 from edgecam.inference import catalog as bundled
 from edgecam.mqtt.embedded_broker import EmbeddedBroker
 from edgecam.mqtt.subscriber import Subscriber
+from edgecam.settings.load import model_of
 from edgecam.settings.schema import MqttSettings
 from edgecam.sources.kinds import check as check_source
 from edgecam.sources.kinds import kind_of
@@ -194,6 +195,8 @@ def command(
     if not models:
         raise EdgecamError(f"no bundled models in {bundled.directory()}; install edgecam again")
     check_source(source)
+    for name in models:
+        bundled.resolve(model_of(name)[0])
     watch, page = Watch(NAME), _page()
     with EmbeddedBroker(port) as broker, tempfile.TemporaryFile() as errors:
         for line in _opening(models, source, page, broker.port):

@@ -29,6 +29,8 @@ EXAMPLES: dict[str, Any] = {
     "source.height_px": 720,
     "source.rate_hz": 15.0,
     "source.max_megapixels": 25.0,
+    "source.tls_ca_file": "/etc/edgecam/camera-ca.pem",
+    "refine": "thunder",
     "inference.threads": 2,
     "mqtt.url": "mqtt://homeassistant.local",
     "mqtt.username": "edgecam",
@@ -114,7 +116,8 @@ def command(name: str, output: Path | None) -> None:
     text = commented(name, str(path))
     parse_toml(text.encode(), str(path))
     if str(path) == "-":
-        click.echo(text, nl=False)
+        for line in text.splitlines():
+            say(line)
         return
     if path.exists():
         raise EdgecamError(f"{path}: expected no such file, found one; give --output another name")
