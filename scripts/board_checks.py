@@ -250,7 +250,7 @@ def events_outlive_a_power_cut(machine: Machine) -> None:
         return said.isdecimal() and int(said) > 1
 
     machine.until(waits, "events wait in the spool", 120)
-    # It must not start before somebody listens: events are not retained.
+    # It must not start before a subscriber listens: events are not retained.
     machine.run(f"systemctl disable {UNIT}").ok()
     machine.cut()
     machine.boot()

@@ -119,7 +119,7 @@ def test_it_abstains_where_head_and_trunk_are_not_sure() -> None:
 
 
 def falls_with(time_s: float, unsure: tuple[str, ...]) -> list[Pose]:
-    """Somebody who falls at second 2; these keypoints are not sure from then on."""
+    """A person who falls at second 2; these keypoints are not sure from then on."""
     lies = min(max((time_s - 2.0) / 0.6, 0.0), 1.0)
     hidden = unsure if time_s >= 2.0 else ()
     return [person(y=300 + 130 * lies, lean_degrees=85 * lies, unsure=hidden)]
@@ -359,7 +359,7 @@ def test_the_gravest_posture_is_the_state() -> None:
 
 
 def vanishing(x: float) -> list[Event]:
-    """Somebody small who stands for 4 s and is then seen no more."""
+    """A small person who stands for 4 s and is then seen no more."""
     return play(lambda t: [person(x=x, y=200.0, trunk_px=50.0) if t < 4.0 else None], 70.0)
 
 

@@ -266,6 +266,18 @@ def test_evaluates_a_whole_run_beside_the_finder_alone() -> None:
     assert rows[1]["ap"] > rows[0]["ap"] > 0.0
 
 
+@needs_shared
+@pytest.mark.parametrize(
+    "models", [["--accuracy", "best"], ["-m", "posenet", "--refine", "thunder"]]
+)
+def test_turned_looks_of_a_whole_run_are_refused_in_one_line(models: list[str]) -> None:
+    annotations = MINI / "annotations" / "person_keypoints_train2017.json"
+    arguments = ["eval", "--images", str(MINI / "images"), "--annotations", str(annotations)]
+    done = CliRunner().invoke(cli, [*arguments, *models, "--turned-looks"])
+    assert done.exit_code == 1
+    assert "--turned-looks: expected --model alone, found --accuracy or --refine" in done.output
+
+
 def test_eval_asks_what_to_run() -> None:
     annotations = MINI / "annotations" / "person_keypoints_train2017.json"
     arguments = ["eval", "--images", str(MINI / "images"), "--annotations", str(annotations)]
