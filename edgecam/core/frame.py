@@ -20,6 +20,7 @@ class Frame:
     capture. ``captured_unix_s`` is the wall clock then. ``media_time_s`` is the position in a
     recording, None for a live source. ``file`` names the picture for a directory source,
     ``camera`` the camera where a source serves several; ``sequence`` then is that camera's own.
+    ``is_mirrored``: the picture shows the scene as a mirror does, left and right changed over.
     """
 
     image: Image
@@ -29,6 +30,7 @@ class Frame:
     media_time_s: float | None = None
     file: str | None = None
     camera: str | None = None
+    is_mirrored: bool = False
 
     @property
     def width_px(self) -> int:

@@ -115,9 +115,10 @@ OKS_SIGMAS: tuple[float, ...] = (
 class Skeleton:
     """The keypoints that a pose model finds, in its order, and what is drawn and compared of them.
 
-    ``name`` stands in messages. ``label``: what is counted, one for each pose. ``bones``: pairs of
-    keypoint numbers that a line joins. ``falloffs``: sigma of object keypoint similarity for each
-    keypoint, as a share of the square root of the area.
+    ``name`` stands in messages. ``mirrored``: the rows of a mirrored picture's keypoints, in which
+    a left joint looks like a right one, in the person's own order. ``label``: what is counted, one
+    for each pose. ``bones``: pairs of keypoint numbers that a line joins. ``falloffs``: sigma of
+    object keypoint similarity for each keypoint, as a share of the square root of the area.
 
     Raises:
         ValueError: falloffs or bones do not fit the names, or another skeleton has this name.
@@ -131,6 +132,7 @@ class Skeleton:
     index: Mapping[str, int] = field(init=False, compare=False, repr=False)
     # Rows that are the 17 of COCO, in their order; None where a name is missing.
     body: tuple[int, ...] | None = field(init=False, compare=False, repr=False)
+    mirrored: tuple[int, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.falloffs) != len(self.names):
@@ -148,7 +150,15 @@ class Skeleton:
         index = {name: i for i, name in enumerate(self.names)}
         is_body = index.keys() >= set(NAMES)
         object.__setattr__(self, "index", index)
+        others = (index.get(_other_side(name), row) for name, row in index.items())
+        object.__setattr__(self, "mirrored", tuple(others))
         object.__setattr__(self, "body", tuple(index[n] for n in NAMES) if is_body else None)
+
+
+def _other_side(name: str) -> str:
+    """The name with its sides changed over, left_wrist for right_wrist."""
+    sides = {"left": "right", "right": "left"}
+    return "_".join(sides.get(word, word) for word in name.split("_"))
 
 
 # Every skeleton that a loaded decoder brings, by its name: results carry the name alone.

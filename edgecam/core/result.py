@@ -60,6 +60,11 @@ class Pose:
         kept = list(rows)
         return replace(self, xy=self.xy[kept], scores=self.scores[kept], skeleton=COCO.name)
 
+    def with_sides_changed(self) -> Pose:
+        """The same with left and right joints changed over, as in a mirrored picture."""
+        rows = list(SKELETONS[self.skeleton].mirrored)
+        return replace(self, xy=self.xy[rows], scores=self.scores[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:

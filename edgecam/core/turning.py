@@ -17,6 +17,11 @@ def turn_image(image: Image, degrees: int) -> Image:
     return np.asarray(cv2.rotate(image, TURNS[degrees]), np.uint8)
 
 
+def mirror_image(image: Image) -> Image:
+    """Return uint8[H, W, 3] as a mirror shows it."""
+    return np.asarray(cv2.flip(image, 1), np.uint8)
+
+
 def turned_size(size_px: tuple[int, int], degrees: int) -> tuple[int, int]:
     """Return (width, height) of a picture of this (width, height) after a turn."""
     return size_px if degrees % 180 == 0 else (size_px[1], size_px[0])

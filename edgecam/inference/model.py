@@ -333,14 +333,23 @@ class Model:
         """What ``invoke`` returned, as the decoder takes it."""
         return self.interpreter.dequantised(self.decoder.outputs, tensors)
 
-    def find(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
-        """What is in the tensors that ``invoke`` returned, in pixels of the model input."""
+    def find(
+        self, tensors: Sequence[Tensor], options: DecodeOptions, is_mirrored: bool = False
+    ) -> Decoded:
+        """What is in the tensors that ``invoke`` returned, in pixels of the model input.
+
+        ``is_mirrored``: it saw a mirrored picture; left and right stay the people's own.
+        """
         found = self.decoder(self.dequantised(tensors), options)
         skeleton = self.decoder.skeleton
-        if not found.poses or skeleton is None or skeleton is COCO:
+        if not found.poses or skeleton is None:
             return found
-        poses = (replace(pose, skeleton=skeleton.name) for pose in found.poses)
-        return replace(found, poses=tuple(poses))
+        poses = found.poses
+        if skeleton is not COCO:
+            poses = tuple(replace(pose, skeleton=skeleton.name) for pose in poses)
+        if is_mirrored:
+            poses = tuple(pose.with_sides_changed() for pose in poses)
+        return found if poses is found.poses else replace(found, poses=poses)
 
     def decode(
         self,
@@ -350,7 +359,7 @@ class Model:
         options: DecodeOptions,
     ) -> Decoded:
         """What is in the frame, in source-frame pixels."""
-        found = self.find(tensors, options)
+        found = self.find(tensors, options, frame.is_mirrored)
         found = to_source(found, staged.fit, frame.width_px, frame.height_px)
         if not found.documents:
             return found

@@ -83,6 +83,20 @@ class SourceSettings(Section, frozen=True):
         Literal[0, 90, 180, 270],
         Meta(description="degrees clockwise by which the picture is turned upright"),
     ] = 0
+    mirror: Annotated[
+        bool,
+        Meta(
+            description="show the picture as a mirror does, once it is upright; left and right "
+            "keypoints stay the person's own"
+        ),
+    ] = False
+    autofocus: Annotated[
+        Literal["off", "once", "continuous"],
+        Meta(
+            description="of Camera Module 3: off leaves the lens at its default distance, once "
+            "focuses at each start, continuous whenever the scene changes"
+        ),
+    ] = "off"
     width_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
     height_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
     rate_hz: Annotated[

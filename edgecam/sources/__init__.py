@@ -41,7 +41,7 @@ def open_source(
     mqtt: MqttSettings | None = None,
     plugged: Settings | None = None,
 ) -> Source:
-    """Open what ``settings.url`` names, its pictures turned by ``settings.rotate``.
+    """Open what ``settings.url`` names, turned by ``settings.rotate``, then mirrored.
 
     Arguments are as in ``Opening``.
 
@@ -57,9 +57,10 @@ def open_source(
         own = own_settings(name, plugged, kind.settings_type)
     opening = Opening(settings, stop, mqtt or MqttSettings(), own)
     source: Source = resolve_name(kind.opener)(opening)
-    if settings.rotate == 0:
+    if settings.rotate == 0 and not settings.mirror:
         return source
     # It needs OpenCV, which doctor does without.
-    from edgecam.sources.turned import turned
+    from edgecam.sources.turned import Turn, turned
 
-    return turned(source, settings.rotate)
+    is_done = settings.rotate in kind.turns
+    return turned(source, Turn(settings.rotate, settings.mirror, is_done))

@@ -38,6 +38,8 @@ class SourceKind:
     where another line says it. ``live``: frames come in their own time, not as fast as they are
     taken. ``holds_login``: its URL may hold a password. ``remedies`` maps the kind of a fault to
     what helps against it. ``settings_type``: of a plugin that has settings of its own.
+    ``turns``: the degrees of ``source.rotate`` by which the source itself turns its pictures, and
+    then mirrors them too, as ``source.mirror`` asks.
     """
 
     opener: str
@@ -48,6 +50,7 @@ class SourceKind:
     holds_login: bool = False
     remedies: Mapping[str, str] = field(default_factory=lambda: remedies.OF_CAMERA)
     settings_type: type[Any] | None = None
+    turns: frozenset[int] = frozenset()
 
 
 _CAMERA = "edgecam.sources.camera:open_camera"
@@ -68,7 +71,9 @@ _MQTT: Mapping[str, Any] = {
 # By the scheme of a URL; camera, picamera and file stand for what is written without one.
 SOURCES: Mapping[str, SourceKind] = {
     "camera": SourceKind(_CAMERA, "a camera index, /dev/v4l/by-id/..."),
-    "picamera": SourceKind(_PICAMERA, "picamera", remedies=remedies.ON_RIBBON),
+    "picamera": SourceKind(
+        _PICAMERA, "picamera", remedies=remedies.ON_RIBBON, turns=frozenset({0, 180})
+    ),
     "rtsp": SourceKind(help="rtsp://", **_STREAM),
     "rtsps": SourceKind(**_STREAM),
     "http": SourceKind(help="http://", **_STREAM),

@@ -13,11 +13,15 @@ from typing import Any
 from edgecam.core.errors import SourceError
 from edgecam.core.frame import Image
 from edgecam.settings.schema import SourceSettings
-from edgecam.sources.kinds import Opening
+from edgecam.sources.kinds import SOURCES, Opening
 from edgecam.sources.live import LiveSource
 from edgecam.sources.supervised import StreamError
 
 DEFAULT_SIZE_PX = (640, 480)
+# libcamera's numbers of AfMode, by ``source.autofocus``, and of AfTrigger. Of 0 the lens stays at
+# its default, the distance at which most is sharp.
+AF_MODES = {"off": 0, "once": 1, "continuous": 2}
+AF_START = 0
 REMEDY = (
     "picamera2 cannot be imported ({reason}); apt install python3-picamera2 and make the virtual "
     "environment with --system-site-packages, or pip install 'edgecam[pi]'"
@@ -74,6 +78,8 @@ class PicameraEndpoint:
         try:
             camera.configure(self._configuration(camera))
             camera.start()
+            if self._settings.autofocus == "once" and has_lens(camera):
+                camera.set_controls({"AfTrigger": AF_START})
         except (RuntimeError, ValueError) as error:
             capture.close()
             raise StreamError("rejected", f"the camera does not start: {error}") from None
@@ -84,7 +90,9 @@ class PicameraEndpoint:
         settings = self._settings
         width_px = settings.width_px or DEFAULT_SIZE_PX[0]
         height_px = settings.height_px or DEFAULT_SIZE_PX[1]
-        controls = {"FrameRate": settings.rate_hz} if settings.rate_hz else {}
+        controls: dict[str, float] = {"FrameRate": settings.rate_hz} if settings.rate_hz else {}
+        if has_lens(camera):
+            controls["AfMode"] = AF_MODES[settings.autofocus]
         mode = widest_mode(camera.sensor_modes, settings.rate_hz or 0.0)
         sensor = {"output_size": mode["size"], "bit_depth": mode["bit_depth"]} if mode else {}
         return camera.create_video_configuration(
@@ -92,7 +100,23 @@ class PicameraEndpoint:
             controls=controls,
             sensor=sensor,
             buffer_count=4,
+            **self._transform(),
         )
+
+    def _transform(self) -> dict[str, Any]:
+        """What the sensor itself turns and mirrors, which costs nothing; 90 degrees it cannot."""
+        upside_down = self._settings.rotate == 180
+        hflip = upside_down != self._settings.mirror
+        if self._settings.rotate not in SOURCES["picamera"].turns or not (hflip or upside_down):
+            return {}
+        from libcamera import Transform
+
+        return {"transform": Transform(hflip=int(hflip), vflip=int(upside_down))}
+
+
+def has_lens(camera: Any) -> bool:
+    """Whether the camera can focus."""
+    return "AfMode" in camera.camera_controls
 
 
 def widest_mode(modes: list[dict[str, Any]], rate_hz: float) -> dict[str, Any] | None:

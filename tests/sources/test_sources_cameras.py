@@ -7,10 +7,12 @@ import importlib.util
 import json
 import subprocess
 import sys
+import types
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from programs import environment
@@ -104,8 +106,11 @@ def signatures(picamera2: Path) -> dict[str, ast.FunctionDef]:
 class Checked:
     """A Picamera2 that accepts what the real class's signatures accept, and records it."""
 
-    def __init__(self, signatures: dict[str, ast.FunctionDef]) -> None:
+    def __init__(
+        self, signatures: dict[str, ast.FunctionDef], controls: tuple[str, ...] = ()
+    ) -> None:
         self._signatures = signatures
+        self.camera_controls = dict.fromkeys(controls, (0, 2, 0))
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.sensor_modes = [
             {
@@ -161,7 +166,52 @@ def test_picamera2_is_called_as_its_real_signatures_want(
     assert calls["capture_array"][1] == {"wait": settings.read_timeout_s}
     order = [name for name, *_ in camera.calls]
     assert order[-2:] == ["cancel_all_and_flush", "close"]
-    assert "sensor_modes" in signatures  # a property there
+    assert {"sensor_modes", "camera_controls"} <= signatures.keys()  # properties there
+    assert made["controls"] == {"FrameRate": 30.0}
+    assert "transform" not in made
+    assert "set_controls" not in calls
+
+
+@pytest.mark.parametrize(
+    ("autofocus", "mode", "starts"), [("off", 0, 0), ("once", 1, 1), ("continuous", 2, 0)]
+)
+def test_picamera_lens_moves_only_where_that_is_asked(
+    signatures: dict[str, ast.FunctionDef], autofocus: str, mode: int, starts: int
+) -> None:
+    camera = Checked(signatures, ("AfMode", "LensPosition"))
+    settings = msgspec.convert({"url": "picamera", "autofocus": autofocus}, SourceSettings)
+    PicameraEndpoint(camera, 0, settings).open(lambda _: None)
+    made = [named for name, _, named in camera.calls if name == "create_video_configuration"]
+    assert made[0]["controls"] == {"AfMode": mode}
+    focusing = [given for name, given, _ in camera.calls if name == "set_controls"]
+    assert focusing == [({"AfTrigger": 0},)] * starts
+
+
+@pytest.mark.parametrize(
+    ("rotate", "mirror", "flips"),
+    [
+        (0, False, None),
+        (180, False, (1, 1)),
+        (0, True, (1, 0)),
+        (180, True, (0, 1)),
+        (90, True, None),
+    ],
+)
+def test_picamera_sensor_turns_and_mirrors_what_it_can(
+    signatures: dict[str, ast.FunctionDef],
+    monkeypatch: pytest.MonkeyPatch,
+    rotate: int,
+    mirror: bool,
+    flips: tuple[int, int] | None,
+) -> None:
+    libcamera = types.ModuleType("libcamera")
+    monkeypatch.setattr(libcamera, "Transform", lambda hflip, vflip: (hflip, vflip), raising=False)
+    monkeypatch.setitem(sys.modules, "libcamera", libcamera)
+    camera = Checked(signatures)
+    settings = msgspec.convert({"rotate": rotate, "mirror": mirror}, SourceSettings)
+    PicameraEndpoint(camera, 0, settings).open(lambda _: None)
+    made = [named for name, _, named in camera.calls if name == "create_video_configuration"]
+    assert made[0].get("transform") == flips
 
 
 @pytest.mark.parametrize("fault", ["silent", "broken"])

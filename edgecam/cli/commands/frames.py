@@ -62,6 +62,11 @@ def command(
     log.set_up(verbose=False)
     if settings.mqtt.url is None:
         raise SettingsError("mqtt.url: expected --broker mqtt://HOST, found nothing")
+    if settings.source.mirror:
+        raise SettingsError(
+            "source.mirror: a JPEG does not say that it is mirrored; set it for the edgecam that "
+            "looks at the pictures, and leave it out here"
+        )
     address = parse_url(settings.mqtt.url)
     topic = topic or Topics(settings.name).frame
     publisher = PicturePublisher(

@@ -133,7 +133,7 @@ class ModelRunner:
         if answer.tensors is None:
             return None
         started_s = time.perf_counter()
-        found = self.model.find(answer.tensors, options)
+        found = self.model.find(answer.tensors, options, frame.is_mirrored)
         return found, _times(staged_ms, answer, started_s)
 
 

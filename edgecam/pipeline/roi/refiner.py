@@ -122,7 +122,7 @@ class Refiner:
         pose = None
         if answer.tensors is not None:
             # Whether it is a person is asked of the whole pose, not of its surest keypoint.
-            found = model.find(answer.tensors, _EVERYTHING).poses
+            found = model.find(answer.tensors, _EVERYTHING, frame.is_mirrored).poses
             pose = replace(found[0], xy=to_frame(found[0].xy, matrix)) if found else None
         decoded_ms = (time.perf_counter() - started_s) * 1e3
         return pose, StageTimes(staged_ms, answer.invoke_ms, decoded_ms)
