@@ -222,8 +222,8 @@ def test_whole_multipose_graph_is_recognised_and_a_yolo_is_not() -> None:
         ({"rows": np.zeros((6, 56), np.float32)}, "size of the network's input is unknown"),
         ({"center": np.zeros((8, 8, 1), np.float32)}, "expected the outputs of movenet-multipose"),
         ({"center": np.full((8, 8, 1), np.nan, np.float32)}, "center holds NaN"),
-        ({"center": np.zeros((8, 8, 1), np.uint8)}, "center is uint8, expected float32"),
-        ({}, "size of the network's input is unknown"),
+        ({"center": np.zeros((8, 8, 1), np.uint8)}, "center is uint8 without its quantisation"),
+        ({}, "expected the outputs of movenet-multipose, found none"),
     ],
 )
 def test_decode_of_another_familys_tensors_is_one_line(

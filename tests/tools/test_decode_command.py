@@ -275,8 +275,3 @@ def test_nanodet_ssd_and_fomo_print_boxes(tmp_path: Path) -> None:
     grid[1, 2] = (0.25, 0.75)
     (found,) = boxes(saved(tmp_path, Identity=grid), "--decoder", "fomo")
     assert (found["score"], found["box"]) == (0.75, [8, 16, 16, 24])
-
-
-def test_a_detector_without_the_picture(tmp_path: Path) -> None:
-    path = saved(tmp_path, Identity=np.zeros((84, YOLO_CELLS), np.float32))
-    assert "save the picture that it got as input [H, W, 3]" in fault(path, "--decoder", "yolo")

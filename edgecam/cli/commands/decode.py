@@ -33,7 +33,7 @@ _QUANTISED = re.compile(r"(coral_(\d+)_(\d+)_(full|comp))_heatmaps_u8")
 @click.argument("tensors_file", metavar="TENSORS.npz", type=click.Path(path_type=Path))
 @click.option(
     "--decoder",
-    type=click.Choice(["tfjs", "coral", *decode_family.FAMILIES]),
+    type=decode_family.DecoderName(["tfjs", "coral", *decode_family.FAMILIES]),
     default="tfjs",
     show_default=True,
     help="Whose rules: PoseNet's by TensorFlow.js or Coral, or another family's.",
@@ -55,6 +55,7 @@ _QUANTISED = re.compile(r"(coral_(\d+)_(\d+)_(full|comp))_heatmaps_u8")
 @click.option("--nms-radius", type=Number(0), default=20.0, show_default=True, help="Input pixels.")
 @click.option("--single", is_flag=True, help="One pose: each keypoint's best cell.")
 @click.option("--tensors", "name", metavar="SET", help="Which set, where the file holds several.")
+@click.option("--labels", metavar="FILE", help="Names of a detector's classes.")
 def command(
     tensors_file: Path,
     decoder: str,
@@ -64,24 +65,28 @@ def command(
     nms_radius: float,
     single: bool,
     name: str | None,
+    labels: str | None,
 ) -> None:
     """Decode saved network outputs to poses or boxes.
 
     Prints {"poses": [{"score", "keypoints": [[y, x, score] x 17]}]} in pixels of the network's
-    input. TENSORS.npz holds heatmaps (logits), offsets, displacement_fwd and displacement_bwd
-    as float32, or quantised sets named coral_HEIGHT_WIDTH_full or _comp. For MoveNet: center,
-    kpt_heatmap, kpt_regress and kpt_offset, for MultiPose box_scale and box_offset too; or the
-    whole network's one output, with the picture as input [H, W, 3]. For nanodet, yolo, ssd and
-    fomo: the network's outputs by any names (ssd: with classes and scores in them), with the
-    picture; detectors print {"detections": [{"label", "class_id", "score", "box": [y_min,
-    x_min, y_max, x_max]}]}.
+    input; detectors print {"detections": [{"label", "class_id", "score", "box": [y_min, x_min,
+    y_max, x_max]}]}. For PoseNet TENSORS.npz holds heatmaps (logits), offsets, displacement_fwd and
+    displacement_bwd as floats, or quantised sets named coral_HEIGHT_WIDTH_full or _comp. For
+    MoveNet: center, kpt_heatmap, kpt_regress and kpt_offset, for MultiPose box_scale and box_offset
+    too; or the whole network's one output. For the others: the network's outputs by any names,
+    for ssd with classes and scores in them. The picture is there as input [H, W, 3], or its size
+    as input_size [H, W]; names of classes may be there as labels. Of an 8-bit output NAME there is
+    NAME_scale and NAME_zero_point. A batch of one may be left out.
     """
     if decoder in decode_family.FAMILIES:
         if single or name is not None:
             raise click.UsageError(f"--single and --tensors do not go with --decoder {decoder}")
-        found = decode_family.decode(tensors_file, decoder, max_poses, score_threshold)
+        found = decode_family.decode(tensors_file, decoder, max_poses, score_threshold, labels)
         say_json(json.dumps(_found(*found)))
         return
+    if labels is not None:
+        raise click.UsageError(f"--labels does not go with --decoder {decoder}")
     if single and decoder != "tfjs":
         raise click.UsageError("--single: the coral rules know no single pose; use --decoder tfjs")
     heatmaps, offsets, displacements = _read(tensors_file, name, int(stride))
