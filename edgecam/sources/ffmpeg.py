@@ -11,6 +11,7 @@ from typing import Any
 from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
 from edgecam.settings.schema import SourceSettings
+from edgecam.sources.ffmpeg_bound import bound_pixels
 from edgecam.sources.picture import max_pixels
 from edgecam.sources.rtsp import ask, redirects_refused, refuses_tcp
 from edgecam.sources.stream_size import check_capture
@@ -85,11 +86,13 @@ class FfmpegEndpoint:
         ]
         began_s = time.monotonic()
         os.environ[ENVIRONMENT] = self.options if _given is None else _given
+        most = max_pixels(self._settings, live=True)
+        bound_pixels(most)
         capture = cv2.VideoCapture(self._url.full, cv2.CAP_FFMPEG, parameters)
         if not capture.isOpened():
             raise self._why_not(time.monotonic() - began_s)
-        check_capture(capture, max_pixels(self._settings, live=True))
-        return FfmpegCapture(capture, self._settings.read_timeout_s)
+        check_capture(capture, most)
+        return FfmpegCapture(capture, self._settings.read_timeout_s, most)
 
     def _why_not(self, waited_s: float) -> StreamError:
         """FFmpeg's reason does not get through OpenCV, so ask the server for one."""
@@ -115,9 +118,10 @@ class FfmpegEndpoint:
 class FfmpegCapture:
     """An open stream; reads end by FFmpeg's own time-out, whatever trickles in."""
 
-    def __init__(self, capture: Any, read_timeout_s: float) -> None:
+    def __init__(self, capture: Any, read_timeout_s: float, most: int) -> None:
         self._capture = capture
         self._read_timeout_s = read_timeout_s
+        self._most = most
 
     def read(self) -> Image:
         """Return the next picture."""
@@ -130,6 +134,12 @@ class FfmpegCapture:
             if whole:
                 decoded: Image = image
                 return decoded
+        if not self._capture.get(cv2.CAP_PROP_FRAME_WIDTH):
+            raise StreamError(
+                "garbage",
+                "no picture that can be decoded: it is damaged, or has more than "
+                f"{self._most / 1e6:g} million pixels; raise source.max_megapixels",
+            )
         raise StreamError("closed", "the server ended the stream")
 
     def close(self) -> None:

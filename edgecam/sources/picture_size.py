@@ -28,9 +28,25 @@ _TIFF_TAGS = (
     _TIFF_COMPRESSION,
 )
 # How often a compressed TIFF may hold its own bytes, pixels of a bit at least: none; LZW, whose
-# longest string fills its table of 4096; Deflate; PackBits, 128 bytes in two. Fax lines and what
-# is not here have no bound.
-_TIFF_TIMES = {1: 1, 5: 4096, 8: _DEFLATE_TIMES, 32946: _DEFLATE_TIMES, 32773: 64}
+# longest string fills its table; JPEG, a block of 64 bytes in two bits; Deflate; PackBits, 128
+# bytes in two; SGI's floats, packed likewise; LZMA, a match of 273 bytes in a sixth of a bit; a
+# block of Zstandard, 128 kB in four bytes.
+_LZW_TIMES = 4096
+_TIFF_TIMES = {
+    1: 1,
+    5: _LZW_TIMES,
+    6: 256,
+    7: 256,
+    8: _DEFLATE_TIMES,
+    32946: _DEFLATE_TIMES,
+    32773: 64,
+    34676: 64,
+    34677: 64,
+    34925: 1 << 14,
+    50000: 1 << 15,
+}
+# Fax: a line takes a bit at least, however wide it is ("as the one before", ITU-T T.6).
+_TIFF_FAX = (2, 3, 4, 32771)
 # The two modes of a macroblock, 16 by 16 pixels, take more than two bits, whatever is in it
 # (RFC 6386, 11.2: fixed probabilities).
 _VP8_PIXELS_PER_BYTE = 1024
@@ -123,6 +139,8 @@ def _webp(data: bytes) -> Size:
 def _gif(data: bytes) -> Size:
     """The logical screen, which OpenCV decodes onto; frames lie within it."""
     width_px, height_px = struct.unpack_from("<HH", data, 6)
+    if width_px * height_px > _LZW_TIMES * len(data):
+        raise _too_few("GIF", width_px, height_px, len(data))
     return width_px, height_px
 
 
@@ -167,13 +185,24 @@ def _tiff(data: bytes) -> Size:
     if _TIFF_WIDTH not in found or _TIFF_HEIGHT not in found:
         raise SourceError("the TIFF is damaged: it states no size")
     width_px, height_px = found[_TIFF_WIDTH], found[_TIFF_HEIGHT]
-    times = _TIFF_TIMES.get(found.get(_TIFF_COMPRESSION, 1))
-    if times is not None and width_px * height_px > 8 * times * len(data):
-        raise _too_few("TIFF", width_px, height_px, len(data))
+    _check_tiff_bytes(width_px, height_px, found.get(_TIFF_COMPRESSION, 1), len(data))
     return (
         max(width_px, found.get(_TIFF_TILE_WIDTH, 0)),
         max(height_px, found.get(_TIFF_TILE_HEIGHT, 0)),
     )
+
+
+def _check_tiff_bytes(width_px: int, height_px: int, compression: int, held_bytes: int) -> None:
+    if compression in _TIFF_FAX:
+        too_few = height_px > 8 * held_bytes
+    elif compression in _TIFF_TIMES:
+        too_few = width_px * height_px > 8 * _TIFF_TIMES[compression] * held_bytes
+    else:
+        raise SourceError(
+            f"a TIFF of compression {compression}, which is not decoded; save it again with LZW"
+        )
+    if too_few:
+        raise _too_few("TIFF", width_px, height_px, held_bytes)
 
 
 def _pnm(data: bytes) -> Size:

@@ -15,6 +15,7 @@ from edgecam.core.frame import Frame, Image
 from edgecam.core.opencv import cv2
 from edgecam.core.printable import file_name
 from edgecam.core.protocols import SourceStatus, be_idle
+from edgecam.sources.ffmpeg_bound import bound_pixels
 from edgecam.sources.picture import FILE_PIXELS, HEAD_BYTES, check_size, regular
 from edgecam.sources.playback_clock import Pace
 from edgecam.sources.recording_length import Length
@@ -50,6 +51,7 @@ class VideoFile:
         self.live = realtime
         self.description = file_name(path)
         self._head = self._head_of(path, max_pixels)
+        bound_pixels(max_pixels)
         # FFmpeg takes names of Unicode alone, and an absolute one for no protocol ("12:30.mp4").
         self._descriptor = None if _is_unicode(path) else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._capture: Any = cv2.VideoCapture(
@@ -62,8 +64,9 @@ class VideoFile:
         if not self._capture.isOpened():
             self._release()
             raise SourceError(
-                f"{self.description}: not a video that can be read (damaged, or unknown format); "
-                "see whether another player shows it"
+                f"{self.description}: not a video that can be read (damaged, of an unknown format, "
+                f"or of more than {max_pixels / 1e6:g} million pixels); see whether another player "
+                "shows it"
             )
         self._check_size(max_pixels)
         self._undecodable = 0
@@ -72,7 +75,8 @@ class VideoFile:
             self._release()
             raise SourceError(
                 f"{self.description}: the video has no frame that can be decoded; it may be cut "
-                "off: copy it again"
+                f"off: copy it again; or have more than {max_pixels / 1e6:g} million pixels: raise "
+                "source.max_megapixels"
             )
         self._first: Image | None = first
         self._stated_hz = _sane(self._capture.get(cv2.CAP_PROP_FPS), 1000.0)

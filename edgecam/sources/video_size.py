@@ -1,8 +1,8 @@
 """How many pixels a video states, read from its container before FFmpeg opens it.
 
-FFmpeg decodes a picture to open a file, and takes a gigabyte for one of 16000x16000. MP4, MOV and
-Matroska (WebM) are read; other containers state nothing, and a stream may have larger pictures than
-its container states: FFmpeg's own limit holds for both.
+FFmpeg decodes a picture to open a file. MP4, MOV and Matroska (WebM) are read, so that a person
+reads how large the video is; what other containers state, and pictures that are larger than theirs
+states, FFmpeg refuses by itself (``ffmpeg_bound``), and says no size.
 """
 
 from __future__ import annotations

@@ -184,15 +184,15 @@ def test_scans_are_bounded_in_number() -> None:
         bombs.extended_webp(6000, 6000),
         bombs.lossless_webp(6000, 6000),
         bombs.lossy_webp(6000, 6000) + bytes(36_000),
-        bombs.gif(6000, 6000),
+        bombs.gif(6000, 6000) + bytes(9000),
         bombs.bmp(6000, 6000),
         bombs.bmp(6000, -6000),
-        bombs.tiff([(256, 3, 6000), (257, 4, 6000), FAX]),
-        bombs.tiff([(256, 3, 6000), (257, 4, 6000), FAX], ">"),
-        bombs.tiff([(256, 16, 6000), (257, 3, 6000), FAX], big=True),
-        bombs.tiff([(256, 4, 6000), (257, 16, 6000), FAX], ">", big=True),
+        bombs.tiff([(256, 3, 6000), (257, 4, 6000), FAX]) + bytes(750),
+        bombs.tiff([(256, 3, 6000), (257, 4, 6000), FAX], ">") + bytes(750),
+        bombs.tiff([(256, 16, 6000), (257, 3, 6000), FAX], big=True) + bytes(750),
+        bombs.tiff([(256, 4, 6000), (257, 16, 6000), FAX], ">", big=True) + bytes(750),
         bombs.tiff([(256, 3, 16), (257, 3, 16), (322, 4, 6000), (323, 4, 6000)]),
-        bombs.tiff([(400, 3, 1), (257, 3, 6000), (256, 3, 6000), FAX]),
+        bombs.tiff([(400, 3, 1), (257, 3, 6000), (256, 3, 6000), FAX]) + bytes(750),
         b"P4 6000 6000\n" + bytes(4_500_000),
     ],
 )
@@ -218,6 +218,10 @@ def test_pixels_are_bounded_for_every_format(data: bytes) -> None:
         bombs.tiff([(256, 3, 6000), (257, 3, 6000), (259, 3, 8)]) + bytes(4000),
         bombs.tiff([(256, 3, 6000), (257, 3, 6000), (259, 3, 32946)]) + bytes(4000),
         bombs.tiff([(256, 3, 6000), (257, 3, 6000), (259, 3, 32773)]) + bytes(70_000),
+        bombs.tiff([(256, 3, 6000), (257, 3, 6000), (259, 3, 7)]) + bytes(17_000),
+        bombs.tiff([(256, 3, 60_000), (257, 3, 60_000), (259, 3, 50000)]) + bytes(13_000),
+        bombs.tiff([(256, 3, 1000), (257, 3, 6000), FAX]) + bytes(700),
+        bombs.gif(6000, 6000) + bytes(8700),
     ],
 )
 def test_too_few_bytes_for_the_pixels_are_refused(data: bytes) -> None:
@@ -251,6 +255,21 @@ def test_too_few_bytes_for_the_pixels_are_refused(data: bytes) -> None:
 )
 def test_what_states_no_size_that_can_be_trusted_is_refused(data: bytes) -> None:
     refusal(data)
+
+
+def test_tiff_whose_packing_has_no_bound_is_refused() -> None:
+    message = refusal(bombs.tiff([(256, 3, 6), (257, 3, 6), (259, 3, 50002)]))
+    assert message.startswith("a TIFF of compression 50002, which is not decoded; ")
+
+
+@pytest.mark.parametrize("packing", [1, 5, 7, 8, 32773, 32946, 34676, 34677])
+def test_flattest_tiff_of_every_packing_that_opencv_writes_is_taken(packing: int) -> None:
+    grey, of_floats = ((1003, 1601), np.uint8), ((1003, 1601, 3), np.float32)
+    flat = np.zeros(*(of_floats if packing in (34676, 34677) else grey))
+    written, data = cv2.imencode(".tiff", flat, (cv2.IMWRITE_TIFF_COMPRESSION, packing))
+    if not written:
+        pytest.skip("this OpenCV has no such packing")
+    assert stated_size(data.tobytes()) == (1601, 1003)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -1,0 +1,97 @@
+"""A bound on the pixels of everything that FFmpeg decodes, kept by FFmpeg itself.
+
+Its decoders have one (``max_pixels``), which they keep before they take memory for a picture,
+whatever a container or a stream stated before; OpenCV has no way to set it. So its default is
+written where FFmpeg keeps it: in the table that the public ``av_opt_find`` looks options up in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import re
+
+_LIBRARY = re.compile(r"/\S*/lib(avcodec|avutil)[-.][^/\s]*$")
+_FAKE_OBJECT = 2  # AV_OPT_SEARCH_FAKE_OBJ: the class alone, without a context
+_INTEGERS = (2, 3)  # AV_OPT_TYPE_INT64, before FFmpeg 7.1 and since
+_LARGEST = 2**31 - 1
+_PAGE = mmap.PAGESIZE
+# FFmpeg counts rows that are padded to 64 pixels, of which there are 65,536 at most. Callers look
+# at the size itself once it is open.
+_PADDING = 64 << 16
+
+
+class _Option(ctypes.Structure):
+    """AVOption of FFmpeg 4 to 8."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("help", ctypes.c_char_p),
+        ("offset", ctypes.c_int),
+        ("type", ctypes.c_int),
+        ("default", ctypes.c_int64),
+        ("least", ctypes.c_double),
+        ("most", ctypes.c_double),
+        ("flags", ctypes.c_int),
+        ("unit", ctypes.c_char_p),
+    )
+
+
+def bound_pixels(most: int) -> bool:
+    """Have FFmpeg refuse pictures of more than ``most`` pixels in what it opens from now on.
+
+    Those of 4 million pixels more may pass. It holds for the whole process, and for what is
+    written. False where there is no FFmpeg of a known kind: one within OpenCV's own library, or
+    with other options.
+    """
+    found = _option()
+    if found is None:
+        return False
+    most = min(most + _PADDING, _LARGEST)
+    return found.default == most or _write(found, most)
+
+
+def _option() -> _Option | None:
+    paths = _loaded()
+    if len(paths) != 2:
+        return None
+    try:
+        codec, util = (ctypes.CDLL(paths[name]) for name in ("avcodec", "avutil"))
+        codec.avcodec_get_class.restype = ctypes.c_void_p
+        util.av_opt_find.restype = ctypes.POINTER(_Option)
+        util.av_opt_find.argtypes = (
+            *(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p),
+            *(ctypes.c_int, ctypes.c_int),
+        )
+        kind = ctypes.c_void_p(codec.avcodec_get_class())
+        found = util.av_opt_find(ctypes.byref(kind), b"max_pixels", None, 0, _FAKE_OBJECT)
+    except (OSError, AttributeError):
+        return None
+    option: _Option | None = found.contents if found else None
+    if option is None or option.name != b"max_pixels" or option.type not in _INTEGERS:
+        return None
+    # As it is known: an integer that is itself within its own limits.
+    return option if option.most == _LARGEST and 0 < option.default <= _LARGEST else None
+
+
+def _loaded() -> dict[str, str]:
+    """The files of the loaded libraries, by name."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    return {match[1]: match[0] for line in lines if (match := _LIBRARY.search(line)) is not None}
+
+
+def _write(option: _Option, most: int) -> bool:
+    """Write into a table that is read-only since its library was loaded."""
+    begin = ctypes.addressof(option) // _PAGE * _PAGE
+    end = ctypes.addressof(option) + ctypes.sizeof(option)
+    libc = ctypes.CDLL(None, use_errno=True)
+    place = ctypes.c_void_p(begin), ctypes.c_size_t(end - begin)
+    if libc.mprotect(*place, mmap.PROT_READ | mmap.PROT_WRITE):
+        return False
+    option.default = most
+    libc.mprotect(*place, mmap.PROT_READ)
+    return True
