@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +40,10 @@ from edgecam.inference.tflite.file import (
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 MAX_DEFAULT_THREADS = 4
+# What most networks for pictures were trained on.
+_USUAL_SIZE = (224, 224)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +111,14 @@ def _open(
     return interpreter
 
 
+def _has_no_size(file: ModelFile) -> bool:
+    """Whether height and width of the picture are left to people who run the model."""
+    if len(file.main.inputs) != 1:
+        return False
+    stated = file.main.tensors[file.main.inputs[0]].shape_signature
+    return len(stated) == 4 and stated[1] == stated[2] == -1
+
+
 def _hidden(file: ModelFile, delegated: frozenset[int] | None) -> dict[int, str]:
     """The floats, by index and name, in which the op behind an SSD sees no box if they are NaN."""
     return {
@@ -165,12 +178,14 @@ class Model:
         self.threads = inference.threads or default_threads()
         self._settings, self._inference = settings, inference
         self._metadata = tflite_metadata.metadata(self.file)
-        size = parse_size(settings.input_size)
-        if size is not None:
-            self._check_resizable(size)
+        size = self._size(settings.input_size)
         choice = choose(inference.delegate, self.file.needs_edgetpu)
         if inference.probe:
-            arguments = (str(self.threads), settings.input_size or "-", inference.delegate)
+            arguments = (
+                str(self.threads),
+                f"{size[0]}x{size[1]}" if size else "-",
+                inference.delegate,
+            )
             probe.check(path, self.file.data, runtime.find(), arguments)
         self._new_interpreter = partial(
             _open,
@@ -185,8 +200,10 @@ class Model:
         self.decoder = self._recognise(self.interpreter.inputs, self.interpreter.outputs)
         self._hidden = _hidden(self._runnable, self.interpreter.delegated)
         _, height, width, channels = self.interpreter.inputs[0].shape
-        if channels != 3:
-            raise ModelError(f"{path}: expected 3 colour channels, found {channels}")
+        if channels not in (1, 3):
+            raise ModelError(
+                f"{path}: expected a picture of 3 colour channels or 1 grey one, found {channels}"
+            )
         self.fit = self._fit()
         self.resizer = Resizer(height, width, self.fit)
         self.fill = filler(
@@ -194,6 +211,25 @@ class Model:
             tflite_metadata.normalization(self._metadata, str(path)),
             self.decoder.normalization,
         )
+
+    def _size(self, asked: str | None) -> tuple[int, int] | None:
+        """The (height, width) to run at, None for the input's own.
+
+        Raises:
+            ModelError: the model takes no such size.
+        """
+        size = parse_size(asked)
+        if _has_no_size(self._runnable):
+            if size is None:
+                size = _USUAL_SIZE
+                log.warning(
+                    "%s: its input has no size of its own: pictures of %dx%d are taken; "
+                    "say another with --input-size",
+                    *(self.name, *size),
+                )
+        elif size is not None:
+            self._check_resizable(size)
+        return size
 
     def _fit(self) -> str:
         """As the settings say, else the card, else what suits the family.

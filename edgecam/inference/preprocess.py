@@ -156,6 +156,27 @@ def _fill_raw(staged: Image, tensor: Tensor) -> None:
     np.copyto(tensor, staged)
 
 
+def _fill_grey(
+    info: TensorInfo, normalization: Normalization | None, default: Normalization
+) -> Fill:
+    """How staged pixels become an input of one channel: by their brightness (ITU-R BT.601)."""
+    is_float = info.dtype in (np.float32, np.float16)
+    if is_float:
+        said = normalization or default
+        table = ((np.arange(256.0) - said.mean[0]) / said.std[0]).astype(info.dtype)
+    elif normalization is None or not info.scale or info.dtype == np.uint8:
+        table = (np.arange(256) - (0x80 if info.dtype == np.int8 else 0)).astype(info.dtype)
+    else:
+        table = _table(info, normalization)[:, 0]
+        if _loses_the_picture(table[:, None]):
+            table = (np.arange(256) - 0x80).astype(info.dtype)
+
+    def fill_grey(staged: Image, tensor: Tensor) -> None:
+        np.take(table, cv2.cvtColor(staged, cv2.COLOR_RGB2GRAY), out=tensor[..., 0])
+
+    return fill_grey
+
+
 def filler(info: TensorInfo, normalization: Normalization | None, default: Normalization) -> Fill:
     """How staged pixels become the input tensor ``info``.
 
@@ -166,6 +187,9 @@ def filler(info: TensorInfo, normalization: Normalization | None, default: Norma
     Raises:
         ModelError: the input is of a type that no picture is turned into.
     """
+    takes_bytes = info.dtype in (np.float32, np.float16, np.uint8, np.int8)
+    if info.shape[-1] == 1 and takes_bytes:
+        return _fill_grey(info, normalization, default)
     if info.dtype in (np.float32, np.float16):
         return _fill_float(normalization or default, info.dtype)
     if info.dtype in (np.uint8, np.int8):

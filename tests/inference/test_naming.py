@@ -179,3 +179,15 @@ def test_a_classifier_sees_the_centre_square_unless_its_file_says_otherwise(
     (tmp_path / "m.toml").write_text(f'{card}fit = "zoom"\n')
     with pytest.raises(ModelError, match="fit: expected letterbox, stretch, crop, found 'zoom'"):
         model(path)
+
+
+def test_a_grey_input_gets_the_brightness_of_the_picture(tmp_path: Path) -> None:
+    weights = np.array([[-20.0], [20.0]], np.float32)
+    path = write(tmp_path / "m.tflite", colour_classifier(weights, labels=("dark", "bright")))
+    assert best(model(path), np.full((16, 16, 3), 255, np.uint8)) == ("bright", 1)
+    loaded = model(path)
+    staged = loaded.preprocess(Frame(GREEN, 0, 0.0, 0.0), loaded.buffer())
+    tensor = np.empty((1, 8, 8, 1), np.float32)
+    loaded.fill(staged.image, tensor[0])
+    # Green is 0.587 of brightness (ITU-R BT.601); the input wants 0 to 1.
+    np.testing.assert_allclose(tensor, 150 / 255, atol=1e-6)
