@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
 from edgecam.settings.schema import SourceSettings
-from edgecam.sources.ffmpeg_bound import bound_pixels
+from edgecam.sources.ffmpeg_opening import SOON, open_capture
 from edgecam.sources.picture import max_pixels
 from edgecam.sources.rtsp import ask, redirects_refused, refuses_tcp
 from edgecam.sources.stream_size import check_capture
@@ -21,21 +20,26 @@ from edgecam.sources.tls import camera_context
 from edgecam.sources.url import StreamUrl
 
 PROBE_TIMEOUT_S = 1.0
-# OpenCV takes FFmpeg's options from the environment alone, at each opening: no counting of frames
-# to learn the rate, which takes a second and a half. (``fflags;nobuffer`` is left out: it throws
-# the first pictures away.)
-ENVIRONMENT = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-OPTIONS = "fpsprobesize;0|analyzeduration;500000"
 # UDP loses packets and shows grey for them: TCP first.
 TRANSPORTS = {
     "auto": "rtsp_flags;prefer_tcp",
     "tcp": "rtsp_transport;tcp",
     "udp": "rtsp_transport;udp",
 }
-# What people set themselves stays.
-_given = os.environ.get(ENVIRONMENT)
 # OpenCV says the same of a picture that cannot be decoded and of the end of the stream.
 READS_BEFORE_THE_END = 16
+
+
+def live_parameters(settings: SourceSettings) -> list[int]:
+    """The time-outs, and one thread: decoding on several holds back a frame for each."""
+    return [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+        round(settings.open_timeout_s * 1000),
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+        round(settings.read_timeout_s * 1000),
+        cv2.CAP_PROP_N_THREADS,
+        1,
+    ]
 
 
 class FfmpegEndpoint:
@@ -45,7 +49,7 @@ class FfmpegEndpoint:
         self.description = url.shown
         self._url = url
         self._settings = settings
-        options = [OPTIONS]
+        options = [SOON]
         self._context: ssl.SSLContext | None = None
         if url.scheme in ("rtsp", "rtsps"):
             options.append(TRANSPORTS[settings.transport])
@@ -75,20 +79,9 @@ class FfmpegEndpoint:
             return self._open()
 
     def _open(self) -> FfmpegCapture:
-        parameters = [
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-            round(self._settings.open_timeout_s * 1000),
-            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-            round(self._settings.read_timeout_s * 1000),
-            # Decoding on several threads holds back a frame for each.
-            cv2.CAP_PROP_N_THREADS,
-            1,
-        ]
         began_s = time.monotonic()
-        os.environ[ENVIRONMENT] = self.options if _given is None else _given
         most = max_pixels(self._settings, live=True)
-        bound_pixels(most)
-        capture = cv2.VideoCapture(self._url.full, cv2.CAP_FFMPEG, parameters)
+        capture = open_capture(self._url.full, live_parameters(self._settings), most, self.options)
         if not capture.isOpened():
             raise self._why_not(time.monotonic() - began_s)
         check_capture(capture, most)

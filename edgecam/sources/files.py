@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from edgecam.core.errors import SourceError
 from edgecam.core.protocols import Source
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import images
 from edgecam.sources.file_format import Format, format_of
-from edgecam.sources.kinds import Opening
+from edgecam.sources.kinds import STANDARD_INPUT, Opening
 from edgecam.sources.local_path import path_of
 from edgecam.sources.picture import max_pixels
 
@@ -22,6 +23,8 @@ def open_recording(opening: Opening) -> Source:
         SettingsError: it is below a home directory that there is not.
     """
     path, settings = path_of(opening.settings.url), opening.settings
+    if settings.loop and _is_pipe(path):
+        raise SourceError(f"{path}: a pipe is read once; drop source.loop")
     if not settings.loop:
         return _open(path, settings)
     from edgecam.sources.loop import Loop
@@ -31,6 +34,13 @@ def open_recording(opening: Opening) -> Source:
 
 def _open(path: str, settings: SourceSettings) -> Source:
     most, realtime = max_pixels(settings, live=False), settings.realtime
+    if _is_pipe(path):
+        from edgecam.sources.pipe import PipedVideo
+
+        return PipedVideo(path, realtime=realtime, rate_hz=settings.rate_hz, max_pixels=most)
+    if path in STANDARD_INPUT:
+        # A shell's < FILE: what is a file may be looked into, and sought in.
+        path = "/dev/stdin"
     if images.is_pattern(path) or os.path.isdir(path) or _format(path) == "picture":
         return images.Images(path, rate_hz=settings.rate_hz, realtime=realtime, max_pixels=most)
     if _format(path) == "animation":
@@ -40,6 +50,16 @@ def _open(path: str, settings: SourceSettings) -> Source:
     from edgecam.sources.video import VideoFile
 
     return VideoFile(path, realtime=realtime, rate_hz=settings.rate_hz, max_pixels=most)
+
+
+def _is_pipe(path: str) -> bool:
+    """Whether what is there can be read once only: a FIFO, and standard input but for a file."""
+    if path in STANDARD_INPUT:
+        return not stat.S_ISREG(os.fstat(0).st_mode)
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _format(path: str) -> Format | None:

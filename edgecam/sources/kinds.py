@@ -53,6 +53,7 @@ class SourceKind:
     turns: frozenset[int] = frozenset()
 
 
+STANDARD_INPUT = ("-", "/dev/stdin")
 _CAMERA = "edgecam.sources.camera:open_camera"
 _PICAMERA = "edgecam.sources.picamera:open_picamera"
 _FILE = "edgecam.sources.files:open_recording"
@@ -60,6 +61,11 @@ _CHECK_PATH = "edgecam.sources.local_path:check_path"
 _STREAM: Mapping[str, Any] = {
     "opener": "edgecam.sources.network:open_network",
     "check": "edgecam.sources.url:parse",
+    "holds_login": True,
+}
+_BYTES: Mapping[str, Any] = {
+    "opener": "edgecam.sources.byte_stream:open_byte_stream",
+    "check": "edgecam.sources.byte_stream:check",
     "holds_login": True,
 }
 _MQTT: Mapping[str, Any] = {
@@ -78,11 +84,15 @@ SOURCES: Mapping[str, SourceKind] = {
     "rtsps": SourceKind(**_STREAM),
     "http": SourceKind(help="http://", **_STREAM),
     "https": SourceKind(**_STREAM),
+    "tcp": SourceKind(help="tcp://HOST:PORT", **_BYTES),
+    "udp": SourceKind(help="udp://HOST:PORT", **_BYTES),
+    "rtmp": SourceKind(help="rtmp://", **_BYTES),
     "mqtt": SourceKind(help="mqtt://HOST/TOPIC", **_MQTT),
     "mqtts": SourceKind(**_MQTT),
     "file": SourceKind(
         _FILE,
-        "demo (the bundled clip), a video file, a folder or a glob of pictures",
+        "demo (the bundled clip), a video file, a FIFO, - for standard input, a folder or a glob "
+        "of pictures",
         False,
         _CHECK_PATH,
     ),
@@ -99,6 +109,8 @@ def scheme_of(url: str) -> str:
     match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", url)
     if match:
         return match[1].lower()
+    if url in STANDARD_INPUT:
+        return "file"
     if url.isdecimal() or url.startswith("/dev/"):
         return "camera"
     return "picamera" if url.partition(":")[0] == "picamera" else "file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -15,7 +16,7 @@ from edgecam.core.frame import Frame, Image
 from edgecam.core.opencv import cv2
 from edgecam.core.printable import file_name
 from edgecam.core.protocols import SourceStatus, be_idle
-from edgecam.sources.ffmpeg_bound import bound_pixels
+from edgecam.sources.ffmpeg_opening import SOON, open_capture
 from edgecam.sources.picture import FILE_PIXELS, HEAD_BYTES, check_size, regular
 from edgecam.sources.playback_clock import Pace
 from edgecam.sources.recording_length import Length
@@ -47,26 +48,29 @@ class VideoFile:
         realtime: bool = False,
         rate_hz: float | None = None,
         max_pixels: int = FILE_PIXELS,
+        stream: tuple[int, bytes] | None = None,
     ) -> None:
+        """``stream``: descriptor and first bytes of a pipe; ``path`` is then a name for people."""
         self.live = realtime
         self.description = file_name(path)
-        self._head = self._head_of(path, max_pixels)
-        bound_pixels(max_pixels)
-        # FFmpeg takes names of Unicode alone, and an absolute one for no protocol ("12:30.mp4").
-        self._descriptor = None if _is_unicode(path) else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._capture: Any = cv2.VideoCapture(
-            os.path.abspath(path)
-            if self._descriptor is None
-            else f"/proc/self/fd/{self._descriptor}",
-            cv2.CAP_FFMPEG,
-            [cv2.CAP_PROP_N_THREADS, DECODER_THREADS],
-        )
+        if stream is not None:
+            self._head, self._descriptor = stream[1], None
+            name, protocol, options = f"pipe:{stream[0]}", "pipe", SOON
+            self._check_head()
+        else:
+            self._read_head(path, max_pixels)
+            # FFmpeg takes names of Unicode alone, and an absolute one for no protocol
+            # ("12:30.mp4").
+            is_given = _is_unicode(path)
+            self._descriptor = None if is_given else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            name = os.path.abspath(path) if is_given else f"/proc/self/fd/{self._descriptor}"
+            protocol, options = "file", ""
+        threads = [cv2.CAP_PROP_N_THREADS, DECODER_THREADS]
+        self._capture: Any = open_capture(name, threads, max_pixels, options, protocol)
         if not self._capture.isOpened():
             self._release()
             raise SourceError(
-                f"{self.description}: not a video that can be read (damaged, of an unknown format, "
-                f"or of more than {max_pixels / 1e6:g} million pixels); see whether another player "
-                "shows it"
+                f"{self.description}: {self._why_not(stream is not None, max_pixels)}"
             )
         self._check_size(max_pixels)
         self._undecodable = 0
@@ -84,9 +88,9 @@ class VideoFile:
         self._rate_hz = rate_hz or self._stated_hz or DEFAULT_HZ
         # FFmpeg gives single JPEGs in a row 25 a second.
         self._is_timeless = self._head.startswith(b"\xff\xd8\xff")
-        with open(path, "rb") as file:
-            stated = int(_sane(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 1e9) or 0)
-            self._length = Length(file, self._head, stated, self._stated_hz or 0.0)
+        stated = int(_sane(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 1e9) or 0)
+        with io.BytesIO() if stream else open(path, "rb") as file:
+            self._length = Length(file, self._head, 0 if stream else stated, self._stated_hz or 0)
         self._closed = threading.Event()
         self._delivered = 0
         self._last_s = self._longest_gap_s = 0.0
@@ -109,11 +113,11 @@ class VideoFile:
             self._release()
             raise SourceError(f"{self.description}: {error}", error.kind) from None
 
-    def _head_of(self, path: str, most: int) -> bytes:
-        """The first bytes of a file, once they may be those of a video."""
+    def _read_head(self, path: str, most: int) -> None:
+        """Read the first bytes of a file, and refuse what is no video, or too large a one."""
         try:
             with regular(path) as file:
-                head = file.read(HEAD_BYTES)
+                self._head = file.read(HEAD_BYTES)
                 for size in stated_sizes(file):
                     check_size(*size, most)
         except SourceError as error:
@@ -122,15 +126,28 @@ class VideoFile:
             raise SourceError(
                 f"{self.description}: {error.strerror or error}; check the path of the source"
             ) from error
-        if not head:
+        if not self._head:
             raise SourceError(f"{self.description}: the file is empty; copy it again")
+        self._check_head()
+
+    def _check_head(self) -> None:
         # FFmpeg would render a text file as a terminal screen and call it a video.
-        if not any(byte < 9 or 13 < byte < 27 for byte in head):
+        if not any(byte < 9 or 13 < byte < 27 for byte in self._head):
             raise SourceError(
                 f"{self.description}: a text file, not a video; name a video, a picture or a "
                 "folder of pictures"
             )
-        return head
+
+    def _why_not(self, is_pipe: bool, most: int) -> str:
+        if is_pipe and self._head[4:8] == b"ftyp":
+            return (
+                "expected a video that can be read from its beginning, found an MP4, whose index "
+                "stands at its end; write MPEG-TS (ffmpeg -f mpegts -) or Matroska"
+            )
+        return (
+            "not a video that can be read (damaged, of an unknown format, or of more than "
+            f"{most / 1e6:g} million pixels); see whether another player shows it"
+        )
 
     def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
         """Yield every frame that can be decoded, then end."""

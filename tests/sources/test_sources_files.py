@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -251,8 +250,8 @@ def test_damaged_video_gives_what_can_be_decoded_and_prints_nothing(
         "print(len(list(open_source(SourceSettings(url=sys.argv[1])).frames())))"
     )
     command = [sys.executable, "-c", code, damaged]
-    run = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert run.stderr == ""
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
     assert int(run.stdout) >= FRAMES - 3
 
 
@@ -325,9 +324,6 @@ def test_a_pattern_below_which_too_many_folders_lie_is_refused(
 @pytest.mark.parametrize("name", ["z.jpg", "z.mp4"])
 def test_what_is_no_regular_file_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / name).symlink_to("/dev/zero")
-    assert "not a regular file" in refusal(tmp_path / name)
-    (tmp_path / name).unlink()
-    os.mkfifo(tmp_path / name)
     assert "not a regular file" in refusal(tmp_path / name)
     (tmp_path / name).unlink()
     (tmp_path / name).symlink_to(name)
@@ -412,7 +408,7 @@ def test_exif_orientation_turns_the_picture(tmp_path: Path) -> None:
     assert image[-4, 60, 0] < 128
 
 
-@pytest.mark.parametrize("url", ["gopher://host/x", "udp://1.2.3.4:5"])
+@pytest.mark.parametrize("url", ["gopher://host/x", "srt://1.2.3.4:5"])
 def test_unknown_scheme_is_refused_with_what_is_known(url: str) -> None:
     assert "expected a camera index" in refusal(url)
 
