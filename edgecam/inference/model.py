@@ -111,14 +111,6 @@ def _open(
     return interpreter
 
 
-def _has_no_size(file: ModelFile) -> bool:
-    """Whether height and width of the picture are left to people who run the model."""
-    if len(file.main.inputs) != 1:
-        return False
-    stated = file.main.tensors[file.main.inputs[0]].shape_signature
-    return len(stated) == 4 and stated[1] == stated[2] == -1
-
-
 def _hidden(file: ModelFile, delegated: frozenset[int] | None) -> dict[int, str]:
     """The floats, by index and name, in which the op behind an SSD sees no box if they are NaN."""
     return {
@@ -219,7 +211,7 @@ class Model:
             ModelError: the model takes no such size.
         """
         size = parse_size(asked)
-        if _has_no_size(self._runnable):
+        if self._runnable.has_open_size:
             if size is None:
                 size = _USUAL_SIZE
                 log.warning(

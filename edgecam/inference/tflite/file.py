@@ -70,6 +70,14 @@ class ModelFile:
         return tuple(self.main.tensors[index].info() for index in self.main.outputs)
 
     @property
+    def has_open_size(self) -> bool:
+        """Whether height and width of its one picture are left to people who run it."""
+        if len(self.main.inputs) != 1:
+            return False
+        stated = self.main.tensors[self.main.inputs[0]].shape_signature
+        return len(stated) == 4 and stated[1] == stated[2] == -1
+
+    @property
     def needs_edgetpu(self) -> bool:
         """Whether the file is compiled for an Edge TPU."""
         return EDGETPU_OP in self.operator_codes
