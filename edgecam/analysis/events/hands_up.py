@@ -1,10 +1,10 @@
 """``hands_up``: both wrists above the nose for ``events.hands_up_s``.
 
-Geometry: each wrist is higher in the picture than the nose and than its own elbow; all five
-keypoints are sure, else nothing is said. The hands of one who is bent or lies are not up. Lowering
-one hand ends it after the same time. Source:
-the plain meaning of the gesture, and the COCO skeleton, which has no top of the head: the face's
-keypoints are its highest, so a wrist above the nose is beside or above the head.
+Geometry: each wrist is higher in the picture than the nose and than its own elbow, and the trunk is
+upright; all five keypoints and a shoulder and hip of one side are sure, else nothing is said. The
+hands of one who bends, crouches, falls or lies are not up. Lowering one hand ends it after the same
+time. Source: the plain meaning of the gesture, and the COCO skeleton, which has no top of the head:
+the face's keypoints are its highest, so a wrist above the nose is beside or above the head.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from edgecam.analysis.events.body import UPRIGHT
 from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
@@ -24,9 +25,9 @@ _ARMS = tuple((INDEX[f"{side}_wrist"], INDEX[f"{side}_elbow"]) for side in ("lef
 
 def are_up(subject: Subject) -> bool | None:
     """Whether both hands are up; None where the keypoints do not say."""
-    if subject.posture in ("bent", "lying"):
+    if subject.posture is not None and subject.posture not in UPRIGHT:
         return False
-    if not subject.sure(_NOSE, *_ARMS[0], *_ARMS[1]):
+    if subject.posture is None or not subject.sure(_NOSE, *_ARMS[0], *_ARMS[1]):
         return None
     nose_y = subject.point(_NOSE)[1]
     return all(

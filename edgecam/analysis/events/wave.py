@@ -1,10 +1,13 @@
-"""``wave``: a raised forearm that swings from side to side.
+"""``wave``: a raised hand that swings from side to side.
 
-Geometry: while the wrist is above its elbow, the wrist's sideways place relative to the elbow, in
-lengths of the forearm, turns back at least three times within ``events.wave_window_s``, each
-swing at least 0.4 forearms wide. Both keypoints are sure. One ``wave`` is published for a hand
-until it has rested for the same time. Source: the wave of Microsoft's Kinect gesture samples, the
-hand above the elbow and in turns to the left and right of it.
+Geometry: the wrist is above its elbow by half a forearm and not below the chest, or beside its
+elbow at the height of the head; the trunk is upright, as far as it is seen. The wrist's sideways
+place relative to its shoulder turns back at least three times within ``events.wave_window_s``, each
+swing at least 0.4 forearms wide, while it goes up and down by less than 1.2 forearms. A look in
+which the hand is blurred or out of place changes nothing unless that lasts. Both keypoints of
+the forearm are sure. One ``wave`` is published for a hand until it has rested for the same time.
+Source: the wave of Microsoft's Kinect gesture samples, the hand above the elbow and in turns to the
+left and right of it; from the shoulder, an arm that swings as a whole counts too.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgecam.analysis.events.body import UPRIGHT
 from edgecam.analysis.events.rule import Asked, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
@@ -23,24 +27,52 @@ from edgecam.core.rules import RULES
 
 TURNS = 3
 MIN_SWING_FOREARMS = 0.4
+# Arms that are stretched and lowered in turns go further up and down.
+MAX_RISE_FOREARMS = 1.2
+# A forearm that points up: the wrist is so far above the elbow, and at most so far below the
+# shoulder. One that points aside has to be at head height: so far above the shoulder.
+UP_FOREARMS = 0.5
+BESIDE_FOREARMS = -0.3
+CHEST_FOREARMS = -1.0
+HEAD_FOREARMS = 0.4
+# A hand that is not raised for so long rests; less may be a blurred look.
+RESTING_S = 0.2
+
+
+@dataclass(slots=True)
+class _Turn:
+    """When a hand turned back, and how high it was between then and the turn before, in pixels."""
+
+    time_s: float
+    top_px: float
+    bottom_px: float
 
 
 @dataclass(slots=True)
 class _Arm:
-    """``extreme`` is the furthest place of the swing under way, ``direction`` its sign."""
+    """``extreme`` is the furthest place of the swing under way, ``direction`` its sign.
+
+    ``top_px`` and ``bottom_px`` are how high the hand has been in it; ``low_s`` is since
+    when it hangs.
+    """
 
     forearm_px: float = 0.0
     extreme: float | None = None
     direction: int = 0
-    turns: deque[float] = field(default_factory=deque)
+    top_px: float = 0.0
+    bottom_px: float = 0.0
+    low_s: float | None = None
+    turns: deque[_Turn] = field(default_factory=deque)
     told_s: float | None = None
 
-    def swing(self, offset_px: float, length_px: float, now_s: float) -> None:
+    def swing(self, offset_px: float, height_px: float, length_px: float, now_s: float) -> None:
         """Follow the wrist; remember when it turned back."""
+        self.low_s = None
         # The longest seen: a forearm that points at the camera looks short.
         self.forearm_px = max(self.forearm_px, length_px)
         if self.extreme is None:
-            self.extreme = offset_px
+            self.extreme, self.top_px, self.bottom_px = offset_px, height_px, height_px
+        self.top_px, self.bottom_px = min(self.top_px, height_px), max(self.bottom_px, height_px)
         least_px = MIN_SWING_FOREARMS * self.forearm_px
         moved_px = offset_px - self.extreme
         if self.direction == 0:
@@ -50,12 +82,24 @@ class _Arm:
             self.extreme = offset_px
         elif abs(moved_px) >= least_px:
             self.direction, self.extreme = -self.direction, offset_px
-            self.turns.append(now_s)
+            self.turns.append(_Turn(now_s, self.top_px, self.bottom_px))
+            self.top_px = self.bottom_px = height_px
 
-    def rest(self) -> None:
-        """The forearm hangs."""
-        self.extreme, self.direction = None, 0
-        self.turns.clear()
+    def is_waving(self, now_s: float, window_s: float) -> bool:
+        """Whether it turned back often enough lately, at about one height."""
+        while self.turns and now_s - self.turns[0].time_s > window_s:
+            self.turns.popleft()
+        if len(self.turns) < TURNS:
+            return False
+        rise_px = max(t.bottom_px for t in self.turns) - min(t.top_px for t in self.turns)
+        return rise_px <= MAX_RISE_FOREARMS * self.forearm_px
+
+    def rest(self, now_s: float) -> None:
+        """The hand hangs, or the body is level; once that lasts, the wave is over."""
+        self.low_s = now_s if self.low_s is None else self.low_s
+        if now_s - self.low_s >= RESTING_S - 1e-6:
+            self.extreme, self.direction = None, 0
+            self.turns.clear()
 
 
 @dataclass(slots=True)
@@ -96,23 +140,32 @@ class Waves:
 
     def _evaluate(self, scene: Scene, subject: Subject, hand: str, arm: _Arm) -> Iterator[Event]:
         wrist, elbow = INDEX[f"{hand}_wrist"], INDEX[f"{hand}_elbow"]
-        if not subject.sure(wrist, elbow):
+        shoulder = INDEX[f"{hand}_shoulder"]
+        if not subject.sure(wrist, elbow, shoulder):
             return
-        (x, y), (elbow_x, elbow_y) = subject.point(wrist), subject.point(elbow)
-        if y >= elbow_y:
-            arm.rest()
+        (x, y), (shoulder_x, shoulder_y) = subject.point(wrist), subject.point(shoulder)
+        elbow_at = subject.point(elbow)
+        length_px = max(arm.forearm_px, math.dist((x, y), elbow_at), 1.0)
+        is_raised = _is_raised((elbow_at[1] - y) / length_px, (shoulder_y - y) / length_px)
+        if not is_raised or not (subject.posture is None or subject.posture in UPRIGHT):
+            arm.rest(scene.time_s)
             return
         now_s = scene.time_s
-        arm.swing(x - elbow_x, math.dist((x, y), (elbow_x, elbow_y)), now_s)
-        while arm.turns and now_s - arm.turns[0] > self._window_s:
-            arm.turns.popleft()
-        if len(arm.turns) < TURNS:
+        arm.swing(x - shoulder_x, y - shoulder_y, length_px, now_s)
+        if not arm.is_waving(now_s, self._window_s):
             return
         is_new = arm.told_s is None or now_s - arm.told_s > self._window_s
         arm.told_s = now_s
         if is_new:
             number, about = self._number(), {"hand": hand}
-            yield event("wave", number, scene, subject, arm.turns[0], None, about)
+            yield event("wave", number, scene, subject, arm.turns[0].time_s, None, about)
+
+
+def _is_raised(above_elbow: float, above_shoulder: float) -> bool:
+    """Whether a hand so many forearms above both is one that may wave."""
+    if above_elbow >= UP_FOREARMS:
+        return above_shoulder >= CHEST_FOREARMS
+    return above_elbow >= BESIDE_FOREARMS and above_shoulder >= HEAD_FOREARMS
 
 
 RULE: type[RuleKind] = Waves
