@@ -9,18 +9,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import board_root
+import board_vm_checks
 from board_checks import CHECKS, prepare, recover
 from board_machine import Machine
 
+NSPAWN_PROGRAMS = ("systemd-nspawn", "mmdebstrap")
+VM_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "busybox", "cpio")
 
-def cannot() -> str | None:
+
+def cannot(programs: Sequence[str]) -> str | None:
     """Why this machine cannot boot another one in itself, None where it can."""
     if os.geteuid():
         return "it needs root"
-    for program in ("systemd-nspawn", "mmdebstrap"):
+    for program in programs:
         if shutil.which(program) is None:
             return f"{program} is not installed"
     return None
@@ -29,7 +34,7 @@ def cannot() -> str | None:
 def run(names: list[str], *, with_libnss: bool) -> tuple[int, int]:
     """Boot the machine, run the checks in their order; how many passed and failed."""
     passed = failed = 0
-    base = board_root.base(with_libnss)
+    base = board_root.base(*(("libnss-systemd",) if with_libnss else ()))
     with tempfile.TemporaryDirectory(prefix="board", dir=board_root.cache()) as folder:
         root = Path(folder) / "root"
         # Device nodes too, which a copy by reading would read without end.
@@ -57,15 +62,20 @@ def run(names: list[str], *, with_libnss: bool) -> tuple[int, int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/test-board")
-    parser.add_argument("--nspawn", action="store_true", required=True)
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--nspawn", action="store_true", help="the service, in systemd-nspawn")
+    kind.add_argument("--vm", action="store_true", help="cameras, in QEMU")
     parser.add_argument("--without-libnss", action="store_true", help="as debootstrap leaves it")
-    parser.add_argument("check", nargs="*", choices=[[], *CHECKS])
+    parser.add_argument("check", nargs="*", choices=[[], *CHECKS, *board_vm_checks.VM_CHECKS])
     asked = parser.parse_args()
-    names = asked.check or list(CHECKS)
-    reason = cannot()
+    names = asked.check or list(board_vm_checks.VM_CHECKS if asked.vm else CHECKS)
+    reason = cannot(VM_PROGRAMS if asked.vm else NSPAWN_PROGRAMS)
     if reason is None:
         try:
-            passed, failed = run(names, with_libnss=not asked.without_libnss)
+            if asked.vm:
+                passed, failed = board_vm_checks.run(names)
+            else:
+                passed, failed = run(names, with_libnss=not asked.without_libnss)
         except board_root.CannotRunError as error:
             reason = str(error)
     if reason is not None:

@@ -149,6 +149,14 @@ def reload_refuses_and_takes(machine: Machine) -> None:
 
 
 @check
+def the_journal_knows_errors_from_the_rest(machine: Machine) -> None:
+    errors, all_lines = journal(machine, "-p 3").splitlines(), journal(machine).splitlines()
+    assert any("decode.min_pose_score" in line for line in errors), errors[-3:]
+    assert not any("first result" in line for line in errors), errors[-3:]
+    assert len(errors) < len(all_lines), errors[-3:]
+
+
+@check
 def reload_that_does_not_start_shows_in_status(machine: Machine) -> None:
     """What only an open file shows: the check before cannot see it."""
     machine.run(f'sed -i \'s#^url = "/.*#url = "/opt/none.mp4"#\' {CONFIG}').ok()

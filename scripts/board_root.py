@@ -45,9 +45,9 @@ def wheel(folder: Path) -> Path:
     return next(folder.glob("edgecam-*.whl"))
 
 
-def base(with_libnss: bool) -> Path:
-    """The kept root: Debian and the dependencies, without edgecam itself."""
-    packages = (*PACKAGES, *(("libnss-systemd",) if with_libnss else ()))
+def base(*more: str) -> Path:
+    """The kept root: Debian with ``more`` packages and the dependencies, without edgecam itself."""
+    packages = (*PACKAGES, *more)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     needs = (*project["dependencies"], *project["optional-dependencies"]["web"])
     wanted = f"{SUITE} {packages} {needs}"
@@ -55,7 +55,9 @@ def base(with_libnss: bool) -> Path:
     if path.is_dir():
         return path
     for old in cache().glob("making-*"):
-        shutil.rmtree(old)
+        # What a run that was ended left, not what another is making.
+        if not Path(f"/proc/{old.name.rpartition('-')[2]}").exists():
+            shutil.rmtree(old)
     making = cache() / f"making-{os.getpid()}"
     making.mkdir(parents=True)
     include = "--include=" + ",".join(packages)
