@@ -18,6 +18,7 @@ import click
 
 from edgecam.cli import process_list
 from edgecam.cli.completion import a_file, one_of
+from edgecam.cli.headings import write_options
 from edgecam.cli.options import FLAG_NAMES, given, model_options
 from edgecam.core.errors import EdgecamError, SettingsError
 from edgecam.core.printable import MAX_LINE, print_traceback, printable
@@ -35,7 +36,7 @@ COMMANDS: dict[str, str] = {
     "convert": "Make a .tflite of a published model.",
     "decode": "Decode saved network outputs to poses.",
     "demo": "Bundled clip, bundled model, embedded broker, live table.",
-    "discovery": "Show what goes to Home Assistant, or take it all back.",
+    "discovery": "Show what goes to Home Assistant, or remove it there.",
     "doctor": "Say what works on this board, what does not, and what to do.",
     "eval": "Score models on annotated pictures, side by side.",
     "frames": "Publish a camera's pictures for an edgecam elsewhere to look at.",
@@ -46,7 +47,7 @@ COMMANDS: dict[str, str] = {
     "quantize": "Make a float model smaller and faster, and compare the two.",
     "replay": "Run a recorded clip; write or check golden results.",
     "service": "Install or remove a camera as a systemd service.",
-    "status": "Say how the running instances are.",
+    "status": "Show the state of the running instances.",
     "scan": "Find the page in a picture or before a camera and write it flat.",
     "schema": "Print the JSON schema of the messages or of a settings file.",
     "teach": "Teach a network new classes, from folders or a camera.",
@@ -126,6 +127,11 @@ class LazyGroup(click.Group):
         ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their headings, then the commands."""
+        write_options(self, ctx, formatter, own_first=False)
+        self.format_commands(ctx, formatter)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands and their one-line help without importing any."""
         del ctx
@@ -189,17 +195,23 @@ def _out_of_memory(what: str) -> EdgecamError:
 @click.option(
     "-s",
     "--source",
+    metavar="SOURCE",
     shell_complete=one_of("picamera", or_file=True),
     help="Camera index, picamera, rtsp://, http://, mqtt://, file, folder.",
 )
 @click.option("--realtime", is_flag=True, help="Play a file at its own rate, as if live.")
 @click.option("--loop", is_flag=True, help="Begin a file again at its end, without end.")
 @click.option("--wait-for-source", is_flag=True, help="Start without the camera, wait for it.")
-@click.option("-n", "--name", help="Camera name in topics.  [default: camera]")
-@click.option("--title", help="What people call the camera, such as 'Front door'.")
-@click.option("-b", "--broker", help="HOST, mqtt://HOST:1883 or mqtts://HOST:8883.")
-@click.option("--username", help="User at the broker.")
-@click.option("--password-file", shell_complete=a_file, help="File with the broker's password.")
+@click.option("-n", "--name", metavar="NAME", help="Camera name in topics.  [default: camera]")
+@click.option("--title", metavar="WORDS", help="What people call the camera, such as 'Front door'.")
+@click.option("-b", "--broker", metavar="URL", help="HOST, mqtt://HOST:1883 or mqtts://HOST:8883.")
+@click.option("--username", metavar="NAME", help="User at the broker.")
+@click.option(
+    "--password-file",
+    metavar="FILE",
+    shell_complete=a_file,
+    help="File with the broker's password.",
+)
 @click.option("--show", is_flag=True, help="Open a window with skeletons and boxes.")
 @click.option(
     "--web",
@@ -210,6 +222,7 @@ def _out_of_memory(what: str) -> EdgecamError:
 )
 @click.option(
     "--jsonl",
+    metavar="FILE",
     shell_complete=a_file,
     help="Write one JSON line per frame to this file; - is stdout.",
 )

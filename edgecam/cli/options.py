@@ -58,7 +58,8 @@ def _decode_option(option: str) -> Callable[[Command], Command]:
     fraction = "0..1, " if any(meta.le == 1.0 for meta in metas) else ""
     text = fraction + description_of(annotated)
     words = f"{text[0].upper()}{text[1:]}.  [{default:g}]"
-    return click.option(FLAG_NAMES[FLAGS[option]], help=words)
+    kind = "INTEGER" if isinstance(default, int) else "NUMBER"
+    return click.option(FLAG_NAMES[FLAGS[option]], metavar=kind, help=words)
 
 
 CONFIG_OPTION = click.option(
@@ -71,40 +72,55 @@ _MODEL = (
     click.option(
         "-m",
         "--model",
+        metavar="MODEL",
         multiple=True,
         shell_complete=a_model,
         help="File or bundled name; NAME:rate_hz=2 for it alone. Repeatable.",
     ),
     click.option(
         "--refine",
+        metavar="MODEL",
         shell_complete=a_model,
         help="Model that looks once more at each person found, such as thunder.",
     ),
     click.option(
         "--accuracy",
+        metavar="LEVEL",
         shell_complete=one_of("fast", "balanced", "best"),
         help="Without --model: fast, balanced or best.  [balanced]",
     ),
-    click.option("--input-size", help="HEIGHTxWIDTH of a PoseNet, sides 16n+1."),
+    click.option("--input-size", metavar="HEIGHTxWIDTH", help="Of a PoseNet's input; sides 16n+1."),
     click.option(
         "--fit",
+        metavar="HOW",
         shell_complete=one_of("auto", "letterbox", "stretch", "crop"),
         help="How a frame fills the input: auto, letterbox, stretch or crop.  [auto]",
     ),
-    click.option("--labels", shell_complete=a_file, help="Label file, one per line, or .pbtxt."),
+    click.option(
+        "--labels",
+        metavar="FILE",
+        shell_complete=a_file,
+        help="Label file, one per line, or .pbtxt.",
+    ),
     click.option(
         "--delegate",
+        metavar="DELEGATE",
         shell_complete=one_of("auto", "cpu", "edgetpu", "gpu", "nnapi", or_file=True),
         help="auto, cpu, edgetpu, gpu, nnapi or PATH[:key=value,...].",
     ),
     click.option(
         "--delegate-required", is_flag=True, help="Fail instead of falling back to the CPU."
     ),
-    click.option("--threads", help="Inference threads.  [default: all cores, 4 at most]"),
+    click.option(
+        "--threads",
+        metavar="INTEGER",
+        help="Inference threads.  [default: all cores, 4 at most]",
+    ),
 )
 _DECODE = (
     click.option(
         "--decoder",
+        metavar="RULES",
         shell_complete=one_of("auto", "tfjs", "coral"),
         help="PoseNet rules: auto, tfjs or coral.",
     ),
@@ -112,7 +128,7 @@ _DECODE = (
     _decode_option("max_poses"),
     _decode_option("min_pose_score"),
     _decode_option("nms_radius"),
-    click.option("--max-frames", help="Stop after this many frames."),
+    click.option("--max-frames", metavar="INTEGER", help="Stop after this many frames."),
 )
 _TRACKS = (
     click.option(
@@ -120,6 +136,7 @@ _TRACKS = (
     ),
     click.option(
         "--events",
+        metavar="FILE",
         shell_complete=a_file,
         help="Write one JSON line per event to this file; - is stdout.",
     ),

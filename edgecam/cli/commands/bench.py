@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecam.cli.completion import a_model
+from edgecam.cli.headings import HeadedCommand
 from edgecam.cli.options import FLAG_NAMES, given, model_options
 from edgecam.core.printable import say, say_json
 
@@ -71,7 +72,7 @@ def _show_crop(report: CropReport) -> None:
     say(f"OKS is the mean over all whom {report.reference} sees; who is missed counts as 0")
 
 
-@click.command("bench")
+@click.command("bench", cls=HeadedCommand)
 @click.argument("bench_models", metavar="MODEL...", nargs=-1, required=True, shell_complete=a_model)
 @model_options
 @click.option("-s", "--source", help="A recording.  [default: the bundled clip]")

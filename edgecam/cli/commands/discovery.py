@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+from edgecam.cli.headings import HeadedCommand
 from edgecam.cli.options import FLAG_NAMES, given, model_options
 from edgecam.core.printable import say
 from edgecam.settings.load import load
 
 
-@click.command("discovery")
+@click.command("discovery", cls=HeadedCommand)
 @model_options
 @click.option("-n", "--name", help="Camera name in topics.  [default: camera]")
 @click.option("--title", help="What people call the camera, such as 'Front door'.")

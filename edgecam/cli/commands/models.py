@@ -17,6 +17,16 @@ from edgecam.core.printable import say, say_json
 if TYPE_CHECKING:
     from edgecam.tools.convert.published import Published
 
+# What people look for -> what they write behind ``edgecam --source 0``.
+CHOICES = {
+    "people, postures, falls": "(nothing: this is the default)",
+    "people far away": "--accuracy best",
+    "one person near": "--accuracy fast",
+    "how many people": "--model ssdlite",
+    "everything (80 kinds)": "--model nanodet",
+    "a page of paper": "--model documents",
+}
+
 
 @click.group("models", invoke_without_command=True)
 @click.pass_context
@@ -41,6 +51,15 @@ def list_(as_json: bool = False) -> None:
     for line in _listed(rows, width):
         say(line)
     say("edgecam models pull NAME downloads one that can be had")
+    say("")
+    for line in choosing():
+        say(line)
+
+
+def choosing() -> Iterator[str]:
+    """Which model for what, a line each."""
+    width = max(map(len, CHOICES))
+    yield from (f"{wanted:{width}}  {flags}" for wanted, flags in CHOICES.items())
 
 
 def _listed(rows: Sequence[dict[str, Any]], width: int | None) -> Iterator[str]:

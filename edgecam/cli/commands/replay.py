@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecam.cli.completion import a_file
+from edgecam.cli.headings import HeadedCommand
 from edgecam.cli.option_types import Number, OutputFile
 from edgecam.cli.options import FLAG_NAMES, given, model_options
 from edgecam.core import atomic_file as whole_file
@@ -161,7 +162,7 @@ def _refuse_options(ctx: click.Context) -> None:
             )
 
 
-@click.command("replay")
+@click.command("replay", cls=HeadedCommand)
 @click.argument("clip", shell_complete=a_file)
 @model_options
 @click.option("--write", type=OutputFile(), help="Write the results here.")

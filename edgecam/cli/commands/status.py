@@ -31,7 +31,7 @@ def _line(status: Status) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
 @click.pass_context
 def command(ctx: click.Context, name: str | None, as_json: bool) -> None:
-    """Say how the running instance NAME is, or every one.
+    """Show the state of the running instance NAME, or of every one.
 
     Exits 0 if healthy, 1 if something is wrong, 3 if it is not running.
     """
