@@ -22,6 +22,9 @@ TOLERANCE = 40
 def visit(driver: Any, page: LivePage) -> None:
     driver.get(page.url)
     assert wait_until(lambda: sequence(driver) > 0, 20), driver.get_log("browser")
+    # Closed at first, for most people look and draw nothing.
+    assert not driver.execute_script("return editor.open")
+    driver.find_element("css selector", "#editor summary").click()
 
 
 def sequence(driver: Any) -> int:

@@ -183,6 +183,13 @@ class Result:
         return frozenset(place for place, is_old in enumerate(old) if is_old)
 
     @property
+    def stale_poses(self) -> frozenset[int]:
+        """Places among ``poses`` of those that an earlier look found."""
+        parts = self.by_model.items()
+        old = [model in self.stale for model, part in parts for _ in part.poses]
+        return frozenset(place for place, is_old in enumerate(old) if is_old)
+
+    @property
     def classes(self) -> tuple[Classification, ...]:
         """Classes of all models."""
         return tuple(c for part in self.by_model.values() for c in part.classes)

@@ -18,7 +18,7 @@ from programs import CLIP, ROOT, edgecam, error_line
 from edgecam.core.errors import SettingsError
 from edgecam.core.frame import Frame
 from edgecam.core.opencv import cv2
-from edgecam.core.result import Box, Decoded, Detection, Result
+from edgecam.core.result import Box, Decoded, Detection, Pose, Result
 from edgecam.pipeline.schedule import ModelSchedule
 from edgecam.settings.load import load
 from edgecam.sinks.render.last_found import LastFound
@@ -133,6 +133,23 @@ def test_what_an_earlier_look_found_moves_with_its_track_and_is_marked() -> None
     assert later.detections[0].box == Box(15.0, 0.0, 19.0, 8.0)
     # Not further than it came between two looks.
     assert shown(1.5, fast=Decoded()).detections[0].box.x_min == 20.0
+
+
+def test_a_pose_that_an_earlier_look_found_moves_with_its_track_and_is_marked() -> None:
+    standing = LastFound()
+
+    def walker(x: float) -> Decoded:
+        steps = np.arange(17.0)[:, None]
+        return Decoded(poses=(Pose(0.9, np.hstack((x + steps, steps)), np.ones(17), 7),))
+
+    def shown(at_s: float, **parts: Decoded) -> Result:
+        return standing(Result(frame(0, at_s), parts))
+
+    assert not shown(0.0, fast=Decoded(), slow=walker(0.0)).stale_poses
+    assert not shown(0.5, fast=Decoded(), slow=walker(10.0)).stale_poses
+    later = shown(0.75, fast=Decoded())
+    assert later.stale_poses == {0}
+    assert later.poses[0].xy[3].tolist() == [18.0, 3.0]
 
 
 def flags(*models: str, **others: Any) -> list[Any]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edgecam.core.frame import Frame
-from edgecam.core.result import Box, Decoded, Detection, Result
+from edgecam.core.keypoints import NAMES
+from edgecam.core.result import Box, Decoded, Detection, Pose, Result
 from edgecam.sinks.render.overlay import draw_on
 
 
@@ -24,6 +25,23 @@ def test_a_label_has_its_shadow_behind_every_letter(width: int, height: int) -> 
     # No stroke is as wide as two letters that lie on each other.
     blank = np.setdiff1d(np.arange(light[0], light[-1]), np.union1d(light, dark))
     assert len(blank) > 2
+
+
+def test_bones_that_an_earlier_look_found_are_drawn_in_dashes() -> None:
+    xy = np.full((17, 2), 5.0)
+    scores = np.zeros(17)
+    for place, at in ((NAMES.index("left_knee"), (10, 50)), (NAMES.index("left_ankle"), (110, 50))):
+        xy[place], scores[place] = at, 0.9
+    pose = Pose(0.9, xy, scores)
+    frame = Frame(np.zeros((100, 120, 3), np.uint8), 0, 0.0, 0.0)
+
+    def lit(stale: frozenset[str]) -> int:
+        image = np.zeros((100, 120, 3), np.uint8)
+        draw_on(image, Result(frame, {"m": Decoded(poses=(pose,))}, stale=stale))
+        return int(image[50, 15:106].any(axis=1).sum())
+
+    assert lit(frozenset()) == 91
+    assert 40 < lit(frozenset({"m"})) < 75
 
 
 def test_what_an_earlier_look_found_is_drawn_in_dashes() -> None:

@@ -113,8 +113,7 @@ def page(
 @pytest.fixture(scope="module")
 def driver(page: LivePage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with browser(tmp_path_factory.mktemp("browser"), *DESKTOP) as made:
-        made.get(page.url)
-        assert wait_until(lambda: sequence(made) > 0, 20), made.get_log("browser")
+        visit(made, page)
         yield made
 
 
@@ -166,6 +165,17 @@ def test_zones_lines_and_masks_are_drawn_with_their_names(page: LivePage, deskto
     box.send_keys(" ")
     assert wait_until(lambda: drawn(desktop)[1].mean() > 40, 10)
     assert {name["value"] for name in shape_names(desktop)} == {"path", "door", "van"}
+
+
+@pytest.mark.parametrize("size", [DESKTOP, (768, 1024), PHONE], ids=["desk", "tablet", "phone"])
+def test_what_draws_stands_at_the_picture(desktop: Any, size: tuple[int, int]) -> None:
+    become(desktop, *size)
+    time.sleep(0.3)
+    desktop.execute_script("scrollTo(0, 0)")
+    stage, button = (element(desktop, name).rect for name in ("stage", "zone-new"))
+    beside = button["x"] >= stage["x"] + stage["width"]
+    right_below = 0 <= button["y"] - stage["y"] - stage["height"] < 250
+    assert beside if size == DESKTOP else right_below
 
 
 def test_the_plots_advance_and_health_is_told(desktop: Any) -> None:

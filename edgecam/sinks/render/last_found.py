@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edgecam.core.result import Box, Decoded, Detection, Result
+from edgecam.analysis.tracker import boxes_of, centres
+from edgecam.core.result import Box, Decoded, Detection, Pose, Result
 
 # A model's part stands for so many of the distances between its last two looks.
 GAPS = 2.5
@@ -22,7 +23,7 @@ class _Last:
     before: Decoded | None = None
 
     def moved(self, now_s: float) -> Decoded:
-        """The part with each box where its track is by now, as fast as between its two looks."""
+        """The part with each pose and box where its track is by now, at the pace of two looks."""
         age_s = now_s - self.at_s
         if self.before is None or self.gap_s <= 0.0 or age_s <= 0.0:
             return self.part
@@ -31,7 +32,9 @@ class _Last:
         }
         share = min(1.0, age_s / self.gap_s)
         boxes = (_moved(found, earlier.get(found.track), share) for found in self.part.detections)
-        return replace(self.part, detections=tuple(boxes))
+        posed = {pose.track: pose for pose in self.before.poses if pose.track is not None}
+        poses = (_moved_pose(pose, posed.get(pose.track), share) for pose in self.part.poses)
+        return replace(self.part, detections=tuple(boxes), poses=tuple(poses))
 
 
 def _moved(found: Detection, earlier: Box | None, share: float) -> Detection:
@@ -44,10 +47,18 @@ def _moved(found: Detection, earlier: Box | None, share: float) -> Detection:
     return replace(found, box=Box(now.x_min + x, now.y_min + y, now.x_max + x, now.y_max + y))
 
 
-class LastFound:
-    """Boxes that do not flicker: results with the parts of the models that did not look now.
+def _moved_pose(pose: Pose, earlier: Pose | None, share: float) -> Pose:
+    """The pose further on by ``share`` of what its middle moved from ``earlier``."""
+    if earlier is None or earlier.skeleton != pose.skeleton:
+        return pose
+    now, before = (centres(boxes_of([each]))[0] for each in (pose, earlier))
+    return replace(pose, xy=pose.xy + share * (now - before))
 
-    Such boxes move with their tracks, and the result names their models as ``stale``.
+
+class LastFound:
+    """Poses and boxes that do not flicker: results with the parts of models that did not look.
+
+    Such poses and boxes move with their tracks, and the result names their models as ``stale``.
     """
 
     def __init__(self) -> None:

@@ -40,6 +40,7 @@ _FILES: Mapping[str, tuple[str, str]] = {
     "/page.js": ("page.js", "text/javascript"),
     "/ask.js": ("ask.js", "text/javascript"),
     "/events.js": ("events.js", "text/javascript"),
+    "/labels.js": ("labels.js", "text/javascript"),
     "/picture.js": ("picture.js", "text/javascript"),
     "/plots.js": ("plots.js", "text/javascript"),
     "/zones.js": ("zones.js", "text/javascript"),

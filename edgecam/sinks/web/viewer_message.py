@@ -34,5 +34,8 @@ class Moment:
             "result": Raw(self.write()),
             "counts": counts(self.result),
             "zone_counts": self.zone_counts,
-            "stale": sorted(self.result.stale_detections),
+            "stale": {
+                "detections": sorted(self.result.stale_detections),
+                "poses": sorted(self.result.stale_poses),
+            },
         }

@@ -83,7 +83,7 @@ function showState(connected) {
 
 function showHealth() {
   const t = telemetry;
-  const ms = (part) => (part ? `${part.p50} ms (95 %: ${part.p95})` : "–");
+  const ms = (part) => (part ? `${part.p50.toFixed(1)} ms (95 %: ${part.p95.toFixed(1)})` : "–");
   const rows = [
     ["Model", t.models.map((model) => `${model.name} (${model.family ?? "?"})`).join(", ")],
     ["Delegate", `${t.delegate ?? "?"}, ${t.threads ?? "?"} ${t.threads === 1 ? "thread" : "threads"}, ${t.runtime ?? "?"}`],

@@ -1,6 +1,9 @@
 // Draws one result over its picture. The canvas has the picture's size, and where no picture is
 // sent at most MAX_WIDTH; results are in pixels of the source's frame.
+import { Labels } from "/labels.js";
+
 const MAX_WIDTH = 640;
+const DASHES = [8, 6];
 export const KEYPOINT_COLOUR = "rgb(255, 212, 0)";
 
 // As in the window: neighbouring numbers get far-apart hues.
@@ -33,10 +36,11 @@ export class Picture {
     this.bitmap = bitmap;
   }
 
-  show(result, hello, stale = []) {
+  // stale: the places of the boxes and of the poses that an earlier look found, moved on with
+  // their tracks: drawn in dashes.
+  show(result, hello, stale = { detections: [], poses: [] }) {
     this.result = result;
-    // What an earlier look found, moved on with its track: drawn in dashes.
-    this.stale = new Set(stale);
+    this.stale = { detections: new Set(stale.detections), poses: new Set(stale.poses) };
     this.hello = hello;
     this.redraw();
   }
@@ -50,16 +54,18 @@ export class Picture {
       context.fillRect(0, 0, canvas.width, canvas.height);
     }
     // On a phone the canvas is shown smaller than it is; words have to be read there too.
-    this.enlarged = Math.max(1, canvas.width / (canvas.clientWidth || canvas.width));
+    const enlarged = Math.max(1, canvas.width / (canvas.clientWidth || canvas.width));
+    this.labels = new Labels(context, enlarged);
     this.underlay(context, canvas);
     if (result) {
       (result.documents ?? []).forEach((page, index) => this.page(page, index));
       result.detections.forEach((found, index) => this.box(found, found.track ?? index, found.label, index));
-      result.poses.forEach((pose, index) => this.pose(pose, pose.track ?? index));
-      (result.classes ?? []).forEach((found, index) =>
-        this.text(`${found.label} ${found.score.toFixed(2)}`, 8, (20 + 18 * index) * this.enlarged));
-      canvas.dataset.sequence = result.sequence;
+      result.poses.forEach((pose, index) => this.pose(pose, pose.track ?? index, index));
+      (result.classes ?? []).forEach((found) =>
+        this.labels.add(`${found.label} ${found.score.toFixed(2)}`, [8, 8, 8, 8]));
     }
+    this.labels.draw();
+    if (result) canvas.dataset.sequence = result.sequence;
   }
 
   page({ corners, score }, number) {
@@ -70,41 +76,37 @@ export class Picture {
     corners.forEach(({ x, y }) => context.lineTo(x * scale, y * scale));
     context.closePath();
     context.stroke();
-    this.text(`page ${score.toFixed(2)}`, corners[0].x * scale, corners[0].y * scale - 5);
+    const [x, y] = [corners[0].x * scale, corners[0].y * scale];
+    this.labels.add(`page ${score.toFixed(2)}`, [x, y - 5, x, y]);
   }
 
+  // What a zone, mask or line is called, at its first corner.
   text(words, x, y) {
-    const { context } = this;
-    context.font = `${14 * this.enlarged}px system-ui, sans-serif`;
-    const left = Math.max(2, Math.min(x, this.canvas.width - context.measureText(words).width - 2));
-    const base = Math.max(16 * this.enlarged, y);
-    context.lineWidth = 3 * this.enlarged;
-    context.strokeStyle = "#000";
-    context.strokeText(words, left, base);
-    context.fillStyle = "#fff";
-    context.fillText(words, left, base);
+    this.labels.add(words, [x, y, x, y]);
   }
 
   box(found, number, label, index) {
     const [x0, y0, x1, y1] = found.box.map((value) => value * this.scale);
     this.context.lineWidth = 2;
     this.context.strokeStyle = colour(number);
-    this.context.setLineDash(this.stale.has(index) ? [8, 6] : []);
+    this.context.setLineDash(this.stale.detections.has(index) ? DASHES : []);
     this.context.strokeRect(x0, y0, x1 - x0, y1 - y0);
     this.context.setLineDash([]);
-    const track = found.track === undefined ? "" : ` #${found.track}`;
-    // Above the same person the pose has its own.
-    const base = this.result.poses.length ? Math.min(this.canvas.height - 4, y1 + 14 * this.enlarged) : y0 - 4;
-    this.text(`${label}${track} ${found.score.toFixed(2)}`, x0, base);
+    // Of one person pose and box have one id: the pose has it.
+    const { track } = found;
+    if (track !== undefined && this.result.poses.some((pose) => pose.track === track)) return;
+    const id = track === undefined ? "" : ` #${track}`;
+    this.labels.add(`${label}${id} ${found.score.toFixed(2)}`, [x0, y0, x1, y1]);
   }
 
-  pose(pose, number) {
+  pose(pose, number, index) {
     const { context, scale, hello } = this;
     const bones = hello.bones[pose.skeleton ?? "coco"] ?? [];
     const points = Object.values(pose.keypoints);
     const sure = (index) => points[index].score >= hello.sure;
     context.lineWidth = 2;
     context.strokeStyle = colour(number);
+    context.setLineDash(this.stale.poses.has(index) ? DASHES : []);
     context.beginPath();
     for (const [from, to] of bones) {
       if (!sure(from) || !sure(to)) continue;
@@ -112,7 +114,8 @@ export class Picture {
       context.lineTo(points[to].x * scale, points[to].y * scale);
     }
     context.stroke();
-    if (pose.track !== undefined) this.text(`#${pose.track}`, pose.box[0] * scale, pose.box[1] * scale - 4);
+    context.setLineDash([]);
+    if (pose.track !== undefined) this.labels.add(`#${pose.track}`, pose.box.map((value) => value * scale));
     context.fillStyle = KEYPOINT_COLOUR;
     points.forEach((point, index) => {
       if (!sure(index)) return;
