@@ -32,7 +32,9 @@ class _Last:
         }
         share = min(1.0, age_s / self.gap_s)
         boxes = (_moved(found, earlier.get(found.track), share) for found in self.part.detections)
-        posed = {pose.track: pose for pose in self.before.poses if pose.track is not None}
+        posed: dict[int | None, Pose] = {
+            pose.track: pose for pose in self.before.poses if pose.track is not None
+        }
         poses = (_moved_pose(pose, posed.get(pose.track), share) for pose in self.part.poses)
         return replace(self.part, detections=tuple(boxes), poses=tuple(poses))
 

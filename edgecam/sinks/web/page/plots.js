@@ -32,6 +32,8 @@ export class Plot {
     canvas.height = canvas.clientHeight * ratio;
     canvas.dataset.points = points.length;
     const known = points.filter(([, value]) => value !== null);
+    // A board without a thermometer has no plot of it.
+    if (points.length) canvas.closest("figure").hidden = !known.length;
     const last = points.length ? points[points.length - 1][1] : null;
     this.output.textContent = last === null ? "–" : last.toFixed(this.digits);
     const context = canvas.getContext("2d");
