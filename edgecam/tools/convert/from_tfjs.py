@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecam.core.tensors import MINUS_ONE_TO_ONE
-from edgecam.tools.convert import detector, posenet, sizes, ssd_graph, tfjs
+from edgecam.tools.convert import control_flow, detector, posenet, sizes, ssd_graph, tfjs
 from edgecam.tools.convert.colours import rgb
 from edgecam.tools.convert.conversion import UNSTATED, Converted, Options
 from edgecam.tools.convert.cut import cut
@@ -33,6 +33,8 @@ def from_graph(graph: Graph, name: str, options: Options) -> Converted:
     Raises:
         ConvertError: as ``convert``.
     """
+    resolved = control_flow.resolve(graph)
+    graph = resolved.graph
     asked = options.postprocess is not None or options.labels is not None
     is_cut = bool(options.inputs or options.outputs)
     if is_cut:
@@ -45,7 +47,7 @@ def from_graph(graph: Graph, name: str, options: Options) -> Converted:
         return detector.convert(graph, options)
     graph = channels_last(graph)
     image, shape = _image(graph)
-    notes = []
+    notes = [*resolved.notes]
     names = None if is_cut else posenet.outputs_by_name(graph)
     if names is not None:
         graph = replace(graph, outputs=tuple(names))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -87,12 +87,16 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """``nodes`` hold no Const; ``inputs`` name Placeholder nodes, ``outputs`` tensors."""
+    """``nodes`` hold no Const; ``inputs`` name Placeholder nodes, ``outputs`` tensors.
+
+    ``controls``: of constants in one branch of a condition, the nodes that take that branch.
+    """
 
     nodes: tuple[Node, ...]
     constants: Mapping[str, Array]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    controls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def node(self, name: str) -> Node:
         """The node of that name.
@@ -128,6 +132,11 @@ def data_inputs(references: Iterable[str]) -> tuple[str, ...]:
     return tuple(
         reference.removesuffix(":0") for reference in references if not reference.startswith("^")
     )
+
+
+def controls(references: Iterable[str]) -> tuple[str, ...]:
+    """Return the nodes that a node only waits for, from its inputs."""
+    return tuple(reference[1:] for reference in references if reference.startswith("^"))
 
 
 def in_order(graph: Graph) -> tuple[Node, ...]:

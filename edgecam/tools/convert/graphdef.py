@@ -22,6 +22,7 @@ from edgecam.tools.convert.graph import (
     Graph,
     Node,
     Room,
+    controls,
     data_inputs,
 )
 from edgecam.tools.convert.protobuf import (
@@ -63,6 +64,7 @@ def parse(raw: bytes, name: str) -> Graph:
         raise ConvertError(f"{name} is a graph in text form: expected a binary frozen graph (.pb)")
     nodes: list[Node] = []
     constants: dict[str, Array] = {}
+    waits: dict[str, tuple[str, ...]] = {}
     room = Room.beside(len(raw))
     try:
         for number, value in fields(memoryview(raw)):
@@ -72,9 +74,11 @@ def parse(raw: bytes, name: str) -> Graph:
                 raise ConvertError(
                     f"{name} is a SavedModel, not a frozen graph: give its directory instead"
                 )
-            node = _node(value, room)
+            node, waits_for = _node(value, room)
             if node.op == "Const":
                 constants[node.name] = _constant(node)
+                if waits_for:
+                    waits[node.name] = waits_for
             else:
                 nodes.append(node)
     except (WireError, ValueError) as error:
@@ -93,6 +97,7 @@ def parse(raw: bytes, name: str) -> Graph:
             for node in nodes
             if node.name not in taken and node.op not in ("Assert", "NoOp", "Placeholder")
         ),
+        controls=waits,
     )
 
 
@@ -103,7 +108,8 @@ def _constant(node: Node) -> Array:
     return value
 
 
-def _node(message: memoryview, room: Room) -> Node:
+def _node(message: memoryview, room: Room) -> tuple[Node, tuple[str, ...]]:
+    """Return a node, and the names of those that it only waits for."""
     name = op = ""
     inputs: list[str] = []
     attributes: dict[str, Any] = {}
@@ -120,7 +126,7 @@ def _node(message: memoryview, room: Room) -> Node:
                 attributes[text(entry[1])] = _attribute(block(entry[2]), room)
     if not name or not op:
         raise WireError("a node without a name or an operation")
-    return Node(name, op, data_inputs(inputs), attributes)
+    return Node(name, op, data_inputs(inputs), attributes), controls(inputs)
 
 
 def _attribute(message: memoryview, room: Room) -> Any:

@@ -103,6 +103,34 @@ def _convolution(lowering: Lowering, node: Node) -> None:
     lowering.emit(node, op, inputs, (shape[0], *sides, channels), options, version)
 
 
+def _transposed_convolution(lowering: Lowering, node: Node) -> None:
+    """Conv2DBackpropInput: (sizes, kernel [H, W, out, in], picture), the sizes with the batch."""
+    stated = [int(side) for side in lowering.constant(node, 0).reshape(-1)]
+    kernel = as_float32(lowering.constant(node, 1))
+    height, width, channels, taken = kernel.shape
+    strides, padding = _window(node, "strides"), str(node.attributes["padding"])
+    place, shape = lowering.place(node.inputs[2]), lowering.shape(node.inputs[2])
+    sides = stated[-3:-1]
+    reach = (
+        slid(side, extent, stride, 1, padding)
+        for side, extent, stride in zip(sides, (height, width), strides, strict=True)
+    )
+    if (*reach, taken) != shape[1:] or _window(node, "dilations") != (1, 1):
+        raise ConvertError(
+            f"{node.op} {node.name!r} makes {stated} of {list(shape)}, which does not fit its "
+            f"kernel of {height}x{width}, {taken} channels and its strides {strides}; if --size "
+            "was given, leave it out"
+        )
+    made = (shape[0], *sides, channels)
+    inputs = (
+        lowering.model.constant(f"{node.name}/size", np.array(made, np.int32)),
+        lowering.model.constant(f"{node.name}/weights", kernel.transpose(2, 0, 1, 3)),
+        place,
+    )
+    options = {"padding": _PADDING[padding], "strideH": strides[0], "strideW": strides[1]}
+    lowering.emit(node, "TRANSPOSE_CONV", inputs, made, options)
+
+
 def _matrix_product(lowering: Lowering, node: Node) -> None:
     weights = as_float32(lowering.constant(node, 1))
     if not node.attributes.get("transpose_b", False):
@@ -239,6 +267,7 @@ LOWERINGS: Mapping[str, Callable[[Lowering, Node], None]] = {
     "AvgPool": _pool("AVERAGE_POOL_2D"),
     "BiasAdd": _bias_add,
     "Conv2D": _convolution,
+    "Conv2DBackpropInput": _transposed_convolution,
     "DepthwiseConv2dNative": _convolution,
     **dict.fromkeys(BATCH_NORMS, _batch_norm),
     "LeakyRelu": _leaky_relu,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgecam.tools.convert import graphdef, posenet, ssd_graph, tfjs
+from edgecam.tools.convert import control_flow, graphdef, posenet, ssd_graph, tfjs
 from edgecam.tools.convert.constant_folding import OPERATIONS
 from edgecam.tools.convert.fuse import TRANSPARENT, UNFUSED
 from edgecam.tools.convert.graph import ConvertError, Graph, Node, reached
@@ -64,7 +64,7 @@ def outline(path: Path) -> Outline:
         ConvertError: it is damaged or of another kind.
     """
     form, read = FORMATS[path.suffix.lower()]
-    graph = read(path)
+    graph = control_flow.resolve(read(path)).graph
     network, size, why = _network(graph)
     needed = reached(network)
     known = _shapes(network, size)

@@ -43,6 +43,7 @@ _OPTIONS = {
     "SQUEEZE": "SqueezeOptions",
     "SUB": "SubOptions",
     "TRANSPOSE": "TransposeOptions",
+    "TRANSPOSE_CONV": "TransposeConvOptions",
 }
 # (operator, version) -> the first TensorFlow whose runtime has it; any other is as old as 1.5.0.
 # Source: tensorflow/compiler/mlir/lite/tools/versioning/runtime_version.cc.
@@ -64,6 +65,7 @@ _RUNTIMES = {
     ("SQUEEZE", 1): "1.6.0",
     ("SUB", 1): "1.6.0",
     ("TRANSPOSE", 1): "1.6.0",
+    ("TRANSPOSE_CONV", 1): "1.9.0",
 }
 _OLDEST_RUNTIME = "1.5.0"
 
