@@ -69,6 +69,13 @@ def test_score_counts_each_event_where_it_is_true_and_where_it_is_not() -> None:
     assert any("wave" in line and "street.mp4" in line for line in lines(table, 2))
 
 
+def test_score_lets_be_what_may_be_reported_and_need_not() -> None:
+    truths = {"fall.mp4": Truth(1.0, 1.5, frozenset({"fall"}), frozenset({"lying"}))}
+    table = score([("fall.mp4", [event("lying", 6.0)])], truths, Playing())
+    assert not table["lying"].false
+    assert table["lying"].true == 0
+
+
 @pytest.mark.parametrize("playing", [Playing(backwards=True), Playing(slower=4.0)])
 def test_score_calls_a_fall_false_where_somebody_gets_up_or_lies_down_slowly(
     playing: Playing,
@@ -83,12 +90,12 @@ def test_read_truth_reads_each_clips_fall_and_end(tmp_path: Path) -> None:
     path = tmp_path / "truth.toml"
     path.write_text(
         '[[clip]]\nfile = "clips/a.mp4"\nfall_s = 1\nfloor_s = 2.5\nend = "lying"\n'
-        '[[clip]]\nfile = "b.mp4"\nevents = ["wave"]\n',
+        '[[clip]]\nfile = "b.mp4"\nevents = ["wave"]\nstarts = "seated"\nend = "lying_cut"\n',
         "utf-8",
     )
     assert read_truth(path) == {
         "a.mp4": Truth(1.0, 2.5, frozenset({"fall", "lying"})),
-        "b.mp4": Truth(None, None, frozenset({"wave"})),
+        "b.mp4": Truth(None, None, frozenset({"wave"}), frozenset({"lying", "sitting"})),
     }
 
 

@@ -6,7 +6,8 @@ in their zones, and with all that rules know of them. They are found again by a 
 within reach, which grows with the time since, but at no edge and no door; it takes their id. They
 count while they rested or may have fallen, and keep a place from being empty. They are given up
 ``tracking.lost_hold_s`` after their last sight, but never while a fall there is suspected or
-reported.
+reported: nor is a second track that is lost at the place of one who falls, for it is the same
+person, whom a network saw in two parts.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ AHEAD_S = 0.5
 class Absence:
     """A person as one model last saw them; ``waited_s`` of the time since, no model looked.
 
-    ``tallest_px``: as of the track. ``rests``: they had stayed where they were.
+    ``tallest_px``: as of the track. ``rests``: they had stayed where they were. ``beside``: the id
+    of one who was falling, or had fallen, where they were lost.
     """
 
     model: str
@@ -54,6 +56,7 @@ class Absence:
     waited_s: float = 0.0
     tallest_px: float = 0.0
     rests: bool = False
+    beside: int | None = None
 
 
 def is_within_reach(box: Array, last_box: Array, elapsed_s: float) -> float | None:
@@ -76,7 +79,8 @@ class Absences:
     def lose(self, absence: Absence, track: Track, size_px: tuple[int, int]) -> None:
         """Keep a person whose track is given up, unless they have left."""
         is_small = track.tallest_px < MIN_HEIGHT * size_px[1]
-        if self._hold_s > 0.0 and not is_small and not self.has_left(track, size_px):
+        is_here = not is_small and not self.has_left(track, size_px)
+        if self._hold_s > 0.0 and (is_here or absence.beside is not None):
             self.lost[absence.subject.track] = absence
 
     def wait(self, models: Iterable[str], elapsed_s: float) -> None:
@@ -91,7 +95,9 @@ class Absences:
         self.lost = {
             track: absence
             for track, absence in self.lost.items()
-            if track in falls or now_s < absence.last_s + absence.waited_s + self._hold_s
+            if track in falls
+            or absence.beside in falls
+            or now_s < absence.last_s + absence.waited_s + self._hold_s
         }
 
     def near(self, track: Track, now_s: float) -> list[tuple[float, int]]:

@@ -124,7 +124,7 @@ class Analysis:
         if not follows:
             return result
         found_by = self._subjects.items()
-        self._following.settle(frame)
+        self._following.settle(frame, self._rules.falling)
         found = (s for m, part in found_by if m in looked or m in result.waiting for s in part)
         subjects = self._following.only_once(found)
         absences = self._following.absences

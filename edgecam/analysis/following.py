@@ -107,8 +107,11 @@ class Following:
             tracker.given_up.clear()
         self.absences.lost.clear()
 
-    def settle(self, frame: Frame) -> None:
-        """Let tracks that follow one person agree, and keep the people who are lost."""
+    def settle(self, frame: Frame, falling: frozenset[int] = frozenset()) -> None:
+        """Let tracks that follow one person agree, and keep the people who are lost.
+
+        ``falling``: the ids of those who fall or have fallen.
+        """
         self._agree(frame.time_s)
         alive = self.alive
         for (model, _), tracker in self.trackers.items():
@@ -120,8 +123,24 @@ class Following:
                     absence = Absence(model, Subject(track.id, *about), track.last_s)
                     absence.waited_s, absence.tallest_px = track.waited_s, track.tallest_px
                     absence.rests = track.rests
+                    absence.beside = self._beside(track, falling)
                     self.absences.lose(absence, track, (frame.width_px, frame.height_px))
             tracker.given_up.clear()
+
+    def _beside(self, track: Track, falling: frozenset[int]) -> int | None:
+        """The one who falls where a track ends; None where no one does, or it is their own."""
+        if track.id in falling:
+            return None
+        lost = self.absences.lost
+        boxes = {n: lost[n].subject.box for n in falling & lost.keys()}
+        boxes |= {t.id: t.box for t in self.tracks() if t.id is not None and t.id in falling}
+        near = [
+            (distance, number)
+            for number, box in boxes.items()
+            for distance in [is_within_reach(track.box, box, 0.0)]
+            if distance is not None
+        ]
+        return min(near)[1] if near else None
 
     @property
     def alive(self) -> frozenset[int]:

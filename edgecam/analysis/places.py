@@ -35,10 +35,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """What the next look of a model should know: ``places``, and whether a person is there."""
+    """What the next look of a model should know: the ``places`` to look at."""
 
     places: tuple[Place, ...] = ()
-    is_occupied: bool = False
 
 
 def attention(
@@ -57,7 +56,7 @@ def attention(
     for number, absence in sorted(lost.items()):
         square = _square(absence.subject.box, ROOM, FALL_ROOM * absence.tallest_px)
         found.append(Place(square, number, number in suspected))
-    return Attention(tuple(found), bool(lost or following.alive))
+    return Attention(tuple(found))
 
 
 def _unseen(

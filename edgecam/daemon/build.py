@@ -127,8 +127,9 @@ def check_settings(settings: Settings) -> None:
 class RunPlan:
     """What one run of loaded models does with frames; made before anything is opened.
 
-    ``analysis`` follows people over the results, ``turned`` makes the turned looks, where there are
-    any. ``pipeline`` makes the threads.
+    ``analysis`` follows people over the results, ``turned`` makes the turned looks and ``roi`` says
+    which part of a frame is looked at by which model, where that is asked for. ``pipeline`` makes
+    the threads.
 
     Raises:
         EdgecamError: the settings contradict each other or the models.
@@ -137,7 +138,7 @@ class RunPlan:
     def __init__(self, settings: Settings, models: Sequence[Model]) -> None:
         _check(settings)
         self._settings, self._models = settings, models
-        self._roi = self._controller()
+        self.roi = self._controller()
         self.analysis = Analysis(
             settings,
             any(model.finds_people for model in models),
@@ -177,6 +178,6 @@ class RunPlan:
             interval_s,
             paused,
             CropAdvice(self._models, self.analysis),
-            roi=self._roi,
+            roi=self.roi,
             turned=None if looks is None else TurnedStep(looks, attention),
         )

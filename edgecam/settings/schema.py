@@ -349,15 +349,19 @@ class Settings(Section, frozen=True):
         dict[Slug, dict[str, Any]],
         Meta(description="a table [plugin.NAME] for each: its own settings"),
     ] = msgspec.field(default_factory=dict)
-    turned_look_s: Annotated[
-        float,
-        Meta(
-            ge=0.0,
-            le=86400.0,
-            description="between two looks at the turned frame, which find people who lie; at once "
-            "where a person is lost inside it; 0 is off",
-        ),
-    ] = 0.0
+    turned_look_s: (
+        Annotated[
+            float,
+            Meta(
+                ge=0.0,
+                le=86400.0,
+                description="between two looks at the turned frame, which find people who lie; at "
+                "once where a person is lost inside it; 0 is off; by default 10, and none at "
+                "pictures of a folder",
+            ),
+        ]
+        | None
+    ) = None
     model: tuple[ModelSettings, ...] = ()
     zone: tuple[ZoneSettings, ...] = ()
     mask: tuple[MaskSettings, ...] = ()

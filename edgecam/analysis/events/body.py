@@ -41,8 +41,8 @@ Points = Sequence[Sequence[float]]
 _SHOULDERS = (INDEX["left_shoulder"], INDEX["right_shoulder"])
 _HIPS = (INDEX["left_hip"], INDEX["right_hip"])
 _KNEES = (INDEX["left_knee"], INDEX["right_knee"])
-_ANKLES = (INDEX["left_ankle"], INDEX["right_ankle"])
-_OUTLINE = (INDEX["nose"], *_SHOULDERS, *_HIPS, *_KNEES, *_ANKLES)
+ANKLES = (INDEX["left_ankle"], INDEX["right_ankle"])
+_OUTLINE = (INDEX["nose"], *_SHOULDERS, *_HIPS, *_KNEES, *ANKLES)
 
 
 def trunk(pose: Pose) -> tuple[Point, Point] | None:
@@ -81,7 +81,7 @@ def posture(pose: Pose, is_turned: bool = False) -> str | None:
         return None
     degrees = math.degrees(math.atan2(abs(shoulder[0] - hip[0]), hip[1] - shoulder[1]))
     knee_drop = _drop(xy, sure, _KNEES, hip, trunk_px)
-    ankle_drop = _drop(xy, sure, _ANKLES, hip, trunk_px)
+    ankle_drop = _drop(xy, sure, ANKLES, hip, trunk_px)
     if degrees < UPRIGHT_MAX_DEGREES:
         return _upright(knee_drop)
     if degrees >= LYING_MIN_DEGREES:

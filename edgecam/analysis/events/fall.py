@@ -38,6 +38,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgecam.analysis.events.body import UPRIGHT, head, trunk
+from edgecam.analysis.events.descent import (
+    MIN_HIP_DROP,
+    MIN_SHOULDER_DROP,
+    Descent,
+    Height,
+    Way,
+    distance_px,
+    is_on_feet,
+)
 from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
@@ -46,15 +55,10 @@ from edgecam.settings.scene import EventSettings
 
 # One frame of a tumbling skeleton may look upright.
 UPRIGHT_AGAIN_S = 0.3
-# How far shoulders and hips come down, in trunks.
-MIN_SHOULDER_DROP = 1.2
-MIN_HIP_DROP = 0.5
 # Of one who walks down the picture shoulders and hips come down alike.
 MIN_TILT = 0.2
 # Lost on the way down: how far the shoulders had come, in trunks.
 MIN_LOST_DROP = 0.5
-# No fall is slower, in trunks a second: about the least drop within the default time.
-MIN_FALL_SPEED = 1.05
 # Looks that are further apart say less of when it began and ended: the middle between them counts.
 RARE_LOOK_S = 0.25
 # Where less is seen, the head alone or the first part of the way, it has to be so fast.
@@ -66,110 +70,17 @@ NOISE = 0.4
 MIN_UNIT = 0.06
 # How long what is known of a person unseen is kept, besides the time of a fall.
 KEPT_S = 2.0
-# One who gets up comes back up by this part of the way down; sitting on the floor is not up.
-MIN_RISE = 0.5
-# Of one who stands the trunk is so long, in units of what it was.
-WHOLE_TRUNK = 0.75
+# An unsure and still "person" may be a coat stand: of those who are up this counts, or a movement.
+SURE_UP = 0.45
 # Who is so many trunks further aside is another person: who falls headlong comes down a body's
 # length away, and a step.
 MAX_STEP = 3.5
 # Of the trunks of so many upright looks three in four are at most the unit: one who leans, as at
 # the beginning of a fall, has a shorter one.
 UNIT_LOOKS = 60
-# Less than this part of a trunk from one look to the next is no movement.
-STILL = 0.15
-
-
-@dataclass(slots=True)
-class Height:
-    """Where shoulders and hips were in the picture, y down in pixels; ``x`` of the shoulders."""
-
-    time_s: float
-    x: float
-    shoulders: float
-    hips: float
-    is_upright: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """From where a person was upright to where they are: trunks, and at least so many seconds.
-
-    ``took_s`` is how long it took, as far as looks can tell. ``tilt`` is by how much more the
-    shoulders came down than the hips.
-    """
-
-    stood: Height
-    unit_px: float
-    drop: float
-    hip_drop: float
-    least_s: float
-    took_s: float
-
-    @property
-    def is_fall_fast(self) -> bool:
-        """Whether it went as fast as a fall."""
-        return self.drop >= MIN_FALL_SPEED * self.took_s - 1e-6
-
-    @property
-    def tilt(self) -> float:
-        """How far the head came down beyond the hips, in trunks."""
-        return self.drop - self.hip_drop
-
-
-@dataclass(slots=True)
-class Descent:
-    """A way down from where a person stood: when it was noticed, how far, and what came then.
-
-    ``number`` is that of the fall, once it is published.
-    """
-
-    since_s: float
-    stood: Height
-    unit_px: float
-    drop: float
-    moved_s: float
-    looks: int = 0
-    lying: int = 0
-    number: int | None = None
-
-    def follow(self, height: Height, before: Height | None) -> None:
-        """See the person once more."""
-        self.looks += 1
-        self.drop = max(self.drop, (height.shoulders - self.stood.shoulders) / self.unit_px)
-        if before is None or _distance_px(height, before) > STILL * self.unit_px:
-            self.moved_s = height.time_s
-
-    def is_over(self, height: Height, posture: str, trunk_px: float) -> bool:
-        """Whether the person is up: upright and back up, or standing, whole or walking.
-
-        Whose feet point at the camera may look as if they stood, with a short trunk, and so may a
-        chair.
-        """
-        if posture in UPRIGHT and self.is_undone(height):
-            return True
-        is_whole = trunk_px >= WHOLE_TRUNK * self.unit_px
-        return posture == "standing" and (is_whole or self.moved_s == height.time_s)
-
-    def is_undone(self, height: Height) -> bool:
-        """Whether the shoulders are back up."""
-        down = (height.shoulders - self.stood.shoulders) / self.unit_px
-        return down < (1.0 - MIN_RISE) * self.drop
-
-    def attributes(self, now_s: float, confirm_s: float) -> dict[str, str | float]:
-        """What speaks for a fall, and how surely."""
-        still_s = max(0.0, now_s - self.moved_s)
-        lying = self.lying / max(1, self.looks)
-        # Half for the way down, a quarter each for lying and for keeping still.
-        sure = 0.5 * min(1.0, self.drop / (MIN_SHOULDER_DROP + 0.8)) + 0.25 * lying
-        sure += 0.25 * (min(1.0, still_s / confirm_s) if confirm_s else 1.0)
-        return {
-            "confidence": round(sure, 2),
-            "drop": round(self.drop, 2),
-            "lying_seen": round(lying, 2),
-            "still_s": round(still_s, 2),
-            "looks": float(self.looks),
-        }
+# Falls at one place, so many trunks apart, and at one time are one person's.
+TWIN_APART = 2.0
+TWIN_S = 3.0
 
 
 @dataclass(slots=True)
@@ -250,7 +161,7 @@ class Falls:
             (x, shoulders), (_, hips) = ends
             is_upright = subject.posture in UPRIGHT
             height = Height(scene.time_s, x, shoulders, hips, is_upright)
-            self._follow(person, height, scene, subject.posture)
+            self._follow(person, height, scene, subject, math.dist(*ends))
             if is_upright and person.descent is None:
                 person.units_px.append(max(1.0, math.dist(*ends)))
                 while len(person.units_px) > UNIT_LOOKS:
@@ -258,11 +169,14 @@ class Falls:
             yield from self._get_up(scene, subject, person, height, math.dist(*ends))
         yield from self._decide(scene, subject, person)
 
-    def _follow(self, person: _Person, height: Height, scene: Scene, posture: str) -> None:
+    def _follow(
+        self, person: _Person, height: Height, scene: Scene, subject: Subject, trunk_px: float
+    ) -> None:
+        posture = subject.posture or ""
         before = person.seen[-1] if person.seen else None
         if before is not None and person.units_px:
             took_s = height.time_s - before.time_s
-            leap = _distance_px(height, before) / person.unit_px
+            leap = distance_px(height, before) / person.unit_px
             if person.descent is None and leap > MAX_SPEED * took_s + NOISE:
                 # Another person, or a skeleton that comes apart.
                 person.seen.clear()
@@ -271,6 +185,7 @@ class Falls:
         else:
             person.descent.follow(height, before)
             person.descent.lying += posture == "lying"
+            person.descent.on_feet += is_on_feet(subject, height, trunk_px, person.descent.unit_px)
         person.seen.append(height)
 
     def _ways(self, person: _Person, height: Height, scene: Scene) -> Iterator[Way]:
@@ -300,7 +215,8 @@ class Falls:
         for way in self._ways(person, height, scene):
             is_far = way.drop >= MIN_SHOULDER_DROP and way.hip_drop >= MIN_HIP_DROP
             falls = is_far and (not height.is_upright or way.tilt >= MIN_TILT)
-            if (falls or posture == "lying") and way.is_fall_fast:
+            lies = posture == "lying" and way.drop >= MIN_LOST_DROP
+            if (falls or lies) and way.is_fall_fast:
                 self._descend(person, height, way)
                 return
 
@@ -336,12 +252,13 @@ class Falls:
         if descent is None:
             return
         is_up = descent.is_over(height, subject.posture or "", trunk_px)
+        is_up = is_up and (subject.score >= SURE_UP or descent.moved_s == scene.time_s)
         lasts_s = UPRIGHT_AGAIN_S if descent.number is None else self._settings.recovered_s
         person.up.update(is_up, scene.time_s, lasts_s, 0.0)
         if person.up.is_on:
             person.descent = None
             person.seen.clear()
-            if descent.number is not None:
+            if descent.number is not None and not descent.is_twin:
                 yield event("recovered", descent.number, scene, subject, descent.since_s)
 
     def _decide(self, scene: Scene, subject: Subject, person: _Person) -> Iterator[Event]:
@@ -350,9 +267,32 @@ class Falls:
             return
         if scene.time_s - descent.since_s < confirm_s - 1e-6:
             return
+        if descent.is_no_fall:
+            person.descent = None
+            person.seen.clear()
+            return
+        descent.number = self._told(descent, person)
+        if descent.number is not None:
+            descent.is_twin = True
+            return
         descent.number = self._number()
         about = descent.attributes(scene.time_s, confirm_s)
         yield event("fall", descent.number, scene, subject, descent.since_s, None, about)
+
+    def _told(self, descent: Descent, person: _Person) -> int | None:
+        """The number of the same fall, where another track of this person told it; else None.
+
+        A network may see one who lies in two parts, with a track each.
+        """
+        for other in self._people.states.values():
+            told = other.descent
+            if told is None or told.number is None or not other.seen or not person.seen:
+                continue
+            is_then = abs(told.since_s - descent.since_s) <= TWIN_S
+            apart_px = distance_px(other.seen[-1], person.seen[-1])
+            if is_then and apart_px <= TWIN_APART * max(told.unit_px, descent.unit_px):
+                return told.number
+        return None
 
 
 def _middle_s(before_s: float, after_s: float, begins: bool = False) -> float:
@@ -360,10 +300,6 @@ def _middle_s(before_s: float, after_s: float, begins: bool = False) -> float:
     if after_s - before_s > RARE_LOOK_S:
         return (before_s + after_s) / 2.0
     return before_s if begins else after_s
-
-
-def _distance_px(first: Height, second: Height) -> float:
-    return math.dist((first.x, first.shoulders), (second.x, second.shoulders))
 
 
 RULE: type[RuleKind] = Falls

@@ -1,10 +1,9 @@
 """Looks at the turned picture, for people who lie: networks learned from people who stand.
 
 A look is at the whole frame, or at a square around a person who was lost or may have fallen,
-turned clockwise by 90 and by 270 degrees in turns. A frame gets one at most. They keep to a
-budget: the network invokes no tenth more often, but for suspected falls, which are looked at twice
-a second until they are decided. Times are those of the frames, so that a recording is looked at in
-the same way on every run.
+turned clockwise by 90 and by 270 degrees in turns. A frame gets one at most; when, says
+``edgecam.pipeline.roi.turn_schedule``. Times are those of the frames, so that a recording is looked
+at in the same way on every run.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from edgecam.analysis.places import Attention, Place
-from edgecam.analysis.tracker import MAX_GAP_S
 from edgecam.core.frame import Frame
 from edgecam.core.geometry import Rectangle
 from edgecam.core.protocols import DecodeOptions
@@ -27,112 +25,39 @@ from edgecam.core.turning import turn_image, turn_points, turned_size
 from edgecam.inference.model import Model, ModelImage
 from edgecam.pipeline.roi.inference_steps import ModelRunner, Steps, run_steps
 from edgecam.pipeline.roi.motion_gate import Motion
+from edgecam.pipeline.roi.turn_schedule import DEGREES, WHOLE, Ask, TurnSchedule
 from edgecam.settings.scene import MotionSettings
 from edgecam.settings.schema import Settings
 
-DEGREES = (90, 270)
-# Turned looks for each upright one, and how many may be saved up.
-SHARE = 0.08
-SAVED_AT_START = 4.0
-MAX_SAVED = 12.0
-# Seconds between the looks at one place: so many at once, then longer and longer ones.
-AT_ONCE = 2
-FIRST_WAIT_S = 0.4
-LONGER = 1.5
-SUSPECTED_WAIT_S = 0.4
-# A place that was not asked for so long is forgotten.
-FORGET_S = 5.0
+# Seconds between two looks at the whole frame, where the settings do not say.
+DEFAULT_S = 10.0
 # A part of the picture that is nearly all of it is looked at as a whole.
 NEARLY_ALL = 0.8
 # How often the scene is compared with how it was.
 MOTION_EVERY_S = 0.5
 
-_WHOLE = -1
-# The key of a person without an id.
-_NEW = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ask:
-    """A look to make: the ``place``, None for the whole frame, and the turn."""
-
-    key: int
-    degrees: int
-    place: Place | None
-
-
-@dataclass(slots=True)
-class _Watch:
-    """One place that is looked at: when next, turned how, and when it was last asked for."""
-
-    next_s: float
-    asked_s: float
-    degrees: int = DEGREES[0]
-    looks: int = 0
-    wait_s: float = 0.0
-
-
-@dataclass(slots=True)
-class TurnSchedule:
-    """Which turned look a frame gets; ``every_s`` from one at the whole frame to the next."""
-
-    every_s: float
-    _saved: float = SAVED_AT_START
-    _last_s: float = -math.inf
-    _watches: dict[int, _Watch] = field(default_factory=dict)
-
-    def next(self, now_s: float, places: Sequence[Place], is_active: bool) -> Ask | None:
-        """The look that a frame gets; ``is_active``: a person is there, or something moves."""
-        if now_s < self._last_s:
-            # A recording that begins again.
-            self._watches.clear()
-        self._last_s = now_s
-        self._saved = min(MAX_SAVED, self._saved + SHARE)
-        by_key = {_NEW if each.track is None else each.track: each for each in places}
-        for key in by_key:
-            self._watches.setdefault(key, _Watch(now_s, now_s)).asked_s = now_s
-        whole = self._watches.setdefault(_WHOLE, _Watch(now_s + self.every_s, now_s))
-        whole.asked_s = now_s
-        self._watches = {
-            key: watch for key, watch in self._watches.items() if watch.asked_s > now_s - FORGET_S
-        }
-        due = [key for key in by_key if self._watches[key].next_s <= now_s + 1e-6]
-        due.sort(key=lambda key: (not by_key[key].is_urgent, self._watches[key].next_s, key))
-        if due and (self._saved >= 1.0 or by_key[due[0]].is_urgent):
-            return self._ask(due[0], by_key[due[0]])
-        if is_active and self._saved >= 1.0 and whole.next_s <= now_s + 1e-6:
-            return self._ask(_WHOLE, None)
-        return None
-
-    def _ask(self, key: int, place: Place | None) -> Ask:
-        self._saved = max(0.0, self._saved - 1.0)
-        return Ask(key, self._watches[key].degrees, place)
-
-    def looked(self, ask: Ask, has_found: bool) -> None:
-        """A look was made; one that found a person is made again, turned in the same way."""
-        watch, now_s = self._watches[ask.key], self._last_s
-        watch.looks += 1
-        if not has_found:
-            watch.degrees = DEGREES[1 - DEGREES.index(ask.degrees)]
-        if ask.place is None:
-            watch.next_s = now_s + self.every_s
-        elif ask.place.is_urgent:
-            watch.next_s = now_s + SUSPECTED_WAIT_S
-        elif watch.looks >= AT_ONCE:
-            longest_s = min(self.every_s, MAX_GAP_S)
-            watch.wait_s = min(max(FIRST_WAIT_S, LONGER * watch.wait_s), longest_s)
-            watch.next_s = now_s + watch.wait_s
+_NO_LOOK: tuple[tuple[TurnedLook, ...], StageTimes] = ((), StageTimes(0.0, 0.0, 0.0))
 
 
 class TurnedLooks:
-    """Makes the turned looks of one model that finds people, the first of ``models``."""
+    """Makes the turned looks of one model that finds people, the first of ``models``.
 
-    def __init__(self, every_s: float, models: Sequence[Model], motion: MotionSettings) -> None:
+    ``stills``: pictures of a folder get them too. They are no film in which a person is lost, and
+    on pictures of people who stand the looks cost twice the time and find some who are not there.
+    """
+
+    def __init__(
+        self,
+        every_s: float,
+        models: Sequence[Model],
+        motion: MotionSettings,
+        stills: bool = True,
+    ) -> None:
         place = next(n for n, model in enumerate(models) if model.finds_people)
         self._runner = ModelRunner(place, models[place])
-        self._schedule = TurnSchedule(every_s)
+        self._schedule, self._stills = TurnSchedule(every_s), stills
         self._motion = Motion(motion.min_area, motion.min_contrast)
-        self._moved, self._compared_s = False, -math.inf
+        self._moved_s = self._compared_s = -math.inf
         self._counts = Counter(dict.fromkeys(("turned_looks", "turned_invokes"), 0))
 
     @property
@@ -151,15 +76,16 @@ class TurnedLooks:
         """Look at a frame that the model has looked at, if it is time to; and what that took."""
         if frame.media_time_s is None and frame.file is not None:
             # Pictures of a folder are no film: each gets all the looks at once.
-            return (yield from self.still(frame, options))
-        is_active = self._moves(frame) or attention.is_occupied
-        ask = self._schedule.next(frame.time_s, attention.places, is_active)
+            return (yield from self.still(frame, options)) if self._stills else _NO_LOOK
+        self._compare(frame)
+        ask = self._schedule.next(frame.time_s, attention.places, self._moved_s)
         if ask is None:
-            return (), StageTimes(0.0, 0.0, 0.0)
+            return _NO_LOOK
+        if ask.known is not None:
+            self._schedule.looked(ask, ask.known)
+            return (ask.known,), StageTimes(0.0, 0.0, 0.0)
         found, times = yield from self._turned(frame, ask, options)
-        if ask.place is None:
-            self._moved = False
-        self._schedule.looked(ask, bool(found and found[0].poses))
+        self._schedule.looked(ask, found[0] if found else None)
         return found, times
 
     def still(
@@ -169,7 +95,7 @@ class TurnedLooks:
         found: list[TurnedLook] = []
         total = StageTimes(0.0, 0.0, 0.0)
         for degrees in DEGREES:
-            more, times = yield from self._turned(frame, Ask(_WHOLE, degrees, None), options)
+            more, times = yield from self._turned(frame, Ask(WHOLE, degrees, None), options)
             found += more
             total = total.plus(times)
         return tuple(found), total
@@ -186,14 +112,17 @@ class TurnedLooks:
 
         return replace(part, turned=run_steps(self.still(frame, options), invoke)[0])
 
-    def _moves(self, frame: Frame) -> bool:
-        """Whether something has moved since the last look at the whole frame."""
+    def _compare(self, frame: Frame) -> None:
+        """Note whether something moves."""
         now_s = frame.time_s
+        if now_s < self._compared_s:
+            # A recording that begins again.
+            self._moved_s = -math.inf
         if not self._compared_s <= now_s < self._compared_s + MOTION_EVERY_S:
             is_first = self._compared_s == -math.inf
             self._compared_s = now_s
-            self._moved |= self._motion.seen(frame.image, now_s) and not is_first
-        return self._moved
+            if self._motion.seen(frame.image, now_s) and not is_first:
+                self._moved_s = now_s
 
     def _turned(
         self, frame: Frame, ask: Ask, options: DecodeOptions
@@ -206,7 +135,7 @@ class TurnedLooks:
         self._counts["turned_invokes"] += 1
         looked = yield from self._runner.whole(turned, options)
         if looked is None:
-            return (), StageTimes(0.0, 0.0, 0.0)
+            return _NO_LOOK
         poses = turned_back(looked[0], ask.degrees, part)
         track = None if ask.place is None else ask.place.track
         return (TurnedLook(ask.degrees, poses, track),), looked[1]
@@ -218,10 +147,10 @@ class TurnedLooks:
 
 def turned_looks(settings: Settings, models: Sequence[Model]) -> TurnedLooks | None:
     """Return what makes the turned looks that the settings ask for, None of none."""
-    every_s = settings.turned_look_s
+    every_s = DEFAULT_S if settings.turned_look_s is None else settings.turned_look_s
     if not every_s or not any(model.finds_people for model in models):
         return None
-    return TurnedLooks(every_s, models, settings.motion)
+    return TurnedLooks(every_s, models, settings.motion, settings.turned_look_s is not None)
 
 
 def turned_back(found: Decoded, degrees: int, part: Rectangle) -> tuple[Pose, ...]:

@@ -1,15 +1,16 @@
-"""Clips that are looked at once and then played to the analysis in many ways.
+"""Clips that are played to a run in many ways: rates, held pictures, lost looks, directions.
 
-A model finds the same in the same picture, so that it has to look at each only once; rates, held
-pictures, lost looks and directions are then a matter of which findings come when.
+A model finds the same in the same picture. So models that look at whole frames look at each only
+once; what refining and turned looks return may be kept by ``KeptOutputs``.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,9 @@ from edgecam.core.events import Event
 from edgecam.core.frame import Frame, Image
 from edgecam.core.opencv import cv2
 from edgecam.core.result import Decoded, Result
-from edgecam.core.tensors import Tensor
 from edgecam.daemon.build import RunPlan
-from edgecam.inference.model import Model, ModelImage
-from edgecam.pipeline.roi.turned_looks import turned_looks
+from edgecam.inference.model import Model
+from edgecam.pipeline.roi.inference_steps import Invoke, invoke_only, run_steps
 from edgecam.pipeline.turned_step import TurnedStep
 from edgecam.settings.load import load
 from edgecam.settings.schema import Settings
@@ -31,13 +31,16 @@ from edgecam.sources import open_source
 
 # Frame times are rounded sums.
 _ROUNDING_S = 1e-6
+# So much sooner than the rate says a picture is still the one.
+_SOON_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
     """What each model found in each picture of a clip; ``times_s`` is when each is shown.
 
-    ``pngs`` are the pictures, for turned looks; none where no model makes them.
+    ``pngs`` are the pictures, for turned looks and refining; none where a run makes neither. A run
+    that refines finds people as it is played.
     """
 
     name: str
@@ -78,8 +81,15 @@ class Playing:
     loops: int = 1
 
 
-def look_at(path: Path, settings: Settings, models: Sequence[Model]) -> Clip:
-    """Let every model look at every picture of a clip.
+def look_at(
+    path: Path,
+    settings: Settings,
+    models: Sequence[Model],
+    invoke: Invoke = invoke_only,
+    is_mirrored: bool = False,
+    most_hz: float = math.inf,
+) -> Clip:
+    """Let every model look at the pictures of a clip, by ``invoke``; at ``most_hz`` of a second.
 
     Raises:
         SourceError: it cannot be read, or has no picture.
@@ -92,13 +102,21 @@ def look_at(path: Path, settings: Settings, models: Sequence[Model]) -> Clip:
     times_s: list[float] = []
     found: list[Mapping[str, Decoded]] = []
     pngs: list[NDArray[np.uint8]] = []
-    keeps = turned_looks(settings, models) is not None
+    plan = RunPlan(settings, models)
+    keeps = plan.turned is not None or plan.roi is not None
     size_px = (0, 0)
     for frame in source.frames():
+        if times_s and frame.time_s < times_s[-1] + 1.0 / most_hz - _SOON_S:
+            continue
+        if is_mirrored:
+            frame = replace(frame, image=np.ascontiguousarray(frame.image[:, ::-1]))
         looked: dict[str, Decoded] = {}
-        for model, buffer in zip(models, buffers, strict=True):
+        for place, (model, buffer) in enumerate(zip(models, buffers, strict=True)):
+            if plan.roi is not None:
+                break
             staged = model.preprocess(frame, buffer)
-            looked[model.name] = model.decode(model.invoke(staged), staged, frame, options)
+            tensors = invoke(place, model, staged, frame)
+            looked[model.name] = model.decode(tensors or (), staged, frame, options)
         times_s.append(frame.time_s)
         found.append(looked)
         size_px = frame.width_px, frame.height_px
@@ -137,22 +155,25 @@ def _place(clip: Clip, playing: Playing, at_s: float, shown_s: float) -> int:
 
 
 def play(
-    clip: Clip, settings: Settings, models: Sequence[Model], playing: Playing
+    clip: Clip,
+    settings: Settings,
+    models: Sequence[Model],
+    playing: Playing,
+    invoke: Invoke = invoke_only,
 ) -> Iterator[Result]:
-    """Yield the results of a run of the analysis that sees the clip so."""
+    """Yield the results of a run that sees the clip so; ``invoke`` runs the models."""
     plan, options = RunPlan(settings, models), settings.decode.options()
     lap_s = clip.duration_s * playing.slower
-
-    def invoke(_: int, model: Model, staged: ModelImage, __: Frame) -> Sequence[Tensor]:
-        return model.invoke(staged)
-
+    names = [model.name for model in models if model.publishes and not model.refines]
     for sequence, (shown_s, place) in enumerate(looks(clip, playing)):
         now_s = shown_s % lap_s if playing.loops > 1 else shown_s
         frame = Frame(clip.picture(place or 0), sequence, now_s, now_s, media_time_s=now_s)
         if place is None:
-            yield plan.analysis(Result(frame, dict.fromkeys(clip.found[0], Decoded())))
+            yield plan.analysis(Result(frame, dict.fromkeys(clip.found[0] or names, Decoded())))
             continue
         result = Result(frame, clip.found[place])
+        if plan.roi is not None:
+            result = run_steps(plan.roi.infer(frame, [True] * len(models), options), invoke)
         if plan.turned is not None:
             turned = TurnedStep(plan.turned, plan.analysis.attention)
             result = turned.infer(frame, options, invoke)(result)
@@ -161,7 +182,7 @@ def play(
 
 @dataclass(slots=True)
 class Cost:
-    """How many looks there were, and how many turned ones besides."""
+    """How many looks there were, and how many turned ones besides, with what they invoked."""
 
     looks: int = 0
     turned: int = 0
@@ -172,14 +193,18 @@ class Cost:
 
 
 def events(
-    clip: Clip, settings: Settings, models: Sequence[Model], playing: Playing, cost: Cost
+    clip: Clip,
+    settings: Settings,
+    models: Sequence[Model],
+    playing: Playing,
+    cost: Cost,
+    invoke: Invoke = invoke_only,
 ) -> list[Event]:
     """What is reported of a clip that is shown so; ``cost`` counts the looks."""
     reported: list[Event] = []
-    for result in play(clip, settings, models, playing):
+    for result in play(clip, settings, models, playing, invoke):
         cost.looks += 1
-        # The other looks were made before and took no time.
-        cost.turned += len(result.times)
+        cost.turned += sum(len(part.turned) for part in (result.untracked or {}).values())
         if result.insight is not None:
             reported += result.insight.events
     return reported

@@ -1,8 +1,11 @@
 """How often events are reported where they are true, and where they are not.
 
 The truth of a folder of clips is a TOML file: ``[[clip]]`` with ``file``; ``fall_s`` where a person
-falls, ``floor_s`` from when on they are on the floor; ``end``, ``lying`` where they lie there;
-``events``, a list of whatever else is true of it. A clip without an entry has no event.
+falls, ``floor_s`` from when on they are on the floor; ``end``, ``lying`` where they lie there,
+``lying_cut`` where half of them is below the picture's edge; ``starts``, ``seated`` where they sit
+at first; ``events``, a list of whatever else is true of it. A clip without an entry has no event.
+Of one who lies half in the picture ``lying`` may be reported, and ``sitting`` of one who sits at
+first.
 """
 
 from __future__ import annotations
@@ -23,11 +26,15 @@ SCORED = ("fall", "lying", "sitting", "wave", "hands_up", "recovered", "left")
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is true of one clip, seconds from its start; None where no person falls."""
+    """What is true of one clip, seconds from its start; None where no person falls.
+
+    ``may``: what may be reported of it, and need not.
+    """
 
     fall_s: float | None = None
     floor_s: float | None = None
     events: frozenset[str] = frozenset()
+    may: frozenset[str] = frozenset()
 
 
 def read_truth(path: Path) -> Mapping[str, Truth]:
@@ -51,7 +58,10 @@ def _truth(clip: Mapping[str, object]) -> Truth:
     true |= {"fall"} if fall_s is not None else set()
     true |= {"lying"} if clip.get("end") == "lying" else set()
     start_s = None if fall_s is None else float(str(fall_s))
-    return Truth(start_s, start_s if floor_s is None else float(str(floor_s)), frozenset(true))
+    may = {"lying"} if clip.get("end") == "lying_cut" else set()
+    may |= {"sitting"} if clip.get("starts") == "seated" else set()
+    until_s = start_s if floor_s is None else float(str(floor_s))
+    return Truth(start_s, until_s, frozenset(true), frozenset(may))
 
 
 @dataclass(slots=True)
@@ -89,7 +99,7 @@ def score(
             row.true += name in true
             found = [e for e in events if e.event_type == name and _counts(e, truth, playing)]
             row.events += len(found)
-            if found:
+            if found and (name in true or name not in truth.may):
                 (row.hits if name in true else row.false).append(clip)
             if found and name in true:
                 began_s = playing.hold_first_s + (truth.fall_s or 0.0) * playing.slower

@@ -1,0 +1,145 @@
+"""A person's way down, as the looks at them show it: how far, how fast, and what came then.
+
+All in units of the person's own trunk as it was while they were upright.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edgecam.analysis.events.body import ANKLES, UPRIGHT
+from edgecam.analysis.scene import Subject
+
+# How far shoulders and hips come down, in trunks.
+MIN_SHOULDER_DROP = 1.2
+MIN_HIP_DROP = 0.5
+# No fall is slower, in trunks a second: about the least drop within the default time.
+MIN_FALL_SPEED = 1.05
+# One who gets up comes back up by this part of the way down; sitting on the floor is not up.
+MIN_RISE = 0.5
+# Of one who stands the trunk is so long, in units of what it was.
+WHOLE_TRUNK = 0.75
+# Who crouches or sits has feet so many trunks below the hips, with the trunk upright and bent; so
+# many looks, and most of all, have to see it.
+ON_FEET = 0.5
+BENT_ON_FEET = 0.8
+MIN_ON_FEET = 3
+# Less than this part of a trunk from one look to the next is no movement.
+STILL = 0.15
+
+
+@dataclass(slots=True)
+class Height:
+    """Where shoulders and hips were in the picture, y down in pixels; ``x`` of the shoulders."""
+
+    time_s: float
+    x: float
+    shoulders: float
+    hips: float
+    is_upright: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """From where a person was upright to where they are: trunks, and at least so many seconds.
+
+    ``took_s`` is how long it took, as far as looks can tell. ``tilt`` is by how much more the
+    shoulders came down than the hips.
+    """
+
+    stood: Height
+    unit_px: float
+    drop: float
+    hip_drop: float
+    least_s: float
+    took_s: float
+
+    @property
+    def is_fall_fast(self) -> bool:
+        """Whether it went as fast as a fall."""
+        return self.drop >= MIN_FALL_SPEED * self.took_s - 1e-6
+
+    @property
+    def tilt(self) -> float:
+        """How far the head came down beyond the hips, in trunks."""
+        return self.drop - self.hip_drop
+
+
+@dataclass(slots=True)
+class Descent:
+    """A way down from where a person stood: when it was noticed, how far, and what came then.
+
+    ``looks`` saw the person since, ``lying`` of them as one who lies and ``on_feet`` as one who
+    crouches or sits. ``number`` is that of the fall, once it is published; ``is_twin``: as another
+    track of the same person.
+    """
+
+    since_s: float
+    stood: Height
+    unit_px: float
+    drop: float
+    moved_s: float
+    looks: int = 0
+    lying: int = 0
+    on_feet: int = 0
+    number: int | None = None
+    is_twin: bool = False
+
+    def follow(self, height: Height, before: Height | None) -> None:
+        """See the person once more."""
+        self.looks += 1
+        self.drop = max(self.drop, (height.shoulders - self.stood.shoulders) / self.unit_px)
+        if before is None or distance_px(height, before) > STILL * self.unit_px:
+            self.moved_s = height.time_s
+
+    def is_over(self, height: Height, posture: str, trunk_px: float) -> bool:
+        """Whether the person is up: upright and back up, or standing, whole or walking.
+
+        Whose feet point at the camera may look as if they stood, with a short trunk, and so may a
+        chair.
+        """
+        if posture in UPRIGHT and self.is_undone(height):
+            return True
+        is_whole = trunk_px >= WHOLE_TRUNK * self.unit_px
+        return posture == "standing" and (is_whole or self.moved_s == height.time_s)
+
+    @property
+    def is_no_fall(self) -> bool:
+        """Whether the looks since say that the person crouches, as to tie a shoe, or sits down."""
+        lies = 4 * self.lying > self.looks
+        return not lies and self.on_feet >= MIN_ON_FEET and 2 * self.on_feet > self.looks
+
+    def is_undone(self, height: Height) -> bool:
+        """Whether the shoulders are back up."""
+        down = (height.shoulders - self.stood.shoulders) / self.unit_px
+        return down < (1.0 - MIN_RISE) * self.drop
+
+    def attributes(self, now_s: float, confirm_s: float) -> dict[str, str | float]:
+        """What speaks for a fall, and how surely."""
+        still_s = max(0.0, now_s - self.moved_s)
+        lying = self.lying / max(1, self.looks)
+        # Half for the way down, a quarter each for lying and for keeping still.
+        sure = 0.5 * min(1.0, self.drop / (MIN_SHOULDER_DROP + 0.8)) + 0.25 * lying
+        sure += 0.25 * (min(1.0, still_s / confirm_s) if confirm_s else 1.0)
+        return {
+            "confidence": round(sure, 2),
+            "drop": round(self.drop, 2),
+            "lying_seen": round(lying, 2),
+            "still_s": round(still_s, 2),
+            "looks": float(self.looks),
+        }
+
+
+def is_on_feet(subject: Subject, height: Height, trunk_px: float, unit_px: float) -> bool:
+    """Whether they crouch, or sit on something; a chair that looks like a person has no trunk."""
+    ankles = [subject.point(i)[1] for i in ANKLES if subject.sure(i)]
+    if not ankles or trunk_px < WHOLE_TRUNK * unit_px:
+        return False
+    is_upright = height.hips - height.shoulders >= WHOLE_TRUNK * unit_px
+    return max(ankles) - height.hips >= (ON_FEET if is_upright else BENT_ON_FEET) * unit_px
+
+
+def distance_px(first: Height, second: Height) -> float:
+    """How far apart the shoulders are."""
+    return math.dist((first.x, first.shoulders), (second.x, second.shoulders))
