@@ -280,18 +280,18 @@ class Falls:
         yield event("fall", descent.number, scene, subject, descent.since_s, None, about)
 
     def _told(self, descent: Descent, person: _Person) -> int | None:
-        """The number of the same fall, where another track of this person told it; else None.
+        """The number of the same fall, where another track of this person has it; else None.
 
         A network may see one who lies in two parts, with a track each.
         """
         for other in self._people.states.values():
-            told = other.descent
-            if told is None or told.number is None or not other.seen or not person.seen:
+            reported = other.descent
+            if reported is None or reported.number is None or not other.seen or not person.seen:
                 continue
-            is_then = abs(told.since_s - descent.since_s) <= TWIN_S
+            is_then = abs(reported.since_s - descent.since_s) <= TWIN_S
             apart_px = distance_px(other.seen[-1], person.seen[-1])
-            if is_then and apart_px <= TWIN_APART * max(told.unit_px, descent.unit_px):
-                return told.number
+            if is_then and apart_px <= TWIN_APART * max(reported.unit_px, descent.unit_px):
+                return reported.number
         return None
 
 

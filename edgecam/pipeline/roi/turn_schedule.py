@@ -27,7 +27,7 @@ LONGER = 1.5
 SUSPECTED_WAIT_S = 0.4
 # Who is lost in a scene in which nothing moved for so long is a coat stand, or sits still.
 MOVED_LATELY_S = 5.0
-# A place is looked at for so long after the last movement: a sensor's noise shows it anew.
+# A place is looked at for so long after the last movement: a sensor's noise shows it again.
 MOVED_JUST_S = 3.0
 # A place that was not asked for so long is forgotten.
 FORGET_S = 5.0
