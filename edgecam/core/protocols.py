@@ -110,13 +110,33 @@ class Decoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureFormat:
+    """How a camera takes pictures: ``form`` as V4L2 names it; None for what is left to it."""
+
+    form: str | None
+    width_px: int | None
+    height_px: int | None
+    rate_hz: float | None
+
+    def __str__(self) -> str:
+        width, height = self.width_px or "any", self.height_px or "any"
+        rate = f" at {self.rate_hz:.4g} a second" if self.rate_hz else ""
+        return f"{self.form or 'any format'} {width}x{height}{rate}"
+
+
+@dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """``state`` is online, offline, frozen or ended; ``reason`` says why it is not online."""
+    """``state`` is online, offline, frozen or ended; ``reason`` says why it is not online.
+
+    ``asked`` and ``got``: of a local camera, what it was set to and how it takes pictures.
+    """
 
     state: str
     reason: str | None = None
     reconnects: int = 0
     faults: Mapping[str, int] = field(default_factory=dict)
+    asked: CaptureFormat | None = None
+    got: CaptureFormat | None = None
 
 
 def be_idle() -> None:

@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from msgspec import UNSET, UnsetType
+
 from edgecam.core import board
-from edgecam.core.protocols import Sink, Source
+from edgecam.core.protocols import CaptureFormat, Sink, Source
 from edgecam.daemon.remote_control import RemoteControl
 from edgecam.daemon.thermal_governor import Governor
 from edgecam.inference import runtime
 from edgecam.inference.model import Model
 from edgecam.messages.recorder_report import RecorderReport
-from edgecam.messages.schema import ModelReport, SourceReport, Telemetry
+from edgecam.messages.schema import CaptureReport, ModelReport, SourceReport, Telemetry
 from edgecam.mqtt.broker import Broker
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
@@ -99,6 +101,8 @@ class Reporter:
                 last_frame_age_s=meter.last_frame_age_s(now_s),
                 reconnects=status.reconnects,
                 faults=status.faults,
+                asked=_capture(status.asked),
+                got=_capture(status.got),
             ),
             runtime=f"{found.name} {found.version}",
             delegate="+".join(dict.fromkeys(model.delegate.active for model in self._models)),
@@ -148,6 +152,17 @@ class Reporter:
         for sink in self._sinks:
             counters.update(sink.counters())
         return counters
+
+
+def _capture(found: CaptureFormat | None) -> CaptureReport | UnsetType:
+    if found is None:
+        return UNSET
+    return CaptureReport(
+        form=found.form,
+        width_px=found.width_px,
+        height_px=found.height_px,
+        rate_hz=None if found.rate_hz is None else round(found.rate_hz, 2),
+    )
 
 
 def caption(reporter: Reporter, now_s: float) -> str:

@@ -201,6 +201,15 @@ class Percentiles(Struct, frozen=True, kw_only=True):
     p95: float
 
 
+class CaptureReport(Struct, frozen=True, kw_only=True):
+    """How a local camera takes pictures: the format as V4L2 names it, pixels, pictures a second."""
+
+    form: Annotated[str | None, Meta(description="such as MJPG or YUYV")] = None
+    width_px: int | None = None
+    height_px: int | None = None
+    rate_hz: float | None = None
+
+
 class SourceReport(Struct, frozen=True, kw_only=True):
     """The camera: state is online, offline, frozen or ended; reason says why it is not online."""
 
@@ -209,6 +218,12 @@ class SourceReport(Struct, frozen=True, kw_only=True):
     last_frame_age_s: float | None = None
     reconnects: int = 0
     faults: Mapping[str, int] = msgspec.field(default_factory=dict)
+    asked: Annotated[
+        CaptureReport | UnsetType, Meta(description="what a local camera was set to")
+    ] = UNSET
+    got: Annotated[
+        CaptureReport | UnsetType, Meta(description="how a local camera takes pictures")
+    ] = UNSET
 
 
 class MqttRefusal(Struct, frozen=True, kw_only=True):

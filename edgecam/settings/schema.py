@@ -97,8 +97,10 @@ class SourceSettings(Section, frozen=True):
             "focuses at each start, continuous whenever the scene changes"
         ),
     ] = "off"
-    width_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
-    height_px: Annotated[Pixels | None, Meta(description="asked of a camera")] = None
+    width_px: Annotated[
+        Pixels | None, Meta(description="asked of a camera; alone: in the shape of its largest")
+    ] = None
+    height_px: Annotated[Pixels | None, Meta(description="asked of a camera, likewise")] = None
     rate_hz: Annotated[
         Hertz | None,
         Meta(description="asked of a camera; the rate of pictures and of files without times"),

@@ -45,6 +45,8 @@ def live_parameters(settings: SourceSettings) -> list[int]:
 class FfmpegEndpoint:
     """An RTSP camera or any other stream that FFmpeg opens by URL."""
 
+    formats = None
+
     def __init__(self, url: StreamUrl, settings: SourceSettings) -> None:
         self.description = url.shown
         self._url = url

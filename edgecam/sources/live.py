@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from edgecam.core.frame import Frame, Image
-from edgecam.core.protocols import be_idle
+from edgecam.core.protocols import CaptureFormat, SourceStatus, be_idle
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.frozen_frame import Stillness
 from edgecam.sources.picture import max_pixels
@@ -34,6 +35,11 @@ class Capture(Protocol):
 
 class Endpoint(Place, Protocol):
     """Where a live source can be opened, again and again."""
+
+    @property
+    def formats(self) -> tuple[CaptureFormat, CaptureFormat] | None:
+        """Of a local camera, what it was asked for when it was opened last, and what it gave."""
+        ...
 
     def open(self, count: Callable[[str], None]) -> Capture:
         """Open the stream; raises StreamError. ``count`` notes a picture thrown away, by kind."""
@@ -73,6 +79,12 @@ class LiveSource(SupervisedSource):
             self._slot = Frame(image, self._delivered, captured_s, captured_unix_s)
             self._heard(captured_s)
             self._set_frozen(frozen)
+
+    def status(self) -> SourceStatus:
+        """As for every supervised source, with the format of a local camera."""
+        found = super().status()
+        formats = self._endpoint.formats
+        return found if formats is None else replace(found, asked=formats[0], got=formats[1])
 
     def _forget(self) -> None:
         self._slot = None

@@ -31,6 +31,8 @@ KNOWN_PAGES = ("text/html", "text/plain", "application/json", "text/xml", "appli
 class HttpEndpoint:
     """``http://``: what the server answers decides between MJPEG, snapshots and FFmpeg."""
 
+    formats = None
+
     def __init__(self, url: StreamUrl, settings: SourceSettings) -> None:
         self.description = url.shown
         self._url = url

@@ -51,6 +51,8 @@ def open_picamera(opening: Opening) -> LiveSource:
 class PicameraEndpoint:
     """One camera on the ribbon cable."""
 
+    formats = None
+
     def __init__(self, picamera2: Any, index: int, settings: SourceSettings) -> None:
         self.description = f"picamera:{index}"
         self._picamera2 = picamera2

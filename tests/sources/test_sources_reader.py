@@ -27,6 +27,8 @@ class Planted:
 
     description = "planted"
 
+    formats = None
+
     def __init__(self, step: str, does: Callable[[], None]) -> None:
         self.step, self._does = step, does
         self.armed = threading.Event()

@@ -131,6 +131,17 @@ def test_a_camera_that_works(tmp_path: Path, driver: str) -> None:
     assert "a picture of 64x48" in report.only("source", "ok")[0]
 
 
+def test_what_a_camera_lists_is_said(tmp_path: Path, driver: str) -> None:
+    (tmp_path / "list").write_text("YUYV 640 480 30\nYUYV 1280 720 10\nH264 1280 720 30\n")
+    prefix = in_own_devices(tmp_path, "mkfifo video0")
+    around = {"LD_PRELOAD": driver, "CAMERA": "good", "CAMERA_LIST": str(tmp_path / "list")}
+    texts = [each["text"] for each in examine("camera", prefix=prefix, **around).of("camera", "ok")]
+    assert texts[0].startswith("Camera 9000, /dev/video0: a picture of 640x480 after ")
+    assert texts[1] == (
+        "/dev/video0 lists H264 (not decoded) 1280x720 at 30; YUYV 640x480 at 30, 1280x720 at 10"
+    )
+
+
 @pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="this environment has NumPy 1")
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="it has no wheel for this Python")
 def test_a_picamera2_that_was_built_for_numpy_1(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from edgecam.core.errors import SettingsError, SourceError
 from edgecam.core.frame import Frame
 from edgecam.settings.schema import MqttSettings, Settings, SourceSettings
 from edgecam.sources import remedies
+from edgecam.sources.camera_formats import alternatives, listed
 from edgecam.sources.kinds import remedy
 from edgecam.tools.doctor.finding import Finding, fail, ok, warn
 from edgecam.tools.doctor.system import BOARD_MODEL
@@ -188,12 +189,23 @@ def cameras(settings: Settings) -> Iterator[Finding]:
             found += 1
             url = str(names.get(device, device))
             yield _try("camera", f"{card}, {url}", SourceSettings(url=url), settings.mqtt)
+            yield from _listed(device)
     if find_spec("picamera2") is not None:
         yield _try("camera", "picamera", SourceSettings(url="picamera"), settings.mqtt)
     elif not found:
         pi = BOARD_MODEL.exists() and "Raspberry Pi" in BOARD_MODEL.read_text("utf-8")
         remedy = _PI_WITHOUT_PICAMERA2 if pi else "plug one in, or use --source rtsp://..., a file"
         yield warn("camera", "none attached", remedy)
+
+
+def _listed(device: Path) -> Iterator[Finding]:
+    """What a camera could be asked for with source.width_px, height_px and rate_hz."""
+    try:
+        found = alternatives(listed(str(device)))
+    except OSError:
+        return
+    if found:
+        yield ok("camera", f"{device} lists {found}")
 
 
 def source(settings: Settings) -> Iterator[Finding]:
