@@ -46,6 +46,8 @@ def check(url: str) -> None:
 class ByteStreamEndpoint:
     """A stream that is opened by its URL, and asked nothing before."""
 
+    formats = None
+
     def __init__(self, url: str, settings: SourceSettings) -> None:
         self.description = address(url)
         self._url, self._settings = url, settings
