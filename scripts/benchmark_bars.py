@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import bars_code
 import bars_daemon
+import bars_decoders
 import bars_runs
 
 TRIES = 3
@@ -50,6 +51,11 @@ BARS = (
     at_most("still-scene", 0.3, "of the cascade without its gate", bars_runs.still_scene),
     at_least("eight-instances", 0.9, "of one's frames a second", bars_runs.instances),
     at_most("ssd-decode", 25.0, "passes over the scores", bars_code.ssd_decode),
+    at_most("nanodet-decode", 0.1, "of its invoke, 100 boxes", bars_decoders.nanodet),
+    at_most("yolo-decode", 0.1, "of a smaller network's invoke", bars_decoders.yolo),
+    at_most(
+        "multipose-decode", 0.05, "of 1.4 PoseNet invokes, six people", bars_decoders.multipose
+    ),
     at_most("message", 0.5, "of packing it in plain Python", bars_code.message),
     at_most("documents", 3.0, "of a PoseNet invoke", bars_code.documents),
     at_most("teach", 5.0, "of the invokes that it needs", bars_code.teach),

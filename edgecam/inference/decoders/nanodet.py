@@ -57,32 +57,49 @@ class NanoDet(FamilyDecoder):
         """Return the boxes that remain after suppression, the best first."""
         half = len(tensors) // 2
         if half:
-            scores = np.concatenate([tensor[0] for tensor in tensors[:half]])
-            distances = np.concatenate([tensor[0] for tensor in tensors[half:]])
+            scores = [tensor[0] for tensor in tensors[:half]]
+            distances = [tensor[0] for tensor in tensors[half:]]
         else:
-            scores = tensors[0][0][:, : -4 * self.bins]
-            distances = tensors[0][0][:, -4 * self.bins :]
-        best = scores.max(axis=1)
-        is_sure = (best >= np.float32(options.score_threshold)) & np.isfinite(best)
-        rows = np.flatnonzero(is_sure)
-        rows = rows[np.isfinite(distances[rows]).all(axis=1)]
-        classes = scores[rows].argmax(axis=1)
-        boxes = self._boxes(distances[rows], self.cells[rows])
-        kept = best_of_classes(boxes, classes, best[rows], options.nms_iou, options.max_detections)
+            scores = [tensors[0][0][:, : -4 * self.bins]]
+            distances = [tensors[0][0][:, -4 * self.bins :]]
+        parts = [_sure(each, np.float32(options.score_threshold)) for each in scores]
+        starts = np.cumsum([0, *(len(each) for each in scores)])
+        logits = np.concatenate(
+            [each[rows] for each, (rows, _, _) in zip(distances, parts, strict=True)]
+        )
+        places = [rows + start for (rows, _, _), start in zip(parts, starts[:-1], strict=True)]
+        classes = np.concatenate([classes for _, classes, _ in parts])
+        best = np.concatenate([best for _, _, best in parts])
+        boxes = self._boxes(logits, self.cells[np.concatenate(places)])
+        finite = np.isfinite(boxes).all(axis=1) & np.isfinite(best)
+        boxes, classes, best = boxes[finite], classes[finite], best[finite]
+        kept = best_of_classes(boxes, classes, best, options.nms_iou, options.max_detections)
         size = (self.height_px, self.width_px)
-        return detections(boxes[kept], classes[kept], best[rows][kept], self.labels, size)
+        return detections(boxes[kept], classes[kept], best[kept], self.labels, size)
 
     def _boxes(self, logits: Array, cells: Array) -> Array:
         """Return float32[N, 4], y min, x min, y max, x max, as fractions of the input."""
-        weights = logits.reshape(-1, 4, self.bins)
-        weights = np.exp(weights - weights.max(axis=2, keepdims=True))
-        total = weights @ np.arange(self.bins, dtype=np.float32)
-        left, top, right, bottom = (total / weights.sum(axis=2) * cells[:, 2:]).T
+        # A bin in a row: sums of eleven numbers each are slow, sums of long rows are not.
+        weights = np.ascontiguousarray(logits.reshape(-1, self.bins).T)
+        with np.errstate(invalid="ignore", over="ignore"):
+            weights -= weights.max(axis=0)
+            np.exp(weights, out=weights)
+            mean = np.arange(self.bins, dtype=np.float32) @ weights / weights.sum(axis=0)
+            left, top, right, bottom = mean.reshape(-1, 4).T * cells[:, 2]
         x, y = cells[:, 0], cells[:, 1]
         limits = np.array((self.height_px, self.width_px) * 2, np.float32)
-        corners = np.column_stack((y - top, x - left, y + bottom, x + right)) / limits
+        corners = np.stack((y - top, x - left, y + bottom, x + right), axis=1) / limits
         clipped: Array = corners.clip(0.0, 1.0)
         return clipped
+
+
+def _sure(scores: Array, least: np.float32) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+    """Return the places that score ``least`` or more, with the class and score that are best."""
+    # Several times as fast as their maximum along rows this short.
+    classes = scores.argmax(axis=1)
+    best = scores[np.arange(len(scores)), classes]
+    rows = np.flatnonzero(best >= least)
+    return rows, classes[rows], best[rows]
 
 
 def recognise(
