@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from brokers import Mosquitto, free_port
 from programs import ROOT, edgecam, environment, error_line
 
 from edgecam.daemon import systemd_install
@@ -323,3 +324,62 @@ def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: int) -> None:
     for path in (root / "etc").rglob("*"):
         expected = 0o755 if path.is_dir() else 0o600 if path.suffix == ".env" else 0o644
         assert path.stat().st_mode & 0o777 == expected, path
+
+
+def announced(make_mosquitto: Callable[..., Mosquitto], folder: Path) -> Mosquitto:
+    """A broker that wants a login, with what two cameras have retained there."""
+    if shutil.which("mosquitto_passwd") is None:
+        pytest.skip("no mosquitto_passwd (Debian: apt install mosquitto)")
+    users = folder / "users"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", users, "eva", "c4nary"], check=True)
+    broker = make_mosquitto(f"allow_anonymous false\npassword_file {users}")
+    broker.start()
+    for topic in (*FRONTS, "edgecam/back/telemetry"):
+        command = ["mosquitto_pub", "-p", str(broker.port), "-u", "eva", "-P", "c4nary", "-q", "1"]
+        subprocess.run([*command, "-r", "-t", topic, "-m", "offline"], check=True)
+    return broker
+
+
+FRONTS = (
+    "homeassistant/sensor/edgecam_front/fps/config",
+    "homeassistant/event/edgecam_front/event/config",
+    "edgecam/front/availability",
+    "edgecam/front/telemetry",
+)
+
+
+def kept(broker: Mosquitto) -> set[str]:
+    command = ["mosquitto_sub", "-p", str(broker.port), "-u", "eva", "-P", "c4nary", "-v"]
+    done = subprocess.run(
+        [*command, "-t", "#", "--retained-only", "-W", "2"], capture_output=True, text=True
+    )
+    return {line.partition(" ")[0] for line in done.stdout.splitlines()}
+
+
+def test_uninstall_clears_what_it_announced_with_the_login_that_it_removes(
+    root: Path, tmp_path: Path, make_mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker = announced(make_mosquitto, tmp_path)
+    (tmp_path / "password").write_text("c4nary\n")
+    login = ("--broker", broker.url, "--username", "eva", "--password-file", tmp_path / "password")
+    assert service("install", root, *CAMERA, *login).returncode == 0
+    assert kept(broker) == {*FRONTS, "edgecam/back/telemetry"}
+    done = service("uninstall", root, "--off-broker")
+    assert done.returncode == 0, done.stderr
+    assert "front: 4 retained messages cleared\n" in done.stdout
+    assert "discovery --remove" not in done.stderr
+    assert kept(broker) == {"edgecam/back/telemetry"}
+    assert not (root / UNIT).exists()
+
+
+def test_uninstall_removes_nothing_where_the_broker_is_away(root: Path) -> None:
+    broker = ("--broker", f"mqtt://127.0.0.1:{free_port()}")
+    assert service("install", root, *CAMERA, *broker).returncode == 0
+    before = tree(root)
+    line = error_line(service("uninstall", root, "--off-broker"))
+    assert "; nothing was removed: try again, or leave out --off-broker" in line
+    assert tree(root) == before
+    done = service("uninstall", root)
+    assert done.returncode == 0
+    assert "edgecam discovery --remove --name front" in done.stderr
+    assert not (root / UNIT).exists()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgecam.cli.completion import a_model
 from edgecam.core.errors import SettingsError
 from edgecam.core.printable import say
+
+if TYPE_CHECKING:
+    from edgecam.settings.schema import Settings
 
 _ROOT = click.option(
     "--root",
@@ -91,15 +95,30 @@ def install(
 
 @command.command("uninstall")
 @click.argument("name")
+@click.option(
+    "--off-broker/--stay-on-broker",
+    default=None,
+    help="Whether to clear all that the broker retains of it.  [default: asked on a terminal]",
+)
 @_ROOT
-def uninstall(name: str, root: Path) -> None:
-    """Stop the camera NAME and remove everything that install and the service have made."""
+def uninstall(name: str, off_broker: bool | None, root: Path) -> None:
+    """Stop the camera NAME and remove everything that install and the service have made.
+
+    What it announced stays on the broker, and so in Home Assistant, unless --off-broker clears it
+    first, with the login that is removed then.
+    """
     from edgecam.daemon.systemd_install import Layout, remove
 
     layout = Layout(root, _checked(name))
-    offer = _removal(layout.configuration("toml"))
+    settings = _settings(layout.configuration("toml"))
+    offer = None if settings is None else _offer(settings)
+    if off_broker is None and offer is not None and sys.stdin is not None and sys.stdin.isatty():
+        off_broker = click.confirm(f"take {name} off the broker and out of Home Assistant too?")
     if layout.unit.exists():
         _systemctl(root, "disable", "--now", layout.unit.name)
+    if off_broker and settings is not None and offer is not None:
+        _take_off(settings)
+        offer = None
     for path in remove(layout):
         say(f"removed {path}")
     _systemctl(root, "daemon-reload")
@@ -107,14 +126,34 @@ def uninstall(name: str, root: Path) -> None:
         say(offer, err=True)
 
 
-def _removal(configuration: Path) -> str | None:
-    """What takes the camera out of Home Assistant; None where it never published."""
-    from edgecam.core.errors import SettingsError
-    from edgecam.homeassistant.removal import offer
+def _settings(configuration: Path) -> Settings | None:
+    """The service's own settings and login; None where there are none, or none of use."""
     from edgecam.settings.load import load
 
     try:
-        settings = load(configuration, {}, {}) if configuration.is_file() else None
+        return load(configuration, {}, {}) if configuration.is_file() else None
     except SettingsError:
         return None
-    return None if settings is None else offer(settings)
+
+
+def _offer(settings: Settings) -> str | None:
+    from edgecam.homeassistant.removal import offer
+
+    return offer(settings)
+
+
+def _take_off(settings: Settings) -> None:
+    """
+    Raises:
+        EdgecamError: the broker cannot be reached, or refuses; nothing was removed.
+    """
+    from edgecam.core.errors import SinkError
+    from edgecam.homeassistant.removal import remove as take_off
+
+    try:
+        topics = take_off(settings, {})
+    except SinkError as error:
+        raise SinkError(
+            f"{error}; nothing was removed: try again, or leave out --off-broker"
+        ) from None
+    say(f"{settings.name}: {len(topics)} retained messages cleared")
