@@ -62,7 +62,11 @@ def _run(arguments: list[str]) -> Done:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
+    import edgecam.cli.commands.doctor
+    import edgecam.cli.commands.models
+    import edgecam.cli.commands.service
     import edgecam.core.opencv
+    import edgecam.daemon.run
     import edgecam.daemon.systemd_install
     import edgecam.sources.live  # noqa: F401 - loaded once for all
 

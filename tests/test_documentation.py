@@ -129,9 +129,11 @@ RUNS: dict[str, Run] = {
     ),
     FRONT: Run(until=heard("edgecam/front/result")),
     "edgecam doctor": Run("constructs and invokes"),
-    "edgecam doctor --config /etc/edgecam/front.toml": Run("passes on what is published"),
+    "edgecam doctor --config /etc/edgecam/front.toml": Run(
+        "passes on what is published", swaps=(("doctor", "doctor source broker"),)
+    ),
     "edgecam doctor camera disk": Run("MB free in"),
-    "edgecam doctor --json": Run('"failed": false'),
+    "edgecam doctor --json": Run('"failed": false', swaps=(("doctor", "doctor disk"),)),
     "mosquitto_sub -v -t 'edgecam/#'": Run(
         "edgecam/camera/", swaps=(("$", " -p {port} -C 1 -W 10"),)
     ),
@@ -155,10 +157,13 @@ RUNS: dict[str, Run] = {
     ),
     f"{SERVICE} uninstall front": Run("removed", swaps=(("$", " --root root"),)),
     "edgecam tune --write front.toml": Run(
-        "chosen", swaps=(("$", " posenet --size 257x257 --budget-s 600"),), makes="front.toml"
+        "chosen",
+        swaps=(("$", " --source pictures posenet --size 257x257 --budget-s 600"),),
+        needs=Sandbox.pictures,
+        makes="front.toml",
     ),
     "edgecam tune --keep 0.97 --source clip.mp4": Run(
-        "chosen", swaps=(("$", " posenet --size 257x257 --budget-s 600"),)
+        "chosen", swaps=(("$", " posenet --size 257x257 --budget-s 600"),), long=True
     ),
     "edgecam status": Run("front: healthy", beside=FRONT),
     "edgecam status NAME": Run("front: healthy", beside=FRONT),

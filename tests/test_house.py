@@ -65,8 +65,13 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
 
 
-def imported_names(path: Path) -> Iterator[tuple[str, int]]:
+@cache
+def imported_names(path: Path) -> list[tuple[str, int]]:
     """Every dotted name that a file imports at any depth, also by importlib, and its line."""
+    return list(found_imports(path))
+
+
+def found_imports(path: Path) -> Iterator[tuple[str, int]]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -96,17 +101,22 @@ def test_rooms_import_one_way_and_without_circles() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@cache
+def dotted_strings(path: Path) -> list[tuple[str, int]]:
+    """Every string with a dot in it, and its line."""
+    return [
+        (node.value, node.lineno)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value
+    ]
+
+
 def mentions(path: Path, package: str) -> list[int]:
     """Lines that import a package; a string that is a dotted name in it counts too."""
     name = re.compile(re.escape(package) + r"(\.\w+)*")
-    lines = [line for imported, line in imported_names(path) if name.fullmatch(imported)]
-    strings = [
-        node
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    ]
     # One word alone may be the name of a distribution, or a word.
-    return lines + [s.lineno for s in strings if "." in s.value and name.fullmatch(s.value)]
+    named = (*imported_names(path), *dotted_strings(path))
+    return [line for found, line in named if name.fullmatch(found)]
 
 
 @pytest.mark.parametrize("package", SINGLETONS)

@@ -86,7 +86,7 @@ def test_the_whole_daemon_runs_without_a_home(
         ("models", "show", "posenet"),
         ("inspect", "posenet"),
         ("replay", CLIP, "--model", "posenet", "--max-frames", "1"),
-        ("bench", "posenet", "--rounds", "1"),
+        ("bench", "posenet", "--rounds", "1", "--max-frames", "20"),
         ("doctor", "disk", "runtime", "model"),
         ("schema",),
     ],

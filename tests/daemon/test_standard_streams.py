@@ -84,6 +84,10 @@ def test_a_command_that_cannot_complain_does_what_it_does(command: str) -> None:
 @pytest.mark.parametrize("command", PRINTS)
 def test_all_streams_closed_still_give_the_exit_code(command: str) -> None:
     assert run(PRINTS[command], 0, 1, 2).returncode == 1
+
+
+@pytest.mark.parametrize("command", [name for name in PRINTS if "--help" not in PRINTS[name]])
+def test_a_closed_standard_input_changes_no_exit_code(command: str) -> None:
     assert run(PRINTS[command], 0).returncode == 0
 
 
@@ -135,7 +139,7 @@ def within(limit_mb: int, *arguments: object) -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.mark.parametrize("limit_mb", [200, 300, 400, 500, 600, 700])
+@pytest.mark.parametrize("limit_mb", [200, 400, 600])
 @pytest.mark.parametrize(
     "arguments",
     [("--model", "posenet", *FRAMES, "--jsonl", "-"), ("inspect", "posenet"), ("bench", "posenet")],

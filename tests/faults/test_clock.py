@@ -50,7 +50,7 @@ def test_steps_of_an_hour_and_ten_years_change_nothing_but_the_time(
     offset.write_text("+0")
     daemon = Daemon(
         tmp_path,
-        *(*MODEL, "--source", camera, "--broker", mosquitto.url),
+        *(*MODEL, "--input-size", "129x161", "--source", camera, "--broker", mosquitto.url),
         LD_PRELOAD=faketime,
         FAKETIME_TIMESTAMP_FILE=str(offset),
         FAKETIME_NO_CACHE="1",

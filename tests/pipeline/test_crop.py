@@ -156,7 +156,7 @@ def test_crops_give_the_same_bytes_on_any_number_of_threads(look: str, tmp_path:
     config.write_text(f'[crop]\nenabled = true\nlook = "{look}"\nlook_every = 6\n', "utf-8")
     models = ["-m", "posenet", "-m", "ssdlite"][: 2 if look == "pose" else 4]
     found = []
-    for threads in (1, 2, 2):
+    for threads in (1, 2):
         done = edgecam(
             *("replay", CLIP, *models, "--config", config),
             *("--threads", threads, "--max-frames", 20),
@@ -164,7 +164,7 @@ def test_crops_give_the_same_bytes_on_any_number_of_threads(look: str, tmp_path:
         assert done.returncode == 0, done.stderr
         found.append(done.stdout)
     assert len(found[0].splitlines()) == 20
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def bench_settings(clip: Path, frames: int) -> Settings:
@@ -197,7 +197,9 @@ def pixels_ratio(clip: Path, frames: int) -> float:
     return whole / crops
 
 
-@pytest.mark.parametrize("name", ["people-walking.mp4", "asl_book.mkv"])
+@pytest.mark.parametrize(
+    "name", ["people-walking.mp4", pytest.param("asl_book.mkv", marks=pytest.mark.long)]
+)
 def test_crops_see_as_well_as_whole_frames_with_fewer_pixels(name: str) -> None:
     """What that saves in time is a figure of ``scripts/bench --check``."""
     clip = CLIP if name == CLIP.name else shared("media", "clips", name)

@@ -71,7 +71,7 @@ excludes = ["fall"]
 
 @pytest.fixture(scope="module")
 def camera() -> Iterator[Camera]:
-    made = Camera(10.0)
+    made = Camera(5.0)
     yield made
     made.kill()
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _ROUNDS = 5
 
 
-def _show(report: Report) -> None:
+def show(report: Report) -> None:
+    """Print a report as the table that people read."""
     on = f"{report.runtime} on {report.delegate}, {report.threads} threads"
     say(f"{report.model} {report.input}, {on}; {report.source}")
     width = max(20, *(len(name) + 1 for name in report.stages))
@@ -127,6 +128,6 @@ def command(
     if as_json:
         say_json(msgspec.json.format(msgspec.json.encode(report), indent=2))
     elif isinstance(report, Report):
-        _show(report)
+        show(report)
     else:
         _show_crop(report)
