@@ -243,7 +243,7 @@ class Analysis:
     def _steadied(
         self, model: str, found: tuple[Document, ...], now_s: float
     ) -> tuple[Document, ...]:
-        if not self._tracking.smoothing:
+        if not self._tracking.smoothing or not (found or model in self._pages):
             return found
         from edgecam.analysis.page_smoothing import SteadyPages
 

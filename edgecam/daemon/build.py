@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from edgecam.analysis.analyzer import Analysis
-from edgecam.core import plugins
 from edgecam.core.errors import SettingsError
 from edgecam.core.protocols import DecodeOptions, Sink, Source
 from edgecam.inference import catalog, runtime
@@ -21,11 +20,8 @@ from edgecam.inference.model import Model
 from edgecam.inference.tflite import file as tflite
 from edgecam.messages.label_names import topic_parts
 from edgecam.pipeline.base import Pipeline
-from edgecam.pipeline.crop_advice import CropAdvice
 from edgecam.pipeline.meter import Meter
-from edgecam.pipeline.roi.turned_looks import turned_looks
 from edgecam.pipeline.staged import StagedPipeline
-from edgecam.pipeline.turned_step import TurnedStep
 from edgecam.settings.accuracy import chosen
 from edgecam.settings.load import own_settings
 from edgecam.settings.schema import ModelSettings, Settings
@@ -33,8 +29,12 @@ from edgecam.sinks import check_sinks
 from edgecam.sources import kinds, serves_several
 
 if TYPE_CHECKING:
+    from edgecam.core.result import Result
     from edgecam.pipeline.roi.controller import RoiController
+    from edgecam.pipeline.roi.turned_looks import TurnedLooks
+    from edgecam.pipeline.turned_step import TurnedStep
 
+# Functions import what most runs have no use for.
 log = logging.getLogger(__name__)
 
 
@@ -75,10 +75,12 @@ def _check(settings: Settings) -> None:
         SettingsError: a place or a picture of one camera is asked for, and there are several; or
             recordings have nowhere to go.
     """
-    for name, struct in plugins.settings_types(settings.plugins).items():
-        own_settings(name, settings, struct)
+    if settings.plugins:
+        from edgecam.core import plugins
+
+        for name, struct in plugins.settings_types(settings.plugins).items():
+            own_settings(name, settings, struct)
     if settings.recorder.enabled:
-        # A run without recordings has no use for it.
         from edgecam.sinks.recorder.folder import place
 
         place(settings.recorder, settings.name, os.environ)
@@ -115,7 +117,6 @@ def check_settings(settings: Settings) -> None:
     if settings.refine is not None:
         tflite.read(catalog.resolve(settings.refine))
     if settings.mqtt.url is not None:
-        # A run without a broker loads no TLS.
         from edgecam.mqtt.address import parse_url
         from edgecam.mqtt.login import login
 
@@ -144,9 +145,7 @@ class RunPlan:
             any(model.finds_people for model in models),
             {model.name: 1.0 / model.rate_hz for model in models if model.rate_hz},
         )
-        # The one that refines is the last, so that the others' numbers stay.
-        finders = [model for model in models if not model.refines]
-        self.turned = turned_looks(settings, finders)
+        self.turned = self._turned_looks()
 
     def _controller(self) -> RoiController | None:
         """What a frame has shown decides how it, or the next one, is looked at, where asked for."""
@@ -156,6 +155,29 @@ class RunPlan:
         from edgecam.pipeline.roi.controller import RoiController
 
         return RoiController(self._settings, self._models)
+
+    def _turned_looks(self) -> TurnedLooks | None:
+        if not self._settings.turned_look_s:
+            return None
+        from edgecam.pipeline.roi.turned_looks import turned_looks
+
+        # The one that refines is the last, so that the others' numbers stay.
+        finders = [model for model in self._models if not model.refines]
+        return turned_looks(self._settings, finders)
+
+    def _turned_step(self) -> TurnedStep | None:
+        if self.turned is None:
+            return None
+        from edgecam.pipeline.turned_step import TurnedStep
+
+        return TurnedStep(self.turned, self.analysis.attention)
+
+    def _analyse(self) -> Callable[[Result], Result]:
+        if not any(model.for_crops and not model.refines for model in self._models):
+            return self.analysis
+        from edgecam.pipeline.crop_advice import CropAdvice
+
+        return CropAdvice(self._models, self.analysis)
 
     def pipeline(
         self,
@@ -167,7 +189,6 @@ class RunPlan:
         paused: Callable[[], bool] = lambda: False,
     ) -> Pipeline:
         """Return the pipeline from ``source`` to ``sinks``, not started; arguments as there."""
-        looks, attention = self.turned, self.analysis.attention
         return StagedPipeline(
             source,
             self._models,
@@ -177,7 +198,7 @@ class RunPlan:
             self._settings.max_frames,
             interval_s,
             paused,
-            CropAdvice(self._models, self.analysis),
+            self._analyse(),
             roi=self.roi,
-            turned=None if looks is None else TurnedStep(looks, attention),
+            turned=self._turned_step(),
         )

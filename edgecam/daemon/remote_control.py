@@ -17,7 +17,7 @@ import msgspec
 
 from edgecam.core.errors import SettingsError
 from edgecam.core.fault_log import FaultLog
-from edgecam.core.protocols import DecodeOptions
+from edgecam.daemon.live_settings import LiveSettings
 from edgecam.messages.label_names import slug
 from edgecam.messages.topics import Topics
 from edgecam.settings.load import parse
@@ -46,7 +46,7 @@ class CommandBroker(Protocol):
         ...
 
 
-class RemoteControl:
+class RemoteControl(LiveSettings):
     """What may change while it runs, as it is now; by MQTT where there is a broker.
 
     ``take_snapshot`` asks for a picture, None where there are none.
@@ -58,9 +58,8 @@ class RemoteControl:
         broker: CommandBroker | None,
         take_snapshot: Callable[[], None] | None = None,
     ) -> None:
+        super().__init__(settings)
         self._take_snapshot = take_snapshot
-        self._decode = settings.decode
-        self._options = settings.decode.options()
         self._broker = broker
         self._faults = FaultLog(log)
         self._counts: Counter[str] = Counter()
@@ -70,7 +69,6 @@ class RemoteControl:
         self._prefix = topics.set("+").removesuffix("+")
         # The topic of decode.max_poses ends in decode_max_poses.
         self._settings = {slug(key): key for key in settings.remote.allow}
-        self.paused = False
         if broker is None:
             return
         # What an earlier run was allowed is retained still.
@@ -79,10 +77,6 @@ class RemoteControl:
             for key in settings.remote.allow:
                 self._tell(key)
             broker.subscribe(f"{self._prefix}+", self._receive)
-
-    def options(self) -> DecodeOptions:
-        """The thresholds as they are now."""
-        return self._options
 
     def counters(self) -> Mapping[str, int]:
         """Return the counts since the start, by name."""

@@ -18,13 +18,13 @@ from edgecam.daemon.service import Service
 from edgecam.daemon.session import Session
 from edgecam.daemon.tally import STATUS_INTERVAL_S, Tally, has_output
 from edgecam.daemon.telemetry_report import caption
-from edgecam.mqtt.broker import BROKER_WAIT_S, Broker
 from edgecam.settings.schema import MqttSettings, Settings
 from edgecam.sinks import check_sinks
 from edgecam.sources import is_file
 
 if TYPE_CHECKING:
     from edgecam.messages.schema import Telemetry
+    from edgecam.mqtt.broker import Broker
     from edgecam.sinks.window import Window
 
 TICK_S = 0.1
@@ -90,6 +90,8 @@ def _hold(window: Window, stop: threading.Event) -> None:
 
 
 def _wait_for(broker: Broker, stop: threading.Event) -> None:
+    from edgecam.mqtt.broker import BROKER_WAIT_S
+
     end_s = time.monotonic() + BROKER_WAIT_S
     while not stop.is_set() and time.monotonic() < end_s and not broker.wait_connected(TICK_S):
         broker.check()

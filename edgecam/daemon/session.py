@@ -17,7 +17,7 @@ from edgecam.core import board
 from edgecam.core.errors import EdgecamError
 from edgecam.core.protocols import Sink
 from edgecam.daemon.build import RunPlan
-from edgecam.daemon.remote_control import RemoteControl
+from edgecam.daemon.live_settings import LiveSettings
 from edgecam.daemon.telemetry_report import Reporter
 from edgecam.daemon.thermal_governor import Governor
 from edgecam.inference.model import Model
@@ -27,7 +27,7 @@ from edgecam.sinks import OpenSink, kinds_of, open_sinks
 from edgecam.sources import open_source
 
 if TYPE_CHECKING:
-    from edgecam.daemon.remote_control import CommandBroker
+    from edgecam.daemon.remote_control import CommandBroker, RemoteControl
     from edgecam.messages.schema import Telemetry
     from edgecam.mqtt.broker import Broker
     from edgecam.sinks.recorder.recorder import Recorder
@@ -96,11 +96,8 @@ class Session:
             self._open_snapshots(self.broker)
         self.governor = Governor(settings.thermal)
         self._thermal_zones = Path(settings.thermal.directory)
-        self.remote = RemoteControl(
-            settings,
-            cast("CommandBroker | None", self.opened.get("mqtt")),
-            None if self.snapshots is None else self.snapshots.ask,
-        )
+        control = self._remote_control()
+        self.remote = control or LiveSettings(settings)
         self.recorder = self._open_recorder(boot_id, plan.analysis)
         self.pipeline = plan.pipeline(
             self.source,
@@ -123,9 +120,21 @@ class Session:
             self.remote,
             None if self.recorder is None else self.recorder.report,
         )
-        if self.page is not None:
-            self.page.attach(self.remote.change, settings.zone, settings.mask, settings.line)
+        if self.page is not None and control is not None:
+            self.page.attach(control.change, settings.zone, settings.mask, settings.line)
         self._describe()
+
+    def _remote_control(self) -> RemoteControl | None:
+        """What changes settings from outside, None where there is neither a broker nor a page."""
+        if self.broker is None and self.page is None:
+            return None
+        from edgecam.daemon.remote_control import RemoteControl
+
+        return RemoteControl(
+            self.settings,
+            cast("CommandBroker | None", self.opened.get("mqtt")),
+            None if self.snapshots is None else self.snapshots.ask,
+        )
 
     def _open_snapshots(self, broker: Broker) -> None:
         settings = self.settings.snapshot

@@ -5,21 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 
 from edgecam.core import board
 from edgecam.core.protocols import CaptureFormat, Sink, Source
-from edgecam.daemon.remote_control import RemoteControl
+from edgecam.daemon.live_settings import LiveSettings
 from edgecam.daemon.thermal_governor import Governor
 from edgecam.inference import runtime
 from edgecam.inference.model import Model
 from edgecam.messages.recorder_report import RecorderReport
 from edgecam.messages.schema import CaptureReport, ModelReport, SourceReport, Telemetry
-from edgecam.mqtt.broker import Broker
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
 from edgecam.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from edgecam.mqtt.broker import Broker
 
 
 class Reporter:
@@ -36,7 +39,7 @@ class Reporter:
         sinks: Sequence[Sink],
         broker: Broker | None,
         governor: Governor,
-        remote: RemoteControl,
+        remote: LiveSettings,
         recorder: Callable[[], RecorderReport] | None = None,
     ) -> None:
         self._settings, self._boot_id = settings, boot_id

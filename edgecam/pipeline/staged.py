@@ -21,11 +21,10 @@ from edgecam.core.frame import Frame, Image
 from edgecam.core.queues import Finished, Latest, Queue, Slot
 from edgecam.core.result import Result
 from edgecam.pipeline.base import BEAT_S, Pipeline, Prepared
-from edgecam.pipeline.roi.inference_steps import run_steps
-from edgecam.pipeline.turned_step import TurnedStep
 
 if TYPE_CHECKING:
     from edgecam.pipeline.roi.controller import RoiController
+    from edgecam.pipeline.turned_step import TurnedStep
 
 Item = TypeVar("Item")
 
@@ -161,6 +160,9 @@ class StagedPipeline(Pipeline):
                 return self._break_off(error)
 
     def _infer_regions(self) -> None:
+        # Whole frames have no use for it.
+        from edgecam.pipeline.roi.inference_steps import run_steps
+
         roi, began_s = self._roi, 0.0
         assert roi is not None
         while True:

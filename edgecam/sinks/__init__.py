@@ -9,7 +9,6 @@ from operator import attrgetter
 from pkgutil import resolve_name
 from typing import Any, Protocol
 
-from edgecam.core.plugins import listed, refusal
 from edgecam.core.protocols import Sink
 from edgecam.settings.load import own_settings
 from edgecam.settings.schema import Settings
@@ -66,6 +65,10 @@ SINKS: Mapping[str, SinkKind] = {
 
 def kinds_of(settings: Settings) -> Mapping[str, SinkKind]:
     """Return every kind of sink that there is, with those of the listed plugins."""
+    if not settings.plugins:
+        return SINKS
+    from edgecam.core.plugins import listed
+
     return {
         **SINKS,
         **{n: k for n, k in listed("sinks", settings.plugins).items() if n not in SINKS},
@@ -77,6 +80,7 @@ def _open(name: str, kind: SinkKind, settings: Settings, boot_id: str) -> OpenSi
     if name in SINKS:
         sink: OpenSink = resolve_name(kind.opener)(settings, boot_id)
         return sink
+    from edgecam.core.plugins import refusal
     from edgecam.sinks.plugged import PluggedSink
 
     own = own_settings(name, settings, kind.settings_type)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pkgutil import resolve_name
 
-from edgecam.core.plugins import listed
 from edgecam.core.protocols import Source
 from edgecam.settings.load import own_settings
 from edgecam.settings.schema import MqttSettings, Settings, SourceSettings
-from edgecam.sources.kinds import SOURCES, Opening, check, scheme_of
+from edgecam.sources.kinds import SOURCES, Opening, SourceKind, check, scheme_of
 
 
 def is_recording(settings: SourceSettings) -> bool:
@@ -51,7 +51,11 @@ def open_source(
         SourceError: it cannot be opened and need not be waited for.
         SettingsError: a broker's URL, certificate or password file is no use.
     """
-    kinds = SOURCES if plugged is None else {**listed("sources", plugged.plugins), **SOURCES}
+    kinds: Mapping[str, SourceKind] = SOURCES
+    if plugged is not None and plugged.plugins:
+        from edgecam.core.plugins import listed
+
+        kinds = {**listed("sources", plugged.plugins), **SOURCES}
     kind, own = check(settings.url, kinds), None
     if plugged is not None and (name := scheme_of(settings.url)) not in SOURCES:
         own = own_settings(name, plugged, kind.settings_type)

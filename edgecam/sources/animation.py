@@ -12,9 +12,11 @@ from edgecam.core.errors import SourceError
 from edgecam.core.frame import Frame, Image
 from edgecam.core.opencv import cv2
 from edgecam.core.protocols import SourceStatus, be_idle
-from edgecam.sources.heif import begins_heif, read_heif
+from edgecam.sources.file_format import begins_heif
+from edgecam.sources.heif import read_heif
 from edgecam.sources.heif import turned as turned_heif
-from edgecam.sources.picture import FILE_PIXELS, check_size, read_bytes
+from edgecam.sources.picture import read_bytes
+from edgecam.sources.picture_limits import FILE_PIXELS, check_size
 from edgecam.sources.picture_size import stated_size
 from edgecam.sources.playback_clock import Pace
 

@@ -17,7 +17,7 @@ from edgecam.sources.ffmpeg import FfmpegCapture, live_parameters
 from edgecam.sources.ffmpeg_opening import SOON, open_capture
 from edgecam.sources.kinds import Opening
 from edgecam.sources.live import LiveSource
-from edgecam.sources.picture import max_pixels
+from edgecam.sources.picture_limits import max_pixels
 from edgecam.sources.stream_size import check_capture
 from edgecam.sources.supervised import StreamError
 

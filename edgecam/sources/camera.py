@@ -17,7 +17,8 @@ from edgecam.settings.schema import SourceSettings
 from edgecam.sources.camera_formats import JPEG_FORMATS, choose, listed
 from edgecam.sources.kinds import Opening
 from edgecam.sources.live import LiveSource
-from edgecam.sources.picture import decode_image, max_pixels
+from edgecam.sources.picture import decode_image
+from edgecam.sources.picture_limits import max_pixels
 from edgecam.sources.stream_size import check_capture
 from edgecam.sources.supervised import StreamError
 

@@ -11,7 +11,7 @@ from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.ffmpeg_opening import SOON, open_capture
-from edgecam.sources.picture import max_pixels
+from edgecam.sources.picture_limits import max_pixels
 from edgecam.sources.rtsp import ask, redirects_refused, refuses_tcp
 from edgecam.sources.stream_size import check_capture
 from edgecam.sources.supervised import StreamError

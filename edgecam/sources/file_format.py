@@ -6,13 +6,19 @@ import os
 from typing import Literal
 
 from edgecam.core.errors import SourceError
-from edgecam.sources.heif import begins_heif, begins_sequence
-from edgecam.sources.jpeg import jpeg_end
-from edgecam.sources.picture import HEAD_BYTES, regular
+from edgecam.sources.picture_limits import HEAD_BYTES, regular
 
 # Of an animation OpenCV gives all pictures, of a film (GIF, APNG) FFmpeg does; of both the first
 # is a picture among others. A recording is one JPEG after another.
 Format = Literal["picture", "animation", "film", "recording"]
+
+# Of these a file of the AV1 codec, of HEVC, or of either begins with one; its boxes decide.
+BRANDS = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2"}
+    | {b"miaf", b"msf1", b"avif", b"avis", b"avio", b"heif", b"jpeg", b"jpgs", b"avci", b"avcs"}
+    | {b"vvic", b"vvis", b"evbi", b"evbs", b"j2ki", b"j2is", b"1pic", b"unif", b"MA1A", b"MA1B"}
+)
+SEQUENCES = frozenset({b"avis", b"msf1", b"hevc", b"hevx", b"hevm", b"hevs"})
 
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 _STILL = (b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -45,10 +51,32 @@ def format_of(path: str | os.PathLike[str]) -> Format | None:
     return None
 
 
+def begins_heif(head: bytes) -> bool:
+    """Whether a file that begins so is such a picture by its brands, major or compatible."""
+    if head[4:8] != b"ftyp":
+        return False
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    if head[8:12] in BRANDS:
+        return True
+    # A video that is compatible with a picture is a video.
+    return head[8:12] == b"MiHB" or (
+        any(head[at : at + 4] in BRANDS for at in range(16, end - 3, 4))
+        and not any(head[at : at + 3] in (b"mp4", b"iso", b"avc") for at in range(8, end - 3, 4))
+    )
+
+
+def begins_sequence(head: bytes) -> bool:
+    """Whether it is a sequence of pictures, as an animated AVIF is."""
+    return head[4:8] == b"ftyp" and head[8:12] in SEQUENCES
+
+
 def _is_many(data: bytes) -> bool:
     """Whether one JPEG follows another, as in a recording of a camera's MJPEG."""
     if _MULTI_PICTURE in data[:HEAD_BYTES]:
         return False
+    # A clip has no use for it.
+    from edgecam.sources.jpeg import jpeg_end
+
     try:
         end = jpeg_end(data)
     except SourceError:

@@ -8,11 +8,10 @@ import stat
 from edgecam.core.errors import SourceError
 from edgecam.core.protocols import Source
 from edgecam.settings.schema import SourceSettings
-from edgecam.sources import images
 from edgecam.sources.file_format import Format, format_of
 from edgecam.sources.kinds import STANDARD_INPUT, Opening
-from edgecam.sources.local_path import path_of
-from edgecam.sources.picture import max_pixels
+from edgecam.sources.local_path import SUFFIXES, is_pattern, path_of
+from edgecam.sources.picture_limits import max_pixels
 
 
 def open_recording(opening: Opening) -> Source:
@@ -41,8 +40,10 @@ def _open(path: str, settings: SourceSettings) -> Source:
     if path in STANDARD_INPUT:
         # A shell's < FILE: what is a file may be looked into, and sought in.
         path = "/dev/stdin"
-    if images.is_pattern(path) or os.path.isdir(path) or _format(path) == "picture":
-        return images.Images(path, rate_hz=settings.rate_hz, realtime=realtime, max_pixels=most)
+    if is_pattern(path) or os.path.isdir(path) or _format(path) == "picture":
+        from edgecam.sources.images import Images
+
+        return Images(path, rate_hz=settings.rate_hz, realtime=realtime, max_pixels=most)
     if _format(path) == "animation":
         from edgecam.sources.animation import Animation
 
@@ -68,6 +69,6 @@ def _format(path: str) -> Format | None:
         found = format_of(path)
     except (OSError, SourceError):
         found = None
-    if found is None and os.path.splitext(path)[1].lower() in images.SUFFIXES:
+    if found is None and os.path.splitext(path)[1].lower() in SUFFIXES:
         return "picture"
     return found

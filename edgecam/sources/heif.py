@@ -16,13 +16,6 @@ from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
 from edgecam.sources.iso_media import Box, boxes, first
 
-# Of these a file of the AV1 codec, of HEVC, or of either begins with one; its boxes decide.
-BRANDS = frozenset(
-    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2"}
-    | {b"miaf", b"msf1", b"avif", b"avis", b"avio", b"heif", b"jpeg", b"jpgs", b"avci", b"avcs"}
-    | {b"vvic", b"vvis", b"evbi", b"evbs", b"j2ki", b"j2is", b"1pic", b"unif", b"MA1A", b"MA1B"}
-)
-SEQUENCES = frozenset({b"avis", b"msf1", b"hevc", b"hevx", b"hevm", b"hevs"})
 CONVERT = "convert it to JPEG"
 _DAMAGED = "the HEIF picture is damaged"
 
@@ -45,25 +38,6 @@ class Heif:
     def is_av1(self) -> bool:
         """Whether the picture is AV1, as in AVIF."""
         return b"av01" in self.codecs
-
-
-def begins_heif(head: bytes) -> bool:
-    """Whether a file that begins so is such a picture by its brands, major or compatible."""
-    if head[4:8] != b"ftyp":
-        return False
-    end = min(int.from_bytes(head[:4], "big"), len(head))
-    if head[8:12] in BRANDS:
-        return True
-    # A video that is compatible with a picture is a video.
-    return head[8:12] == b"MiHB" or (
-        any(head[at : at + 4] in BRANDS for at in range(16, end - 3, 4))
-        and not any(head[at : at + 3] in (b"mp4", b"iso", b"avc") for at in range(8, end - 3, 4))
-    )
-
-
-def begins_sequence(head: bytes) -> bool:
-    """Whether it is a sequence of pictures, as an animated AVIF is."""
-    return head[4:8] == b"ftyp" and head[8:12] in SEQUENCES
 
 
 def read_heif(data: bytes) -> Heif:

@@ -16,13 +16,11 @@ from edgecam.core.frame import Frame, Image
 from edgecam.core.printable import file_name
 from edgecam.core.protocols import SourceStatus, be_idle
 from edgecam.sources.file_format import format_of
-from edgecam.sources.picture import FILE_PIXELS, read_image
+from edgecam.sources.local_path import SUFFIXES, is_pattern
+from edgecam.sources.picture import read_image
+from edgecam.sources.picture_limits import FILE_PIXELS
 from edgecam.sources.playback_clock import Pace
 
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm"}
-    | {".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif", ".avif"}
-)
 # How many of what is skipped in a folder are named.
 _NAMED = 5
 
@@ -105,11 +103,6 @@ class Images:
     def close(self) -> None:
         """Stop from any thread."""
         self._closed.set()
-
-
-def is_pattern(text: str) -> bool:
-    """Whether ``text`` is a glob, unless a file of that very name exists."""
-    return glob.has_magic(text) and not os.path.exists(text)
 
 
 def find(pattern: str) -> list[Path]:

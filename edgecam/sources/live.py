@@ -16,7 +16,7 @@ from edgecam.core.frame import Frame, Image
 from edgecam.core.protocols import CaptureFormat, SourceStatus, be_idle
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.frozen_frame import Stillness
-from edgecam.sources.picture import max_pixels
+from edgecam.sources.picture_limits import max_pixels
 from edgecam.sources.stream_size import check_image
 from edgecam.sources.supervised import Place, SupervisedSource
 

@@ -1,7 +1,8 @@
-"""Path of a recording, as a path or as a ``file:`` URL."""
+"""Path of a recording: a path, a ``file:`` URL or a glob, and the names that pictures have."""
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from urllib.parse import unquote, urlsplit
@@ -12,6 +13,10 @@ from edgecam.core.redaction import shown
 from edgecam.inference.catalog import clip
 
 DEMO = "demo"
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm"}
+    | {".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif", ".avif"}
+)
 # An address without what is spoken there.
 _HOST = re.compile(
     r"((?:\d{1,3}(?:\.\d{1,3}){3}|[\w-]+\.(?:local|lan|home|fritz\.box))(?::\d+)?)(/\S*)?$"
@@ -51,3 +56,8 @@ def check_path(url: str) -> None:
             f"{shown(url)}: no such file, and no URL; expected rtsp://USER:PASSWORD@HOST/PATH or "
             "http://HOST/PATH for a camera"
         )
+
+
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` is a glob, unless a file of that very name exists."""
+    return glob.has_magic(text) and not os.path.exists(text)

@@ -17,7 +17,8 @@ from edgecam.sources.http_get import Answer
 from edgecam.sources.jpeg import START_OF_IMAGE
 from edgecam.sources.live import Capture
 from edgecam.sources.multipart import MAX_PART_BYTES, MultipartReader
-from edgecam.sources.picture import decode_image, max_pixels
+from edgecam.sources.picture import decode_image
+from edgecam.sources.picture_limits import max_pixels
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.tcp_probe import connect
 from edgecam.sources.tls import camera_context

@@ -32,7 +32,8 @@ from edgecam.settings.schema import MqttSettings, SourceSettings
 from edgecam.sources.frozen_frame import Stillness
 from edgecam.sources.jpeg import START_OF_IMAGE
 from edgecam.sources.kinds import Opening
-from edgecam.sources.picture import check_picture, decode_image, max_pixels
+from edgecam.sources.picture import check_picture, decode_image
+from edgecam.sources.picture_limits import max_pixels
 from edgecam.sources.supervised import StreamError, SupervisedSource
 from edgecam.sources.tcp_probe import connect
 from edgecam.sources.worker_queue import Held, Picture

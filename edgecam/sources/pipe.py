@@ -14,7 +14,7 @@ from edgecam.core.frame import Frame
 from edgecam.core.printable import file_name
 from edgecam.core.protocols import SourceStatus, be_idle
 from edgecam.sources.kinds import STANDARD_INPUT
-from edgecam.sources.picture import HEAD_BYTES
+from edgecam.sources.picture_limits import HEAD_BYTES
 from edgecam.sources.video import VideoFile
 
 LOOK_EVERY_S = 0.25

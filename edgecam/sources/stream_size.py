@@ -7,7 +7,7 @@ from typing import Any
 from edgecam.core.errors import SourceError
 from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
-from edgecam.sources.picture import check_size
+from edgecam.sources.picture_limits import check_size
 from edgecam.sources.supervised import StreamError
 
 

@@ -17,7 +17,7 @@ from edgecam.core.opencv import cv2
 from edgecam.core.printable import file_name
 from edgecam.core.protocols import SourceStatus, be_idle
 from edgecam.sources.ffmpeg_opening import SOON, open_capture
-from edgecam.sources.picture import FILE_PIXELS, HEAD_BYTES, check_size, regular
+from edgecam.sources.picture_limits import FILE_PIXELS, HEAD_BYTES, check_size, regular
 from edgecam.sources.playback_clock import Pace
 from edgecam.sources.recording_length import Length
 from edgecam.sources.video_size import stated_sizes

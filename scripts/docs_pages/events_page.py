@@ -7,7 +7,8 @@ import sys
 
 from edgecam.analysis import smoothing
 from edgecam.analysis import tracker as tracking
-from edgecam.analysis.events import RULES, body
+from edgecam.analysis.events import body, kind_of
+from edgecam.core.rules import RULES
 
 HEAD = """# Events
 
@@ -41,7 +42,7 @@ SECTIONS = (
     ("Tracks", tracking),
     ("Smoothing", smoothing),
     ("Body", body),
-    *((rule.title, sys.modules[rule.__module__]) for rule in RULES),
+    *((rule.title, sys.modules[rule.__module__]) for rule in map(kind_of, RULES)),
 )
 
 

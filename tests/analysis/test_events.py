@@ -12,7 +12,7 @@ from skeletons import hands_up, person, waving
 
 from edgecam.analysis.analyzer import Analysis
 from edgecam.analysis.checkpoint import Checkpoint, plain, rebuilt
-from edgecam.analysis.events import RULES
+from edgecam.analysis.events import kind_of
 from edgecam.analysis.events.rule import Asked
 from edgecam.core.events import Event, EventType
 from edgecam.core.frame import Frame
@@ -491,8 +491,8 @@ def test_a_person_who_is_lost_is_remembered_by_a_checkpoint() -> None:
 
 
 def test_a_rule_of_one_line_is_known_to_masks_messages_and_metrics() -> None:
-    assert [rule.name for rule in RULES] == list(REGISTRY)
-    assert [rule.event_types for rule in RULES] == list(REGISTRY.values())
+    assert [kind_of(name).name for name in REGISTRY] == list(REGISTRY)
+    assert [kind_of(name).event_types for name in REGISTRY] == list(REGISTRY.values())
     stated = [each for types in REGISTRY.values() for each in types]
     assert len(set(stated)) == len(stated)
     assert get_args(EventType) == tuple(stated)
@@ -502,9 +502,9 @@ def test_a_rule_of_one_line_is_known_to_masks_messages_and_metrics() -> None:
 
 
 def test_every_rule_can_be_left_out() -> None:
-    switches = {rule.name: False for rule in RULES if rule.name not in ("zone", "line")}
+    switches = {name: False for name in REGISTRY if name not in ("zone", "line")}
     asked = Asked(EventSettings(**switches))
-    made = [rule.asked_by(asked, lambda: 0) for rule in RULES]
+    made = [rule.asked_by(asked, lambda: 0) for rule in map(kind_of, REGISTRY)]
     left = [rule.name for rule in made if rule is not None]
     # ``classified`` keeps the state of the picture without its events too.
     assert left == ["zone", "line", "classified"]

@@ -20,7 +20,7 @@ from edgecam.sources import ffmpeg_bound
 from edgecam.sources import url as urls
 from edgecam.sources.ffmpeg import FfmpegEndpoint
 from edgecam.sources.ffmpeg_bound import bound_pixels
-from edgecam.sources.picture import FILE_PIXELS
+from edgecam.sources.picture_limits import FILE_PIXELS
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.video import VideoFile
 

@@ -18,7 +18,8 @@ from edgecam.core.opencv import cv2
 from edgecam.inference import catalog
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.jpeg import MAX_SCANS
-from edgecam.sources.picture import FILE_PIXELS, decode_image, max_pixels
+from edgecam.sources.picture import decode_image
+from edgecam.sources.picture_limits import FILE_PIXELS, max_pixels
 from edgecam.sources.picture_size import stated_size
 from edgecam.sources.stream_size import check_capture
 from edgecam.sources.supervised import StreamError

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from edgecam.analysis.events.classified import Classified
-from edgecam.analysis.events.fall import Falls
-from edgecam.analysis.events.posture import Postures
 from edgecam.analysis.events.rule import Asked, Memory, Rule, RuleKind
-from edgecam.analysis.events.zone import Zones
 from edgecam.analysis.scene import Scene
 from edgecam.analysis.tracker import Numbers
 from edgecam.core.events import POSTURES, Event
 from edgecam.core.rules import RULES as NAMES
 from edgecam.settings.scene import EventSettings, LineSettings, ZoneSettings
 
-RULES: tuple[type[RuleKind], ...] = tuple(
-    importlib.import_module(f"edgecam.analysis.events.{name}").RULE for name in NAMES
-)
+if TYPE_CHECKING:
+    from edgecam.analysis.events.classified import Classified
+    from edgecam.analysis.events.fall import Falls
+    from edgecam.analysis.events.posture import Postures
+    from edgecam.analysis.events.zone import Zones
+
+
+def kind_of(name: str) -> type[RuleKind]:
+    """Load a rule of the registry by its name."""
+    kind: type[RuleKind] = importlib.import_module(f"edgecam.analysis.events.{name}").RULE
+    return kind
 
 
 class Rules:
@@ -40,7 +44,7 @@ class Rules:
         """``more`` makes the rules of plugins, given what numbers their events."""
         self.numbers = Numbers(0)
         asked = Asked(settings, zones, lines)
-        made = [kind.asked_by(asked, self._next_number) for kind in RULES]
+        made = [kind_of(n).asked_by(asked, self._next_number) for n in NAMES if asked.may_ask(n)]
         own = [rule for rule in made if rule is not None]
         self._by_name = {rule.name: rule for rule in own}
         self._rules = (*own, *(more(self._next_number) if more is not None else ()))
@@ -58,34 +62,38 @@ class Rules:
         return {name: kept for rule in self._rules for name, kept in rule.memories.items()}
 
     @property
+    def _falls(self) -> Falls | None:
+        return cast("Falls | None", self._by_name.get("fall"))
+
+    @property
     def falling(self) -> frozenset[int]:
         """The tracks of people whose fall is suspected or reported."""
-        falls = self._by_name.get("fall")
-        return falls.falling if isinstance(falls, Falls) else frozenset()
+        falls = self._falls
+        return frozenset() if falls is None else falls.falling
 
     @property
     def suspected(self) -> frozenset[int]:
         """The tracks of people whose fall is suspected and not decided."""
-        falls = self._by_name.get("fall")
-        return falls.falling - falls.fallen if isinstance(falls, Falls) else frozenset()
+        falls = self._falls
+        return frozenset() if falls is None else falls.falling - falls.fallen
 
     @property
     def zone_counts(self) -> Mapping[str, Mapping[str, int]]:
         """How many of each label are in each zone."""
-        zones = self._by_name.get("zone")
-        return zones.counts() if isinstance(zones, Zones) else {}
+        zones = cast("Zones | None", self._by_name.get("zone"))
+        return {} if zones is None else zones.counts()
 
     @property
     def label(self) -> str | None:
         """What a classifier says of the picture, once that has lasted."""
-        classified = self._by_name.get("classified")
-        return classified.label if isinstance(classified, Classified) else None
+        classified = cast("Classified | None", self._by_name.get("classified"))
+        return None if classified is None else classified.label
 
     @property
     def posture(self) -> str:
         """The gravest posture of anybody in the picture, of ``insight.POSTURES``."""
-        postures, falls = self._by_name.get("posture"), self._by_name.get("fall")
-        found = dict(postures.of) if isinstance(postures, Postures) else {}
-        if isinstance(falls, Falls):
+        postures = cast("Postures | None", self._by_name.get("posture"))
+        found, falls = {} if postures is None else dict(postures.of), self._falls
+        if falls is not None:
             found |= dict.fromkeys(falls.fallen, "fallen")
         return max(found.values(), key=POSTURES.index, default="none")

@@ -19,6 +19,14 @@ class Asked:
     zones: Sequence[ZoneSettings] = ()
     lines: Sequence[LineSettings] = ()
 
+    def may_ask(self, name: str) -> bool:
+        """Whether a rule is asked for as far as is known before its file is loaded.
+
+        Rules of places need one; of the others most are left out where their own key says so.
+        """
+        places = {"zone": self.zones, "line": self.lines}
+        return bool(places[name]) if name in places else True
+
 
 State = TypeVar("State")
 

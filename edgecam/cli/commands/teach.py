@@ -126,12 +126,13 @@ def _is_folder(where: str) -> bool:
         TeachError: it is nothing that is there.
     """
     from edgecam.settings.schema import SourceSettings
-    from edgecam.sources import images, is_recording
+    from edgecam.sources import is_recording
     from edgecam.sources.kinds import expected
+    from edgecam.sources.local_path import is_pattern
     from edgecam.tools.train.labelled_images import TeachError
 
     if is_recording(SourceSettings(url=where)) and not (
-        where.startswith("file:") or os.path.exists(where) or images.is_pattern(where)
+        where.startswith("file:") or os.path.exists(where) or is_pattern(where)
     ):
         raise TeachError(
             f"{shown(where)}: there is no such folder; expected one with a folder of pictures "

@@ -11,19 +11,19 @@ import importlib
 import logging
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from edgecam.core import plugins
 from edgecam.core.errors import ModelError
 from edgecam.core.geometry import FITS
 from edgecam.core.protocols import Decoder
 from edgecam.core.tensors import TensorInfo
-from edgecam.inference.calibration import calibration
-from edgecam.inference.decoders import anchors
-from edgecam.inference.decoders.calibrated import calibrated
 from edgecam.inference.decoders.family import FamilyContext, PostProcess
 from edgecam.inference.tflite.file import SSD_POSTPROCESS_OP, ModelFile, custom_options
-from edgecam.inference.tflite.metadata import FIT_NAME, metadata
+from edgecam.inference.tflite.metadata import ANCHORS_NAME, FIT_NAME, Metadata, metadata
+
+if TYPE_CHECKING:
+    from edgecam.inference.calibration import Calibration
+    from edgecam.inference.decoders.anchors import Anchors
 
 
 class Family(Protocol):
@@ -82,6 +82,10 @@ def _foreign(
     inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], context: FamilyContext
 ) -> Decoder | None:
     """Ask the plugins, which come last: what edgecam knows they do not change."""
+    if not context.plugins:
+        return None
+    from edgecam.core import plugins
+
     for name, family in plugins.listed("decoders", context.plugins).items():
         try:
             decoder = cast("Family", family).recognise(inputs, outputs, context)
@@ -93,6 +97,12 @@ def _foreign(
         if decoder is not None:
             return decoder
     return None
+
+
+def _foreign_layouts(context: FamilyContext) -> list[str]:
+    from edgecam.core import plugins
+
+    return [family.LAYOUT for family in plugins.listed("decoders", context.plugins).values()]
 
 
 def recognise(
@@ -116,7 +126,7 @@ def recognise(
         for place, info in enumerate(infos)
     )
     layouts = [family.LAYOUT for family in families()]
-    layouts += [family.LAYOUT for family in plugins.listed("decoders", context.plugins).values()]
+    layouts += _foreign_layouts(context)
     known = textwrap.indent("\n".join(layouts), "  ")
     raise ModelError(
         f"the model is of no known family; it has\n{table}\n"
@@ -127,6 +137,8 @@ def recognise(
 def _calibrated(decoder: Decoder, context: FamilyContext) -> Decoder:
     if context.calibration is None or decoder.finds not in ("boxes", "classes"):
         return decoder
+    from edgecam.inference.decoders.calibrated import calibrated
+
     return calibrated(decoder, context.calibration)
 
 
@@ -146,14 +158,30 @@ def context_of(
         labels=labels,
         metadata_output_names=tuple(output.name for output in found.outputs),
         decoder=decoder,
-        anchors=anchors.of(model),
+        anchors=_anchors(model),
         output_ops=tuple(_maker(model, tensor) for tensor in model.main.outputs),
         postprocess=_postprocess(model),
         signature_output_names=_signature_names(model),
         plugins=tuple(listed_plugins),
-        calibration=calibration(found),
+        calibration=_calibration(found),
         fit=_fit(model),
     )
+
+
+def _anchors(model: ModelFile) -> Anchors | None:
+    if ANCHORS_NAME not in model.metadata:
+        return None
+    from edgecam.inference.decoders import anchors
+
+    return anchors.of(model)
+
+
+def _calibration(found: Metadata) -> Calibration | None:
+    if all(output.calibration_file is None for output in found.outputs):
+        return None
+    from edgecam.inference.calibration import calibration
+
+    return calibration(found)
 
 
 def _fit(model: ModelFile) -> str | None:

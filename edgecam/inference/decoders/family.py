@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from edgecam.core.keypoints import Skeleton
 from edgecam.core.protocols import Finds
 from edgecam.core.tensors import MINUS_ONE_TO_ONE, Normalization, TensorInfo
-from edgecam.inference.calibration import Calibration
+
+if TYPE_CHECKING:
+    from edgecam.inference.calibration import Calibration
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgecam.core.errors import EdgecamError, SourceError
 from edgecam.core.frame import Frame
-from edgecam.sources.images import SUFFIXES
+from edgecam.sources.local_path import SUFFIXES
 from edgecam.sources.picture import read_image
 
 MIN_PICTURES, MAX_LABEL = 10, 100
