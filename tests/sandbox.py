@@ -141,10 +141,10 @@ class Sandbox:
             self._supervisor.close()
 
     def pictures(self) -> None:
-        """``pictures/``: every tenth frame of the clip."""
+        """``pictures/``: every fifth frame of the clip."""
         shutil.rmtree(self.folder / "pictures", ignore_errors=True)
         (self.folder / "pictures").mkdir()
-        cut = "ffmpeg -loglevel error -y -i clip.mp4 -vf 'select=not(mod(n\\,10))' -vsync vfr"
+        cut = "ffmpeg -loglevel error -y -i clip.mp4 -vf 'select=not(mod(n\\,5))' -vsync vfr"
         assert self.run(f"{cut} pictures/%02d.png").returncode == 0
 
     def gestures(self) -> None:
