@@ -67,8 +67,11 @@ def test_the_decoder_template_refuses_its_neighbours(
 
 def test_no_family_takes_the_templates_model() -> None:
     context = FamilyContext()
-    taken = [f.recognise(PICTURE, outputs((1, 3, 6)), context) for f in families()]
-    assert taken == [None] * len(FAMILIES)
+    asked = zip(FAMILIES, families(), strict=True)
+    taken = {name: f.recognise(PICTURE, outputs((1, 3, 6)), context) for name, f in asked}
+    # The page's reader may have added it.
+    taken.pop("rows", None)
+    assert set(taken.values()) == {None}
 
 
 def test_the_decoder_template_passes_style_and_types(tmp_path: Path) -> None:
