@@ -157,13 +157,12 @@ class RunPlan:
         return RoiController(self._settings, self._models)
 
     def _turned_looks(self) -> TurnedLooks | None:
-        if not self._settings.turned_look_s:
+        finds_people = any(model.finds_people and not model.refines for model in self._models)
+        if self._settings.turned_look_s == 0.0 or not finds_people:
             return None
         from edgecam.pipeline.roi.turned_looks import turned_looks
 
-        # The one that refines is the last, so that the others' numbers stay.
-        finders = [model for model in self._models if not model.refines]
-        return turned_looks(self._settings, finders)
+        return turned_looks(self._settings, self._models)
 
     def _turned_step(self) -> TurnedStep | None:
         if self.turned is None:

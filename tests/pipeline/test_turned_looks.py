@@ -165,6 +165,14 @@ def test_turned_looks_find_people_who_lie_and_say_what_they_cost(sideways: Path)
     assert abs(trunk[0]) > 2.0 * abs(trunk[1])
 
 
+def test_a_refining_model_looks_closer_at_whom_a_turned_look_finds(tmp_path: Path) -> None:
+    """At the place of one who was found alone: the look at the whole frame is not refined."""
+    images = [cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE) for image in clip()[:12]]
+    film = write_film(tmp_path / "sideways.avi", images)
+    _, counts = looked_at(film, 0.3, refine="thunder")
+    assert counts["turned_looks"] < counts["turned_invokes"] <= 2 * counts["turned_looks"]
+
+
 def test_a_recording_with_turned_looks_gives_the_same_each_time(sideways: Path) -> None:
     first, second = (looked_at(sideways, 0.5)[0] for _ in range(2))
     assert shape(first) == shape(second)

@@ -70,8 +70,8 @@ NOISE = 0.4
 MIN_UNIT = 0.06
 # How long what is known of a person unseen is kept, besides the time of a fall.
 KEPT_S = 2.0
-# An unsure and still "person" may be a coat stand: of those who are up this counts, or a movement.
-SURE_UP = 0.45
+# An unsure and still "person" may be a coat stand: who is so sure, or moves, is none.
+SURE_ALIVE = 0.45
 # Who is so many trunks further aside is another person: who falls headlong comes down a body's
 # length away, and a step.
 MAX_STEP = 3.5
@@ -185,7 +185,8 @@ class Falls:
         else:
             person.descent.follow(height, before)
             person.descent.lying += posture == "lying"
-            person.descent.on_feet += is_on_feet(subject, height, trunk_px, person.descent.unit_px)
+            crouches = is_on_feet(subject, height, trunk_px, person.descent.unit_px)
+            person.descent.on_feet += crouches and _is_alive(subject, person.descent, scene)
         person.seen.append(height)
 
     def _ways(self, person: _Person, height: Height, scene: Scene) -> Iterator[Way]:
@@ -252,7 +253,7 @@ class Falls:
         if descent is None:
             return
         is_up = descent.is_over(height, subject.posture or "", trunk_px)
-        is_up = is_up and (subject.score >= SURE_UP or descent.moved_s == scene.time_s)
+        is_up = is_up and _is_alive(subject, descent, scene)
         lasts_s = UPRIGHT_AGAIN_S if descent.number is None else self._settings.recovered_s
         person.up.update(is_up, scene.time_s, lasts_s, 0.0)
         if person.up.is_on:
@@ -300,6 +301,10 @@ def _middle_s(before_s: float, after_s: float, begins: bool = False) -> float:
     if after_s - before_s > RARE_LOOK_S:
         return (before_s + after_s) / 2.0
     return before_s if begins else after_s
+
+
+def _is_alive(subject: Subject, descent: Descent, scene: Scene) -> bool:
+    return subject.score >= SURE_ALIVE or descent.moved_s == scene.time_s
 
 
 RULE: type[RuleKind] = Falls

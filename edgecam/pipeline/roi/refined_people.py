@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from edgecam.analysis.tracker import greedy, iou, pose_oks
 from edgecam.core.keypoints import SURE
 from edgecam.core.result import Pose
-from edgecam.pipeline.roi.person_square import Square, around_box, around_pose, box_of
+from edgecam.pipeline.roi.person_square import Square, around_box, around_pose
+from edgecam.pipeline.roi.single_pose import is_same_person
 
 Array = NDArray[np.float64]
 
@@ -24,10 +25,6 @@ Array = NDArray[np.float64]
 _SAME_BOX = 0.2
 # A pose whose keypoints span so much of a box is of the same person.
 _POSE_IN_BOX = 0.5
-# Below this overlap with whom the finder saw it is another person.
-_SAME_PERSON = 0.1
-# A refined pose below this mean score is no person: on 80 COCO pictures most of them are none.
-_LEAST_SCORE = 0.15
 # Above this similarity two poses are of one person.
 TWICE = 0.6
 # What a look showed holds for so many frames.
@@ -75,7 +72,7 @@ class Person:
         Then what the finder saw goes on to hold.
         """
         self.frame, self.then = number, self.seen
-        is_same = found is not None and self._is(found)
+        is_same = found is not None and is_same_person(found, self.seen.box)
         self.refined = found if is_same else None
         self.pose = self._scored(found) if is_same and found is not None else self.seen.pose
         return is_same
@@ -86,12 +83,8 @@ class Person:
         if self.refined is None or self.then is None or number - self.frame > _HOLDS_FRAMES:
             return
         moved = _moved(self.refined, self.then, self.seen)
-        if self._is(moved):
+        if is_same_person(moved, self.seen.box):
             self.pose = self._scored(moved)
-
-    def _is(self, pose: Pose) -> bool:
-        overlap = float(iou(box_of(pose)[None], self.seen.box[None])[0, 0])
-        return pose.score >= _LEAST_SCORE and overlap >= _SAME_PERSON
 
     def _scored(self, pose: Pose) -> Pose:
         """A person is as likely as both networks say: the geometric mean."""

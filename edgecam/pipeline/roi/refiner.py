@@ -8,17 +8,15 @@ what is left until the next frame where that is more.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from edgecam.core.frame import Frame
 from edgecam.core.keypoints import PERSON
-from edgecam.core.protocols import DecodeOptions
 from edgecam.core.result import Decoded, Pose, StageTimes
-from edgecam.pipeline.roi.inference_steps import ModelRunner, Request, Steps
-from edgecam.pipeline.roi.person_square import box_of, edges_of, to_frame
+from edgecam.pipeline.roi.inference_steps import ModelRunner, Steps
+from edgecam.pipeline.roi.person_square import box_of, edges_of
 from edgecam.pipeline.roi.refined_people import (
     Candidate,
     People,
@@ -27,6 +25,7 @@ from edgecam.pipeline.roi.refined_people import (
     told_apart,
     with_boxes,
 )
+from edgecam.pipeline.roi.single_pose import single_pose
 
 # Of finding's time; what else a frame costs comes to the rest, so that half the rate is kept.
 _SHARE = 0.75
@@ -88,7 +87,7 @@ class Refiner:
         for person in most_due(people, number, self._max_people, self._every):
             if live and pace.credit_ms <= 0.0:
                 break
-            pose, took = yield from self._refined(frame, person)
+            pose, took = yield from single_pose(self._runner, frame, person.seen.square())
             self.counts["refine_looks"] += 1
             self.counts["refine_refused"] += not person.looked(pose, number)
             waiting.remove(person)
@@ -109,26 +108,6 @@ class Refiner:
             self.forget()
         people = self._people.setdefault(frame.camera, People())
         return people.seen(found), people.number
-
-    def _refined(self, frame: Frame, person: Person) -> Steps[tuple[Pose | None, StageTimes]]:
-        """What the model finds in the square around a person, None where nothing; and its times."""
-        model, seen = self._runner.model, person.seen
-        started_s = time.perf_counter()
-        matrix = seen.square().matrix(model.resizer.width_px)
-        staged = self._runner.warped(frame, matrix)
-        staged_ms = (time.perf_counter() - started_s) * 1e3
-        answer = yield Request(self._runner.place, model, staged, frame)
-        started_s = time.perf_counter()
-        pose = None
-        if answer.tensors is not None:
-            # Whether it is a person is asked of the whole pose, not of its surest keypoint.
-            found = model.find(answer.tensors, _EVERYTHING, frame.is_mirrored).poses
-            pose = replace(found[0], xy=to_frame(found[0].xy, matrix)) if found else None
-        decoded_ms = (time.perf_counter() - started_s) * 1e3
-        return pose, StageTimes(staged_ms, answer.invoke_ms, decoded_ms)
-
-
-_EVERYTHING = DecodeOptions(score_threshold=0.0, min_pose_score=0.0, max_poses=1)
 
 
 def candidates(poses: Sequence[Pose], parts: Sequence[Decoded]) -> list[Candidate]:

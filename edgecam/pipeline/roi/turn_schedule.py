@@ -103,8 +103,12 @@ class TurnSchedule:
             return self._ask(WHOLE, None)
         return None
 
-    def _ask(self, key: int, place: Place | None) -> Ask:
+    def spend(self) -> None:
+        """One more invoke is made."""
         self._saved = max(0.0, self._saved - 1.0)
+
+    def _ask(self, key: int, place: Place | None) -> Ask:
+        self.spend()
         return Ask(key, self._watches[key].degrees, place)
 
     def looked(self, ask: Ask, found: TurnedLook | None) -> None:

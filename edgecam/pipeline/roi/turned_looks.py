@@ -42,8 +42,10 @@ _NO_LOOK: tuple[tuple[TurnedLook, ...], StageTimes] = ((), StageTimes(0.0, 0.0, 
 class TurnedLooks:
     """Makes the turned looks of one model that finds people, the first of ``models``.
 
-    ``stills``: pictures of a folder get them too. They are no film in which a person is lost, and
-    on pictures of people who stand the looks cost twice the time and find some who are not there.
+    A model that refines looks at places too: at whom the first one found there, and at a suspected
+    fall where it found no person. ``stills``: pictures of a folder get the looks too. They are no
+    film in which a person is lost, and on pictures of people who stand the looks cost twice the
+    time and find some who are not there.
     """
 
     def __init__(
@@ -53,8 +55,11 @@ class TurnedLooks:
         motion: MotionSettings,
         stills: bool = True,
     ) -> None:
-        place = next(n for n, model in enumerate(models) if model.finds_people)
+        finds = [model.finds_people and not model.refines for model in models]
+        place = finds.index(True)
         self._runner = ModelRunner(place, models[place])
+        refines = [n for n, model in enumerate(models) if model.refines]
+        self._refiner = ModelRunner(refines[0], models[refines[0]]) if refines else None
         self._schedule, self._stills = TurnSchedule(every_s), stills
         self._motion = Motion(motion.min_area, motion.min_contrast)
         self._moved_s = self._compared_s = -math.inf
@@ -85,8 +90,29 @@ class TurnedLooks:
             self._schedule.looked(ask, ask.known)
             return (ask.known,), StageTimes(0.0, 0.0, 0.0)
         found, times = yield from self._turned(frame, ask, options)
+        if found and self._refiner is not None and ask.place is not None:
+            closer, took = yield from self._closer(self._refiner, frame, ask, ask.place, found[0])
+            found, times = (closer,), times.plus(took)
         self._schedule.looked(ask, found[0] if found else None)
         return found, times
+
+    def _closer(
+        self, runner: ModelRunner, frame: Frame, ask: Ask, place: Place, found: TurnedLook
+    ) -> Steps[tuple[TurnedLook, StageTimes]]:
+        """The same with what the refining model makes of the surest pose, or of a fall there."""
+        seen = max(found.poses, key=lambda pose: pose.score, default=None)
+        if seen is None and not place.is_urgent:
+            return found, StageTimes(0.0, 0.0, 0.0)
+        # A run without such a model has no use for it.
+        from edgecam.pipeline.roi.single_pose import lying_pose
+
+        self._counts["turned_invokes"] += 1
+        self._schedule.spend()
+        pose, took = yield from lying_pose(runner, frame, place.square, ask.degrees, seen)
+        if pose is None:
+            return found, took
+        others = (each for each in found.poses if each is not seen)
+        return replace(found, poses=(pose, *others)), took
 
     def still(
         self, frame: Frame, options: DecodeOptions
@@ -145,11 +171,9 @@ class TurnedLooks:
         return dict(self._counts)
 
 
-def turned_looks(settings: Settings, models: Sequence[Model]) -> TurnedLooks | None:
-    """Return what makes the turned looks that the settings ask for, None of none."""
+def turned_looks(settings: Settings, models: Sequence[Model]) -> TurnedLooks:
+    """Return what makes the turned looks that the settings ask for; one of the models finds people."""
     every_s = DEFAULT_S if settings.turned_look_s is None else settings.turned_look_s
-    if not every_s or not any(model.finds_people for model in models):
-        return None
     return TurnedLooks(every_s, models, settings.motion, settings.turned_look_s is not None)
 
 
