@@ -172,7 +172,7 @@ class TurnedLooks:
 
 
 def turned_looks(settings: Settings, models: Sequence[Model]) -> TurnedLooks:
-    """Return what makes the turned looks that the settings ask for; one of the models finds people."""
+    """Return what makes the turned looks that the settings ask for; a model has to find people."""
     every_s = DEFAULT_S if settings.turned_look_s is None else settings.turned_look_s
     return TurnedLooks(every_s, models, settings.motion, settings.turned_look_s is not None)
 
