@@ -23,7 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 # A slow or busy machine takes so many times as long; what holds sooner ends the wait.
 PATIENCE = 6.0
 # Below those that the system gives out by itself, and each of pytest's processes begins elsewhere:
-# nobody takes one between here and the broker's start, or while a broker is gone.
+# no process takes one between here and the broker's start, or while a broker is gone.
 _ports = itertools.cycle(range(12000, 28000))
 for _ in range(os.getpid() * 97 % 16000):
     next(_ports)

@@ -36,17 +36,17 @@ def memory_cgroups() -> tuple[Path, str]:
 
 
 class Confinement:
-    """What of it this machine allowed, in ``told``."""
+    """What of it this machine allowed, in ``reported``."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self._groups: Path | None = None
         self._prefix = f"edgecam-suite-{os.getpid()}-"
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_MDWE, MDWE_REFUSE_EXEC_GAIN, 0, 0, 0):
-            self.told.append("not confined: this kernel has no PR_SET_MDWE (6.3 or later has)")
+            self.reported.append("not confined: this kernel has no PR_SET_MDWE (6.3 or later has)")
         else:
-            self.told.append("confined: PR_SET_MDWE for everything")
+            self.reported.append("confined: PR_SET_MDWE for everything")
         self._enter_cgroups()
 
     def _enter_cgroups(self) -> None:
@@ -56,7 +56,7 @@ class Confinement:
             probe.mkdir()
             (probe / limit).write_text(str(LIMIT_BYTES))
         except OSError as error:
-            self.told.append(f"not confined: no memory cgroup can be made ({error})")
+            self.reported.append(f"not confined: no memory cgroup can be made ({error})")
             return
         finally:
             if probe.is_dir():
@@ -69,7 +69,7 @@ class Confinement:
         python.write_text(script)
         python.chmod(0o755)
         sys.executable = str(python)
-        self.told.append(f"confined: {LIMIT_BYTES >> 20} MB for each edgecam")
+        self.reported.append(f"confined: {LIMIT_BYTES >> 20} MB for each edgecam")
 
     def close(self) -> None:
         """Take away the cgroups that have no process left."""

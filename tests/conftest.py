@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    return config.stash[CONFINEMENT].told if CONFINEMENT in config.stash else []
+    return config.stash[CONFINEMENT].reported if CONFINEMENT in config.stash else []
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -23,7 +23,7 @@ def display(width_px: int, height_px: int) -> Iterator[str]:
     if command is None:
         pytest.skip("Xvfb is not installed (Debian: apt install xvfb)")
     read_end, write_end = os.pipe()
-    # Without -noreset it throws out whoever connects just as the last other client leaves.
+    # Without -noreset it throws out a client that connects just as the last other client leaves.
     screen = ["-screen", "0", f"{width_px}x{height_px}x24", "-nolisten", "tcp", "-noreset"]
     server = subprocess.Popen(
         [command, "-displayfd", str(write_end), *screen],

@@ -1,4 +1,4 @@
-"""Frames of the bundled clip in which somebody holds a letter before the camera, or nobody does."""
+"""Frames of the bundled clip in which a person holds a letter before the camera, or none does."""
 
 from __future__ import annotations
 

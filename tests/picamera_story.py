@@ -170,8 +170,8 @@ def main() -> None:
     state = source.status().state
     source.close()
     wait_for("the end", lambda: camera.released == camera.started == camera.stopped)
-    told = {"reason": reason, "state": state, "faults": dict(source.status().faults)}
-    print(json.dumps(told), flush=True)
+    reported = {"reason": reason, "state": state, "faults": dict(source.status().faults)}
+    print(json.dumps(reported), flush=True)
     os._exit(0)
 
 

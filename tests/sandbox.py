@@ -177,7 +177,7 @@ class Sandbox:
         return True
 
     def recording(self) -> None:
-        """What the flight recorder kept of somebody who appeared, named as in the README."""
+        """What the flight recorder kept of a person who appeared, named as in the README."""
         target = self.folder / "000042-20260301T181502Z-1f2e3d4c-7-fall.recording.gz"
         if target.exists():
             return

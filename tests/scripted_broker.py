@@ -157,7 +157,7 @@ class ScriptedBroker:
             code = bytes([verdict, 0]) if level == 5 and verdict else b""
             client.sendall(packet(PUBACK << 4, struct.pack("!H", number) + code))
         if topic.endswith("/claim"):
-            # Whoever asks for a name waits to hear itself.
+            # A client that asks for a name waits to hear itself.
             none = b"\0" if level == 5 else b""
             client.sendall(packet(PUBLISH << 4, body[: 2 + topic_bytes] + none + rest))
         return True

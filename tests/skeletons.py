@@ -1,4 +1,4 @@
-"""Synthetic people: 17 keypoints in pixels, y down, of somebody who stands, walks, sits or falls.
+"""Synthetic people: 17 keypoints in pixels, y down, of a person who stands, walks, sits or falls.
 
 The proportions are those of a grown-up, in units of the trunk (shoulders to hips).
 """
@@ -65,7 +65,7 @@ def person(
     jitter_px: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> Pose:
-    """Somebody whose hips are at (x, y) pixels, turned by ``lean_degrees`` to the right.
+    """A person whose hips are at (x, y) pixels, turned by ``lean_degrees`` to the right.
 
     With ``whole`` the legs turn too, as in a fall; else only what is above the hips bends.
     ``moved`` replaces keypoints before that, in trunks from the hips, y up.

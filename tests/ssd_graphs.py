@@ -24,7 +24,7 @@ def positive(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0.5, 2, shape).astype(F)
 
 
-# What the network holds, for whoever computes it by other means.
+# What the network holds, for a computation by other means.
 FIRST, FIRST_BN = (
     random(1, 3, 3, 3, 4),
     [positive(2, 4), random(3, 4), random(4, 4), positive(5, 4)],

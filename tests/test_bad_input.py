@@ -162,9 +162,9 @@ def test_a_clip_that_breaks_off_is_told_and_its_frames_are_kept(tmp_path: Path) 
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     done = edgecam("--model", "posenet-fp16", "--source", path, "--jsonl", "-")
     assert done.returncode == 0
-    told = [line for line in done.stderr.splitlines() if "breaks off" in line]
-    assert len(told) == 1
-    assert f"after {len(done.stdout.splitlines())} of " in told[0]
+    reported = [line for line in done.stderr.splitlines() if "breaks off" in line]
+    assert len(reported) == 1
+    assert f"after {len(done.stdout.splitlines())} of " in reported[0]
 
 
 def test_a_full_disk_under_jsonl_is_told_and_ends_the_run() -> None:

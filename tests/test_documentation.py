@@ -39,7 +39,7 @@ EXCHANGED = (
 class Run:
     """How a command is run: ``swaps`` beside ``EXCHANGED``, and what has to come of it.
 
-    ``until`` says when one that runs for ever has done its work; ``needs`` prepares files;
+    ``until`` says when one that runs without end has done its work; ``needs`` prepares files;
     ``beside`` is a documented command that runs meanwhile; ``said`` has to be in the output.
     """
 
@@ -200,7 +200,7 @@ RUNS: dict[str, Run] = {
     RECORDING: Run(needs=Sandbox.recording),
     f"{RECORDING} --zones other.toml": Run(needs=Sandbox.recording),
     "edgecam top --broker mqtt://broker.local --once": Run(
-        # 1 where those that ran before are told as stopped.
+        # 1 where those that ran before are reported as stopped.
         "1 ok",
         beside=FRONT,
         codes=(0, 1),
@@ -580,7 +580,7 @@ def test_a_command_that_wants_tensorflow(command: str, box: Sandbox) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_a_fresh_clone_in_a_fresh_environment(box: Sandbox, tmp_path: Path) -> None:
-    """One after the other, as somebody does who follows the README."""
+    """One after the other, as people do who follow the README."""
     clone = tmp_path / "edgecam"
     done = subprocess.run(["git", "clone", "-q", ROOT, clone], capture_output=True, check=False)
     if done.returncode:

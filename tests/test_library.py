@@ -48,7 +48,7 @@ def test_the_script_of_the_page(tmp_path: Path) -> None:
     done = run_script(script, tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) > 80, "most of the 100 frames show somebody"
+    assert len(lines) > 80, "most of the 100 frames show a person"
     assert all(re.search(r"nose at \d+, \d+$", line) for line in lines), lines[0]
 
 
@@ -178,7 +178,7 @@ def test_a_live_source_gives_its_newest_and_closes_at_once() -> None:
             time.sleep(2.0)
             stale, newest = next(results), next(results)
         assert newest.frame.sequence > stale.frame.sequence > first.frame.sequence
-        # Others came meanwhile; nobody has to look at them all.
+        # Others came meanwhile; a reader need not look at them all.
         assert newest.frame.sequence > first.frame.sequence + 2
         waiting = package.results(f"http://127.0.0.1:{camera.port}/stream", "posenet-fp16")
         camera.tell("stall")
@@ -190,7 +190,7 @@ def test_ctrl_c_is_the_callers(tmp_path: Path) -> None:
     """Ctrl-C reaches the program's own loop, and the process ends."""
     code = (
         "import signal\n"
-        # Whoever runs the tests in the background has Ctrl-C ignored.
+        # People who run the tests in the background have Ctrl-C ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import edgecam\n"
         f"for _ in edgecam.results({str(CLIP)!r}, 'posenet', settings={{'source.loop': True}}):\n"

@@ -1,4 +1,4 @@
-"""A model that returns NaN or infinity has failed: it is not that nobody is there."""
+"""A model that returns NaN or infinity has failed: it does not mean an empty room."""
 
 from __future__ import annotations
 

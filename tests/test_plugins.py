@@ -136,10 +136,10 @@ def test_a_plugin_brings_a_decoder_a_rule_a_source_and_a_sink(
     assert (tmp_path / "lines").read_text() == "".join(f"{n} 1\n" for n in range(12))
     results = [json.loads(line) for line in (tmp_path / "results").read_text().splitlines()]
     assert [len(result["detections"]) for result in results] == [1] * 12
-    told = [
+    reported = [
         json.loads(line)["event_type"] for line in (tmp_path / "events").read_text().splitlines()
     ]
-    assert {"appeared", "toy_seen"} <= set(told)
+    assert {"appeared", "toy_seen"} <= set(reported)
 
 
 def test_a_plugin_that_fails_is_one_line_and_the_run_goes_on(python: Path, tmp_path: Path) -> None:
@@ -149,13 +149,13 @@ def test_a_plugin_that_fails_is_one_line_and_the_run_goes_on(python: Path, tmp_p
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stderr
     lines = done.stderr.splitlines()
-    told = {
+    reported = {
         words: [line for line in lines if words in line]
         for words in ("no such luck", "divides by zero", "nowhere to go", "found 'absent'")
     }
-    assert {words: len(found) for words, found in told.items()} == dict.fromkeys(told, 1)
-    assert "installed: broken, stumbling, toy" in told["found 'absent'"][0]
-    assert "plugin broken: edgecam goes on without its rules" in told["no such luck"][0]
+    assert {words: len(found) for words, found in reported.items()} == dict.fromkeys(reported, 1)
+    assert "installed: broken, stumbling, toy" in reported["found 'absent'"][0]
+    assert "plugin broken: edgecam goes on without its rules" in reported["no such luck"][0]
     assert len((tmp_path / "results").read_text().splitlines()) == 12
 
 

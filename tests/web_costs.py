@@ -2,7 +2,7 @@
 
 On a busy board the camera is faster than the model, so that whatever the page takes is missing
 from the rate; but wall clocks lie where other processes run. Beside an idle one processor time is
-told exactly: what it is of all cores is what inference loses at most.
+measured exactly: what it is of all cores is what inference loses at most.
 """
 
 from __future__ import annotations
@@ -190,8 +190,8 @@ def viewer(run: Run, page: LivePage, turns: int, turn_s: float) -> Cost:
     return replace(cost, pictures_hz=statistics.median(seen))
 
 
-def nobody(folder: Path, board: Board, turns: int, turn_s: float) -> Cost:
-    """A page that nobody looks at against none; whichever has no turn is stopped."""
+def unwatched(folder: Path, board: Board, turns: int, turn_s: float) -> Cost:
+    """A page without a viewer against none; the one that has no turn is stopped."""
     with camera(board.rate_hz) as made:
         bare = Run(folder / "bare", made.url, *board.model)
         page = Run(folder / "page", made.url, *board.model, "--web", "127.0.0.1:0")

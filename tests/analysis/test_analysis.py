@@ -80,9 +80,9 @@ def test_the_clips_events_are_what_the_schema_says(runs: list[tuple[Path, Path]]
     assert all(set(json.loads(line)) <= keys for line in lines)
     assert [event.sequence for event in events] == list(range(len(events)))
     assert {event.event_type for event in events} >= {"appeared", "left", "entered", "dwelling"}
-    # Nobody falls, waves or sits down on that clip.
-    told = {event.event_type for event in events}
-    assert not told & {"fall", "lying", "wave", "hands_up", "sitting"}
+    # No person falls, waves or sits down on that clip.
+    reported = {event.event_type for event in events}
+    assert not reported & {"fall", "lying", "wave", "hands_up", "sitting"}
     by_id: dict[str, set[str]] = {}
     for event in events:
         by_id.setdefault(event.id, set()).add(event.event_type)
@@ -210,7 +210,7 @@ def zones(*names: str) -> tuple[ZoneSettings, ...]:
 def test_events_and_states_over_mqtt(sink: MqttSink, subscriber: Subscriber) -> None:
     analysis = Analysis(Settings(zone=zones("hall"), output=OutputSettings(result_max_hz=2)), True)
     base = "edgecam/front"
-    # States that nobody has fetched yet are overtaken by newer ones: wait for each.
+    # States that no reader has fetched yet are overtaken by newer ones: wait for each.
     milestones = {4: b"none", 9: b"unknown", 29: b"standing", 59: b"none"}
     for number in range(60):
         people = [person(x=100.0)] if 5 <= number < 30 else []

@@ -190,14 +190,14 @@ def test_standing_and_walking_are_no_event() -> None:
     assert types(play(lambda t: [person(x=50.0 + 50.0 * t)], 10.0)) == []
 
 
-@pytest.mark.parametrize(("height", "told"), [(1.8, True), (1.5, True), (1.2, False)])
-def test_hands_up(height: float, told: bool) -> None:
+@pytest.mark.parametrize(("height", "reported"), [(1.8, True), (1.5, True), (1.2, False)])
+def test_hands_up(height: float, reported: bool) -> None:
     def raises(time_s: float) -> list[Pose]:
         return [person(moved=hands_up(height) if 2.0 <= time_s < 5.0 else {})]
 
     events = [e for e in play(raises, 8.0) if e.event_type == "hands_up"]
-    assert len(events) == told
-    if told:
+    assert len(events) == reported
+    if reported:
         assert 2.4 < events[0].time_s < 3.3
 
 

@@ -182,9 +182,9 @@ def test_a_looped_clip_counts_the_same_at_every_rate_and_most_finds_have_an_id(
         settings = load(None, {}, {"model.path": [f"{n}:rate_hz={rate_hz}" for n in names]})
         playing = Playing(rate_hz, loops=6)
         results = list(play(seen, settings, load_models(settings), playing))
-        told = [r.insight for r in results if r.insight is not None]
-        assert all(e.started_s <= e.time_s for each in told for e in each.events)
-        means.append(np.mean([i.counts.get("person", 0) for i in told[round(10 * rate_hz) :]]))
+        reported = [r.insight for r in results if r.insight is not None]
+        assert all(e.started_s <= e.time_s for each in reported for e in each.events)
+        means.append(np.mean([i.counts.get("person", 0) for i in reported[round(10 * rate_hz) :]]))
         ids = [pose.track for r in results for pose in r.poses]
         ids += [found.track for r in results for found in r.detections]
         identified = sum(track is not None for track in ids)

@@ -90,7 +90,7 @@ def test_a_track_ages_in_seconds_at_any_frame_rate() -> None:
 
 
 def looked(settings: TrackingSettings, period_s: float, *looks: tuple[float, bool]) -> list[bool]:
-    """Whether there is a track after each look: its time, and whether somebody is seen."""
+    """Whether there is a track after each look: its time, and whether a person is seen."""
     intervals = Intervals(period_s)
     following = Tracker(settings, count(1), intervals)
     found = []

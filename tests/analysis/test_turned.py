@@ -59,19 +59,19 @@ def looked(n: int, upright: tuple[Pose, ...], turned: tuple[TurnedLook, ...] = (
 
 def test_one_who_lies_is_lost_to_upright_looks_and_kept_by_turned_ones() -> None:
     analysis = Analysis(Settings(), True)
-    told = []
+    reported = []
     for n in range(10):
-        told += analysis(looked(n, (person(x=300, y=300, trunk_px=60),))).insight.events
+        reported += analysis(looked(n, (person(x=300, y=300, trunk_px=60),))).insight.events
     assert not analysis.attention("m", (640, 480)).places
     for n in range(10, 60):
         places = analysis.attention("m", (640, 480)).places
         # A look at the place each second, from the second one on that misses them.
         is_due = n % 10 == 9 and places
         turned = (TurnedLook(90, (LYING,), places[0].track),) if is_due else ()
-        told += analysis(looked(n, (), turned)).insight.events
-    types = [event.event_type for event in told]
+        reported += analysis(looked(n, (), turned)).insight.events
+    types = [event.event_type for event in reported]
     assert types == ["appeared", "lying"] or types == ["appeared", "lost", "lying"]
-    assert {event.track for event in told} == {1}
+    assert {event.track for event in reported} == {1}
     assert analysis.attention("m", (640, 480)).places[0].track == 1
 
 

@@ -30,7 +30,7 @@ SHAPES = {
 def test_inside_is_what_opencv_says(name: str) -> None:
     corners = SHAPES[name]
     points = np.random.default_rng(1).uniform(0, 1, (2000, 2))
-    # OpenCV's polygons are float32: points within its rounding of an edge are nobody's.
+    # OpenCV's polygons are float32: points within its rounding of an edge belong to neither side.
     contour = np.array(corners, np.float32)
     distance = np.array([cv2.pointPolygonTest(contour, (x, y), True) for x, y in points.tolist()])
     clear = np.abs(distance) > 1e-5

@@ -56,9 +56,9 @@ def test_others_see_it_too_and_ctrl_c_ends_it_in_order() -> None:
         assert first["name"] == "demo"
         assert first["frame"] == {"width": 768, "height": 576}
         assert process.stdout is not None
-        told = "".join(process.stdout.readline() for _ in range(2))
-        page = re.search(r"^live page: (http://127\.0\.0\.1:\d+/)$", told, re.MULTILINE)
-        assert page, told
+        reported = "".join(process.stdout.readline() for _ in range(2))
+        page = re.search(r"^live page: (http://127\.0\.0\.1:\d+/)$", reported, re.MULTILINE)
+        assert page, reported
         with urllib.request.urlopen(page[1], timeout=60) as answer:
             assert b"<html" in answer.read()
         process.send_signal(signal.SIGINT)

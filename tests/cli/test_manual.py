@@ -101,8 +101,8 @@ def test_man_finds_the_installed_pages(prefix: Path) -> None:
     assert "edgecam doctor [OPTIONS] [CHECK]..." in text
     assert "edgecam bench [OPTIONS] MODEL...\n" in text
     settings = rendered(prefix, "edgecam.toml")
-    told = {line.split()[0] for line in settings.splitlines() if line.strip()}
-    assert {info.key for info in describe()} <= told
+    reported = {line.split()[0] for line in settings.splitlines() if line.strip()}
+    assert {info.key for info in describe()} <= reported
 
 
 def test_roff_cannot_be_smuggled_in(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ PHOTOGRAPH = ROOT / "tests" / "data" / "documents" / "letter.jpg"
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with good files and spoilt ones, as somebody has it who tries things out."""
+    """A folder with good files and spoilt ones, as people have who try things out."""
     folder = tmp_path_factory.mktemp("desk")
     clip, noise = CLIP.read_bytes(), np.random.default_rng(1).bytes(100_000)
     shutil.copy(bundled.resolve("posenet-fp16"), folder / "posenet.tflite")

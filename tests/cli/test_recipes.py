@@ -31,7 +31,7 @@ DWELLING = {
     "dwell_s": 20.4,
 }
 ELSEWHERE = {**DWELLING, "zone": "street"}
-# Of an hour ago, and of nobody knows when.
+# Of an hour ago, and of a time that is not known.
 LATE = ({**FALL, "delayed_s": 3600.0}, {**DWELLING, "delayed_s": None})
 WAVE = {"event_type": "wave", "track": 4, "label": "person"}
 
@@ -86,13 +86,13 @@ def test_the_automations_act_on_a_fall_and_on_dwelling(
         births.close()
         tell(mosquitto, WAVE, ELSEWHERE, *LATE, FALL, {**DWELLING, "delayed_s": 20.0})
 
-        def told() -> list[dict[str, str]]:
+        def reported() -> list[dict[str, str]]:
             calls = house.ask("calls")
             return [c["service_data"] for c in calls if c["domain"] == "persistent_notification"]
 
-        assert wait_until(lambda: len(told()) == 2, 10), house.ask("calls")
+        assert wait_until(lambda: len(reported()) == 2, 10), house.ask("calls")
         time.sleep(1)
-        fallen, stays = told()
+        fallen, stays = reported()
         assert fallen["title"] == "A person has fallen"
         assert re.fullmatch(r"Seen by front at \d\d:\d\d:\d\d", fallen["message"])
         assert stays == {"title": "A person stays at the door", "message": "For 20 s now"}

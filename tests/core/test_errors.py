@@ -42,7 +42,7 @@ def test_every_fault_names_a_page_that_the_readme_links() -> None:
         (("--model", "posenet", "--score-threshold", "7"), "settings"),
         (("--model", "posenet", "--delegate", "x.so", "--delegate-required"), "delegates"),
         (("convert", "missing.json", "-o", "x.tflite"), "convert"),
-        (("service", "uninstall", "nobody", "--root", "missing"), "service"),
+        (("service", "uninstall", "stranger", "--root", "missing"), "service"),
         (("replay", "missing.recording.gz"), "recorder"),
         (("--model", "posenet", "--web", "8080x"), "live-page"),
         (("--model", "posenet", "--web", "0.0.0.0:8080"), "live-page"),

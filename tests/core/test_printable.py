@@ -31,18 +31,18 @@ def test_every_character_that_commands_is_replaced() -> None:
 def test_a_line_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     say(EVIL)
     say(EVIL, err=True)
-    told = capsys.readouterr()
-    assert (told.out, told.err) == (f"{SAFE}\n", f"{SAFE}\n")
+    reported = capsys.readouterr()
+    assert (reported.out, reported.err) == (f"{SAFE}\n", f"{SAFE}\n")
     assert fault_line(EVIL) == f"edgecam: error: {SAFE}"
 
 
 def test_json_stays_the_same_document(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.dumps({"Tür": EVIL}, ensure_ascii=False, indent=2)
     say_json(document.encode())
-    told = capsys.readouterr().out
-    assert json.loads(told) == {"Tür": EVIL}
-    assert told.replace("\n", "").isprintable()
-    assert "Tür" in told
+    reported = capsys.readouterr().out
+    assert json.loads(reported) == {"Tür": EVIL}
+    assert reported.replace("\n", "").isprintable()
+    assert "Tür" in reported
 
 
 def test_a_table_holds_nothing_that_a_terminal_acts_upon() -> None:

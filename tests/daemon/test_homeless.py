@@ -26,7 +26,7 @@ AS_STRANGER = (
 )
 only_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("setpriv") is None,
-    reason="to become a user whom nobody knows takes root and setpriv (apt install util-linux)",
+    reason="to become a user of no entry in passwd takes root and setpriv (apt install util-linux)",
 )
 
 

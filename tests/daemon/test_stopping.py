@@ -119,7 +119,7 @@ def has_limits(pid: int) -> bool:
 def test_the_child_that_tries_a_model_ends_with_its_parent(
     daemon: Callable[..., Daemon], tmp_path: Path, number: signal.Signals
 ) -> None:
-    """A model may hang there for ever: here the child is stopped, as one that hangs is."""
+    """A model may hang there without end: here the child is stopped, as one that hangs is."""
     settings = tmp_path / "front.toml"
     text = '[[model]]\npath = "{}"\n[source]\nurl = "{}"\nloop = true\nrealtime = true\n'
     settings.write_text(text.format("posenet", CLIP))

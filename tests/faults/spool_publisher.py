@@ -1,4 +1,4 @@
-"""A process that publishes events through the MQTT sink and is killed, or told to stop.
+"""A process that publishes events through the MQTT sink and is killed, or asked to stop.
 
     python spool_publisher.py URL NUMBER AFTER_S
 
@@ -35,7 +35,7 @@ def main() -> None:
     spool = sink.status().spool
     others = 0 if spool is None else spool.events
     print(f"boot {boot_id}", flush=True)
-    told, published = "", 0
+    reported, published = "", 0
     while not stop.is_set():
         if published < number:
             sink.publish_event(wave(published))
@@ -43,9 +43,9 @@ def main() -> None:
         status = sink.status()
         kept = 0 if status.spool is None else status.spool.events - others
         line = f"kept {kept}\nwaits {status.outbox_messages}"
-        if line != told:
+        if line != reported:
             print(line, flush=True)
-            told = line
+            reported = line
         stop.wait(0.002 if published < number else 0.05)
     sink.close()
     print("closed", flush=True)

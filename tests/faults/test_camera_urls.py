@@ -97,8 +97,8 @@ def url_of(shape: str, port: int) -> str:
 
 def check_silent(url: str, *texts: str) -> None:
     for text in texts:
-        told = [line for line in text.splitlines() if USER in line or PASSWORD in line]
-        assert not told, (url, told[0])
+        reported = [line for line in text.splitlines() if USER in line or PASSWORD in line]
+        assert not reported, (url, reported[0])
         assert "Traceback" not in text, (url, text)
 
 
@@ -152,8 +152,8 @@ def test_doctor_and_service_install_tell_nothing_of_a_url(tmp_path: Path) -> Non
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
         assert PASSWORD in secret.read_text()
         if runs:
-            for told in (runs[0][1], runs[1][2]):
-                assert f"127.0.0.1:{port}" in told, "which camera it is"
+            for reported in (runs[0][1], runs[1][2]):
+                assert f"127.0.0.1:{port}" in reported, "which camera it is"
 
 
 @contextmanager
@@ -262,7 +262,7 @@ def test_a_traceback_tells_no_url(capfd: pytest.CaptureFixture[str]) -> None:
         thread.join()
     finally:
         threading.excepthook = kept
-    told = capfd.readouterr().err
-    assert "ValueError: cannot open rtsp://127.0.0.1:554" in told
-    assert PASSWORD not in told
-    assert "\x1b" not in told
+    reported = capfd.readouterr().err
+    assert "ValueError: cannot open rtsp://127.0.0.1:554" in reported
+    assert PASSWORD not in reported
+    assert "\x1b" not in reported

@@ -124,7 +124,7 @@ def test_a_stop_with_500_events_waiting_delivers_them_all(
         subscriber.wait_for(availability)
         mosquitto.send(signal.SIGSTOP)
         assert wait_until(lambda: waiting() >= 500, 30), daemon.log
-        told, left = len(subscriber.of(event)), waiting()
+        reported, left = len(subscriber.of(event)), waiting()
         mosquitto.send(signal.SIGCONT)
         code, _ = daemon.stop()
         delivered = len(subscriber.wait_for(availability, 2)) and subscriber.of(event)
@@ -132,7 +132,7 @@ def test_a_stop_with_500_events_waiting_delivers_them_all(
         assert code == 0
         assert "undelivered" not in daemon.log
         # What the broker had taken and not yet acknowledged is in both numbers.
-        assert len(numbers) >= told + left - 20
+        assert len(numbers) >= reported + left - 20
         once = list(dict.fromkeys(numbers))
         assert once == [*range(once[0], once[0] + len(once))]
         assert retained(mosquitto.port)[availability] == b"offline"

@@ -258,7 +258,7 @@ def test_a_wrong_password_is_named_without_the_password(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     passwords = tmp_path / "passwords"
-    passwords.write_text("somebody:else\n")
+    passwords.write_text("another:user\n")
     subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True)
     broker = make_mosquitto(f"allow_anonymous false\npassword_file {passwords}")
     broker.start()

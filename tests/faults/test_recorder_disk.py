@@ -77,7 +77,7 @@ def test_a_full_disk(start: Callable[[str], Daemon], tmp_path: Path) -> None:
     # Room for ten recordings, which have 13 to 35 kB and come every second or two: on 64 kB the
     # third or fourth finds it full again before anyone asks whether all is well.
     daemon = start("size=256k")
-    # The daemon's own view of the disk, which nobody else has.
+    # The daemon's own view of the disk, which no other process has.
     disk = Path(f"/proc/{daemon.process.pid}/root") / str(tmp_path / "disk")[1:]
     filler = disk / "filler"
     filler.write_bytes(bytes(252 * 1024))

@@ -33,7 +33,7 @@ allow = {allow}
 
 
 class Commander:
-    """Somebody on the same broker."""
+    """Another client of the same broker."""
 
     def __init__(self, port: int) -> None:
         self._client = Client(CallbackAPIVersion.VERSION2)
@@ -143,7 +143,7 @@ def test_nothing_may_be_set_unless_the_configuration_says_so(
 
 
 def fuzz(number: int, noise: random.Random) -> tuple[str, bytes, bool]:
-    """A command that nobody in their right mind sends: setting, payload, retained."""
+    """A command that no sane program sends: setting, payload, retained."""
     setting = noise.choice(
         ["decode_score_threshold", "decode_max_poses", "pause", "mqtt_url", "x" * 300, "~", "%n%s"]
     )

@@ -1,4 +1,4 @@
-"""Canary passwords through every failure at DEBUG: nobody but the one they are for sees them."""
+"""Canary passwords through every failure at DEBUG: the one they are for alone sees them."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ def test_a_failing_camera_and_broker_tell_no_password(
         }
     for fault, run in runs.items():
         for text in run.result():
-            told = [line for line in text.splitlines() if BIRD in line]
-            assert not told, f"{fault}: {told[0]}"
+            reported = [line for line in text.splitlines() if BIRD in line]
+            assert not reported, f"{fault}: {reported[0]}"
 
 
 def live_through(
@@ -159,7 +159,7 @@ def live_through(
     config = configuration(folder, url, broker.url)
     daemon = Daemon(folder, "--verbose", "--config", config, EDGECAM_CACHE_DIR=str(folder))
     watcher = Watcher(daemon.process.pid)
-    told = []
+    reported = []
     try:
         daemon.wait_ready()
         assert wait_until(lambda: subscriber.of("edgecam/front/availability"))
@@ -173,20 +173,20 @@ def live_through(
         back_s = time.monotonic()
         status = edgecam("status", "--json", XDG_RUNTIME_DIR=str(folder))
         assert status.returncode in (0, 1)
-        told = [status.stdout + status.stderr]
+        reported = [status.stdout + status.stderr]
         done = edgecam("doctor", "source", "broker", "--json", "--config", config)
-        told.append(done.stdout + done.stderr)
+        reported.append(done.stdout + done.stderr)
         time.sleep(max(0.0, back_s + TAIL_S / 2 - time.monotonic()))
         assert daemon.stop()[0] == 0
     finally:
         daemon.close()
-        told.append(watcher.close())
+        reported.append(watcher.close())
         subscriber.close()
         silent.close()
-    told += [daemon.log, *(f"{m.topic} {m.payload!r}" for m in subscriber.messages)]
-    assert "edgecam" in told[2], "the command lines were read"
+    reported += [daemon.log, *(f"{m.topic} {m.payload!r}" for m in subscriber.messages)]
+    assert "edgecam" in reported[2], "the command lines were read"
     assert len(subscriber.messages) > 2
-    return told
+    return reported
 
 
 def test_a_login_that_is_refused_tells_no_password(

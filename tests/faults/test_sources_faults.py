@@ -1,4 +1,4 @@
-"""Live sources through real faults: seen in time, told with a reason, and over soon after."""
+"""Live sources through real faults: seen in time, reported with a reason, and over soon after."""
 
 from __future__ import annotations
 
@@ -136,13 +136,13 @@ def all_at_once(wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stor
     (OpenCV opens one FFmpeg stream at a time in a process.) Nothing logged holds the password.
     """
     with ProcessPoolExecutor(len(wanted), multiprocessing.get_context("spawn")) as pool:
-        told = dict(zip(wanted, pool.map(run_story, wanted), strict=True))
-    for which, (story, lines) in told.items():
+        reported = dict(zip(wanted, pool.map(run_story, wanted), strict=True))
+    for which, (story, lines) in reported.items():
         print(f"{which}: {story}")
         assert any("offline" in line for line in lines)
         assert any("back after" in line for line in lines)
         assert not [line for line in [*lines, repr(story)] if SECRET in line]
-    return {which: story for which, (story, _) in told.items()}
+    return {which: story for which, (story, _) in reported.items()}
 
 
 MJPEG_FAULTS = ("mute", "stall", "drip", "close", "refuse")

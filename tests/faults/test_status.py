@@ -22,7 +22,7 @@ from programs import edgecam, error_line
 from edgecam.daemon import status_socket as status
 from edgecam.daemon.status_socket import Status, StatusServer
 
-NOBODY = 65534
+STRANGER = 65534
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def another_users(place: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root, to give a directory away")
     place.mkdir()
-    os.chown(place, NOBODY, NOBODY)
+    os.chown(place, STRANGER, STRANGER)
 
 
 def a_link(place: Path) -> None:
@@ -117,7 +117,7 @@ def a_file(place: Path) -> None:
     ("prepare", "words"),
     [
         (anybody_writes, "others may write (mode 777)"),
-        (another_users, f"one of user {NOBODY}"),
+        (another_users, f"one of user {STRANGER}"),
         (a_link, "found a link"),
         (a_link_to_nothing, "found a link"),
         (a_file, "found no directory"),
@@ -192,7 +192,7 @@ def test_another_user_who_swaps_the_socket_for_a_link_changes_no_mode(tmp_path: 
         assert attacker.stdout is not None
         assert attacker.stdout.readline() == b"ready\n"
         for _ in range(50):
-            with pytest.raises(PermissionError, match=f"one of user {NOBODY}"):
+            with pytest.raises(PermissionError, match=f"one of user {STRANGER}"):
                 StatusServer("front", place, healthy)
         assert os.listdir(place) == ["evil"]
         assert target.stat().st_mode & 0o777 == 0o600

@@ -352,7 +352,7 @@ def status(data: bytes) -> None:
 
 
 class _Broker:
-    """Hands a command to whoever subscribed."""
+    """Hands a command to the subscriber."""
 
     def subscribe(self, topic_filter: str, callback: Callable[[str, bytes, bool], None]) -> None:
         del topic_filter
@@ -417,7 +417,7 @@ def recordings() -> list[bytes]:
 
 @target(recordings, *JSON, b"\n", b'"found"', b'"xy"', b'"checkpoint"', b'"jpeg"', b"NaN")
 def recording_text(data: bytes) -> None:
-    """A recording with its checkpoint, read and told again."""
+    """A recording with its checkpoint, read and replayed."""
     packed = gzip.compress(data, 1)
     try:
         found = recording.read(_written(f"x{recording.SUFFIX}", packed))

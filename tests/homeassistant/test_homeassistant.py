@@ -1,4 +1,4 @@
-"""What Home Assistant is told, message by message, and that a broker keeps nothing else of ours."""
+"""What goes to Home Assistant, message by message, and that a broker keeps nothing else of ours."""
 
 from __future__ import annotations
 
@@ -321,13 +321,13 @@ def test_discovery_prints_what_a_run_publishes_and_removes_it(mosquitto: Mosquit
     arguments = (*MODEL, "--name", "front", "--broker", mosquitto.url)
     printed = edgecam("discovery", *arguments)
     assert printed.returncode == 0, printed.stderr
-    told = dict(line.split(" ", 1) for line in printed.stdout.splitlines())
+    reported = dict(line.split(" ", 1) for line in printed.stdout.splitlines())
     running = start(*arguments, *LOOPED)
     try:
         assert wait_until(lambda: "edgecam/front/count/person" in retained(mosquitto.port), 30)
         assert retained(mosquitto.port)["edgecam/front/source"] == b"online"
         kept = retained(mosquitto.port, "homeassistant/#")
-        assert {topic: payload.decode() for topic, payload in kept.items()} == told
+        assert {topic: payload.decode() for topic, payload in kept.items()} == reported
         assert "is running: expected it to be stopped" in error_line(
             edgecam("discovery", *arguments, "--remove")
         )
@@ -337,7 +337,7 @@ def test_discovery_prints_what_a_run_publishes_and_removes_it(mosquitto: Mosquit
     assert "edgecam/front/telemetry" in retained(mosquitto.port)
     removed = edgecam("discovery", *arguments, "--remove")
     assert removed.returncode == 0, removed.stderr
-    assert {*told, "edgecam/front/telemetry"} <= set(removed.stdout.splitlines())
+    assert {*reported, "edgecam/front/telemetry"} <= set(removed.stdout.splitlines())
     assert retained(mosquitto.port) == {}
 
 

@@ -46,7 +46,7 @@ DOOR = """
 name = "door"
 polygon = [[0, 0], [1, 0], [1, 1], [0, 1]]
 """
-# Its own remark on every configuration directory that nobody has been asked about yet.
+# Its own remark on every configuration directory that it has asked no one about yet.
 ITS_OWN = ("homeassistant.components.http.ban",)
 
 
@@ -120,8 +120,8 @@ def test_home_assistant_shows_all_of_it_through_every_restart(
     house = open_house()
     assert wait_until(lambda: is_whole(house), 30), house.states()
     entities = {e["unique_id"]: e for e in house.ask("entities")}
-    told = edgecam("discovery", *instance.arguments, **instance.variables).stdout.splitlines()
-    messages = [line.split(" ", 1) for line in told if "/device_automation/" not in line]
+    reported = edgecam("discovery", *instance.arguments, **instance.variables).stdout.splitlines()
+    messages = [line.split(" ", 1) for line in reported if "/device_automation/" not in line]
     expected = [json.loads(payload) for _, payload in messages]
     # Every message gave an entity, under the name that it asked for, in the right drawer.
     assert set(entities) == {payload["unique_id"] for payload in expected}
@@ -194,7 +194,7 @@ def test_home_assistant_commands_it(
 
     house.ask("call", service="number.set_value", entity_id=number, value=1)
     assert wait_until(lambda: house.states()[number] == "1.0", 5)
-    # Nobody is as sure as that.
+    # No person is found so surely.
     assert wait_until(lambda: house.states()[CAMERA] == "off", 10)
 
     time.sleep(1.5)

@@ -91,10 +91,10 @@ def test_every_message_is_taken_and_the_blueprints_run(
     tell(mosquitto, event_type="dwelling", zone="door")
     tell(mosquitto, event_type="recovered")
 
-    def told() -> set[str]:
+    def reported() -> set[str]:
         calls = house.ask("calls")
         found = [c["service_data"] for c in calls if c["domain"] == "persistent_notification"]
         return {data["title"] for data in found if "title" in data}
 
-    assert wait_until(lambda: told() == {"fell", "stays", "up again"}, 30), house.ask("calls")
+    assert wait_until(lambda: reported() == {"fell", "stays", "up again"}, 30), house.ask("calls")
     assert [line for line in house.ask("said") if not line.startswith(ITS_OWN)] == []

@@ -1,4 +1,4 @@
-"""What a model finds is stated by its decoder, and never told from the family's name."""
+"""What a model finds is stated by its decoder, and never read from the family's name."""
 
 from __future__ import annotations
 

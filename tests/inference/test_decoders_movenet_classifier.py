@@ -103,13 +103,13 @@ def test_logits_become_probabilities() -> None:
         best = decoder([values], DecodeOptions(top_k=1)).classes[0]
         assert (best.label, best.class_id) == ("class_1", 1)
         assert best.score == pytest.approx(expected)
-    told = classifier.recognise([IMAGE], outputs, FamilyContext(output_ops=("SOFTMAX",)))
-    assert told is not None
+    reported = classifier.recognise([IMAGE], outputs, FamilyContext(output_ops=("SOFTMAX",)))
+    assert reported is not None
     shares = np.array([[0.2, 0.7, 0.1]], np.float32)
-    assert told([shares], DecodeOptions()).classes[0].score == pytest.approx(0.7)
-    untold = classifier.recognise([IMAGE], outputs, FamilyContext())
-    assert untold is not None
-    assert untold([shares], DecodeOptions()).classes[0].score == pytest.approx(0.7)
+    assert reported([shares], DecodeOptions()).classes[0].score == pytest.approx(0.7)
+    unreported = classifier.recognise([IMAGE], outputs, FamilyContext())
+    assert unreported is not None
+    assert unreported([shares], DecodeOptions()).classes[0].score == pytest.approx(0.7)
 
 
 def test_classifier_labels_take_a_background_in_front_or_are_refused() -> None:

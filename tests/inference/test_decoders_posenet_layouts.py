@@ -80,18 +80,18 @@ def test_any_order_by_name(names: list[tuple[str, str]]) -> None:
 
 
 def test_the_tensors_own_names_beat_the_signatures_and_those_the_metadatas() -> None:
-    told = [("bwd", "bwd"), ("fwd", "fwd"), ("heatmaps", "x"), ("offsets", "y")]
-    untold = [(what, f"t{place}") for place, (what, _) in enumerate(told)]
+    reported = [("bwd", "bwd"), ("fwd", "fwd"), ("heatmaps", "x"), ("offsets", "y")]
+    unreported = [(what, f"t{place}") for place, (what, _) in enumerate(reported)]
     right, wrong = (
         ("backward", "forward", "heatmap", "offset"),
         ("forward", "backward", "heatmap", "offset"),
     )
     expected = ["heatmaps", "offsets", "fwd", "bwd"]
     for names, signature, metadata in (
-        (told, wrong, wrong),
-        (untold, right, wrong),
-        (untold, (), right),
-        (untold, ("a", "b", "", ""), right),
+        (reported, wrong, wrong),
+        (unreported, right, wrong),
+        (unreported, (), right),
+        (unreported, ("a", "b", "", ""), right),
     ):
         context = FamilyContext(signature_output_names=signature, metadata_output_names=metadata)
         assert bound(names, context) == expected

@@ -178,12 +178,12 @@ def test_logits_and_probabilities_decode_alike() -> None:
     encodings = chance.normal(0, 2, (1, 1917, 4)).astype(np.float32)
     outputs = [info(1, "box", 1, 1917, 4), info(2, "class", 1, 1917, 8)]
     of_logits = decoders.recognise([IMAGE], outputs, FamilyContext(output_ops=("CONV_2D", "ADD")))
-    told = decoders.recognise([IMAGE], outputs, FamilyContext(output_ops=("ADD", "LOGISTIC")))
-    untold = decoders.recognise([IMAGE], outputs, FamilyContext())
+    reported = decoders.recognise([IMAGE], outputs, FamilyContext(output_ops=("ADD", "LOGISTIC")))
+    unreported = decoders.recognise([IMAGE], outputs, FamilyContext())
     scores = 1 / (1 + np.exp(-logits))
-    expected = told([encodings, scores], DecodeOptions(score_threshold=0.4)).detections
+    expected = reported([encodings, scores], DecodeOptions(score_threshold=0.4)).detections
     assert len(expected) > 20
-    for decoder, tensor in ((of_logits, logits), (untold, logits), (untold, scores)):
+    for decoder, tensor in ((of_logits, logits), (unreported, logits), (unreported, scores)):
         found = decoder([encodings, tensor], DecodeOptions(score_threshold=0.4)).detections
         assert [d.class_id for d in found] == [d.class_id for d in expected]
         assert [d.score for d in found] == pytest.approx([d.score for d in expected], abs=1e-6)

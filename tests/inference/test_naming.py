@@ -73,7 +73,7 @@ def test_a_label_file_of_another_model_is_named_and_not_used(
         ("metadata.json", '{"names": {"0": "r", "1": "g", "2": "b"}}', "g"),
         # As many lines as there are classes.
         ("classes.txt", "r\ng\nb\n", "g"),
-        ("README.txt", "made by nobody\n", "class_1"),
+        ("README.txt", "made by no one\n", "class_1"),
         ("README.txt", "one\ntwo\nthree\nfour\nfive\n", "class_1"),
     ],
 )
@@ -155,8 +155,8 @@ def test_calibrated_scores_order_the_classes(tmp_path: Path) -> None:
     found = calibration(said("1.0,0.0,3.0\n1.0,0.0,-3.0\n1.0,0.0,0.0", 0, 0.0))
     assert found is not None
     loaded.decoder = calibrated(loaded.decoder, found)
-    told = loaded.decoder(loaded.dequantised(_tensors(loaded)), DecodeOptions(top_k=2)).classes
-    assert [(each.class_id, round(each.score, 3)) for each in told] == [(0, 0.953), (2, 0.5)]
+    reported = loaded.decoder(loaded.dequantised(_tensors(loaded)), DecodeOptions(top_k=2)).classes
+    assert [(each.class_id, round(each.score, 3)) for each in reported] == [(0, 0.953), (2, 0.5)]
 
 
 def _tensors(loaded: Model) -> list[np.ndarray]:

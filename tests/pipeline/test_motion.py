@@ -1,4 +1,4 @@
-"""The motion gate: quiet where nothing moves, and nobody who comes in goes unseen."""
+"""The motion gate: quiet where nothing moves, and all who come in are seen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edgecam.settings.schema import Settings
 
 RANDOM = np.random.default_rng(3)
 CLIP_HZ = 10
-# From the frame in which somebody is there until a look: none, for they move as they come.
+# From the frame in which a person is there until a look: none, for they move as they come.
 LATENCY_S = 0.3
 
 
@@ -35,7 +35,7 @@ def clip_images() -> list[Image]:
     return found
 
 
-def nobody(images: list[Image]) -> Image:
+def empty_scene(images: list[Image]) -> Image:
     """The scene of a clip without those who walk through it."""
     return np.median(images[::5], axis=0).astype(np.uint8)
 
@@ -58,7 +58,7 @@ def write_film(path: Path, images: Iterator[Image], rate_hz: float) -> None:
 
 @pytest.fixture(scope="module")
 def empty() -> Image:
-    return nobody(clip_images())
+    return empty_scene(clip_images())
 
 
 @pytest.mark.parametrize("deviation", [0.0, 2.0, 8.0, 20.0])
@@ -75,9 +75,9 @@ def test_a_lamp_that_dims_is_no_movement_and_somebody_small_is(empty: Image) -> 
     for n in range(1, 30):
         dimmed = np.clip(empty * (1.0 - 0.01 * n) + 0.5, 0, 255).astype(np.uint8)
         assert not motion.seen(noisy(dimmed, 3.0), n / CLIP_HZ)
-    somebody = noisy(dimmed, 3.0)
-    somebody[300:350, 400:420] = 40
-    assert motion.seen(somebody, 3.0)
+    visited = noisy(dimmed, 3.0)
+    visited[300:350, 400:420] = 40
+    assert motion.seen(visited, 3.0)
 
 
 def frame(image: Image, time_s: float) -> Frame:
@@ -98,7 +98,7 @@ def test_the_gate_holds_looks_now_and_then_and_sooner_where_somebody_is(empty: I
 
     assert looks(0, 11, 0) == list(range(11))
     assert looks(11, 60, 0) == [30, 50]
-    # Somebody is seen by the next look, and looked at for a while to be certain; then less often.
+    # A person is seen by the next look, and looked at for a while to be certain; then less often.
     assert looks(60, 81, 1) == list(range(70, 81))
     assert looks(81, 100, 1) == [85, 90, 95]
     # What is seen in one look and not in the next keeps it open no more than once.
@@ -109,7 +109,7 @@ def test_the_gate_holds_looks_now_and_then_and_sooner_where_somebody_is(empty: I
 
 
 def entries(results: list[Result]) -> dict[int, tuple[float, Pose]]:
-    """By track: when it was first told, and where it was then."""
+    """By track: when it was first reported, and where it was then."""
     found: dict[int, tuple[float, Pose]] = {}
     for result in results:
         for pose in result.poses:
@@ -136,7 +136,7 @@ def test_nobody_who_comes_into_a_still_scene_goes_unseen(tmp_path: Path) -> None
     Everybody whom the run without a gate tracks is tracked with it, at the same place.
     """
     images = clip_images()
-    still = nobody(images)
+    still = empty_scene(images)
     strips = []
     for image in images[:60]:
         shown = still.copy()
@@ -156,9 +156,9 @@ def test_nobody_who_comes_into_a_still_scene_goes_unseen(tmp_path: Path) -> None
     for first_s, pose in came.values():
         times = [first_s + n / CLIP_HZ for n in range(round(LATENCY_S * CLIP_HZ) + 1)]
         seen = [p for t in times if round(t, 3) in by_time for p in by_time[round(t, 3)].poses]
-        assert seen, f"nobody seen at {first_s}"
+        assert seen, f"no person seen at {first_s}"
         assert pose_oks(seen, [pose]).max() > 0.5, f"missed at {first_s}"
-    # Nobody is told to have left who has not.
+    # Only people who have left are reported so.
     left = [
         sum(e.event_type in ("lost", "left") for r in run if r.insight for e in r.insight.events)
         for run in (whole, gated)
@@ -182,29 +182,29 @@ def test_who_stands_still_stays_and_what_is_told_of_them_too() -> None:
     for n in range(3):
         last = shown(n / 10, (person(),))
     track = last.poses[0].track
-    told: list[str] = []
+    reported: list[str] = []
     for n in range(3, 600):
         last = shown(n / 10, None)
         assert last.repeated
         assert last.poses[0].track == track
         assert last.insight is not None
         assert dict(last.insight.counts) == {"person": 1}
-        told += [event.event_type for event in last.insight.events]
-    assert "left" not in told
+        reported += [event.event_type for event in last.insight.events]
+    assert "left" not in reported
     # A look that misses them once does not end it; a second without them does.
     shown(60.0, ())
     assert shown(60.1, (person(),)).poses[0].track == track
     for n in range(602, 620):
         last = shown(n / 10, ())
         assert last.insight is not None
-        told += [event.event_type for event in last.insight.events]
-    assert told.count("left") == 1
+        reported += [event.event_type for event in last.insight.events]
+    assert reported.count("left") == 1
 
 
 def test_the_cascade_looks_at_a_still_scene_now_and_then(tmp_path: Path, empty: Image) -> None:
     """640x480 at 10 frames a second; what it saves is a figure of ``scripts/bench --check``."""
     film = tmp_path / "still.avi"
-    # Where nobody stands: those who stood still all along are in the rest.
+    # Where no person stands: those who stood still all along are in the rest.
     image = cv2.resize(empty[:150, 280:480], (640, 480))
     write_film(film, (noisy(image, 2.0) for _ in range(120)), CLIP_HZ)
     flags = {

@@ -1,4 +1,4 @@
-"""Real server processes for the tests, each told its behaviour by lines on its standard input."""
+"""Real server processes for the tests, each steered by lines on its standard input."""
 
 from __future__ import annotations
 

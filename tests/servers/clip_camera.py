@@ -1,4 +1,4 @@
-"""An MJPEG camera on loopback that plays a clip for ever, at any rate: CLIP RATE_HZ [PORT].
+"""An MJPEG camera on loopback that plays a clip without end, at any rate: CLIP RATE_HZ [PORT].
 
 Its pictures are encoded once, at the start; a reader that is slow misses some.
 """

@@ -1,4 +1,4 @@
-"""Home Assistant itself in this process, told what to do by JSON lines; run by ``hass.py``.
+"""Home Assistant itself in this process, steered by JSON lines; run by ``hass.py``.
 
     python home_assistant.py CONFIG_DIRECTORY BROKER_PORT
 

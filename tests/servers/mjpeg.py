@@ -2,7 +2,7 @@
 
 Modes: good, mute (accepts, says nothing), stall (stops in mid-stream), drip (a byte at a time),
 close (ends each connection after a picture), refuse (not listening), garbage and truncated
-(every second part), small (another resolution), frozen (one picture for ever), nolength
+(every second part), small (another resolution), frozen (one picture without end), nolength
 (parts without Content-Length), page (answers HTML), text (no HTTP at all).
 Paths: /stream, /snapshot, /digest and /basic (user ``eva``, password ``s3cret/@``), /moved.
 Pictures count: brightness of eighths is the number in binary.

@@ -34,7 +34,7 @@ UNITS = "metric names should not contain abbreviated units"
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePage]:
-    """With a token, a broker, a zone and a warm board: everything that there can be told of."""
+    """With a token, a broker, a zone and a warm board: everything that can be reported."""
     folder = tmp_path_factory.mktemp("metrics")
     broker = Mosquitto(folder)
     broker.start()
@@ -67,29 +67,29 @@ def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
-def numbers(told: Any, path: str = "") -> Iterator[tuple[str, float]]:
+def numbers(reported: Any, path: str = "") -> Iterator[tuple[str, float]]:
     """Every number of a telemetry message and its dotted key."""
-    if isinstance(told, dict):
-        for key, value in told.items():
+    if isinstance(reported, dict):
+        for key, value in reported.items():
             yield from numbers(value, f"{path}.{key}" if path else key)
-    elif isinstance(told, (int, float)):
-        yield path, float(told)
+    elif isinstance(reported, (int, float)):
+        yield path, float(reported)
 
 
 def test_every_number_of_the_telemetry_is_there_under_its_name(page: LivePage) -> None:
     got = asyncio.run(page.follow(25, pictures=False, Authorization=BEARER))
     reports = [part["report"] for part in got if isinstance(part, dict) and "report" in part]
-    told = reports[-1]["telemetry"]
+    reported = reports[-1]["telemetry"]
     text = text_of(page)
     names = {name for name, _ in samples(text)}
-    for key, _ in numbers(told):
-        # Counters of the broker are among the others; faults are told apart by a label.
+    for key, _ in numbers(reported):
+        # Counters of the broker are among the others; faults differ by a label.
         if key.startswith(("mqtt.counters", "schema", "sequence")):
             continue
         bare = re.sub(r"^counters\.|\.(p50|p95|captured|inferred|published|laps)$", "", key)
         name = f"edgecam_{bare.replace('.', '_')}"
         assert {name, f"{name}_total"} & names, key
-    assert told["throttled"] is None
+    assert reported["throttled"] is None
     assert "throttled" not in text
     found = samples(text)
     label = ("name", "front")
@@ -97,11 +97,13 @@ def test_every_number_of_the_telemetry_is_there_under_its_name(page: LivePage) -
     assert found["edgecam_source_state", frozenset({label, ("state", "online")})] == 1
     assert found["edgecam_source_state", frozenset({label, ("state", "offline")})] == 0
     assert found["edgecam_mqtt_state", frozenset({label, ("state", "connected")})] == 1
-    model = ("model", told["models"][0]["name"])
+    model = ("model", reported["models"][0]["name"])
     stage = frozenset({label, model, ("percentile", "50")})
-    assert found["edgecam_model_invoke_ms", stage] == pytest.approx(told["invoke_ms"]["p50"], 0.5)
+    assert found["edgecam_model_invoke_ms", stage] == pytest.approx(
+        reported["invoke_ms"]["p50"], 0.5
+    )
     inferred = found["edgecam_fps", frozenset({label, ("stage", "inferred")})]
-    assert inferred == pytest.approx(told["fps"]["inferred"], 0.5)
+    assert inferred == pytest.approx(reported["fps"]["inferred"], 0.5)
 
 
 def test_counts_and_events_are_there(page: LivePage) -> None:
@@ -158,15 +160,17 @@ def test_the_dashboard_is_what_grafana_imports() -> None:
 
     # What it knows of panels and of Prometheus' queries.
     register_default_plugins()
-    told = json.loads(DASHBOARD.read_text())
-    read = dashboards.Dashboard.from_json(told)
+    reported = json.loads(DASHBOARD.read_text())
+    read = dashboards.Dashboard.from_json(reported)
     assert read.uid == "edgecam"
     assert read.templating.list_val[0].name == "name"
-    assert [panel.title for panel in read.panels] == [panel["title"] for panel in told["panels"]]
+    assert [panel.title for panel in read.panels] == [
+        panel["title"] for panel in reported["panels"]
+    ]
     assert [t.expr for p in read.panels for t in p.targets] == queries()
-    ids = [panel["id"] for panel in told["panels"]]
+    ids = [panel["id"] for panel in reported["panels"]]
     assert len(set(ids)) == len(ids)
-    places = [panel["gridPos"] for panel in told["panels"]]
+    places = [panel["gridPos"] for panel in reported["panels"]]
     cells = {
         (x, y)
         for p in places

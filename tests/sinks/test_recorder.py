@@ -75,9 +75,9 @@ class Flight:
         self.folder = Path(whole.recorder.directory or "")
 
     def see(self, result: Result) -> Result:
-        told = self.analysis(result)
-        self.recorder.publish(told)
-        return told
+        reported = self.analysis(result)
+        self.recorder.publish(reported)
+        return reported
 
     def files(self) -> list[Path]:
         return sorted(self.folder.glob("*")) if self.folder.is_dir() else []
@@ -92,19 +92,19 @@ class Flight:
 
 def test_what_the_analysis_remembers_is_exact_at_every_frame(tmp_path: Path) -> None:
     first = Analysis(settings(tmp_path), finds_poses=True)
-    frames, kept, told = list(street(200)), [], []
+    frames, kept, reported = list(street(200)), [], []
     for result in frames:
         kept.append(msgspec.json.encode(first.checkpoint(), enc_hook=plain))
         insight = first(result).insight
         assert insight is not None
-        told.append(insight.events)
-    assert {e.event_type for events in told for e in events} >= {
+        reported.append(insight.events)
+    assert {e.event_type for events in reported for e in events} >= {
         "appeared", "entered", "dwelling", "line_crossed", "wave", "sitting"
     }  # fmt: skip
     for begin in range(0, 200, 11):
         second = Analysis(settings(tmp_path), finds_poses=True)
         second.resume(msgspec.json.decode(kept[begin], type=Checkpoint, dec_hook=rebuilt))
-        for result, expected in zip(frames[begin:], told[begin:], strict=True):
+        for result, expected in zip(frames[begin:], reported[begin:], strict=True):
             insight = second(result).insight
             assert insight is not None
             assert insight.events == expected
@@ -131,10 +131,10 @@ def test_how_rarely_a_model_looks_is_remembered_too(tmp_path: Path) -> None:
 
 def test_a_recording_begins_before_its_event_and_tells_the_same(tmp_path: Path) -> None:
     flight = Flight(settings(tmp_path / "kept", events=["dwelling", "line_crossed"]))
-    told = [flight.see(result) for result in street()]
+    reported = [flight.see(result) for result in street()]
     flight.recorder.close()
     assert flight.counters["recordings_written"] == len(flight.files()) >= 2
-    everything = {r.frame.sequence: r.insight.events for r in told if r.insight is not None}
+    everything = {r.frame.sequence: r.insight.events for r in reported if r.insight is not None}
     for path in flight.files():
         recording = read(path)
         trigger, frames = recording.header.trigger, recording.frames
@@ -158,7 +158,7 @@ def test_nothing_is_written_without_an_event(tmp_path: Path) -> None:
 
 def test_events_without_end_make_recordings_that_end(tmp_path: Path) -> None:
     flight = Flight(settings(tmp_path / "kept"))
-    # Somebody comes and goes all the time: no second is quiet.
+    # A person comes and goes all the time: no second is quiet.
     for number in range(1500):
         flight.see(seen(number, [person(x=300.0)] if number % 20 < 8 else []))
     flight.recorder.close()
@@ -414,14 +414,14 @@ def test_what_is_no_recording_is_refused_in_one_line(
 def test_no_recording_reaches_the_terminal_as_an_order_to_it(flown: Path, tmp_path: Path) -> None:
     header, *rest = gzip.decompress(flown.read_bytes()).split(b"\n")
     content = msgspec.json.decode(header)
-    content["name"] = "\x1b]0;told\x07\x1b[2J"
+    content["name"] = "\x1b]0;title\x07\x1b[2J"
     content["trigger"]["unix_s"] = 1e300
     changed = tmp_path / f"changed{SUFFIX}"
     changed.write_bytes(gzip.compress(b"\n".join([msgspec.json.encode(content), *rest])))
     done = edgecam("replay", changed)
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stdout
-    assert "?]0;told" in done.stdout
+    assert "?]0;title" in done.stdout
 
 
 def test_a_recording_that_unpacks_without_end_is_one_line(

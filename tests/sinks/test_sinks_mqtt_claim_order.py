@@ -226,7 +226,7 @@ def test_one_that_has_had_the_name_for_long_stays_whatever_is_said() -> None:
     claim.receive(claim.topic, message("here", "0"), False)
     assert claim.other is None
     assert list(claim.conflicts) == ["elsewhere"]
-    # The other one is told.
+    # The other one hears of it.
     assert claim.answer(clock.now_s) is not None
 
 

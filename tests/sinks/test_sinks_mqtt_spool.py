@@ -493,9 +493,9 @@ def test_an_event_of_another_start_says_how_late_it_is(
     second = run()
     message = second.outbox.take()
     assert message is not None
-    told = json.loads(message.payload)
-    assert 3600.0 <= told.pop("delayed_s") < 3700.0
-    assert told == json.loads(event(0))
+    reported = json.loads(message.payload)
+    assert 3600.0 <= reported.pop("delayed_s") < 3700.0
+    assert reported == json.loads(event(0))
     # It goes out again with what was kept, not with what was sent.
     second.outbox.rewind()
     again = second.outbox.take()

@@ -25,7 +25,7 @@ TOPIC = "edgecam/front/snapshot"
 
 
 def pose() -> Pose:
-    """Somebody who stands in the middle, all keypoints sure."""
+    """A person who stands in the middle, all keypoints sure."""
     xy = np.array([[300 + 4 * n, 60 + 14 * n] for n in range(keypoints.COUNT)], np.float64)
     return Pose(0.9, xy, np.full(keypoints.COUNT, 0.9))
 

@@ -239,7 +239,7 @@ def test_the_page_and_its_controls_outlive_a_reload(tmp_path: Path) -> None:
         page.daemon.wait_ready()
         config.write_text(text.format(2) + SCENE.replace("door", "gate"))
         page.daemon.send(signal.SIGHUP)
-        # A viewer stays, and is told what is new.
+        # A viewer stays, and gets what is new.
         got = asyncio.run(page.follow(30, pictures=False))
         names = [scene["line"][0]["name"] for scene in bundles(got, "scene")]
         assert names == ["door", "gate"]

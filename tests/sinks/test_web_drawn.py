@@ -20,7 +20,7 @@ from screens import element, result_of, share_along, texts, visit
 from edgecam.core.keypoints import BONES, NAMES
 from edgecam.core.opencv import cv2
 
-# What is written on the picture since it was last begun anew.
+# What is written on the picture since it was last begun.
 LISTEN = """
 window.written = [];
 window.areas = [];

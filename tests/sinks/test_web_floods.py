@@ -1,4 +1,4 @@
-"""Whoever sends without end is cut off, and nobody else notices."""
+"""A client that sends without end is cut off, and no other notices."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_flood_is_cut_off_and_others_are_answered(near: LivePage, kind: str) -
             answers.append(near.ask("GET", "/healthz")[0])
         assert set(answers) == {200}
         assert flooding.result() >= CUTS
-    # Not for ever.
+    # Not without end.
     assert wait_until(lambda: is_heard(near, address), 30)
 
 

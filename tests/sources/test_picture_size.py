@@ -291,7 +291,7 @@ def test_frame_of_an_animated_png_outside_its_picture_is_refused() -> None:
 
 
 def test_png_whose_chunks_do_not_join_is_refused() -> None:
-    """OpenCV 5.0 searches for ever in one."""
+    """OpenCV 5.0 searches without end in one."""
     whole = bytearray(bombs.png(53, 37))
     whole[33:37] = b"\xa7\xc2\x2b\x49"
     assert "cut short" in refusal(bytes(whole))

@@ -218,7 +218,7 @@ def test_picamera_sensor_turns_and_mirrors_what_it_can(
 def test_real_picamera2_that_stops_delivering_is_closed_and_opened_again(
     picamera2: Path, fault: str
 ) -> None:
-    """Its ``stop()`` waits for ever behind the capture that has no picture."""
+    """Its ``stop()`` waits without end behind the capture that has no picture."""
     command = [sys.executable, str(Path(__file__).parents[1] / "picamera_story.py")]
     run = subprocess.run(
         [*command, str(picamera2), fault],
@@ -229,9 +229,9 @@ def test_real_picamera2_that_stops_delivering_is_closed_and_opened_again(
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    told = json.loads(run.stdout)
-    assert told["state"] == "online"
-    assert "no picture for 0.5 s" in told["reason"]
+    reported = json.loads(run.stdout)
+    assert reported["state"] == "online"
+    assert "no picture for 0.5 s" in reported["reason"]
 
 
 def test_picamera_index_that_is_not_there(signatures: dict[str, ast.FunctionDef]) -> None:
@@ -248,19 +248,19 @@ def test_widest_sensor_mode_is_taken_that_is_fast_enough() -> None:
 
 
 def test_by_id_link_is_followed_again_at_each_opening(tmp_path: Path) -> None:
-    """No device here is a camera, but which one was opened is told by the refusal."""
+    """No device here is a camera, but which one was opened shows in the refusal."""
     link = tmp_path / "usb-camera-index0"
     settings = SourceSettings(url=str(link), wait=True, backoff_min_s=0.2)
     source = LiveSource(CameraEndpoint(settings), settings)
 
-    def told(words: str) -> bool:
+    def reported(words: str) -> bool:
         return words in (source.status().reason or "")
 
-    wait_for(lambda: told("no such camera"))
+    wait_for(lambda: reported("no such camera"))
     for device in ("/dev/null", "/dev/zero"):  # plugged in, then returned under another number
         link.unlink(missing_ok=True)
         link.symlink_to(device)
-        wait_for(lambda: told(f"{Path(link).readlink()} does not open"))
+        wait_for(lambda: reported(f"{Path(link).readlink()} does not open"))
     link.unlink()
-    wait_for(lambda: told("no such camera"))
+    wait_for(lambda: reported("no such camera"))
     source.close()

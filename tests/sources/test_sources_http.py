@@ -324,8 +324,8 @@ def test_stream_comes_back_after_an_odd_redirect(location: str) -> None:
         viewer = Viewer(open_source(fast))
         viewer.wait_for_frames(2, 40)
         well.clear()
-        told = lambda: "redirects" in (viewer.source.status().reason or "")  # noqa: E731
-        wait_for(told, 40)
+        reported = lambda: "redirects" in (viewer.source.status().reason or "")  # noqa: E731
+        wait_for(reported, 40)
         well.set()
         viewer.wait_for_frames(3, 40)
         assert viewer.source.status().state == "online"

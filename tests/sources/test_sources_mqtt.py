@@ -275,7 +275,7 @@ def test_an_absent_broker_is_named_or_waited_for() -> None:
 
 
 def test_pictures_go_and_come_by_a_broker_of_mqtt_3() -> None:
-    """rumqttd, which closes without a word on MQTT 5; number and time are not told there."""
+    """rumqttd, which closes without a word on MQTT 5; number and time are not known there."""
     with EmbeddedBroker() as broker:
         reader = Reader(f"{broker.url}/yard/frame")
         yard = Camera(broker, "yard/frame")
@@ -459,7 +459,7 @@ def test_a_killed_worker_loses_no_more_than_it_held(
     try:
         for each, name in zip(workers, ("one", "two"), strict=True):
             each.wait_ready()
-            # Before that nobody hears of a result.
+            # Before that no subscriber hears of a result.
             subscriber.wait_for(f"edgecam/{name}/availability")
         cameras = {name: camera(f"edgecam/{name}/frame") for name in names}
         for _ in range(8):

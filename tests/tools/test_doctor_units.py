@@ -87,10 +87,10 @@ class TestUnits:
         masked.symlink_to("/dev/null")
         emptied.write_text("")
         said = {f["text"]: f["remedy"] for f in self.seen(tmp_path).of("unit")}
-        told = "/etc/systemd/system/edgecam@{}.service: masked, this camera does not start"
+        reported = "/etc/systemd/system/edgecam@{}.service: masked, this camera does not start"
         unmask = "sudo systemctl unmask edgecam@masked.service"
         again = "sudo edgecam service uninstall, then install, makes it again"
-        assert said == {told.format("masked"): unmask, told.format("emptied"): again}
+        assert said == {reported.format("masked"): unmask, reported.format("emptied"): again}
 
     def test_a_systemd_that_is_too_old_to_score_a_file(self, tmp_path: Path) -> None:
         """As Debian 11 has it, which knows no --offline; all else is this machine's."""

@@ -117,9 +117,9 @@ def test_a_camera_that_gives_no_picture(
     faults = {f["text"]: f["remedy"] for f in report.of("camera", "fail")}
     may_not = "sudo usermod -aG video $USER, then log in again"
     assert faults == {f"/dev/video0: {said}": remedy, "/dev/video1: no permission": may_not}
-    text, told = report.only("source", "fail")
+    text, reported = report.only("source", "fail")
     assert text.startswith("/dev/video1: no permission")
-    assert told == may_not
+    assert reported == may_not
     assert report.code == 1
 
 

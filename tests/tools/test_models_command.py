@@ -56,7 +56,7 @@ def manifest(name: str, kind: str, url: str, *more: str) -> None:
         f'url = "{url}"',
         'named_by = "a test"',
         'licence = "Apache-2.0"',
-        'publisher = "nobody"',
+        'publisher = "no one"',
         *more,
     ]
     path = bundled.directory() / "published" / f"{name}.toml"
@@ -243,7 +243,7 @@ def test_more_than_is_wanted_is_not_downloaded(server: FileServer, tmp_path: Pat
 def test_labels_of_an_earlier_try_are_not_taken(server: FileServer, models: Path) -> None:
     left = models / ".download" / "p" / "labels.txt"
     left.parent.mkdir(parents=True)
-    left.write_text("somebody\n")
+    left.write_text("walker\n")
     server.files["/p.tflite"] = (
         ROOT / "models" / "posenet_mobilenet_v1_075_int8.tflite"
     ).read_bytes()
@@ -314,13 +314,13 @@ def test_a_member_is_bounded_before_it_is_unpacked(
 
 def test_an_archive_gives_its_model_and_labels(server: FileServer, models: Path) -> None:
     model = (ROOT / "models" / "ssdlite_mobilenet_v2_pedestrian_int8.tflite").read_bytes()
-    server.files["/m.zip"] = zipped(detect_tflite=model, labelmap_txt=b"somebody\n")
+    server.files["/m.zip"] = zipped(detect_tflite=model, labelmap_txt=b"walker\n")
     wanted = ('member = "detect.tflite"', 'labels_member = "labelmap.txt"')
     manifest("ssd", "zip", f"{server.url}/m.zip", *wanted)
     done = run("pull", "ssd")
     assert done.exit_code == 0, done.stderr
     loaded = Model(ModelSettings(path="ssd"), InferenceSettings(probe=False))
-    assert loaded.decoder.labels == ("somebody",)
+    assert loaded.decoder.labels == ("walker",)
     server.files["/m.zip"] = zipped(other=b"")
     manifest("ssd2", "zip", f"{server.url}/m.zip?2", *wanted)
     server.files["/m.zip?2"] = zipped(other=b"")

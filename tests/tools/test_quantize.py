@@ -282,11 +282,11 @@ def float_named(name: str, size: str | None = None) -> Model:
 def test_a_detector_is_compared_by_boxes_though_the_last_picture_has_none() -> None:
     model = float_named("ssdlite")
     people = calibration.pictures(None, 1)[0]
-    nobody = dataclasses.replace(people, image=np.zeros_like(people.image))
-    found = agreement.compare(model, model, [people, nobody])
+    no_people = dataclasses.replace(people, image=np.zeros_like(people.image))
+    found = agreement.compare(model, model, [people, no_people])
     assert (found.kind, found.kept) == ("boxes", 1.0)
     assert found.things > 0
-    empty = agreement.compare(model, model, [nobody])
+    empty = agreement.compare(model, model, [no_people])
     assert (empty.things, empty.kept) == (0, 0.0)
     with pytest.raises(ConvertError, match="finds nothing in 1 pictures"):
         shrink.check(empty, "int8", 1.0, "x.tflite")

@@ -322,7 +322,7 @@ def test_pictures_that_tell_nothing_are_called_so(tmp_path: Path) -> None:
 
 
 def clip(path: Path, rate_hz: int, seconds_each: float) -> None:
-    """A clip in which somebody waves, then points, then does neither."""
+    """A clip in which a person waves, then points, then does neither."""
     size = (gestures.WIDTH_PX, gestures.HEIGHT_PX)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate_hz, size)
     rng = np.random.default_rng(6)

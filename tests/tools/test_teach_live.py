@@ -20,7 +20,7 @@ PICTURES, COUNTDOWN_S, RATE_HZ = 15, 3, 10
 
 
 def clip(path: Path) -> None:
-    """Three seconds of somebody who waves."""
+    """Three seconds of a person who waves."""
     size = (gestures.WIDTH_PX, gestures.HEIGHT_PX)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20, size)
     rng = np.random.default_rng(6)
@@ -55,6 +55,6 @@ def test_a_live_camera_counts_down_before_each_label(tmp_path: Path) -> None:
     assert [sum(row) for row in counts] == [3, 3]
     right = counts[0][0] + counts[1][1]
     assert f"held out: {right} of 6 right, accuracy {right / 6:.3f}" in shown
-    # Somebody waved all the time: what was learnt is chance, and said to be.
+    # A person waved all the time: what was learnt is chance, and said to be.
     assert ("hardly better than guessing" in shown) == (right < 5)
     assert in_tflite(read(made)) == []

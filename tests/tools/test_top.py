@@ -64,7 +64,7 @@ def event(name: str, **changes: Any) -> bytes:
 
 
 class Publisher:
-    """Somebody with access to the broker."""
+    """A client with access to the broker."""
 
     def __init__(self, port: int) -> None:
         self._client = Client(CallbackAPIVersion.VERSION2)

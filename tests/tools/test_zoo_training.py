@@ -39,7 +39,7 @@ needs_coco = pytest.mark.skipif(
 
 
 def standing(x: float, y: float, unit: float) -> np.ndarray:
-    """[17, 3] pixels and visibility of somebody whose hips are at (x, y)."""
+    """[17, 3] pixels and visibility of a person whose hips are at (x, y)."""
     found = np.array([[*STANDING[name], 2.0] for name in NAMES], np.float32)
     found[:, :2] = found[:, :2] * [unit, -unit] + [x, y]
     return found
@@ -168,8 +168,8 @@ def test_a_posenet_learns(tmp_path: Path) -> None:
         *("-o", tmp_path / "pose.tflite"),
     )
     assert result.exit_code == 0, result.output
-    told = losses(result)
-    assert np.mean(told[-5:]) < 0.6 * np.mean(told[:3])
+    reported = losses(result)
+    assert np.mean(reported[-5:]) < 0.6 * np.mean(reported[:3])
     model = opened(tmp_path / "pose.tflite")
     assert metric_of(model) == "keypoints"
     assert (model.resizer.height_px, model.resizer.width_px) == (81, 81)
@@ -186,8 +186,8 @@ def test_an_ssd_learns(heads: str, tmp_path: Path) -> None:
     size = ("--heads", heads, "--alpha", 0.25, "--size", "96x96", "--batch", 8, "--rate", 0.003)
     result = run("ssd", *images, *tested, *size, "--steps", 40, "-o", tmp_path / "slim.tflite")
     assert result.exit_code == 0, result.output
-    told = losses(result)
-    assert np.mean(told[-5:]) < 0.6 * np.mean(told[:3])
+    reported = losses(result)
+    assert np.mean(reported[-5:]) < 0.6 * np.mean(reported[:3])
     assert len(re.findall(r"step \d+: AP ", result.stderr)) == 4
     assert "slim_raw" in result.stdout
     assert opened(tmp_path / "slim.tflite").decoder.labels == shapes.LABELS
@@ -199,7 +199,7 @@ def test_an_ssd_learns(heads: str, tmp_path: Path) -> None:
     kept = re.search(r"kept the weights of (\d+) of (\d+) layers: Conv1, bn_Conv1", result.stderr)
     assert kept is not None
     assert kept[1] == kept[2]
-    assert np.mean(losses(result)) < 0.75 * np.mean(told[:3])
+    assert np.mean(losses(result)) < 0.75 * np.mean(reported[:3])
 
 
 @needs_keras

@@ -8,7 +8,7 @@ from edgecam_toy.settings import Settings
 
 @dataclass
 class Seen:
-    told: bool = False
+    reported: bool = False
 
 
 class Bright:
@@ -30,6 +30,6 @@ class Bright:
         self._seen.keep(scene)
         for subject in scene.subjects:
             seen = self._seen[subject.track]
-            if subject.label == self._label and not seen.told:
-                seen.told = True
+            if subject.label == self._label and not seen.reported:
+                seen.reported = True
                 yield event("toy_seen", self._number(), scene, subject, scene.time_s)
