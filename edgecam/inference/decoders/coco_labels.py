@@ -5,6 +5,8 @@ Source: ``categories`` of COCO's ``instances_train2017.json``; ids 1 to 90, of w
 
 from __future__ import annotations
 
+from edgecam.core.errors import ModelError
+
 UNUSED = "???"
 CLASSES = 90
 
@@ -29,3 +31,19 @@ NAMES = tuple(name for name in DETECTION_LABELS if name != UNUSED)
 def names_of(classes: int | None) -> tuple[str, ...] | None:
     """COCO's names for a detector of exactly 90 classes, None for any other."""
     return DETECTION_LABELS if classes == CLASSES else None
+
+
+def names_for(labels: tuple[str, ...] | None, classes: int, what: str) -> tuple[str, ...] | None:
+    """The labels of a model of so many classes; without any COCO's, where there are 80 of them.
+
+    Raises:
+        ModelError: there are labels, of another number of classes.
+    """
+    if labels is None:
+        return NAMES if classes == len(NAMES) else None
+    if len(labels) != classes:
+        raise ModelError(
+            f"the label list has {len(labels)} entries but the {what} has {classes} classes; give "
+            "the names that it was trained with"
+        )
+    return labels

@@ -17,7 +17,7 @@ import numpy as np
 from edgecam.core.opencv import cv2
 from edgecam.core.protocols import DecodeOptions, Decoder, Finds
 from edgecam.core.result import Decoded
-from edgecam.core.tensors import Normalization, Tensor, TensorInfo
+from edgecam.core.tensors import ZERO_TO_ONE, Normalization, Tensor, TensorInfo
 from edgecam.inference import labels
 from edgecam.inference.decoders.boxes import Array, detections
 from edgecam.inference.decoders.family import (
@@ -30,7 +30,6 @@ from edgecam.inference.decoders.family import (
 LAYOUT = "FOMO: probabilities of background and C classes for each cell, [1, H / 8, W / 8, 1 + C]"
 
 _STRIDES = (8, 16, 4)
-_ZERO_TO_ONE = Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
 _TOUCHING = 8
 
 
@@ -43,7 +42,7 @@ class Fomo(FamilyDecoder):
     stride_px: int
     family: str = "fomo"
     finds: Finds = "boxes"
-    normalization: Normalization = _ZERO_TO_ONE
+    normalization: Normalization = ZERO_TO_ONE
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         """Return a box for each group of neighbouring cells of one class."""

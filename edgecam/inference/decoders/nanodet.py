@@ -18,12 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.errors import ModelError
 from edgecam.core.protocols import DecodeOptions, Decoder, Finds
 from edgecam.core.result import Decoded
 from edgecam.core.tensors import Normalization, Tensor, TensorInfo
 from edgecam.inference.decoders.boxes import Array, best_of_classes, detections
-from edgecam.inference.decoders.coco_labels import NAMES
+from edgecam.inference.decoders.coco_labels import NAMES, names_for
 from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, image_size
 
 LAYOUT = """\
@@ -127,7 +126,7 @@ def recognise(
                 bins=bins,
                 cells=_cells(size, strides, corner),
                 outputs=places,
-                labels=_names(classes, context),
+                labels=names_for(context.labels, classes, "NanoDet"),
                 why=f"{classes} classes and {bins} bins for each side of a box at "
                 f"{sum(counts)} places",
             )
@@ -164,14 +163,3 @@ def _cells(size: tuple[int, int], strides: Sequence[int], middle: float) -> NDAr
         where = (np.stack((x, y), axis=1) + middle) * stride
         parts.append(np.column_stack((where, np.full(len(where), stride))))
     return np.concatenate(parts).astype(np.float32)
-
-
-def _names(classes: int, context: FamilyContext) -> tuple[str, ...] | None:
-    if context.labels is None:
-        return NAMES if classes == len(NAMES) else None
-    if len(context.labels) != classes:
-        raise ModelError(
-            f"the label list has {len(context.labels)} entries but the NanoDet has {classes} "
-            "classes; give the names that it was trained with"
-        )
-    return context.labels

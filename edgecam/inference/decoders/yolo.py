@@ -23,13 +23,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.errors import ModelError
 from edgecam.core.keypoints import COCO, COUNT
 from edgecam.core.protocols import DecodeOptions, Decoder, Finds
 from edgecam.core.result import Decoded, Pose
-from edgecam.core.tensors import Normalization, Tensor, TensorInfo
+from edgecam.core.tensors import ZERO_TO_ONE, Normalization, Tensor, TensorInfo
 from edgecam.inference.decoders.boxes import best_of_classes, detections
-from edgecam.inference.decoders.coco_labels import NAMES
+from edgecam.inference.decoders.coco_labels import NAMES, names_for
 from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, image_size
 
 LAYOUT = """\
@@ -46,7 +45,6 @@ _ANCHORS = 3
 _POSE_COLUMNS = 5 + 3 * COUNT
 # x, y, x, y, score and class of what comes out end to end, and as many rows at most.
 _END_COLUMNS, _END_ROWS = 6, 1000
-_ZERO_TO_ONE = Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
 # No box of a network reaches so many inputs beyond its own; no box of a pixel or two is found.
 _MOST_FRACTION = 4.0
 
@@ -66,7 +64,7 @@ class Yolo(FamilyDecoder):
     keypoints_at: int = 5
     family: str = "yolo"
     finds: Finds = "boxes"
-    normalization: Normalization = _ZERO_TO_ONE
+    normalization: Normalization = ZERO_TO_ONE
     said: set[str] = field(default_factory=set, repr=False)
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
@@ -184,7 +182,7 @@ def _made(
         return made(
             form=form,
             why=_why(f"[1, N, 5 + {width - 5}]" if has_object else f"[1, 4 + {width - 4}, N]"),
-            labels=_names(width - extra, labels),
+            labels=names_for(labels, width - extra, "YOLO"),
         )
     if places > _END_ROWS or width not in (_END_COLUMNS, _END_COLUMNS + 3 * COUNT):
         return None
@@ -207,14 +205,3 @@ def _has_object(
 
 def _why(form: str) -> str:
     return f"one output {form}; pixels or fractions by the values"
-
-
-def _names(classes: int, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if labels is None:
-        return NAMES if classes == len(NAMES) else None
-    if len(labels) != classes:
-        raise ModelError(
-            f"the label list has {len(labels)} entries but the YOLO has {classes} classes; "
-            "give the names that it was trained with"
-        )
-    return labels
