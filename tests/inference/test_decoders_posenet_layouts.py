@@ -216,6 +216,14 @@ def test_outputs_that_are_not_finite_hold_nobody(rules: str, value: float) -> No
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_stride_from_input_and_grid(stride: int) -> None:
     assert posenet.stride_of((stride * 7 + 1, stride * 12 + 1), (8, 13)) == stride
+    assert posenet.stride_of((stride * 7, stride * 12), (8, 13)) == stride
+
+
+def test_bodypix_of_sides_of_16n_finds_poses_at_its_one_size() -> None:
+    image = TensorInfo(0, "image", (1, 352, 480, 3), np.uint8)
+    names = [("both", "mid"), ("offsets", "short"), ("heatmaps", "heatmaps")]
+    decoder = decoders.recognise([image], infos(names, (23, 31)), FamilyContext())
+    assert (decoder.finds, decoder.size_step) == ("poses", None)
 
 
 @pytest.mark.parametrize(

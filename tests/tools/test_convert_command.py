@@ -174,12 +174,15 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda document: first_weight(document).update(dtype="complex64"),
         "stored as complex64",
     ),
-    "no name": (lambda document: first_weight(document).pop("name"), "no sound graph model"),
+    "no name": (lambda document: first_weight(document).pop("name"), "no sound model"),
     "no weights of a node": (
         lambda document: first_weight(document).update(name="other"),
         "no weights for the node 'Conv2d_0/w'",
     ),
-    "no manifest": (lambda document: document.pop("weightsManifest"), "no nodes and weights"),
+    "no manifest": (
+        lambda document: document.pop("weightsManifest"),
+        "no nodes or layers with weights",
+    ),
     "a shard elsewhere": (
         lambda document: document["weightsManifest"][0].update(paths=["../../etc/passwd"]),
         "outside of the model's folder",
@@ -190,7 +193,7 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "a layers model": (
         lambda document: document.update(modelTopology={"model_config": {}}),
-        "layers model",
+        "no sound model: KeyError",
     ),
     "a loop": (
         lambda document: document["modelTopology"]["node"][3].update(input=["Conv2d_0"] * 3),

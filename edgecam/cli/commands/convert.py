@@ -93,11 +93,12 @@ def command(
 ) -> None:
     """Make a .tflite of SOURCE.
 
-    SOURCE is a TensorFlow.js graph model (model.json), a frozen graph (.pb: SSDs of the Object
-    Detection API and others), or one of Coral's PoseNet files whose decoder op no runtime has (it
-    is cut off). Of a MediaPipe bundle (.task) or zip it is the model in it, pose.task/NAME.tflite
-    where there are several. With the extra [tensorflow]: a Keras file (.keras, .h5), a
-    SavedModel's folder, a TF1 checkpoint (NAME.meta).
+    SOURCE is a TensorFlow.js model (model.json: of nodes, or of layers as Teachable Machine and
+    tf.sequential write them), a frozen graph (.pb: SSDs of the Object Detection API and others),
+    or one of Coral's PoseNet files whose decoder op no runtime has (it is cut off). Of a MediaPipe
+    bundle (.task) or zip it is the model in it, pose.task/NAME.tflite where there are several.
+    With the extra [tensorflow]: a Keras file (.keras, .h5), a SavedModel's folder, a TF1
+    checkpoint (NAME.meta).
 
     --inputs and --outputs convert the part of a graph between named tensors, whose names stay:
     a network without the normalisation in front and the ops behind its heads. The end of a name
@@ -107,6 +108,7 @@ def command(
     edgecam convert model.json --size 353x481 --quantize fp16 -o posenet.tflite
     edgecam convert model.json --quantize int8-mixed --calibrate clip.mp4 -o posenet.tflite
     edgecam convert frozen_inference_graph.pb --labels person.txt -o ssd.tflite
+    edgecam convert my_model/model.json -o teachable.tflite
     edgecam convert model.keras --size 224x224 --mean 127.5 --std 127.5 -o classifier.tflite
     edgecam convert movenet.json --inputs sub_1 --outputs A,B,C,D --size 256x256 -o movenet.tflite
     edgecam convert posenet_..._quant_decoder.tflite -o plain.tflite

@@ -139,11 +139,13 @@ def recognise(
     rules = "coral" if context.decoder == "coral" else "tfjs"
     heatmap = outputs[heatmaps[0]]
     stride = stride_of(size, grid)
+    # Coral's BodyPix takes sides of 16n, and is made for one size.
+    is_whole = any(side % stride == 0 for side in size)
     return PoseNet(
         outputs=(heatmaps[0], offsets, *moves),
         stride=stride,
         # At stride 8 sides of 8n+1 would do too, but none was published so.
-        size_step=max(SIDE_STEP, stride),
+        size_step=None if is_whole else max(SIDE_STEP, stride),
         rules=rules,
         why=f"heatmaps, offsets and displacements on {grid[0]}x{grid[1]} cells; {how}; "
         f"{rules} rules",
@@ -159,11 +161,12 @@ def stride_of(size: tuple[int, int], grid: tuple[int, ...]) -> int:
         ModelError: the two sides disagree, or it is none of ``STRIDES``.
     """
     for stride in STRIDES:
-        if all(side - 1 == stride * (cells - 1) for side, cells in zip(size, grid, strict=True)):
+        spans = [stride * (cells - 1) for cells in grid]
+        if all(side - span in (0, 1) for side, span in zip(size, spans, strict=True)):
             return stride
     raise ModelError(
         f"PoseNet of input {size[0]}x{size[1]} and {grid[0]}x{grid[1]} cells: expected sides of "
-        "stride * (cells - 1) + 1 with a stride of 8, 16 or 32; give an input size of 16n+1"
+        "stride * (cells - 1), or one more, with a stride of 8, 16 or 32; it is of another kind"
     )
 
 

@@ -1,4 +1,4 @@
-"""A TensorFlow.js graph model to TFLite: PoseNet, SSDs with what is theirs, others as they are."""
+"""A TensorFlow.js model to TFLite: PoseNet, SSDs with what is theirs, others as they are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgecam.core.tensors import MINUS_ONE_TO_ONE
 from edgecam.tools.convert import control_flow, detector, posenet, sizes, ssd_graph, tfjs
+from edgecam.tools.convert.beside import Description, description
 from edgecam.tools.convert.colours import rgb
 from edgecam.tools.convert.conversion import UNSTATED, Converted, Options
 from edgecam.tools.convert.cut import cut
@@ -17,6 +18,8 @@ from edgecam.tools.convert.layout import channels_last
 from edgecam.tools.convert.lower import lower
 from edgecam.tools.convert.writer import write
 
+_NOTHING_SAID = Description()
+
 
 def convert(source: Path, options: Options) -> Converted:
     """Convert ``model.json`` and the shards beside it.
@@ -24,11 +27,15 @@ def convert(source: Path, options: Options) -> Converted:
     Raises:
         ConvertError: the model is damaged, holds ops that do not convert, or takes no picture.
     """
-    return from_graph(tfjs.read(source), source.stem, options)
+    return from_graph(tfjs.read(source), source.stem, options, description(source))
 
 
-def from_graph(graph: Graph, name: str, options: Options) -> Converted:
+def from_graph(
+    graph: Graph, name: str, options: Options, said: Description = _NOTHING_SAID
+) -> Converted:
     """Convert a graph with one picture as its input; ``name`` is for the file's description.
+
+    ``said``: labels and normalisation from elsewhere; labels that do not fit are left out.
 
     Raises:
         ConvertError: as ``convert``.
@@ -63,8 +70,9 @@ def from_graph(graph: Graph, name: str, options: Options) -> Converted:
             )
     else:
         size = options.size or (shape[1], shape[2])
-        normalization = options.normalization or MINUS_ONE_TO_ONE
-        if options.normalization is None:
+        stated = options.normalization or said.normalization
+        normalization = stated or MINUS_ONE_TO_ONE
+        if stated is None:
             notes.append(UNSTATED)
         graph = sizes.relative(graph, image, shape, size)
     if min(size) < 1:
@@ -72,7 +80,16 @@ def from_graph(graph: Graph, name: str, options: Options) -> Converted:
     if options.bgr:
         graph = rgb(graph, image)
     model = lower(graph, {image: (1, *size, shape[3])}, names)
-    return Converted(write(halve(model) if options.half else model, name, normalization), notes)
+    shapes = [model.tensors[place].shape for place in model.outputs]
+    fits = bool(said.labels) and shapes == [(1, len(said.labels))]
+    data = write(
+        halve(model) if options.half else model,
+        name,
+        normalization,
+        said.labels if fits else (),
+        0 if fits else None,
+    )
+    return Converted(data, notes)
 
 
 def _posenet_step(graph: Graph, image: str, channels: int, names: Mapping[str, str]) -> int:

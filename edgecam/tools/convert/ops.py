@@ -137,14 +137,20 @@ def _matrix_product(lowering: Lowering, node: Node) -> None:
         weights = weights.T
     if node.attributes.get("transpose_a", False):
         raise ConvertError(f"{node.op} {node.name!r} transposes its input; expected it as it is")
+    shape = lowering.shape(node.inputs[0])
     made = weights.shape[0]
+    if len(shape) != 2 or shape[1] != weights.shape[1]:
+        raise ConvertError(
+            f"{node.op} {node.name!r}: its weights take [1, {weights.shape[1]}], its input is "
+            f"{list(shape)}"
+        )
     bias = as_float32(lowering.constant(node, 2)) if len(node.inputs) > 2 else np.zeros(made)
     inputs = (
         lowering.place(node.inputs[0]),
         lowering.model.constant(f"{node.name}/weights", weights),
         lowering.model.constant(f"{node.name}/bias", as_float32(bias)),
     )
-    shape = (lowering.shape(node.inputs[0])[0], made)
+    shape = (shape[0], made)
     options = {"fusedActivationFunction": _activation(node)}
     lowering.emit(node, "FULLY_CONNECTED", inputs, shape, options)
 
@@ -284,5 +290,6 @@ LOWERINGS: Mapping[str, Callable[[Lowering, Node], None]] = {
     "Sigmoid": _unary("LOGISTIC"),
     "Softmax": _unary("SOFTMAX", {"beta": 1.0}),
     "Sub": _elementwise("SUB"),
+    "Tanh": _unary("TANH"),
     **SHAPE_LOWERINGS,
 }

@@ -1,4 +1,4 @@
-"""Read a TensorFlow.js graph model: model.json with its weight shards.
+"""Read a TensorFlow.js model, of nodes or of layers: model.json with its weight shards.
 
 The format is described by @tensorflow/tfjs-core's ``io/types.ts`` and ``io/io_utils.ts``.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from edgecam.core import bounded_file
+from edgecam.tools.convert import layers_model
 from edgecam.tools.convert.graph import (
     DTYPE_NAMES,
     DTYPE_NUMBERS,
@@ -41,7 +42,7 @@ def read(path: Path) -> Graph:
     """Read ``model.json`` and the shards that it names, beside it.
 
     Raises:
-        ConvertError: not a graph model, a shard is missing or of another length than the
+        ConvertError: not such a model, a shard is missing or of another length than the
             manifest says, or the manifest does not fit the graph.
     """
     try:
@@ -52,14 +53,16 @@ def read(path: Path) -> Graph:
         raise ConvertError(
             f"{path} is not JSON ({error}); expected a TensorFlow.js model.json"
         ) from None
-    nodes = _nodes_of(document, path)
+    topology = document.get("modelTopology") if isinstance(document, dict) else None
+    is_layers = layers_model.is_layers_model(topology) and "weightsManifest" in document
+    nodes = [] if is_layers else _nodes_of(document, path)
     try:
         weights = _weights(document["weightsManifest"], path)
+        if is_layers:
+            return layers_model.graph_of(document["modelTopology"], weights)
         return _graph(nodes, weights, _signature(document), path)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ConvertError(
-            f"{path} is no sound graph model: {type(error).__name__}: {error}"
-        ) from error
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ConvertError(f"{path} is no sound model: {type(error).__name__}: {error}") from error
 
 
 def _nodes_of(document: Any, path: Path) -> list[dict[str, Any]]:
@@ -67,12 +70,7 @@ def _nodes_of(document: Any, path: Path) -> list[dict[str, Any]]:
     nodes = topology.get("node") if isinstance(topology, dict) else None
     if isinstance(nodes, list) and nodes and "weightsManifest" in document:
         return nodes
-    if isinstance(topology, dict) and ("model_config" in topology or "class_name" in topology):
-        raise ConvertError(
-            f"{path} is a TensorFlow.js layers model, expected a graph model; convert the Keras "
-            "model it was made from"
-        )
-    raise ConvertError(f"{path} is no TensorFlow.js graph model: no nodes and weights in it")
+    raise ConvertError(f"{path} is no TensorFlow.js model: no nodes or layers with weights in it")
 
 
 def _signature(document: Mapping[str, Any]) -> tuple[str, ...]:

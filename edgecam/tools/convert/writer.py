@@ -64,6 +64,7 @@ _RUNTIMES = {
     ("SLICE", 1): "1.14.0",
     ("SQUEEZE", 1): "1.6.0",
     ("SUB", 1): "1.6.0",
+    ("TANH", 1): "1.14.0",
     ("TRANSPOSE", 1): "1.6.0",
     ("TRANSPOSE_CONV", 1): "1.9.0",
 }
