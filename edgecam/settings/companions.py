@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgecam.core import bounded_file
 
-_LINE = re.compile(r'^(EDGECAM_[A-Z_]+)="((?:[^"\\]|\\.)*)"$', re.MULTILINE)
+_LINE = re.compile(r'^(EDGECAM_[A-Z0-9_]+)="((?:[^"\\]|\\.)*)"$', re.MULTILINE)
 
 
 def beside(config: Path | None, suffix: str, environment: Mapping[str, str]) -> Path | None:

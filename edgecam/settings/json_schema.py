@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from edgecam.settings.cameras import PER_CAMERA, PLACES
 from edgecam.settings.schema import Settings
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -23,7 +24,23 @@ def json_schema() -> dict[str, Any]:
     whole["properties"]["source"] = {
         "anyOf": [whole["properties"]["source"], {"type": ["string", "integer"]}]
     }
+    whole["properties"]["camera"] = _cameras(whole["properties"])
+    for kind in PLACES:
+        # Of several cameras: the one whose place it is.
+        place = parts[whole["properties"][kind]["items"]["$ref"].rpartition("/")[2]]
+        place["properties"]["camera"] = {"type": "string"}
     return {"$schema": DRAFT, **whole, "title": "edgecam settings", "definitions": parts}
+
+
+def _cameras(top: dict[str, Any]) -> dict[str, Any]:
+    """A list of tables, each with what a camera may say for itself."""
+    camera = {
+        "type": "object",
+        "properties": {key: top[key] for key in PER_CAMERA},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+    return {"type": "array", "items": camera}
 
 
 def _models(listed: dict[str, Any]) -> dict[str, Any]:

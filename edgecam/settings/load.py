@@ -6,7 +6,7 @@ Each layer is checked on its own, so that an error names the place a person has 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -16,11 +16,12 @@ import msgspec
 from edgecam.core import bounded_file, bounded_toml
 from edgecam.core.errors import SettingsError
 from edgecam.core.redaction import quoted
-from edgecam.settings import companions, forms
+from edgecam.settings import cameras, companions, forms
+from edgecam.settings.cameras import House
 from edgecam.settings.messages import check_texts, hint, nearest, plain, refusal
 from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import ModelSettings, Settings
-from edgecam.settings.section import Section, description_of, fields_of
+from edgecam.settings.section import SLUG, Section, description_of, fields_of
 
 # What may stand several times, as [[model]].
 LISTS: Mapping[str, type[Section]] = {
@@ -129,16 +130,50 @@ def parse_toml(text: bytes, origin: str) -> dict[str, Any]:
         data = bounded_toml.loads(text.decode())
     except ValueError as error:  # not TOML, not UTF-8, or an endless number
         raise SettingsError(f"{origin}: expected TOML, found: {error}") from None
-    forms.of_file(data)
-    for name in LISTS:
-        if isinstance(data.get(name), dict):
-            # One alone is naturally written [zone], without the list's second pair of brackets.
-            data[name] = [data[name]]
     try:
-        _checked(data, origin)
+        _plain_forms(data)
+        _house(data, origin)
     except RecursionError:
         raise SettingsError(f"{origin}: expected settings, found tables in tables") from None
     return data
+
+
+def _plain_forms(data: dict[str, Any]) -> None:
+    forms.of_file(data)
+    for name in (*LISTS, "camera"):
+        if isinstance(data.get(name), dict):
+            # One alone is naturally written [zone], without the list's second pair of brackets.
+            data[name] = [data[name]]
+    listed = data.get("camera")
+    for camera in listed if isinstance(listed, list) else ():
+        if isinstance(camera, dict):
+            _plain_forms(camera)
+
+
+def _house(data: Mapping[str, Any], origin: str, process: str | None = None) -> House:
+    """The cameras of nested dictionaries; ``process`` is its name where they give none."""
+    tables = data.get("camera")
+    if tables is None:
+        return cameras.of_one(_checked_camera(data, origin))
+    if not isinstance(tables, list) or not tables:
+        raise SettingsError(f"{origin}: camera: expected tables [[camera]], found {tables!r:.80}")
+    top = {key: value for key, value in data.items() if key != "camera"}
+    found = tuple(
+        _checked_camera(each, f"{origin}: camera {name:.64}")
+        for name, each in cameras.named(top, tables, origin)
+    )
+    if len(found) == 1:
+        return cameras.of_one(found[0])
+    shared = {key: value for key, value in top.items() if key not in cameras.PLACES}
+    if process is not None:
+        shared.setdefault("name", process)
+    house = House(_checked(shared, origin), found)
+    cameras.check(house, origin)
+    return house
+
+
+def _checked_camera(data: Mapping[str, Any], origin: str) -> Settings:
+    return cameras.with_chosen_models(_checked(data, origin), origin)
 
 
 def model_of(text: str) -> tuple[str, dict[str, str]]:
@@ -240,6 +275,8 @@ def _environment_layer(
     for variable, value in sorted(environment.items()):
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable in RESERVED_VARIABLES:
             continue
+        if cameras.is_secret(variable):
+            continue
         key = by_variable.get(variable)
         if key is None:
             raise SettingsError(
@@ -257,19 +294,42 @@ def load(
     flags: Mapping[str, Any],
     flag_names: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Put the layers together.
+    """Put the layers together, for one camera.
 
     ``flags`` maps dotted keys (``mqtt.url``, ``model.path`` as a list of ``PATH[:key=value...]``)
     to given values;
     ``flag_names`` says what each is called on the command line, for errors.
 
     Raises:
-        SettingsError: an unknown key, a wrong type, or a value out of range, in any layer.
+        SettingsError: an unknown key, a wrong type, or a value out of range, in any layer; or the
+            file has several cameras, and the flag ``name`` is none of them.
     """
-    data = read_toml(config) if config is not None else {}
-    data = {key: _copied(value) for key, value in data.items()}
+    configs = () if config is None else (config,)
+    house = load_house(configs, environment, flags, flag_names)
+    if not house.has_several:
+        return house.cameras[0]
+    names = [camera.name for camera in house.cameras]
+    raise SettingsError(
+        f"{config}: expected one camera, found {len(names)} ({', '.join(names)}); write the one "
+        "that is meant into a file of its own"
+    )
+
+
+def load_house(
+    configs: Sequence[Path],
+    environment: Mapping[str, str],
+    flags: Mapping[str, Any],
+    flag_names: Mapping[str, str] | None = None,
+) -> House:
+    """Put the layers together, for all cameras of the files; arguments and errors as ``load``."""
+    data = cameras.joined([(str(path), _copied(read_toml(path))) for path in configs] or [("", {})])
+    if len(data.get("camera", ())) == 1:
+        # Alone it is as a file without [[camera]], which flags beat.
+        data = next(cameras.named(data, data.pop("camera"), str(configs[0])))[1]
     names = flag_names or {}
-    layer, origins = _environment_layer(companions.environment_of(config, environment), names)
+    config = configs[0] if configs else None
+    environment = companions.environment_of(config, environment)
+    layer, origins = _environment_layer(environment, names)
     # The list of models is settled first: model.KEY of any layer then reaches all of them.
     models = _models_of(flags) or _models_of(layer)
     own: list[dict[str, str]] = []
@@ -284,7 +344,20 @@ def load(
     if models:
         flag = names.get("model.path", "model.path")
         _apply_own(data, own, flag if _models_of(flags) else origins["model.path"])
-    return _checked(data, "settings")
+    _refuse_source(data, {**origins, **{key: names.get(key, key) for key in flags}})
+    cameras.take_secrets(data.get("camera", ()), environment, configs)
+    process = config.stem if config is not None and len(configs) == 1 else cameras.PROCESS
+    return _house(data, "settings", process if re.fullmatch(SLUG, process) else cameras.PROCESS)
+
+
+def _refuse_source(data: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+    """One source for several cameras is meant for none of them."""
+    tables = data.get("camera", ())
+    if len(tables) > 1 and "source.url" in origins:
+        raise SettingsError(
+            f"{origins['source.url']}: expected one camera, found {len(tables)} in the settings "
+            "file; write each source there"
+        )
 
 
 def _copied(value: Any) -> Any:

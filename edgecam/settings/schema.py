@@ -332,6 +332,19 @@ class Settings(Section, frozen=True):
         Meta(description="end when a stage is stuck this long; for supervisors without systemd's"),
     ] = None
     max_frames: Annotated[Count | None, Meta(description="stop after this many frames")] = None
+    rate_hz: Annotated[
+        Hertz | None, Meta(description="frames a second that are looked at, at most; default all")
+    ] = None
+    priority: Annotated[
+        float, Meta(gt=0.0, le=100.0, description="share of the models beside other cameras")
+    ] = 1.0
+    boost_when: Annotated[
+        tuple[str, ...],
+        Meta(description="labels, or fall: while one is seen the camera gets four times its share"),
+    ] = ()
+    models: Annotated[
+        tuple[str, ...], Meta(description="which of the models look; default all")
+    ] = ()
     accuracy: Annotated[
         Literal["fast", "balanced", "best"],
         Meta(description="which models look where none is named"),

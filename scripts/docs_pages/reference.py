@@ -14,6 +14,7 @@ from docs_pages.python_page import python_page
 from docs_pages.rooms_page import rooms_page
 
 from edgecam.cli.options import FLAG_NAMES
+from edgecam.settings.cameras import PER_CAMERA
 from edgecam.settings.load import SettingInfo, describe
 
 _TYPE_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
@@ -27,6 +28,10 @@ after its flag, `--score-threshold` as `EDGECAM_SCORE_THRESHOLD`. Flags beat the
 beats the file, which beats the default. An unknown key or a value out of range is refused with the
 key, what was expected and the nearest valid key. `[[model]]`, `[[zone]]`, `[[mask]]` and `[[line]]`
 may stand several times; the last three are in the file alone.
+
+`[[camera]]` makes one process serve [several cameras](many-cameras.md). Each has a `name` and a
+`source`, a text, a number or a table; what else it says is its own, and the same above the first
+`[[camera]]` is the default of all: {per_camera}.
 
 ```toml
 # /etc/edgecam/front.toml
@@ -87,8 +92,9 @@ def default_of(info: SettingInfo) -> str:
 
 def settings_page() -> str:
     """Every setting: key, what it takes, default, flag and description."""
+    own = ", ".join(f"`{key}`" for key in PER_CAMERA if key not in ("name", "source"))
     rows = [
-        HEAD,
+        HEAD.replace("{per_camera}", own),
         "| key | takes | default | flag | what it is |",
         "| --- | --- | --- | --- | --- |",
     ]

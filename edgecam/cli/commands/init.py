@@ -21,6 +21,7 @@ EXAMPLES: dict[str, Any] = {
     "title": "Front door",
     "watchdog_s": 60.0,
     "max_frames": 100,
+    "rate_hz": 10.0,
     "model.path": DEFAULT_MODEL,
     "model.input_size": "353x481",
     "model.labels": "labels.txt",
@@ -59,6 +60,15 @@ _HEAD = """# Settings of the camera {name}: edgecam --config {file} runs it.
 # A line that is commented out shows the default, or an example where there is none.
 # edgecam help settings says more, and edgecam schema settings is for editors.
 """
+_TAIL = """
+# Several cameras in one process: one [[camera]] for each, with a name and a source of its own. What
+# stands above is the default of each of them (edgecam help many-cameras).
+#     [[camera]]
+#     name = "hall"
+#     source = "rtsp://hall.local/stream"
+#     rate_hz = 10
+#     priority = 2
+"""
 
 
 def _value(info: SettingInfo) -> str | None:
@@ -93,7 +103,7 @@ def _setting(info: SettingInfo, name: str) -> Iterator[str]:
 
 def commented(name: str, file: str) -> str:
     """The text of the settings file of the camera ``name``."""
-    return "\n".join([_HEAD.format(name=name, file=file), *_lines(name)]) + "\n"
+    return "\n".join([_HEAD.format(name=name, file=file), *_lines(name)]) + "\n" + _TAIL
 
 
 @click.command("init")
