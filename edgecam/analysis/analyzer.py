@@ -236,6 +236,11 @@ class Analysis:
         kept = replace(part, poses=tuple(shown), detections=tuple(seen), documents=documents)
         return kept, subjects
 
+    @property
+    def has_fall(self) -> bool:
+        """Whether a fall is suspected, or reported and not over."""
+        return bool(self._rules.falling)
+
     def attention(self, model: str, size_px: tuple[int, int]) -> Attention:
         """What the next look of ``model`` at a frame of (width, height) should know."""
         return attention(self._following, model, self._rules.suspected, size_px)

@@ -24,6 +24,15 @@ class Slot(Protocol[Item]):
         """The next item, or None after ``timeout_s``; raises ``Finished`` behind the last."""
         ...
 
+    @property
+    def holds(self) -> int:
+        """Number of items inside."""
+        ...
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether an item is there within ``timeout_s``; raises ``Finished`` behind the last."""
+        ...
+
     def finish(self) -> None:
         """No more items will be put; those inside are still got."""
         ...
@@ -50,6 +59,18 @@ class _Slot(Generic[Item]):
             if self._finished:
                 raise Finished
             return None
+
+    @property
+    def holds(self) -> int:
+        return len(self._items)
+
+    def wait(self, timeout_s: float) -> bool:
+        with self._changed:
+            if not self._items and not self._finished:
+                self._changed.wait(timeout_s)
+            if not self._items and self._finished:
+                raise Finished
+            return bool(self._items)
 
     def finish(self) -> None:
         with self._changed:
@@ -90,6 +111,11 @@ class Queue(_Slot[Item]):
     def __init__(self, size: int) -> None:
         super().__init__()
         self._size = size
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a ``put`` would not wait; it stays so where one thread alone puts."""
+        return len(self._items) < self._size
 
     def put(self, item: Item) -> Item | None:
         """Wait for room and put the item; return it where the queue has finished."""

@@ -10,7 +10,8 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgecam.analysis.analyzer import Analysis
 from edgecam.core.errors import SettingsError
@@ -22,6 +23,7 @@ from edgecam.messages.label_names import topic_parts
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.staged import StagedPipeline
+from edgecam.pipeline.turns import Turn
 from edgecam.settings.accuracy import chosen
 from edgecam.settings.load import own_settings
 from edgecam.settings.schema import ModelSettings, Settings
@@ -38,20 +40,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def load_models(settings: Settings) -> list[Model]:
+# A model that is loaded, by its file as it was then, its settings and how it runs.
+Loaded = dict[tuple[Any, ...], Model]
+
+
+def load_models(settings: Settings, loaded: Loaded | None = None) -> list[Model]:
     """Load every model of the settings, those of their accuracy where they name none.
 
-    The one that refines is the last.
+    The one that refines is the last. What is in ``loaded`` is not loaded again but shared: cameras
+    of one process look with the same interpreter.
 
     Raises:
         SettingsError: two have the same name, or two labels would share a topic.
         EdgecamError: one does not load.
     """
-    settings = chosen(settings)
-    models = [Model(model, settings.inference, settings.plugins) for model in settings.model]
+    settings, loaded = chosen(settings), {} if loaded is None else loaded
+    models = [_load(model, settings, loaded) for model in settings.model]
     if settings.refine is not None:
-        refining = ModelSettings(path=settings.refine)
-        models.append(Model(refining, settings.inference, settings.plugins, refines=True))
+        models.append(_load(ModelSettings(path=settings.refine), settings, loaded, refines=True))
     names = [model.name for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -67,6 +73,23 @@ def load_models(settings: Settings) -> list[Model]:
                 *(runtime.find().name, runtime.find().version),
             )
     return models
+
+
+def _load(model: ModelSettings, settings: Settings, loaded: Loaded, refines: bool = False) -> Model:
+    inference, plugins = settings.inference, settings.plugins
+    key = (*_state(catalog.resolve(model.path)), model, inference, plugins, refines)
+    if key not in loaded:
+        loaded[key] = Model(model, inference, plugins, refines)
+    return loaded[key].at_most(settings.rate_hz)
+
+
+def _state(path: Path) -> tuple[Any, ...]:
+    """What differs once a file is another."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (path,)
+    return path, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _check(settings: Settings) -> None:
@@ -186,6 +209,7 @@ class RunPlan:
         options: Callable[[], DecodeOptions],
         interval_s: Callable[[], float] = lambda: 0.0,
         paused: Callable[[], bool] = lambda: False,
+        turn: Turn | None = None,
     ) -> Pipeline:
         """Return the pipeline from ``source`` to ``sinks``, not started; arguments as there."""
         return StagedPipeline(
@@ -198,6 +222,7 @@ class RunPlan:
             interval_s,
             paused,
             self._analyse(),
+            turn,
             roi=self.roi,
             turned=self._turned_step(),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections.abc import Sequence
@@ -134,6 +135,14 @@ def open_interpreter(
     return _open(file, threads, size, choose(spec, file.needs_edgetpu), required=False)
 
 
+@dataclass(slots=True)
+class _Shared:
+    """What the cameras that look with one model have in common: interpreters, by input size."""
+
+    interpreter: Interpreter
+    by_size: dict[str, Model]
+
+
 class Model:
     """A model ready to run; ``stage`` may run beside ``invoke`` of the frame before.
 
@@ -188,7 +197,7 @@ class Model:
             inference.delegate_required,
         )
         self.rate_hz, self.publishes = settings.rate_hz, settings.publish
-        self.interpreter = self._new_interpreter()
+        self._shared = _Shared(self._new_interpreter(), {})
         self.decoder = self._recognise(self.interpreter.inputs, self.interpreter.outputs)
         self._hidden = _hidden(self._runnable, self.interpreter.delegated)
         _, height, width, channels = self.interpreter.inputs[0].shape
@@ -244,7 +253,12 @@ class Model:
         Raises:
             ModelError, DelegateError: it does not load any more.
         """
-        self.interpreter = self._new_interpreter()
+        self._shared.interpreter = self._new_interpreter()
+
+    @property
+    def interpreter(self) -> Interpreter:
+        """The interpreter that runs it."""
+        return self._shared.interpreter
 
     def resized(self, size: str) -> Model:
         """The same model with an input of this ``HEIGHTxWIDTH``, for parts of a frame.
@@ -252,8 +266,18 @@ class Model:
         Raises:
             ModelError: it takes no such size.
         """
-        settings = msgspec.structs.replace(self._settings, input_size=size, fit="stretch")
-        return Model(settings, self._inference, self._plugins)
+        found = self._shared.by_size
+        if size not in found:
+            settings = msgspec.structs.replace(self._settings, input_size=size, fit="stretch")
+            found[size] = Model(settings, self._inference, self._plugins)
+        return found[size]
+
+    def at_most(self, rate_hz: float | None) -> Model:
+        """The same model in the same interpreter, for a camera that is looked at so often."""
+        found = copy.copy(self)
+        rates = [rate for rate in (self.rate_hz, rate_hz) if rate is not None]
+        found.rate_hz = min(rates, default=None)
+        return found
 
     @property
     def delegate(self) -> DelegateReport:

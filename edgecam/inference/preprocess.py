@@ -44,9 +44,11 @@ class Resizer:
     def fit(self, width_px: int, height_px: int) -> Fit:
         """Where a frame of this size lies in the model input."""
         size = (width_px, height_px)
-        if size not in self._fits:
-            self._fits = {size: self._fit(size, (self.width_px, self.height_px))}
-        return self._fits[size]
+        fits = self._fits
+        if size not in fits:
+            # A new one: cameras that share a model ask on threads of their own.
+            self._fits = fits = {size: self._fit(size, (self.width_px, self.height_px))}
+        return fits[size]
 
     def resize_into(self, frame: Frame, buffer: Image) -> Fit:
         """Resize ``frame`` into ``buffer`` as RGB; the padding is black."""

@@ -6,6 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -18,7 +19,10 @@ from edgecam.core.tensors import Tensor
 from edgecam.inference.model import Model, ModelImage
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.schedule import ModelSchedule
+from edgecam.pipeline.turns import Turn
 
+# The stages that invoke.
+INVOKES = frozenset({"infer", "look"})
 # How long a stage waits for its turn before it says again that it is alive.
 BEAT_S = 0.5
 
@@ -60,7 +64,8 @@ class Pipeline(ABC):
     ``options`` is asked before each decode, so that thresholds may change while it runs, and
     ``interval_s`` before each invoke: how far apart two of them must begin. While ``paused`` no
     frame of a live source is taken; a recording goes on, for it has to lose nothing. ``analyse``
-    gets the results in order, one at a time.
+    gets the results in order, one at a time. ``turn``: the camera's turns at models that others
+    look with too; None: it has them to itself.
     """
 
     def __init__(
@@ -74,11 +79,12 @@ class Pipeline(ABC):
         interval_s: Callable[[], float] = lambda: 0.0,
         paused: Callable[[], bool] = lambda: False,
         analyse: Callable[[Result], Result] = lambda result: result,
+        turn: Turn | None = None,
     ) -> None:
         self._source, self._models, self._sinks = source, models, sinks
         self._meter, self._options = meter, options
         self._max_frames, self._interval_s = max_frames, interval_s
-        self._paused, self._analyse = paused, analyse
+        self._paused, self._analyse, self._turn = paused, analyse, turn
         self.schedule = ModelSchedule(models, source.live)
         self._release = source.release if isinstance(source, HoldingSource) else _let_go
         self._published = 0
@@ -152,6 +158,8 @@ class Pipeline(ABC):
                 self._done.set()
         finally:
             self.heartbeats.end(name)
+            if self._turn is not None and name in INVOKES:
+                self._turn.leave()
 
     def _fail(self, error: BaseException) -> None:
         """Take nothing new; ``wait`` raises the error when what is under way has gone out."""
@@ -169,7 +177,7 @@ class Pipeline(ABC):
         except Exception as error:  # noqa: BLE001 - handed to the main thread, which raises it
             self._fail(error)
 
-    def _wait_for_turn(self, last_s: float, stage: str) -> None:
+    def _wait_for_rate(self, last_s: float, stage: str) -> None:
         """Wait until the next invoke may begin."""
         while (left_s := last_s + self._interval_s() - time.monotonic()) > 0:
             if self._done.wait(min(left_s, BEAT_S)):
@@ -210,6 +218,8 @@ class Pipeline(ABC):
     def _invoke(
         self, place: int, model: Model, staged: ModelImage, frame: Frame
     ) -> list[Tensor] | None:
+        if self._turn is not None and not self._turn.is_held and not self._take(self._turn):
+            return None
         try:
             if self.schedule.is_retry(place):
                 model.reload()
@@ -219,6 +229,28 @@ class Pipeline(ABC):
             return None
         self.schedule.worked(place)
         return tensors
+
+    def _take(self, turn: Turn) -> bool:
+        """Wait for the camera's turn; False where the run is over before."""
+
+        def go_on() -> bool:
+            self.heartbeats.beat(threading.current_thread().name)
+            return not self._done.is_set()
+
+        return turn.take(go_on)
+
+    @contextmanager
+    def _one_turn(self, asks_again: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Give back, at the end, the turn that was taken within: at the first invoke at the latest.
+
+        What is within waits for no other stage, for the other cameras wait for it. ``asks_again``
+        says then whether the camera wants the next turn too.
+        """
+        try:
+            yield
+        finally:
+            if self._turn is not None and self._turn.is_held:
+                self._turn.give_back(asks_again())
 
     def _decode_one(self, inferred: Inferred) -> Result:
         prepared, options = inferred.prepared, self._options()

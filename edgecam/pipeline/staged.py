@@ -105,6 +105,22 @@ class StagedPipeline(Pipeline):
             if item is not None:
                 return item
 
+    def _next_in_turn(self, slot: Slot[Item], stage: str) -> Item:
+        """The next item once it is this camera's turn, so that it is the newest even then."""
+        if self._turn is not None:
+            while not slot.wait(BEAT_S):
+                self.heartbeats.beat(stage)
+            if not self._take(self._turn):
+                raise Finished
+        return self._next(slot, stage)
+
+    def _asks_again(self, slot: Slot[Item]) -> bool:
+        """Whether the next item of a slot will be taken at once: it is there, no stage waits."""
+        if self._turned is not None or self._paused() or self._interval_s() > 0.0:
+            return False
+        is_gated = self._roi is not None and self._roi.has_gate
+        return not is_gated and slot.holds > 0 and self._inferred.has_room
+
     def _wait_while_paused(self, stage: str) -> None:
         while (
             self._source.live
@@ -139,23 +155,23 @@ class StagedPipeline(Pipeline):
         began_s = 0.0
         while True:
             # Before the frame is taken, so that it is the newest one.
-            self._wait_for_turn(began_s, "infer")
+            self._wait_for_rate(began_s, "infer")
             try:
-                prepared = self._next(self._prepared, "infer")
-            except Finished:
-                return self._inferred.finish()
-            looks = self.schedule.take(prepared.frame)
-            if not any(looks):
-                self._recycle(prepared)
-                self._release(prepared.frame)
-                continue
-            began_s = time.monotonic()
-            try:
-                inferred = self._infer_one(prepared, self._models, looks, "infer")
+                with self._one_turn(lambda: self._asks_again(self._prepared)):
+                    prepared = self._next_in_turn(self._prepared, "infer")
+                    looks = self.schedule.take(prepared.frame)
+                    if not any(looks):
+                        self._recycle(prepared)
+                        self._release(prepared.frame)
+                        continue
+                    began_s = time.monotonic()
+                    inferred = self._infer_one(prepared, self._models, looks, "infer")
                 self._recycle(prepared)
                 has_looked = [tensors is not None for tensors in inferred.tensors]
                 decode = partial(self._decode_one, inferred)
                 self._send(prepared.frame, decode, has_looked, "infer")
+            except Finished:
+                return self._inferred.finish()
             except EdgecamError as error:
                 return self._break_off(error)
 
@@ -165,27 +181,29 @@ class StagedPipeline(Pipeline):
 
         roi, began_s = self._roi, 0.0
         assert roi is not None
+        # Where nothing moves no model is needed, so no turn is waited for to see whether it does.
+        take_next = self._next if roi.has_gate else self._next_in_turn
         while True:
             self._wait_while_paused("look")
-            self._wait_for_turn(began_s, "look")
+            self._wait_for_rate(began_s, "look")
             try:
-                frame = self._next(self._frames, "look")
-            except Finished:
-                return self._inferred.finish()
-            may = self.schedule.take(frame)
-            if not any(may):
-                self._release(frame)
-                continue
-            looked_s = time.monotonic()
-            try:
-                inferring = roi.infer(frame, may, self._options(), self._source.live)
-                result = run_steps(inferring, self._invoke)
+                with self._one_turn(lambda: self._asks_again(self._frames)):
+                    frame = take_next(self._frames, "look")
+                    may = self.schedule.take(frame)
+                    if not any(may):
+                        self._release(frame)
+                        continue
+                    looked_s = time.monotonic()
+                    inferring = roi.infer(frame, may, self._options(), self._source.live)
+                    result = run_steps(inferring, self._invoke)
                 if not result.repeated:
                     # What costs nothing need not be waited for on a hot board.
                     began_s = looked_s
                     self._meter.inferred(time.monotonic())
                 has_looked = [model.name in result.times for model in self._models]
                 self._send(frame, partial(_as_it_is, result), has_looked, "look")
+            except Finished:
+                return self._inferred.finish()
             except EdgecamError as error:
                 return self._break_off(error)
 
@@ -205,7 +223,8 @@ class StagedPipeline(Pipeline):
         if not has_looked[turned.place]:
             self._inferred.put(decode)
             return
-        add = turned.infer(frame, self._options(), self._invoke)
+        with self._one_turn():
+            add = turned.infer(frame, self._options(), self._invoke)
         self._inferred.put(lambda: add(decode()))
 
     def _followed(self, decoded: Result) -> Result | None:

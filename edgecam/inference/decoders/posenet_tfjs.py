@@ -112,7 +112,7 @@ class _Tables:
         self._nearest += self._cells[COUNT:]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _tables(height: int, width: int, thread: int) -> _Tables:  # noqa: ARG001 - one for each thread
     """Kept from frame to frame: fresh memory of this size costs more than filling it."""
     return _Tables(height, width)

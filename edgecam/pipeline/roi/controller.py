@@ -143,6 +143,11 @@ class RoiController:
             self._cropped = PersonCrops(settings.crop, self._pose, self._detector)
         self._counts = Counter(dict.fromkeys(("motion_looks", "motion_skips"), 0))
 
+    @property
+    def has_gate(self) -> bool:
+        """Whether frames on which nothing moves are left out."""
+        return self._gate is not None
+
     def infer(
         self, frame: Frame, may: Sequence[bool], options: DecodeOptions, live: bool = False
     ) -> Steps[Result]:
