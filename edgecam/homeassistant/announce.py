@@ -34,8 +34,11 @@ def label_parts(models: Sequence[Model]) -> Mapping[str, str]:
     return topic_parts(each for model in models for each in model.counted_classes)
 
 
-def features(settings: Settings, models: Sequence[Model]) -> Features:
-    """What the instance can tell with these models on this board."""
+def features(settings: Settings, models: Sequence[Model], process: str | None = None) -> Features:
+    """What the instance can tell with these models on this board.
+
+    ``process``: the name of the process that several cameras share, which tells of the board.
+    """
     labels = homeassistant.chosen_labels(_known_labels(models), settings.homeassistant)
     # A label of the picture as a whole is counted by no model.
     of_pictures = {label_key(label) for model in models for label in model.classes}
@@ -48,8 +51,8 @@ def features(settings: Settings, models: Sequence[Model]) -> Features:
     return Features(
         labels=labels,
         models=", ".join(model.name for model in models),
-        has_temperature=board.temperature_c(Path(settings.thermal.directory)) is not None,
-        has_throttling=board.throttled() is not None,
+        has_temperature=process is None and _has_temperature(settings),
+        has_throttling=process is None and board.throttled() is not None,
         has_snapshots=settings.snapshot.mode != "off",
         commands=frozenset(settings.remote.allow),
         zones={
@@ -65,8 +68,13 @@ def features(settings: Settings, models: Sequence[Model]) -> Features:
         title=settings.title,
         page=_page(settings),
         board=board.identity(),
+        process=process,
         postures=POSTURES if tracks and any(model.finds_people for model in models) else (),
     )
+
+
+def _has_temperature(settings: Settings) -> bool:
+    return board.temperature_c(Path(settings.thermal.directory)) is not None
 
 
 def _page(settings: Settings) -> str | None:
@@ -95,10 +103,34 @@ def _event_types(settings: Settings) -> tuple[str, ...]:
     return (*get_args(EventType), *plugged_event_types(settings))
 
 
-def announce(broker: Broker, settings: Settings, models: Sequence[Model]) -> None:
-    """Publish the discovery messages; what an earlier run left and is not among them is cleared."""
+def announce_board(broker: Broker, settings: Settings) -> None:
+    """Publish the device of a process that several cameras share: the board, and how it is."""
     home = settings.homeassistant
-    found = features(settings, models)
+    messages: dict[str, bytes] = {}
+    broker.count_nothing()
+    if home.enabled:
+        found = Features(
+            has_temperature=_has_temperature(settings),
+            has_throttling=board.throttled() is not None,
+            title=settings.title,
+            page=_page(settings),
+            board=board.identity(),
+        )
+        messages = homeassistant.board_discovery(settings.name, home, found)
+    broker.keep_only(homeassistant.discovery_filter(settings.name, home), messages)
+    for topic, payload in messages.items():
+        broker.publish_retained(topic, payload)
+
+
+def announce(
+    broker: Broker, settings: Settings, models: Sequence[Model], process: str | None = None
+) -> None:
+    """Publish the discovery messages; what an earlier run left and is not among them is cleared.
+
+    ``process``: the name of the process that several cameras share.
+    """
+    home = settings.homeassistant
+    found = features(settings, models, process)
     messages: dict[str, bytes] = {}
     if all(model.decoder.finds == "classes" for model in models):
         broker.count_nothing()

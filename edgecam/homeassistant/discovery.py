@@ -48,7 +48,8 @@ class Features:
     tells of them. ``title`` is the device's name, ``page`` the address of the live page.
     tells of them. ``parts`` are the parts of topics of labels, by their keys.
     ``classes`` are what a classifier says of a picture, of which those that are ``asked`` for get
-    an entity each.
+    an entity each. ``process`` is the name of the process that several cameras share, None where
+    this one has it to itself.
     """
 
     labels: tuple[str, ...] = ()
@@ -68,6 +69,7 @@ class Features:
     classifies: bool = False
     classes: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
+    process: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,33 @@ def discovery_filter(name: str, settings: HomeAssistantSettings) -> str:
 
 def discovery(name: str, settings: HomeAssistantSettings, features: Features) -> dict[str, bytes]:
     """Topic -> payload, to be retained, of every entity of the camera ``name``."""
-    topics, node = Topics(name, features.parts), _node(name)
+    topics = Topics(name, features.parts)
+    return _messages(topics, settings, features, entities(topics, features))
+
+
+def board_discovery(
+    name: str, settings: HomeAssistantSettings, features: Features
+) -> dict[str, bytes]:
+    """The same of the process ``name`` that several cameras share: the board that they are on."""
+    telemetry = Topics(name).telemetry
+    found = [_problem(telemetry), *_of_board(telemetry, features)]
+    return _messages(Topics(name), settings, features, found)
+
+
+def _of_board(telemetry: str, features: Features) -> Iterator[Entity]:
+    if features.has_temperature:
+        yield _temperature(telemetry)
+    if features.has_temperature or features.has_throttling:
+        yield _throttled(telemetry)
+
+
+def _messages(
+    topics: Topics,
+    settings: HomeAssistantSettings,
+    features: Features,
+    found: Iterable[Entity],
+) -> dict[str, bytes]:
+    name, node = topics.name, _node(topics.name)
     device = _device(name, settings, features)
     origin = {"name": "edgecam", "sw_version": __version__}
     messages = {}
@@ -109,7 +137,7 @@ def discovery(name: str, settings: HomeAssistantSettings, features: Features) ->
         topic = f"{settings.prefix}/device_automation/{node}/{slug(event_type)}/config"
         trigger = _trigger(topics.event, event_type, features.stale_after_s)
         messages[topic] = _encode({**trigger, "device": device, "origin": origin})
-    for entity in entities(topics, features):
+    for entity in found:
         unique_id = f"{node}_{entity.object_id}"
         entity_id = _NOT_ENTITY_ID.sub("_", unique_id).strip("_")
         messages[f"{settings.prefix}/{entity.component}/{node}/{entity.object_id}/config"] = (
@@ -119,7 +147,7 @@ def discovery(name: str, settings: HomeAssistantSettings, features: Features) ->
                     "unique_id": unique_id,
                     "object_id": entity_id,
                     "default_entity_id": f"{entity.component}.{entity_id}",
-                    "availability": _availability(topics, entity.needs_camera),
+                    "availability": _availability(topics, entity.needs_camera, features.process),
                     "availability_mode": "all",
                     "device": device,
                     "origin": origin,
@@ -135,9 +163,12 @@ def _node(name: str) -> str:
     return f"edgecam_{name}"
 
 
-def _availability(topics: Topics, needs_camera: bool) -> list[dict[str, str]]:
+def _availability(topics: Topics, needs_camera: bool, process: str | None) -> list[dict[str, str]]:
     """The daemon's will; and the camera's state for what only a camera can tell."""
     of = (topics.availability, topics.source) if needs_camera else (topics.availability,)
+    if process is not None:
+        # The will of several cameras is that of their process.
+        of = (Topics(process).availability, *of)
     return [
         {"topic": topic, "payload_available": "online", "payload_not_available": "offline"}
         for topic in of
@@ -157,6 +188,7 @@ def _device(name: str, settings: HomeAssistantSettings, features: Features) -> d
         "sw_version": f"{__version__}, {features.models}" if features.models else __version__,
         "configuration_url": features.page,
         "suggested_area": settings.area,
+        "via_device": None if features.process is None else _node(features.process),
     }
     return {key: value for key, value in device.items() if value is not None}
 
@@ -207,10 +239,7 @@ def entities(topics: Topics, features: Features) -> Iterator[Entity]:
     yield from _commands(topics, features)
     yield _problem(topics.telemetry)
     yield from _measurements(topics.telemetry)
-    if features.has_temperature:
-        yield _temperature(topics.telemetry)
-    if features.has_temperature or features.has_throttling:
-        yield _throttled(topics.telemetry)
+    yield from _of_board(topics.telemetry, features)
 
 
 def _classification(topics: Topics, features: Features) -> Iterator[Entity]:

@@ -317,6 +317,13 @@ class Telemetry(Struct, frozen=True, kw_only=True):
         RecorderReport | None, Meta(description="the flight recorder, where it is on")
     ] = None
     models: tuple[ModelReport, ...] = ()
+    process: Annotated[
+        str | UnsetType, Meta(description="name of the process that it shares with other cameras")
+    ] = UNSET
+    cameras: Annotated[
+        tuple[str, ...] | UnsetType,
+        Meta(description="names of the cameras of such a process, in its own report alone"),
+    ] = UNSET
     counters: Annotated[
         Mapping[str, int], Meta(description="every drop, fallback and look since start, by name")
     ] = msgspec.field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pkgutil import resolve_name
@@ -22,6 +22,10 @@ class OpenSink(Sink, Protocol):
     def restart(self, boot_id: str) -> None:
         """Frame numbers begin again under this ``boot_id``."""
         ...
+
+
+# Opens a sink of these settings under a ``boot_id``.
+Opener = Callable[[Settings, str], OpenSink]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,12 @@ def kinds_of(settings: Settings) -> Mapping[str, SinkKind]:
     }
 
 
-def _open(name: str, kind: SinkKind, settings: Settings, boot_id: str) -> OpenSink | None:
+def _open(
+    name: str, kind: SinkKind, settings: Settings, boot_id: str, shared: Mapping[str, Opener]
+) -> OpenSink | None:
     """Open one; None where a plugin fails, which the log says."""
+    if name in shared:
+        return shared[name](settings, boot_id)
     if name in SINKS:
         sink: OpenSink = resolve_name(kind.opener)(settings, boot_id)
         return sink
@@ -103,11 +111,15 @@ def check_sinks(settings: Settings) -> None:
 
 
 def open_sinks(
-    settings: Settings, boot_id: str, kept: Mapping[str, OpenSink] | None = None
+    settings: Settings,
+    boot_id: str,
+    kept: Mapping[str, OpenSink] | None = None,
+    shared: Mapping[str, Opener] | None = None,
 ) -> dict[str, OpenSink]:
     """Open every sink that the settings ask for, by name; none stays open if one fails.
 
-    Those in ``kept`` are open already and go on under the new ``boot_id``.
+    Those in ``kept`` are open already and go on under the new ``boot_id``. ``shared`` opens, by
+    name, a camera's part of what the cameras of a process have in common.
 
     Raises:
         SinkError, SettingsError: a sink cannot be opened.
@@ -118,7 +130,7 @@ def open_sinks(
         asked = [n for n, kind in kinds.items() if n not in kept and kind.is_asked(settings)]
         # What empties a file comes when nothing else can be refused any more.
         for name in sorted(asked, key=lambda name: kinds[name].empties):
-            sink = _open(name, kinds[name], settings, boot_id)
+            sink = _open(name, kinds[name], settings, boot_id, shared or {})
             if sink is not None:
                 opened[name] = sink
     except BaseException:

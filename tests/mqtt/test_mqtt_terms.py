@@ -380,8 +380,8 @@ def test_a_result_never_acknowledges_an_event(open_sink: Opener) -> None:
         for client in gc.get_objects():
             if isinstance(client, Client):
                 client._last_mid = number - 1 if number > 1 else 65_535
-        sink._delivery.results.put("edgecam/front/result", b"r", 1e12)
-        sink._network.wake()
+        sink.link.delivery.results.put("edgecam/front/result", b"r", 1e12)
+        sink.link.wake()
         assert wait_until(lambda: broker.of("edgecam/front/result"))
         sink.publish_state("paused", b"1")
         assert wait_until(lambda: broker.of("edgecam/front/state/paused"))

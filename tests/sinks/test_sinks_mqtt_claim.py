@@ -130,7 +130,7 @@ def test_a_will_that_comes_late_is_put_right(mosquitto: Mosquitto, subscriber: S
 
 
 def outcome(opened: MqttSink) -> str:
-    if opened._network.turned_away is not None:
+    if opened.link.turned_away is not None:
         return "goes"
     return "stays" if opened.wait_connected(0) else "asks"
 

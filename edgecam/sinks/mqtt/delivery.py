@@ -52,13 +52,14 @@ class Delivery:
         states: RetainedStates,
         results: RecentResults,
         availability_topic: str,
+        suspects: Suspects | None = None,
     ) -> None:
         self.events = events
         self.states = states
         self.results = results
         self.availability_topic = availability_topic
         self.refusals = Refusals()
-        self._suspects = Suspects(availability_topic.rpartition("/")[0])
+        self._suspects = suspects or Suspects(availability_topic.rpartition("/")[0])
         self._aside = Aside(events)
         self._in_flight: dict[int, _Sent] = {}
         self._announced = False

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -53,7 +54,7 @@ class Claim:
     """What is known of other instances of this name; used by the network thread alone."""
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
-        topics = Topics(name)
+        topics, self.name = Topics(name), name
         self.topic, self._availability = topics.claim, topics.availability
         self._token = secrets.token_hex(8)
         self._host = printable(socket.gethostname(), MAX_HOST)
@@ -66,6 +67,8 @@ class Claim:
         self.conflicts: deque[str] = deque(maxlen=1)
         self.said_offline = self.is_littered = False
         self._ours = False
+        # Whether it is known whose the name is; for one that joins others on a connection.
+        self.is_decided = threading.Event()
         self._forget()
 
     def _forget(self) -> None:

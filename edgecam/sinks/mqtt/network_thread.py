@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -50,8 +51,9 @@ class NetworkThread(threading.Thread):
         context: ssl.SSLContext | None,
         delivery: Delivery,
         faults: FaultLog,
-        claim: Claim,
+        claims: Sequence[Claim],
     ) -> None:
+        """``claims``: of the names that are to be this instance's own, at least one."""
         super().__init__(name="edgecam-mqtt", daemon=True)
         self.connected = threading.Event()
         self.fault: Fault | None = Fault("network", f"{address}: connecting")
@@ -60,7 +62,10 @@ class NetworkThread(threading.Thread):
         self._context = context
         self._delivery = delivery
         self._faults = faults
-        self._claim = claim
+        self._claims = list(claims)
+        # Of cameras that came while there was a connection: not asked for yet, and asked for.
+        self._joining: deque[Claim] = deque()
+        self._asking: list[Claim] = []
         self._claims_cut = 0
         # The name turned out to be another's a moment after the first connection.
         self._came_late = False
@@ -94,6 +99,15 @@ class NetworkThread(threading.Thread):
         self._subscriptions = [*others, (topic_filter, callback)]
         self._new_filters.append(topic_filter)
         self.wake()
+
+    def join_claim(self, claim: Claim) -> None:
+        """One more name is to be this instance's own; ``is_decided`` says once that is known."""
+        self._joining.append(claim)
+        self.wake()
+
+    def leave(self, name: str) -> None:
+        """A name is no longer this instance's own."""
+        self._claims = [claim for claim in self._claims if claim.name != name]
 
     def stop(self, drain_s: float) -> None:
         """Deliver within ``drain_s``, say offline, end; less where there is no broker."""
@@ -172,39 +186,74 @@ class NetworkThread(threading.Thread):
 
     def _claim_name(self, connection: Connection) -> None:
         """Ask for the name; sets the connection's fault where another instance has it."""
-        claim = self._claim
+        self._asking.clear()
+        while self._joining:
+            self._claims.append(self._joining.popleft())
+        claims = self._claims
         if self._claims_cut >= MAX_CLAIMS_CUT:
             self._delivery.count("claims_skipped")
-            claim.win()
+            for claim in claims:
+                claim.win()
             return
-        claim.begin()
-        for topic_filter in claim.filters:
-            connection.subscribe(topic_filter)
+        for claim in claims:
+            self._begin_claim(claim, connection)
         while connection.fault is None and not self._stopping.is_set():
             self._speak(connection)
-            if claim.settled(time.monotonic()):
+            now_s = time.monotonic()
+            # Each of them, for each has more to say with time.
+            open_claims = [claim for claim in claims if not claim.settled(now_s)]
+            if not open_claims:
                 break
             self._step_for(connection, CLAIM_STEP_S)
         self._claims_cut = self._claims_cut + 1 if connection.closed_by_broker else 0
-        if claim.other is None:
+        lost = next((claim for claim in claims if claim.other is not None), None)
+        if lost is not None:
+            self._leave(connection, lost)
+            return
+        for claim in claims:
             claim.win()
-        else:
-            self._leave(connection, claim.other)
+            claim.is_decided.set()
 
-    def _leave(self, connection: Connection, host: str) -> None:
+    @staticmethod
+    def _begin_claim(claim: Claim, connection: Connection) -> None:
+        claim.begin()
+        for topic_filter in claim.filters:
+            connection.subscribe(topic_filter)
+
+    def _admit(self, connection: Connection) -> None:
+        """Go on with the names that were asked for on a connection that there was already."""
+        while self._joining:
+            self._asking.append(self._joining.popleft())
+            self._begin_claim(self._asking[-1], connection)
+        for claim in list(self._asking):
+            if not claim.settled(time.monotonic()):
+                continue
+            self._asking.remove(claim)
+            if claim.other is None:
+                claim.win()
+                self._claims.append(claim)
+            claim.is_decided.set()
+
+    def _leave(self, connection: Connection, claim: Claim) -> None:
         """The name is another's."""
         if connection.fault is None:
             # With a DISCONNECT: the will would say that the other one is offline.
             connection.finish()
+            which, remedy = "this name", "give this one another --name"
+            if len(self._claims) > 1:
+                which, remedy = f"the name {claim.name}", "rename this camera"
             connection.fault = Fault(
                 "name",
-                f"{self._address}: another edgecam has this name, on {host}; give this one "
-                "another --name, or stop that one",
+                f"{self._address}: another edgecam has {which}, on {claim.other}; {remedy}, or "
+                "stop that one",
             )
 
     def _speak(self, connection: Connection) -> None:
         """Say what the claim has to say, and look at what it has heard."""
-        claim = self._claim
+        for claim in (*self._claims, *self._asking):
+            self._speak_of(claim, connection)
+
+    def _speak_of(self, claim: Claim, connection: Connection) -> None:
         while claim.to_say:
             connection.publish(claim.topic, claim.to_say.popleft(), 1, False)
         if (answer := claim.answer(time.monotonic())) is not None:
@@ -246,9 +295,11 @@ class NetworkThread(threading.Thread):
                     progress_s = time.monotonic()
                     self._ever_acknowledged = True
                 self._speak(connection)
-                if self._claim.other is not None:
+                self._admit(connection)
+                lost = next((claim for claim in self._claims if claim.other is not None), None)
+                if lost is not None:
                     self._came_late = self.connects == 1
-                    self._leave(connection, self._claim.other)
+                    self._leave(connection, lost)
                     break
                 self._note(connection)
                 while self._new_filters:
@@ -307,7 +358,10 @@ class NetworkThread(threading.Thread):
         wait_s = 0.05 if self._stopping.is_set() else STEP_S
         settle_left_s = self._delivery.settle_left_s
         wait_s = min(wait_s, settle_left_s) if settle_left_s else wait_s
-        answer_left_s = max(0.0, self._claim.answer_due_s - time.monotonic())
+        if self._asking:
+            wait_s = min(wait_s, CLAIM_STEP_S)
+        due_s = min((claim.answer_due_s for claim in self._claims), default=float("inf"))
+        answer_left_s = max(0.0, due_s - time.monotonic())
         connection.step(min(wait_s, answer_left_s), self._wake_read)
 
     def _is_drained(self, progress_s: float) -> bool:
@@ -330,7 +384,8 @@ class NetworkThread(threading.Thread):
         connection.give_up(Fault("network", f"{self._address}: stopped without an answer"))
 
     def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
-        self._claim.receive(topic, payload, retained)
+        for claim in (*self._claims, *self._asking):
+            claim.receive(topic, payload, retained)
         for topic_filter, callback in self._subscriptions:
             if matches(topic_filter, topic) and (retained or self._flood.lets(topic_filter)):
                 callback(topic, payload, retained)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from edgecam.core.board import uptime_s
@@ -72,8 +72,12 @@ class Outbox:
             self._size_bytes += message.size_bytes
             self._trim()
 
-    def restore(self, topic: str, events: Iterable[tuple[bytes, float]]) -> list[Message]:
+    def restore(
+        self, topic: str | Callable[[bytes], str], events: Iterable[tuple[bytes, float]]
+    ) -> list[Message]:
         """Put events of an earlier run, as (payload, ``since_s``), before all that wait.
+
+        ``topic`` may be one for all, or what says where a payload goes.
 
         Returns them with their numbers; the oldest are dropped if there are too many.
         """
@@ -81,7 +85,7 @@ class Outbox:
         with self._lock:
             self._first_number -= len(found)
             restored = [
-                Message(topic, payload, number, since_s)
+                Message(topic(payload) if callable(topic) else topic, payload, number, since_s)
                 for number, (payload, since_s) in enumerate(found, self._first_number)
             ]
             self._waiting.extendleft(reversed(restored))

@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -40,12 +40,16 @@ class _Event(msgspec.Struct, frozen=True):
 
     boot_id: str
     sequence: int
+    # Which camera of a process with several it is of.
+    name: str = ""
 
 
 class Spool:
-    """The spool of one outbox, whose events go to ``topic``."""
+    """The spool of one outbox, whose events go to ``topic``, or to what it says of a payload."""
 
-    def __init__(self, path: Path, topic: str, outbox: Outbox, after_s: float) -> None:
+    def __init__(
+        self, path: Path, topic: str | Callable[[bytes], str], outbox: Outbox, after_s: float
+    ) -> None:
         """Give the outbox what an earlier run left, and keep what waits from now on."""
         self._file, self._topic, self._outbox = SpoolFile(path), topic, outbox
         self._after_s = after_s
@@ -183,7 +187,11 @@ def spool_directory(
 
 
 def open_spool(
-    settings: MqttSettings, name: str, topic: str, outbox: Outbox, environment: Mapping[str, str]
+    settings: MqttSettings,
+    name: str,
+    topic: str | Callable[[bytes], str],
+    outbox: Outbox,
+    environment: Mapping[str, str],
 ) -> Spool | SpoolReport:
     """The spool of the instance ``name``, or why there is none."""
     if not settings.spool:

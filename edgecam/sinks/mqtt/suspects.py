@@ -50,9 +50,9 @@ class _Ban:
 class Suspects:
     """What was written on one connection after another, and what came of it."""
 
-    def __init__(self, base: str) -> None:
-        """``base``: the instance's own topics lie under it."""
-        self._base = base
+    def __init__(self, *bases: str) -> None:
+        """``bases``: the instance's own topics lie under them, those of its process first."""
+        self._bases = list(bases)
         self._order = 0
         self._open: deque[_Written] = deque(maxlen=MAX_OPEN)
         self._proven: dict[str, int] = {}
@@ -62,13 +62,19 @@ class Suspects:
     def kind(self, topic: str) -> str:
         """What of its topics a broker would treat alike: ``count/#`` and ``homeassistant/#``."""
         parts = topic.split("/")
-        if topic.startswith(f"{self._base}/"):
-            depth = self._base.count("/") + 2
-        elif parts[0] == self._base.partition("/")[0]:
+        base = next((base for base in self._bases if topic.startswith(f"{base}/")), None)
+        if base is not None:
+            depth = base.count("/") + 2
+        elif parts[0] == self._bases[0].partition("/")[0]:
             return topic
         else:
             depth = 1
         return topic if len(parts) <= depth else "/".join((*parts[:depth], "#"))
+
+    def add(self, base: str) -> None:
+        """The topics under this one are the instance's own too."""
+        if base not in self._bases:
+            self._bases.append(base)
 
     def begin(self) -> None:
         """A new connection."""
@@ -120,7 +126,7 @@ class Suspects:
             item
             for item in self._open
             if item.size_bytes > self._proven.get(item.kind, -1)
-            and item.topic != f"{self._base}/availability"
+            and item.topic != f"{self._bases[0]}/availability"
         ]
         largest = max(found, key=lambda item: item.size_bytes, default=None)
         return None if largest is None else Culprit(*largest[1:])
