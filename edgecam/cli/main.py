@@ -19,7 +19,7 @@ import click
 from edgecam.cli import process_list
 from edgecam.cli.completion import a_file, one_of
 from edgecam.cli.headings import write_options
-from edgecam.cli.options import FLAG_NAMES, given, model_options
+from edgecam.cli.options import FLAG_NAMES, given, run_options
 from edgecam.core.errors import EdgecamError, SettingsError
 from edgecam.core.printable import MAX_LINE, print_traceback, printable
 from edgecam.core.redaction import redact
@@ -28,7 +28,7 @@ from edgecam.core.version import __version__
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from edgecam.settings.schema import Settings
+    from edgecam.settings.cameras import House
 
 # Name on the command line -> one line of help; the code is in edgecam/cli/commands/NAME.py.
 COMMANDS: dict[str, str] = {
@@ -191,7 +191,7 @@ def _out_of_memory(what: str) -> EdgecamError:
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@model_options
+@run_options
 @click.option(
     "-s",
     "--source",
@@ -230,7 +230,9 @@ def _out_of_memory(what: str) -> EdgecamError:
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 @click.version_option(__version__, prog_name="edgecam")
 @click.pass_context
-def cli(ctx: click.Context, /, config: Path | None, check: bool, verbose: bool, **_: Any) -> None:
+def cli(
+    ctx: click.Context, /, config: tuple[Path, ...], check: bool, verbose: bool, **_: Any
+) -> None:
     """Camera pose and detection on small boards: frames in, poses and boxes out over MQTT.
 
     \b
@@ -241,23 +243,24 @@ def cli(ctx: click.Context, /, config: Path | None, check: bool, verbose: bool, 
     """
     if ctx.invoked_subcommand is not None:
         return
-    from edgecam.settings.load import ENVIRONMENT_PREFIX, load
+    from edgecam.settings.load import ENVIRONMENT_PREFIX, load_house
 
     is_asked = given(ctx) or any(name.startswith(ENVIRONMENT_PREFIX) for name in os.environ)
-    if config is None and not is_asked:
+    if not config and not is_asked:
         click.echo(ctx.get_help())
         ctx.exit(2)
     from edgecam.cli import log
 
-    def read() -> Settings:
-        return load(config, os.environ, given(ctx), FLAG_NAMES)
+    def read() -> House:
+        return load_house(config, os.environ, given(ctx), FLAG_NAMES)
 
-    settings = read()
+    house = read()
     log.set_up(verbose)
     if check:
         from edgecam.daemon.build import check_settings
 
-        check_settings(settings)
+        for camera in house.cameras:
+            check_settings(camera)
         return
     from edgecam.daemon.run import run
     from edgecam.daemon.service import Service
@@ -265,17 +268,18 @@ def cli(ctx: click.Context, /, config: Path | None, check: bool, verbose: bool, 
     from edgecam.daemon.systemd_notify import Notifier
     from edgecam.daemon.tally import NO_OUTPUT, Tally, has_output
 
-    if not has_output(settings):
+    if not any(map(has_output, house.cameras)):
         logging.getLogger(__name__).warning(NO_OUTPUT)
     stop, tally = Stop(), Tally()
-    service = Service(stop, read if config is not None else None, Notifier(), settings.watchdog_s)
+    watchdog_s = house.shared.watchdog_s
+    service = Service(stop, read if config else None, Notifier(), watchdog_s)
     with service.signals():
-        run(settings, stop, extra_sinks=(tally,), service=service, tally=tally)
-    if config is None and sys.stderr.isatty():
+        run(house, stop, extra_sinks=(tally,), service=service, tally=tally)
+    if not config and sys.stderr.isatty():
         # A try-out; a service with a file goes on tomorrow.
         from edgecam.homeassistant.removal import offer
 
-        words = offer(settings)
+        words = offer(house.shared)
         if words is not None:
             logging.getLogger(__name__).info(words)
 

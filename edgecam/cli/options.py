@@ -68,6 +68,13 @@ CONFIG_OPTION = click.option(
     envvar="EDGECAM_CONFIG",
     help="Settings file (TOML); flags and EDGECAM_... variables beat it.",
 )
+_CONFIGS_OPTION = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    envvar="EDGECAM_CONFIG",
+    help="Settings file (TOML); flags and EDGECAM_... variables beat it. Repeatable: joined.",
+)
 _MODEL = (
     click.option(
         "-m",
@@ -152,6 +159,11 @@ def _applied(command: Command, options: tuple[Callable[[Command], Command], ...]
 def model_options(command: Command) -> Command:
     """Settings file, models, how they run and decode, and what becomes of tracks."""
     return _applied(command, (CONFIG_OPTION, *_MODEL, *_DECODE, *_TRACKS))
+
+
+def run_options(command: Command) -> Command:
+    """The same for a run, which may have several settings files."""
+    return _applied(command, (_CONFIGS_OPTION, *_MODEL, *_DECODE, *_TRACKS))
 
 
 def given(ctx: click.Context) -> dict[str, Any]:

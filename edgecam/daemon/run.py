@@ -13,11 +13,12 @@ import msgspec
 
 from edgecam.core.printable import printable
 from edgecam.core.protocols import Sink
-from edgecam.daemon.build import load_models
+from edgecam.daemon.cameras import Cameras, load_all
 from edgecam.daemon.service import Service
 from edgecam.daemon.session import Session
 from edgecam.daemon.tally import STATUS_INTERVAL_S, Tally, has_output
 from edgecam.daemon.telemetry_report import caption
+from edgecam.settings.cameras import House, of_one
 from edgecam.settings.schema import MqttSettings, Settings
 from edgecam.sinks import check_sinks
 from edgecam.sources import is_file
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def run(
-    settings: Settings,
+    settings: Settings | House,
     stop: threading.Event,
     on_telemetry: Callable[[Telemetry], None] | None = None,
     extra_sinks: Sequence[Sink] = (),
@@ -41,46 +42,60 @@ def run(
     service: Service | None = None,
     tally: Tally | None = None,
 ) -> Telemetry:
-    """Run until the source ends, ``max_frames`` are published, or ``stop`` is set.
+    """Run until every source ends, ``max_frames`` are published, or ``stop`` is set.
 
-    ``on_telemetry`` gets every report, ``extra_sinks`` every result; without ``with_broker``
+    ``settings`` are those of one camera, or of a house with several. ``on_telemetry`` gets every
+    report, ``extra_sinks`` every result; without ``with_broker``
     nothing is published even if the settings name a broker. ``service`` learns how it goes, and
     asked for new settings. ``tally``, a sink among ``extra_sinks``, goes to the log at the end
-    and now and then where there is no other output. Returns the last report.
+    and now and then where there is no other output. Returns the last report, of the first camera.
 
     Raises:
         EdgecamError: something does not open, a stage failed, or a recording ended whose broker
             was never reached.
     """
+    house = of_one(settings) if isinstance(settings, Settings) else settings
     if not with_broker:
-        settings = msgspec.structs.replace(settings, mqtt=MqttSettings())
+        house = _without_broker(house)
     service = service or Service()
-    check_sinks(settings)
-    models = load_models(settings)
+    for camera in house.cameras:
+        check_sinks(camera)
+    models = load_all(house, service.loaded)
     service.opening()
-    session = Session(settings, models, stop, extra_sinks)
+    cameras = Cameras(house, models, stop, extra_sinks)
     try:
-        if session.broker is not None and is_file(settings.source):
-            _wait_for(session.broker, stop)
-        session.pipeline.start()
-        service.ready(session.settings)
-        while _until_the_end(session, stop, service, on_telemetry, tally):
+        for session in cameras.sessions.values():
+            if session.broker is not None and is_file(session.settings.source):
+                _wait_for(session.broker, stop)
+        cameras.start()
+        service.ready(cameras.house)
+        while _until_the_end(cameras, stop, service, on_telemetry, tally):
             service.reloading()
-            session = session.reopened(*service.taken(), service.refuse)
-            session.pipeline.start()
-            service.ready(session.settings)
-        if session.window is not None and session.meter.frames_published == 1:
-            _hold(session.window, stop)
+            cameras.reopen(*service.taken(), service.refuse)
+            service.ready(cameras.house)
+        window, meter = cameras.first.window, cameras.first.meter
+        if window is not None and meter.frames_published == 1:
+            _hold(window, stop)
     finally:
         service.stopping()
-        last = session.close()
+        sessions = dict(cameras.sessions)
+        last = cameras.close()
     if tally is not None:
         log.info(tally.summary())
-    if last.source.state == "ended" and last.source.reason is not None:
-        log.warning("%s: %s", session.source.description, last.source.reason)
-    if session.broker is not None and not session.source.live and not stop.is_set():
-        session.broker.check_reached()
-    return last
+    for name, session in sessions.items():
+        source = last[name].source
+        if source.state == "ended" and source.reason is not None:
+            log.warning("%s: %s", session.source.description, source.reason)
+        if session.broker is not None and not session.source.live and not stop.is_set():
+            session.broker.check_reached()
+    return next(iter(last.values()))
+
+
+def _without_broker(house: House) -> House:
+    def without(settings: Settings) -> Settings:
+        return msgspec.structs.replace(settings, mqtt=MqttSettings())
+
+    return House(without(house.shared), tuple(map(without, house.cameras)))
 
 
 def _hold(window: Window, stop: threading.Event) -> None:
@@ -98,39 +113,64 @@ def _wait_for(broker: Broker, stop: threading.Event) -> None:
 
 
 def _until_the_end(
-    session: Session,
+    cameras: Cameras,
     stop: threading.Event,
     service: Service,
     on_telemetry: Callable[[Telemetry], None] | None,
     tally: Tally | None = None,
 ) -> bool:
-    """Report until the session is over; True if other settings are ready to take its place."""
-    status = StatusLine(tally is not None and not has_output(session.settings))
-    pipeline, reporter, window = session.pipeline, session.reporter, session.window
+    """Report until the cameras are over; True if other settings are ready to take their place."""
+    has_no_output = not any(has_output(camera) for camera in cameras.house.cameras)
+    status = StatusLine(tally is not None and has_no_output)
+    # A house with a window has one camera.
+    window = cameras.first.window
     try:
-        while not pipeline.wait(0.0 if window else TICK_S) and not stop.is_set():
+        while not cameras.wait(0.0 if window else TICK_S) and not stop.is_set():
             now_s = time.monotonic()
-            session.tick(now_s)
-            due = reporter.due(now_s)
-            text = caption(reporter, now_s) if due or window or status.due(now_s) else ""
-            if tally is not None and text:
+            shows = window is not None or status.due(now_s)
+            texts = []
+            for session in cameras.sessions.values():
+                session.tick(now_s)
+                own = None if cameras.has_several else tally
+                text = _report(session, service, on_telemetry, now_s, shows, own)
+                texts.append(f"{session.settings.name} {text}" if cameras.has_several else text)
+            cameras.report(now_s, service.reports)
+            text = "  ".join(texts)
+            if tally is not None and cameras.has_several:
                 text = f"{text}  {tally.now()}"
-            if due:
-                report = reporter.publish(now_s)
-                service.report(report, text)
-                if on_telemetry is not None:
-                    on_telemetry(report)
             status.show(text, now_s)
-            if service.tick(pipeline.heartbeats, now_s):
-                pipeline.check()
+            if service.tick(cameras.heartbeats, now_s):
+                cameras.check()
                 return True
             if window is not None and not window.tick(text, wait_ms=20):
                 break
         # People who stop it while it breaks off learn why it did.
-        pipeline.check()
+        cameras.check()
         return False
     finally:
         status.clear()
+
+
+def _report(
+    session: Session,
+    service: Service,
+    on_telemetry: Callable[[Telemetry], None] | None,
+    now_s: float,
+    shows: bool,
+    tally: Tally | None,
+) -> str:
+    """Publish a report if one is due; returns its caption, made also if it ``shows``."""
+    reporter = session.reporter
+    due = reporter.due(now_s)
+    text = caption(reporter, now_s) if due or shows else ""
+    if tally is not None and text:
+        text = f"{text}  {tally.now()}"
+    if due:
+        report = reporter.publish(now_s)
+        service.report(report, text)
+        if on_telemetry is not None:
+            on_telemetry(report)
+    return text
 
 
 class StatusLine:

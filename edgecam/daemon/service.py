@@ -13,20 +13,21 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgecam.core.errors import EdgecamError
-from edgecam.core.heartbeats import Heartbeats
-from edgecam.daemon.build import load_models
+from edgecam.core.heartbeats import AllHeartbeats, Heartbeats
+from edgecam.daemon.build import Loaded
+from edgecam.daemon.cameras import load_all
 from edgecam.daemon.stopping import Stop, stopped_by_signals
 from edgecam.daemon.systemd_notify import Notifier
 from edgecam.daemon.watchdog import Watchdog
 from edgecam.inference.model import Model
 from edgecam.messages import health
 from edgecam.messages.schema import Telemetry
-from edgecam.settings.schema import Settings
+from edgecam.settings.cameras import House
 from edgecam.sinks import check_sinks
 
 if TYPE_CHECKING:
@@ -37,21 +38,26 @@ LATE_INTERVALS = 3.0
 
 log = logging.getLogger(__name__)
 
+Outcome = tuple[House, list[list[Model]], Loaded]
+
 
 class Reload(threading.Thread):
     """Reads the configuration and loads its models, while the old ones still run."""
 
-    def __init__(self, load: Callable[[], Settings]) -> None:
+    def __init__(self, load: Callable[[], House], loaded: Loaded) -> None:
         super().__init__(name="reload", daemon=True)
-        self._load = load
-        self.outcome: tuple[Settings, list[Model]] | BaseException | None = None
+        self._load, self._loaded = load, loaded
+        self.outcome: Outcome | BaseException | None = None
 
     def run(self) -> None:
         """Read and check the settings; keep them or the error for the main thread."""
         try:
-            settings = self._load()
-            check_sinks(settings)
-            self.outcome = settings, load_models(settings)
+            house = self._load()
+            for camera in house.cameras:
+                check_sinks(camera)
+            # One camera begins again; of several those that have not changed keep their models.
+            loaded = dict(self._loaded) if house.has_several else {}
+            self.outcome = house, load_all(house, loaded), loaded
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, which judges it
             self.outcome = error
 
@@ -65,7 +71,7 @@ class Service:
     def __init__(
         self,
         stop: Stop | None = None,
-        load: Callable[[], Settings] | None = None,
+        load: Callable[[], House] | None = None,
         notifier: Notifier | None = None,
         watchdog_s: float | None = None,
     ) -> None:
@@ -77,7 +83,12 @@ class Service:
         self._asked = False
         self._name, self._late_s = "", 0.0
         self._reload: Reload | None = None
-        self._reported: tuple[Telemetry, float] | None = None
+        # The last report of each camera, and when it came.
+        self._reported: dict[str, tuple[Telemetry, float]] = {}
+        self._captions: dict[str, str] = {}
+        self._has_several = False
+        # Models by what they were loaded from.
+        self.loaded: Loaded = {}
         self._refused = ""
         self._server: StatusServer | None = None
 
@@ -102,8 +113,12 @@ class Service:
         """From here on a signal ends what is open in order."""
         self._stop.starting = False
 
-    def ready(self, settings: Settings) -> None:
-        """The pipeline runs with these settings."""
+    def ready(self, house: House) -> None:
+        """The pipelines run with these settings."""
+        settings, self._has_several = house.shared, house.has_several
+        names = {camera.name for camera in house.cameras}
+        self._reported = {n: found for n, found in self._reported.items() if n in names}
+        self._captions = {n: text for n, text in self._captions.items() if n in names}
         if self._serves and self._name != settings.name:
             self._unserve()
             self._name = settings.name
@@ -119,16 +134,21 @@ class Service:
 
     def _status(self) -> Status:
         """On the status thread: a main thread that is stuck reports no more, which shows."""
-        faults: tuple[str, ...] = ()
-        telemetry = None
-        if self._reported is not None:
-            telemetry, at_s = self._reported
+        from edgecam.daemon.status_socket import CameraStatus, Status
+
+        cameras = []
+        for name, (telemetry, at_s) in self._reported.copy().items():
             faults = self._faults(telemetry)
             if (late_s := time.monotonic() - at_s) > self._late_s:
                 faults = (f"no report for {late_s:.0f} s", *faults)
-        from edgecam.daemon.status_socket import Status
-
-        return Status(name=self._name, pid=os.getpid(), faults=faults, telemetry=telemetry)
+            cameras.append(CameraStatus(name=name, faults=faults, telemetry=telemetry))
+        name, pid = self._name, os.getpid()
+        if self._has_several:
+            own = self._own_faults()
+            found = tuple(f"{each.name}: {fault}" for each in cameras for fault in each.faults)
+            return Status(name=name, pid=pid, faults=(*own, *found), cameras=tuple(cameras))
+        (one,) = cameras or (CameraStatus(name=name, faults=(), telemetry=None),)
+        return Status(name=name, pid=pid, faults=one.faults, telemetry=one.telemetry)
 
     def _unserve(self) -> None:
         if self._server is not None:
@@ -147,16 +167,34 @@ class Service:
         log.error("the new configuration %s, the old one goes on: %s", what, error)
 
     def _faults(self, telemetry: Telemetry) -> tuple[str, ...]:
+        """Of one camera; what is wrong with the whole process is said once where it has several."""
+        if self._has_several:
+            return health.faults(telemetry)
         found = health.faults(telemetry, self._watchdog.stuck)
         return (*found, self._refused) if self._refused else found
 
+    def _own_faults(self) -> tuple[str, ...]:
+        stuck = tuple(f"{stage} makes no progress" for stage in self._watchdog.stuck)
+        return (*stuck, self._refused) if self._refused else stuck
+
     def report(self, telemetry: Telemetry, caption: str) -> None:
         """Report health to systemd and to the status socket."""
-        self._reported = telemetry, time.monotonic()
+        self._reported[telemetry.name] = telemetry, time.monotonic()
+        self._captions[telemetry.name] = caption
         faults = self._faults(telemetry)
+        if self._has_several:
+            reports = [(name, self._faults(each)) for name, (each, _) in self._reported.items()]
+            of_cameras = [f"{name}: {fault}" for name, found in reports for fault in found]
+            faults = (*self._own_faults(), *of_cameras)
+            caption = "  ".join(f"{name} {text}" for name, text in self._captions.items())
         self._notifier.send(f"STATUS={'; '.join(faults) or 'healthy'}; {caption}")
 
-    def tick(self, heartbeats: Heartbeats, now_s: float) -> bool:
+    @property
+    def reports(self) -> Mapping[str, Telemetry]:
+        """The last report of each camera."""
+        return {name: telemetry for name, (telemetry, _) in self._reported.items()}
+
+    def tick(self, heartbeats: Heartbeats | AllHeartbeats, now_s: float) -> bool:
         """Call several times a second; True once other settings can be ``taken``."""
         if self._serves:
             # A recording on a slow machine is no fault.
@@ -164,7 +202,7 @@ class Service:
         if self._asked and self._reload is None and self._load is not None:
             self._asked = False
             log.info("reading the configuration again")
-            self._reload = Reload(self._load)
+            self._reload = Reload(self._load, self.loaded)
             self._reload.start()
         if self._reload is None or self._reload.outcome is None:
             return False
@@ -177,9 +215,9 @@ class Service:
             raise outcome
         return True
 
-    def taken(self) -> tuple[Settings, list[Model]]:
-        """The settings that ``tick`` announced and their models."""
+    def taken(self) -> tuple[House, list[list[Model]]]:
+        """The settings that ``tick`` announced and the models of each camera."""
         assert self._reload is not None
         assert isinstance(self._reload.outcome, tuple)
-        outcome, self._reload, self._refused = self._reload.outcome, None, ""
-        return outcome
+        (house, models, self.loaded), self._reload, self._refused = self._reload.outcome, None, ""
+        return house, models

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,9 +22,11 @@ from edgecam.daemon.live_settings import LiveSettings
 from edgecam.daemon.telemetry_report import Reporter
 from edgecam.daemon.thermal_governor import Governor
 from edgecam.inference.model import Model
+from edgecam.pipeline.boost import Boost
 from edgecam.pipeline.meter import Meter
+from edgecam.pipeline.turns import Turns
 from edgecam.settings.schema import Settings
-from edgecam.sinks import OpenSink, kinds_of, open_sinks
+from edgecam.sinks import Opener, OpenSink, kinds_of, open_sinks
 from edgecam.sources import open_source
 
 if TYPE_CHECKING:
@@ -55,11 +58,24 @@ def seldom_looks_hz(models: Sequence[Model], settings: Settings) -> float | None
     return max(limited)
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the cameras of the process ``process`` have in common.
+
+    ``turns`` are those at the models, ``sinks`` open a camera's part of what all publish to.
+    """
+
+    process: str
+    turns: Turns
+    sinks: Mapping[str, Opener]
+
+
 class Session:
     """One run of the pipeline; a reload closes it and opens the next.
 
     ``stop`` ends the opening of a camera that does not answer, ``extra_sinks`` are the caller's,
-    ``kept`` those of the session before that go on.
+    ``kept`` those of the session before that go on. ``shared``: what cameras of one process have
+    in common, None where this one has it to itself.
 
     Raises:
         EdgecamError: the source or a sink does not open; what did is closed again.
@@ -72,15 +88,16 @@ class Session:
         stop: threading.Event,
         extra_sinks: Sequence[Sink] = (),
         kept: Mapping[str, OpenSink] | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self.settings, self.models = settings, models
-        self._stop, self._extra_sinks = stop, extra_sinks
+        self._stop, self._extra_sinks, self._shared = stop, extra_sinks, shared
         plan = RunPlan(settings, models)
         boot_id = uuid.uuid4().hex[:8]
         self.source = open_source(settings.source, stop, settings.mqtt, settings)
         self.meter = Meter(settings.telemetry.window_s, time.monotonic())
         try:
-            self.opened = open_sinks(settings, boot_id, kept)
+            self.opened = open_sinks(settings, boot_id, kept, shared.sinks if shared else None)
         except BaseException:
             self.source.close()
             raise
@@ -92,13 +109,16 @@ class Session:
         if self.broker is not None:
             from edgecam.homeassistant.announce import announce
 
-            announce(self.broker, settings, models)
+            announce(self.broker, settings, models, shared.process if shared else None)
             self._open_snapshots(self.broker)
         self.governor = Governor(settings.thermal)
         self._thermal_zones = Path(settings.thermal.directory)
         control = self._remote_control()
         self.remote = control or LiveSettings(settings)
         self.recorder = self._open_recorder(boot_id, plan.analysis)
+        turn = None if shared is None else shared.turns.of_camera(settings.priority)
+        if turn is not None and settings.boost_when:
+            self.sinks.append(Boost(turn, settings.boost_when, lambda: plan.analysis.has_fall))
         self.pipeline = plan.pipeline(
             self.source,
             self.sinks,
@@ -106,6 +126,7 @@ class Session:
             self.remote.options,
             lambda: self.governor.interval_s,
             lambda: self.remote.paused,
+            turn,
         )
         self.reporter = Reporter(
             settings,
@@ -119,6 +140,7 @@ class Session:
             self.governor,
             self.remote,
             None if self.recorder is None else self.recorder.report,
+            None if shared is None else shared.process,
         )
         if self.page is not None and control is not None:
             self.page.attach(control.change, settings.zone, settings.mask, settings.line)
@@ -249,4 +271,6 @@ class Session:
         # A camera that is away is degraded, and no reason to end a service.
         source = msgspec.structs.replace(settings.source, wait=True)
         settings = msgspec.structs.replace(settings, source=source)
-        return Session(settings, models, self._stop, self._extra_sinks, self.opened)
+        return Session(
+            settings, models, self._stop, self._extra_sinks, self.opened, shared=self._shared
+        )

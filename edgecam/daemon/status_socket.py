@@ -41,13 +41,25 @@ SYSTEM_DIRECTORY = Path("/run/edgecam")
 log = logging.getLogger(__name__)
 
 
+class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How one of an instance's cameras is."""
+
+    name: str
+    faults: Annotated[tuple[str, ...], Meta(description="for a person, worst first")]
+    telemetry: Annotated[Telemetry | None, Meta(description="the last report")] = None
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """How an instance is; ``faults`` is empty while all is well."""
+    """How an instance is; ``faults`` is empty while all is well.
+
+    ``cameras`` is given where it has several: each has telemetry of its own then.
+    """
 
     name: str
     pid: int
     faults: Annotated[tuple[str, ...], Meta(description="for a person, worst first")]
     telemetry: Annotated[Telemetry | None, Meta(description="the last report")] = None
+    cameras: tuple[CameraStatus, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 def directory(environment: Mapping[str, str] = os.environ) -> Path:

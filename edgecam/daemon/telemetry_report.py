@@ -41,12 +41,15 @@ class Reporter:
         governor: Governor,
         remote: LiveSettings,
         recorder: Callable[[], RecorderReport] | None = None,
+        process: str | None = None,
     ) -> None:
+        """``process``: the name of the one that this camera shares with others."""
         self._settings, self._boot_id = settings, boot_id
         self._models, self._source = models, source
         self.pipeline, self.meter = pipeline, meter
         self._sinks, self._broker, self._governor = sinks, broker, governor
         self._remote, self._recorder = remote, recorder
+        self._process = UNSET if process is None else process
         self._thermal_zones = Path(settings.thermal.directory)
         self._started_s = time.monotonic()
         self._next_s = 0.0
@@ -118,6 +121,7 @@ class Reporter:
             mqtt=None if self._broker is None else self._broker.status(),
             recorder=None if self._recorder is None else self._recorder(),
             models=self._model_reports(now_s),
+            process=self._process,
             counters=self._counters(),
         )
 

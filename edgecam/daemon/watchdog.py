@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from edgecam.core.heartbeats import Heartbeats
+from edgecam.core.heartbeats import AllHeartbeats, Heartbeats
 from edgecam.daemon.stopping import leave
 from edgecam.daemon.systemd_notify import Notifier
 
@@ -30,7 +30,7 @@ class Watchdog:
         self._next_s = 0.0
         self.stuck: tuple[str, ...] = ()
 
-    def tick(self, heartbeats: Heartbeats, now_s: float) -> None:
+    def tick(self, heartbeats: Heartbeats | AllHeartbeats, now_s: float) -> None:
         """Call several times a second."""
         stuck = heartbeats.older_than(now_s - self._stuck_after_s)
         if stuck != self.stuck:

@@ -260,6 +260,10 @@ class Model:
         """The interpreter that runs it."""
         return self._shared.interpreter
 
+    def shares_interpreter(self, other: Model) -> bool:
+        """Whether the other one runs in the same interpreter, as often."""
+        return self._shared is other._shared and self.rate_hz == other.rate_hz
+
     def resized(self, size: str) -> Model:
         """The same model with an input of this ``HEIGHTxWIDTH``, for parts of a frame.
 

@@ -148,12 +148,22 @@ class Fleet:
     def rows(self, now_s: float) -> list[Row]:
         """Every instance at ``now_s`` (monotonic seconds), by name."""
         with self._lock:
-            return [_row(name, one, now_s) for name, one in sorted(self._instances.items())]
+            return [
+                _row(name, one, self._is_process_gone(one), now_s)
+                for name, one in sorted(self._instances.items())
+            ]
+
+    def _is_process_gone(self, instance: _Instance) -> bool:
+        """Whether the process is offline that the camera shares: the will is that one's alone."""
+        report = instance.telemetry
+        process = report.process if report is not None else msgspec.UNSET
+        found = None if process is msgspec.UNSET else self._instances.get(process)
+        return found is not None and found.available == "offline"
 
 
-def _row(name: str, instance: _Instance, now_s: float) -> Row:
+def _row(name: str, instance: _Instance, is_process_gone: bool, now_s: float) -> Row:
     age_s = None if instance.reported_s is None else max(0.0, now_s - instance.reported_s)
-    state, why = _state(instance, age_s)
+    state, why = _state(instance, is_process_gone, age_s)
     # What an old report says of rates and temperatures is no longer so.
     report = None if state in ("offline", "stale") else instance.telemetry
     ages = report.capture_to_publish_ms if report is not None else None
@@ -185,9 +195,11 @@ def _last_event(instance: _Instance, now_s: float) -> LastEvent | None:
     return LastEvent(event.event_type, printable(event.label), zone, age_s)
 
 
-def _state(instance: _Instance, age_s: float | None) -> tuple[State, str | None]:
+def _state(
+    instance: _Instance, is_process_gone: bool, age_s: float | None
+) -> tuple[State, str | None]:
     """The state, and why it is not ok."""
-    if instance.available == "offline":
+    if is_process_gone or instance.available == "offline":
         seen = "" if age_s is None else f", last report {span(age_s)} ago"
         return "offline", f"stopped or lost{seen}"
     report = instance.telemetry
