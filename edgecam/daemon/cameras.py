@@ -28,6 +28,7 @@ from edgecam.sources import is_file
 
 if TYPE_CHECKING:
     from edgecam.sinks.mqtt.link import Link
+    from edgecam.sinks.web.sink import Site
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Cameras:
         self.sessions: dict[str, Session] = {}
         self._shared: Shared | None = None
         self._link: Link | None = None
+        self._site: Site | None = None
         self._board: BoardReporter | None = None
         self._open(house, models)
 
@@ -85,10 +87,10 @@ class Cameras:
         self.house = house
         self._models = dict(zip((c.name for c in house.cameras), models, strict=True))
         self._boot_id = uuid.uuid4().hex[:8]
-        self._shared, self._link, self._board = None, None, None
-        if house.has_several:
-            self._share(house.shared)
+        self._shared, self._link, self._board, self._site = None, None, None, None
         try:
+            if house.has_several:
+                self._share(house.shared)
             for camera in house.cameras:
                 self.sessions[camera.name] = self._session(camera, wait)
         except BaseException:
@@ -96,7 +98,7 @@ class Cameras:
             raise
 
     def _share(self, settings: Settings) -> None:
-        """Open what there is one of: the connection to the broker."""
+        """Open what there is one of: the connection to the broker, and the live page."""
         sinks: dict[str, Opener] = {}
         if settings.mqtt.url is not None:
             # A run without a broker loads nothing of it.
@@ -110,6 +112,12 @@ class Cameras:
             interval_s = settings.telemetry.interval_s
             self._board = BoardReporter(settings.name, self._boot_id, interval_s, board)
             sinks["mqtt"] = lambda camera, boot_id: open_sink(camera, boot_id, link)
+        if settings.web.listen is not None:
+            from edgecam.sinks.web.sink import Site
+            from edgecam.sinks.web.sink import open_sink as open_page
+
+            self._site = site = Site(settings.web)
+            sinks["web"] = lambda camera, boot_id: open_page(camera, boot_id, site)
         self._shared = Shared(settings.name, Turns(), sinks)
 
     @property
@@ -238,6 +246,8 @@ class Cameras:
             session.pipeline.stop()
         last = {name: session.close() for name, session in self.sessions.items()}
         self.sessions.clear()
+        if self._site is not None:
+            self._site.close()
         if self._link is not None:
             self._link.close()
         return last

@@ -103,19 +103,24 @@ def _event_types(settings: Settings) -> tuple[str, ...]:
     return (*get_args(EventType), *plugged_event_types(settings))
 
 
+def board_features(settings: Settings) -> Features:
+    """What a process that several cameras share can tell of this board."""
+    return Features(
+        has_temperature=_has_temperature(settings),
+        has_throttling=board.throttled() is not None,
+        title=settings.title,
+        page=_page(settings),
+        board=board.identity(),
+    )
+
+
 def announce_board(broker: Broker, settings: Settings) -> None:
     """Publish the device of a process that several cameras share: the board, and how it is."""
     home = settings.homeassistant
     messages: dict[str, bytes] = {}
     broker.count_nothing()
     if home.enabled:
-        found = Features(
-            has_temperature=_has_temperature(settings),
-            has_throttling=board.throttled() is not None,
-            title=settings.title,
-            page=_page(settings),
-            board=board.identity(),
-        )
+        found = board_features(settings)
         messages = homeassistant.board_discovery(settings.name, home, found)
     broker.keep_only(homeassistant.discovery_filter(settings.name, home), messages)
     for topic, payload in messages.items():

@@ -31,14 +31,21 @@ def offer(settings: Settings) -> str | None:
     )
 
 
-def remove(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[str]:
+def remove(
+    settings: Settings,
+    environment: Mapping[str, str] = os.environ,
+    process: str | None = None,
+) -> list[str]:
     """Clear the discovery messages and the states of the instance; returns their topics.
+
+    ``process``: the one that the camera shares with others, which says whether it is running.
 
     Raises:
         SettingsError: the broker's settings are no use.
         SinkError: the broker cannot be reached, or the instance is running.
     """
     topics = Topics(settings.name)
+    availability = Topics(process or settings.name).availability
     found: dict[str, bytes] = {}
     heard_s = time.monotonic()
 
@@ -55,17 +62,21 @@ def remove(settings: Settings, environment: Mapping[str, str] = os.environ) -> l
         for topic_filter in (
             discovery_filter(settings.name, settings.homeassistant),
             f"{topics.base}/#",
+            availability,
         ):
             connection.subscribe(topic_filter)
         # A running instance talks all the time: only what is retained counts.
         while time.monotonic() < min(heard_s + QUIET_S, began_s + LONGEST_S):
             _step(connection, wake, errors)
-        if found.get(topics.availability) == b"online":
+        if found.get(availability) == b"online":
             connection.finish()
             raise SinkError(
                 f"{settings.name} is running: expected it to be stopped before its entities are "
-                f"removed; run: systemctl disable --now edgecam@{settings.name}"
+                f"removed; run: systemctl disable --now edgecam@{process or settings.name}"
             )
+        if process not in (None, settings.name):
+            # That goes with the process itself.
+            found.pop(availability, None)
         # Entities first: without their states they would be a moment unknown.
         order = sorted(found, key=lambda topic: (topic.startswith(topics.base), topic))
         _clear(connection, order, wake, errors)

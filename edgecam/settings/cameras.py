@@ -191,14 +191,10 @@ def check(house: House, origin: str) -> None:
         files = {n: getattr(c.output, key) for n, c in enumerate(cameras)}
         files = {n: path for n, path in files.items() if path not in (None, "-")}
         _differ(origin, f"output.{key}", files, cameras)
-    if house.shared.web.listen is not None:
-        raise SettingsError(
-            f"{origin}: web.listen: expected one camera, found {len(cameras)}; the live page shows "
-            "one so far; drop it, or run that camera in a process of its own"
-        )
     if any(camera.output.show for camera in cameras):
         raise SettingsError(
-            f"{origin}: output.show: expected one camera, found {len(cameras)}; drop it"
+            f"{origin}: output.show: expected one camera, found {len(cameras)}; the live page "
+            "([web] listen) shows several"
         )
 
 

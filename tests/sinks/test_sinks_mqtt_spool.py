@@ -530,7 +530,7 @@ def test_health_and_metrics_tell_of_a_spool_that_fails() -> None:
         mqtt=report,
     )
     assert faults(telemetry) == ("spool failing: /x/front.spool: disk is full",)
-    text = exposition(telemetry, Seen({}, {}, {}), "")[0].decode()
+    text = exposition([(telemetry, Seen({}, {}, {}))], "")[0].decode()
     for line in (
         'edgecam_mqtt_spool_state{name="front",state="failing"} 1.0',
         'edgecam_mqtt_spool_events{name="front"} 3.0',

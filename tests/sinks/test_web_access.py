@@ -25,7 +25,9 @@ def routes() -> list[tuple[str, str]]:
     """Every route of the server, as its own table has them."""
     guard = Guard(Address("127.0.0.1", 1), (), None)
     hub = Hub({}, None, lambda: None)
-    table = Server(guard, hub, print).application().router.routes()
+    server = Server(guard)
+    server.add("front", hub, print)
+    table = server.application().router.routes()
     found = {(route.method, route.resource.canonical) for route in table if route.resource}
     assert len(found) >= 10
     return sorted(found)
@@ -243,7 +245,8 @@ def test_a_fault_of_ours_is_logged_once_and_answered(caplog: pytest.LogCaptureFi
             raise RuntimeError(control + value)
 
         guard = Guard(Address("127.0.0.1", port), (), None)
-        app = Server(guard, Hub({}, None, lambda: None), fail)
+        app = Server(guard)
+        app.add("front", Hub({}, None, lambda: None), fail)
         stop = asyncio.Event()
         serving = asyncio.create_task(app.run(listener, stop))
         url = f"http://127.0.0.1:{port}"

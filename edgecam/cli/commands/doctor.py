@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,10 +16,11 @@ from edgecam.cli.options import FLAG_NAMES
 from edgecam.core.errors import SettingsError
 from edgecam.core.printable import MAX_LINE, printable, say, say_json
 from edgecam.core.version import __version__
-from edgecam.settings.load import load
+from edgecam.settings.cameras import House, of_one
+from edgecam.settings.load import load_house
 from edgecam.settings.schema import Settings
 from edgecam.settings.section import SLUG
-from edgecam.tools.doctor import CHECKS, examine
+from edgecam.tools.doctor import CHECKS, PER_CAMERA, examine
 from edgecam.tools.doctor.finding import Finding, fail
 from edgecam.tools.doctor.subprocess_check import TIMEOUT_S
 
@@ -67,6 +69,16 @@ def _asked(checks: tuple[str, ...], config: Path | None) -> tuple[list[str], Pat
     return [_NAMES[name] for name in checks if name in _NAMES], own
 
 
+def _examine(house: House, only: list[str], timeout_s: float) -> Iterator[Finding]:
+    """All checks of the process with its first camera, and those of each other camera's own."""
+    first, *others = house.cameras
+    shared = msgspec.structs.replace(first, name=house.shared.name)
+    yield from examine(shared, only, timeout_s)
+    own = [check for check in PER_CAMERA if not only or check in only]
+    for camera in others if own else ():
+        yield from examine(camera, own, timeout_s)
+
+
 @click.command("doctor", help=_ABOUT)
 @click.argument("checks", nargs=-1, metavar="[CHECK]...", shell_complete=one_of(*_NAMES))
 @click.option(
@@ -96,13 +108,14 @@ def command(
     only, own = _asked(checks, config)
     config = config or own
     try:
-        settings = load(config, os.environ, {}, FLAG_NAMES)
+        configs = () if config is None else (config,)
+        house = load_house(configs, os.environ, {}, FLAG_NAMES)
     except SettingsError as error:
-        settings = Settings()
+        house = of_one(Settings())
         findings.append(fail("settings", str(error), "fix the settings and run doctor again"))
         if not as_json:
             _show(findings[0])
-    for finding in examine(settings, only, timeout_s):
+    for finding in _examine(house, only, timeout_s):
         findings.append(finding)
         if not as_json:
             _show(finding)

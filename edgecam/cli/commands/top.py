@@ -103,9 +103,10 @@ def command(
     ends. --once exits 0 if all are well, 1 if one is not, 3 if there is none.
     """
     from edgecam.cli import log
-    from edgecam.settings.load import load
+    from edgecam.settings.load import load_house
 
-    settings = load(config, os.environ, given(ctx), FLAG_NAMES).mqtt
+    configs = () if config is None else (config,)
+    settings = load_house(configs, os.environ, given(ctx), FLAG_NAMES).shared.mqtt
     if settings.url is None:
         raise TopError("no broker given: use --broker mqtt://HOST or --config FILE")
     once = once or as_json

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -36,6 +36,9 @@ ROUTES: Mapping[str, str] = {
 }
 
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
 class Api:
     """Answers the ``ROUTES`` from what ``hub`` has.
 
@@ -51,17 +54,16 @@ class Api:
         is_viewer: Callable[[asyncio.BaseTransport | None], None],
     ) -> None:
         self._hub, self._newest, self._is_viewer = hub, hub.newest, is_viewer
+        self.handlers: Mapping[str, Handler] = {
+            "/video.mjpeg": self._video,
+            "/snapshot.jpg": self._snapshot,
+            "/api/result": self._result,
+            "/api/events": self._events,
+            "/api/state": self._state,
+            "/api/openapi.json": self._openapi,
+        }
         self._plain, self._annotated = plain, annotated
         self._streams = 0
-
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
-        app.router.add_get("/video.mjpeg", self._video)
-        app.router.add_get("/snapshot.jpg", self._snapshot)
-        app.router.add_get("/api/result", self._result)
-        app.router.add_get("/api/events", self._events)
-        app.router.add_get("/api/state", self._state)
-        app.router.add_get("/api/openapi.json", self._openapi)
 
     def close(self) -> None:
         """End the threads that make pictures."""
@@ -202,9 +204,15 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 def _operation(path: str, kind: str, body: Any) -> dict[str, Any]:
     known = {"/video.mjpeg": "annotated", "/snapshot.jpg": "annotated", "/api/events": "since"}
+    named = [*filter(None, [known.get(path)]), *(["camera"] if path != "/api/openapi.json" else [])]
     parameters = [
-        {"name": name, "in": "query", "required": False, "schema": {"type": "integer"}}
-        for name in filter(None, [known.get(path)])
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": {"type": "string" if name == "camera" else "integer"},
+        }
+        for name in named
     ]
     answer = {"description": ROUTES[path], "content": {kind: {"schema": body}}}
     return {"summary": ROUTES[path], "parameters": parameters, "responses": {"200": answer}}

@@ -9,7 +9,7 @@ wants it. What is not known (null) is left out, never 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,9 +164,26 @@ def _help(place: str) -> str:
     return place.replace(".", " ").replace("_", " ")
 
 
-def exposition(telemetry: Telemetry, seen: Seen, accept: str) -> tuple[bytes, str]:
+class Pages:
+    """The metrics of several cameras: each family once, with the samples of all."""
+
+    def __init__(self, pages: Sequence[Page]) -> None:
+        self._pages = pages
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of the newest telemetry of each."""
+        families: dict[str, Metric] = {}
+        for page in self._pages:
+            for family in page.collect():
+                first = families.setdefault(family.name, family)
+                if first is not family:
+                    first.samples += family.samples
+        yield from families.values()
+
+
+def exposition(cameras: Sequence[tuple[Telemetry, Seen]], accept: str) -> tuple[bytes, str]:
     """The page and its content type, in the format that the header ``Accept`` prefers."""
     registry = CollectorRegistry()
-    registry.register(Page(telemetry, seen))
+    registry.register(Pages([Page(telemetry, seen) for telemetry, seen in cameras]))
     encode, kind = choose_encoder(accept)
     return encode(registry), kind

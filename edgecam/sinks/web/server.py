@@ -11,6 +11,7 @@ import logging
 import socket
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -44,8 +45,13 @@ _FILES: Mapping[str, tuple[str, str]] = {
     "/picture.js": ("picture.js", "text/javascript"),
     "/plots.js": ("plots.js", "text/javascript"),
     "/zones.js": ("zones.js", "text/javascript"),
+    "/cameras.js": ("cameras.js", "text/javascript"),
+    "/grid": ("grid.html", "text/html"),
+    "/grid.js": ("grid.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+# What is at / where there are several cameras.
+GRID = "/grid"
 # What the zone editor writes.
 PLACES = ("zone", "mask", "line")
 _OPEN = frozenset({"/healthz"})
@@ -86,22 +92,26 @@ class LoginPage:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Camera:
+    """What is served of one camera."""
+
+    hub: Hub
+    control: Callable[[str, str], None]
+    api: Api
+
+    def close(self) -> None:
+        self.hub.close()
+        self.api.close()
+
+
 class Server:
-    """Serves ``hub`` on an open socket; ``control`` carries out a command or raises.
+    """Serves cameras on an open socket: of several each request names one, ``?camera=NAME``."""
 
-    ``pictures`` makes those of ``/snapshot.jpg`` and ``/video.mjpeg``, plain and annotated.
-    """
-
-    def __init__(
-        self,
-        guard: Guard,
-        hub: Hub,
-        control: Callable[[str, str], None],
-        pictures: tuple[Pictures | None, Pictures | None] = (None, None),
-    ) -> None:
-        self._guard, self._hub, self._control = guard, hub, control
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._cameras: dict[str, _Camera] = {}
         self._connections, self._guesses = Connections(), Guesses()
-        self._api = Api(hub, *pictures, self._connections.is_viewer)
         self._login = LoginPage((_PAGE / "login.html").read_text("utf-8"))
         self._files = {
             route: ((_PAGE / name).read_bytes(), kind) for route, (name, kind) in _FILES.items()
@@ -109,10 +119,42 @@ class Server:
         self._faults = FaultLog(log)
         self.refused = 0
 
+    def add(
+        self,
+        name: str,
+        hub: Hub,
+        control: Callable[[str, str], None],
+        pictures: tuple[Pictures | None, Pictures | None] = (None, None),
+    ) -> None:
+        """Serve one more camera; ``control`` carries out a command or raises.
+
+        ``pictures`` makes those of ``/snapshot.jpg`` and ``/video.mjpeg``, plain and annotated.
+        """
+        api = Api(hub, *pictures, self._connections.is_viewer)
+        self._cameras = {**self._cameras, name: _Camera(hub, control, api)}
+
+    def remove(self, name: str) -> None:
+        """Serve a camera no longer; on the server's thread."""
+        gone = self._cameras[name]
+        self._cameras = {key: each for key, each in self._cameras.items() if each is not gone}
+        gone.close()
+
+    def _of(self, request: web.Request) -> _Camera:
+        """The camera that a request names, the first where it names none.
+
+        Raises:
+            HTTPNotFound: there is none of that name.
+        """
+        cameras = self._cameras
+        name = request.query.get("camera") or next(iter(cameras), "")
+        if name not in cameras:
+            raise web.HTTPNotFound(reason="no such camera is here")
+        return cameras[name]
+
     @property
     def evicted(self) -> int:
         """Number of connections that were cut."""
-        return self._connections.evicted + self._hub.evicted
+        return self._connections.evicted + sum(each.hub.evicted for each in self._cameras.values())
 
     def application(self) -> web.Application:
         """Return the web application with its routes and checks."""
@@ -125,7 +167,9 @@ class Server:
         app.router.add_post("/zones", self._check_zones)
         app.router.add_post("/login", self._log_in)
         app.router.add_get("/login", self._to_page)
-        self._api.add_to(app)
+        app.router.add_get("/cameras.json", self._list)
+        for route in ROUTES:
+            app.router.add_get(route, self._read)
         for route in self._files:
             app.router.add_get(route, self._file)
         return app
@@ -152,8 +196,8 @@ class Server:
         finally:
             sweeping.cancel()
             server.close()
-            self._hub.close()
-            self._api.close()
+            for camera in self._cameras.values():
+                camera.close()
             self._connections.close()
             await runner.cleanup()
 
@@ -238,8 +282,19 @@ class Server:
         del request
         return web.Response(text="ok\n")
 
+    async def _read(self, request: web.Request) -> web.StreamResponse:
+        return await self._of(request).api.handlers[request.path](request)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        """The cameras, for the grid."""
+        del request
+        return web.json_response(list(self._cameras))
+
     async def _file(self, request: web.Request) -> web.Response:
-        body, kind = self._files[request.path]
+        path = request.path
+        if path == "/" and len(self._cameras) > 1 and "camera" not in request.query:
+            path = GRID
+        body, kind = self._files[path]
         return web.Response(body=body, content_type=kind, charset="utf-8")
 
     async def _log_in(self, request: web.Request) -> web.Response:
@@ -274,7 +329,7 @@ class Server:
             return self._refuse(403, f"{CONTROL_HEADER} is missing")
         try:
             command = msgspec.json.decode(await request.read(), type=Command)
-            self._control(command.control, command.value)
+            self._of(request).control(command.control, command.value)
         except (msgspec.DecodeError, EdgecamError) as error:
             return self._refuse(400, str(error))
         return web.Response(status=204)
@@ -293,20 +348,23 @@ class Server:
         return web.Response(status=204)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        telemetry = self._hub.journal.telemetry
-        if telemetry is None:
+        hubs = [each.hub for each in self._cameras.values()]
+        reported = [(hub, hub.journal.telemetry) for hub in hubs]
+        known = [(hub, telemetry) for hub, telemetry in reported if telemetry is not None]
+        if not known:
             return web.Response(status=503, text="no report yet\n")
         try:
             from edgecam.sinks.web.metrics import Seen, exposition
         except ImportError:
             why = "/metrics needs prometheus-client; run: pip install 'edgecam[web]'"
             return web.Response(status=501, text=f"{why}\n")
-        seen = Seen(*self._hub.counts(), self._hub.journal.by_type)
-        body, kind = exposition(telemetry, seen, request.headers.get("Accept", ""))
+        cameras = [(told, Seen(*hub.counts(), hub.journal.by_type)) for hub, told in known]
+        body, kind = exposition(cameras, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": kind})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        if self._hub.viewers >= MAX_VIEWERS:
+        hub = self._of(request).hub
+        if sum(each.hub.viewers for each in self._cameras.values()) >= MAX_VIEWERS:
             return self._refuse(503, f"{MAX_VIEWERS} viewers are here already")
         stream = web.WebSocketResponse(
             heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False, timeout=1.0
@@ -316,7 +374,7 @@ class Server:
         transport = request.transport
         self._connections.is_viewer(transport)
         try:
-            await self._hub.serve(stream)
+            await hub.serve(stream)
         finally:
             # Not a goodbye that a stalled viewer would never read.
             if transport is not None:

@@ -31,7 +31,6 @@ from edgecam.settings.section import Section
 from edgecam.sinks.render.last_found import LastFound
 from edgecam.sinks.render.snapshot import jpeg, picture, shown_size
 from edgecam.sinks.web.listen_address import Entrance
-from edgecam.sinks.web.security import Guard
 
 try:
     import aiohttp  # noqa: F401 - said in one line here rather than deep in the room
@@ -68,9 +67,11 @@ def check(settings: Settings) -> None:
     Entrance.of(settings.web)
 
 
-def open_sink(settings: Settings, boot_id: str) -> Page:
-    """Open the page; raises PageError."""
-    return open_page(settings.web, settings.name, boot_id)
+def open_sink(settings: Settings, boot_id: str, site: Site | None = None) -> Page:
+    """Open the page, or a camera's part of one that there is; raises PageError."""
+    if site is None:
+        return open_page(settings.web, settings.name, boot_id)
+    return Page(settings.web, settings.name, boot_id, site)
 
 
 def open_page(settings: WebSettings, name: str, boot_id: str) -> Page:
@@ -78,46 +79,73 @@ def open_page(settings: WebSettings, name: str, boot_id: str) -> Page:
     Raises:
         PageError: the address or the token will not do, or nothing can listen there.
     """
-    entrance = Entrance.of(settings)
-    if entrance.warning is not None:
-        log.warning("%s", entrance.warning)
-    listener = entrance.listen()
-    guard = entrance.guard(listener.getsockname()[1])
-    page = Page(settings, name, boot_id, guard, listener)
-    asks = "" if entrance.token is None else " (asks for the token)"
-    log.info("live page on %s%s", guard.address.url, asks)
-    return page
+    return Page(settings, name, boot_id, Site(settings), owns_site=True)
 
 
-class Page:
-    """Shows the newest result to browsers."""
+class Site:
+    """A server of pages on a thread of its own: of one camera, or of those of a process.
 
-    def __init__(
-        self,
-        settings: WebSettings,
-        name: str,
-        boot_id: str,
-        guard: Guard,
-        listener: socket.socket,
-    ) -> None:
-        self._settings, self._name, self._boot_id = settings, name, boot_id
-        self._newest: Moment | None = None
-        self._last_found = LastFound()
-        self._results = self._events = 0
-        self._change: Callable[[str, str], None] | None = None
-        self._next_s = 0.0
-        self._error: BaseException | None = None
-        hello: dict[str, object] = {"name": name, "controls": settings.controls}
-        self._pictures = Pictures(self._jpeg) if settings.pictures else None
-        self._hub = Hub(hello, self._pictures, lambda: self._newest)
-        annotated = Pictures(self._annotated) if settings.pictures else None
-        self._server = Server(guard, self._hub, self._control, (self._pictures, annotated))
+    Raises:
+        PageError: the address or the token will not do, or nothing can listen there.
+    """
+
+    def __init__(self, settings: WebSettings) -> None:
+        entrance = Entrance.of(settings)
+        if entrance.warning is not None:
+            log.warning("%s", entrance.warning)
+        listener = entrance.listen()
+        guard = entrance.guard(listener.getsockname()[1])
+        self.server = Server(guard)
+        # Why the server has ended.
+        self.error: BaseException | None = None
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(
             target=self._serve, args=(listener,), name="web", daemon=True
         )
         self._thread.start()
+        asks = "" if entrance.token is None else " (asks for the token)"
+        log.info("live page on %s%s", guard.address.url, asks)
+
+    def _serve(self, listener: socket.socket) -> None:
+        try:
+            asyncio.set_event_loop(self._loop)
+            self._loop.run_until_complete(self.server.run(listener, self._stop))
+        except BaseException as error:  # noqa: BLE001 - handed to the publishing thread
+            self.error = error
+        finally:
+            self._loop.close()
+
+    def call(self, what: Callable[..., None], *arguments: Any) -> None:
+        """Have something done on the server's thread, unless it has ended."""
+        if self.error is None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+    def close(self) -> None:
+        """Stop the server and its thread."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(CLOSE_S)
+
+
+class Page:
+    """Shows a camera's newest result to browsers, on ``site``; ``owns_site``: it ends with this."""
+
+    def __init__(
+        self, settings: WebSettings, name: str, boot_id: str, site: Site, owns_site: bool = False
+    ) -> None:
+        self._settings, self._name, self._boot_id = settings, name, boot_id
+        self._site, self._owns_site = site, owns_site
+        self._newest: Moment | None = None
+        self._last_found = LastFound()
+        self._results = self._events = 0
+        self._change: Callable[[str, str], None] | None = None
+        self._next_s = 0.0
+        hello: dict[str, object] = {"name": name, "controls": settings.controls}
+        self._pictures = Pictures(self._jpeg) if settings.pictures else None
+        self._hub = Hub(hello, self._pictures, lambda: self._newest)
+        annotated = Pictures(self._annotated) if settings.pictures else None
+        site.server.add(name, self._hub, self._control, (self._pictures, annotated))
 
     def attach(
         self,
@@ -130,24 +158,15 @@ class Page:
         self._change = change
         scene = {"zone": zones, "mask": masks, "line": lines}
         given = {kind: list(map(_given, places)) for kind, places in scene.items()}
-        self._call(self._hub.show, msgspec.json.encode(given))
-
-    def _serve(self, listener: socket.socket) -> None:
-        try:
-            asyncio.set_event_loop(self._loop)
-            self._loop.run_until_complete(self._server.run(listener, self._stop))
-        except BaseException as error:  # noqa: BLE001 - handed to the publishing thread
-            self._error = error
-        finally:
-            self._loop.close()
+        self._site.call(self._hub.show, msgspec.json.encode(given))
 
     def publish(self, result: Result) -> None:
         """
         Raises:
             Exception: whatever ended the server.
         """
-        if self._error is not None:
-            raise self._error
+        if self._site.error is not None:
+            raise self._site.error
         published_s, name, boot_id = time.monotonic(), self._name, self._boot_id
         result = self._last_found(result)
         self._results += 1
@@ -157,19 +176,14 @@ class Page:
         if result.insight is not None and result.insight.events:
             self._publish_events(result.insight.events)
         elif self._hub.waiting:
-            self._call(self._hub.wake)
+            self._site.call(self._hub.wake)
 
     def _publish_events(self, events: Sequence[Event]) -> None:
         for event in events:
             number, synced = self._events, clock_synced()
             payload = event_payload(event, self._name, self._boot_id, number, synced)
             self._events += 1
-            self._call(self._hub.happened, event.event_type, payload)
-
-    def _call(self, what: Callable[..., None], *arguments: Any) -> None:
-        """Have something done on the server's thread, unless it has ended."""
-        if self._error is None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(what, *arguments)
+            self._site.call(self._hub.happened, event.event_type, payload)
 
     def due(self, now_s: float) -> bool:
         """Whether the page wants a report: now and then, and at once after a command."""
@@ -180,7 +194,7 @@ class Page:
 
     def report(self, telemetry: Telemetry, score_threshold: float) -> None:
         """Hand telemetry to the viewers."""
-        self._call(self._hub.report, telemetry, score_threshold)
+        self._site.call(self._hub.report, telemetry, score_threshold)
 
     def _control(self, control: str, value: str) -> None:
         """Carry out a command of the page, on the server's thread."""
@@ -213,12 +227,12 @@ class Page:
             "web_viewers": self._hub.viewers,
             "web_jpegs": 0 if self._pictures is None else self._pictures.made,
             "web_skipped": self._hub.skipped,
-            "web_evicted": self._server.evicted,
-            "web_refused": self._server.refused,
+            "web_evicted": self._site.server.evicted,
+            "web_refused": self._site.server.refused,
         }
 
     def close(self) -> None:
-        """Stop the server and its thread."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(CLOSE_S)
+        """Take the camera off its page, and end a page that has no other."""
+        self._site.call(self._site.server.remove, self._name)
+        if self._owns_site:
+            self._site.close()

@@ -39,6 +39,9 @@ CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("disk", disk.disk, "check the disk: dmesg tells of its faults"),
 )
 
+# Of each of several cameras; the others are of the board, or of what they share.
+PER_CAMERA = ("source",)
+
 
 def examine(
     settings: Settings, only: Collection[str] = (), timeout_s: float = TIMEOUT_S

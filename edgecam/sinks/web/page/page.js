@@ -1,5 +1,6 @@
 // Follows the stream: every bundle is answered with "next", so that a slow page skips results.
 import { ask } from "/ask.js";
+import { navigate, of } from "/cameras.js";
 import { Events } from "/events.js";
 import { Picture } from "/picture.js";
 import { Plot } from "/plots.js";
@@ -164,7 +165,7 @@ function sendWish() {
 }
 
 function connect() {
-  const opened = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/stream`);
+  const opened = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${of("/stream")}`);
   socket = opened;
   socket.binaryType = "blob";
   let blob = null;
@@ -186,12 +187,13 @@ async function retry() {
 }
 
 async function control(name, value) {
-  by("answer").textContent = (await ask("/control", JSON.stringify({ control: name, value }))).why;
+  by("answer").textContent = (await ask(of("/control"), JSON.stringify({ control: name, value }))).why;
 }
 
 by("pictures").addEventListener("change", sendWish);
 by("pause").addEventListener("click", () => control("pause", telemetry?.paused ? "off" : "on"));
 by("snapshot").addEventListener("click", () => control("snapshot", ""));
 by("threshold").addEventListener("input", () => { by("threshold-value").textContent = Number(by("threshold").value).toFixed(2); });
+navigate(by("cameras"));
 by("threshold").addEventListener("change", () => control("decode.score_threshold", by("threshold").value));
 connect();
