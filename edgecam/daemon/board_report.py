@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgecam.core import board
 from edgecam.messages.schema import Rates, SourceReport, Telemetry
-from edgecam.mqtt.broker import Broker
+
+if TYPE_CHECKING:
+    from edgecam.mqtt.broker import Broker
 
 WELL = ("online", "ended")
 

@@ -15,7 +15,6 @@ import msgspec
 from edgecam.core.errors import EdgecamError
 from edgecam.core.heartbeats import AllHeartbeats
 from edgecam.core.protocols import Sink
-from edgecam.daemon.board_report import BoardReporter
 from edgecam.daemon.build import Loaded, load_models
 from edgecam.daemon.session import Session, Shared
 from edgecam.inference.model import Model
@@ -27,6 +26,7 @@ from edgecam.sinks import Opener
 from edgecam.sources import is_file
 
 if TYPE_CHECKING:
+    from edgecam.daemon.board_report import BoardReporter
     from edgecam.sinks.mqtt.link import Link
     from edgecam.sinks.web.sink import Site
 
@@ -102,6 +102,7 @@ class Cameras:
         sinks: dict[str, Opener] = {}
         if settings.mqtt.url is not None:
             # A run without a broker loads nothing of it.
+            from edgecam.daemon.board_report import BoardReporter
             from edgecam.homeassistant.announce import announce_board
             from edgecam.sinks.mqtt.link import Link
             from edgecam.sinks.mqtt.sink import open_sink

@@ -22,7 +22,6 @@ from edgecam.daemon.live_settings import LiveSettings
 from edgecam.daemon.telemetry_report import Reporter
 from edgecam.daemon.thermal_governor import Governor
 from edgecam.inference.model import Model
-from edgecam.pipeline.boost import Boost
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.turns import Turns
 from edgecam.settings.schema import Settings
@@ -118,6 +117,8 @@ class Session:
         self.recorder = self._open_recorder(boot_id, plan.analysis)
         turn = None if shared is None else shared.turns.of_camera(settings.priority)
         if turn is not None and settings.boost_when:
+            from edgecam.pipeline.boost import Boost
+
             self.sinks.append(Boost(turn, settings.boost_when, lambda: plan.analysis.has_fall))
         self.pipeline = plan.pipeline(
             self.source,
