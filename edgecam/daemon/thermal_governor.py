@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from edgecam.messages.schema import ThermalReport
-from edgecam.settings.schema import ThermalSettings
+from edgecam.settings.board import ThermalSettings
 
 # Of the rate at which the board got hot.
 SHARES = (1.0, 0.75, 0.5, 0.33, 0.2, 0.1)

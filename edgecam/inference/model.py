@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.core.errors import DelegateError, ModelError
+from edgecam.core.errors import ModelError
 from edgecam.core.frame import Frame, Image
 from edgecam.core.geometry import FITS, Fit, to_source
 from edgecam.core.keypoints import COCO
@@ -25,19 +25,13 @@ from edgecam.core.result import Decoded, Document
 from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference import catalog as bundled
 from edgecam.inference import labels, probe, runtime
-from edgecam.inference.delegates import DelegateChoice, DelegateReport, choose
+from edgecam.inference.delegates import DelegateReport, choose
 from edgecam.inference.interpreter import Interpreter
 from edgecam.inference.naming import recognise_named
+from edgecam.inference.opening import hidden_floats, open_file, runnable
 from edgecam.inference.preprocess import Resizer, filler
 from edgecam.inference.tflite import metadata as tflite_metadata
-from edgecam.inference.tflite.file import (
-    POSENET_DECODER_OP,
-    SSD_POSTPROCESS_OP,
-    ModelFile,
-    custom_ops,
-    load,
-    read,
-)
+from edgecam.inference.tflite.file import load, read
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 MAX_DEFAULT_THREADS = 4
@@ -66,73 +60,6 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         return None
     height, _, width = text.partition("x")
     return int(height), int(width)
-
-
-def runnable(file: ModelFile) -> ModelFile:
-    """The model without Coral's decoder op: no runtime here has it, edgecam decodes."""
-    if POSENET_DECODER_OP not in custom_ops(file):
-        return file
-    from edgecam.inference.tflite.cut import cut_custom_op
-
-    return read(cut_custom_op(file.data, POSENET_DECODER_OP, file.name), file.name)
-
-
-def _open(
-    file: ModelFile,
-    threads: int,
-    size: tuple[int, int] | None,
-    choice: DelegateChoice,
-    required: bool,
-) -> Interpreter:
-    if file.needs_edgetpu and choice.library is None:
-        raise ModelError(
-            f"{file.name} is compiled for the Edge TPU and runs on nothing else; use "
-            "--delegate edgetpu with one attached, or the same model not compiled for it"
-        )
-    try:
-        interpreter = Interpreter(
-            file.data,
-            file.name,
-            runtime.find(),
-            threads,
-            choice,
-            input_size=size,
-            required=required or file.needs_edgetpu,
-        )
-    except DelegateError as error:
-        if not file.needs_edgetpu:
-            raise
-        raise ModelError(
-            f"{file.name} is compiled for the Edge TPU, which cannot be used here ({error.reason});"
-            " attach one and install libedgetpu1-std, or use the same model not compiled for it"
-        ) from None
-    if len(interpreter.inputs) != 1 or len(interpreter.inputs[0].shape) != 4:
-        shapes = [list(info.shape) for info in interpreter.inputs]
-        raise ModelError(f"{file.name}: expected one input [1, H, W, 3], found {shapes}")
-    return interpreter
-
-
-def _hidden(file: ModelFile, delegated: frozenset[int] | None) -> dict[int, str]:
-    """The floats, by index and name, in which the op behind an SSD sees no box if they are NaN."""
-    return {
-        index: file.main.tensors[index].name
-        for number, op in enumerate(file.main.ops)
-        if op.name == SSD_POSTPROCESS_OP and number not in (delegated or ())
-        for index in op.inputs[:2]
-        if file.main.tensors[index].type == "FLOAT32"
-    }
-
-
-def open_interpreter(
-    path: Path, threads: int, size: tuple[int, int] | None, spec: str
-) -> Interpreter:
-    """Load a model file as ``Model`` does, without recognising it; for the probe.
-
-    Raises:
-        ModelError, DelegateError: as ``Model``.
-    """
-    file = runnable(read(path))
-    return _open(file, threads, size, choose(spec, file.needs_edgetpu), required=False)
 
 
 @dataclass(slots=True)
@@ -189,7 +116,7 @@ class Model:
             )
             probe.check(path, self.file.data, runtime.find(), arguments)
         self._new_interpreter = partial(
-            _open,
+            open_file,
             self._runnable,
             self.threads,
             size,
@@ -199,7 +126,7 @@ class Model:
         self.rate_hz, self.publishes = settings.rate_hz, settings.publish
         self._shared = _Shared(self._new_interpreter(), {})
         self.decoder = self._recognise(self.interpreter.inputs, self.interpreter.outputs)
-        self._hidden = _hidden(self._runnable, self.interpreter.delegated)
+        self._hidden = hidden_floats(self._runnable, self.interpreter.delegated)
         _, height, width, channels = self.interpreter.inputs[0].shape
         if channels not in (1, 3):
             raise ModelError(

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     import msgspec
 
     from edgecam.core.errors import EdgecamError
-    from edgecam.inference.model import open_interpreter
+    from edgecam.inference.opening import open_interpreter
     from edgecam.inference.probe import REPORT
 
     sides = tuple(int(side) for side in size.split("x")) if size != "-" else None

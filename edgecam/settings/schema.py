@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from edgecam.core.protocols import DecodeOptions
 from edgecam.settings.access import RemoteSettings, WebSettings
+from edgecam.settings.board import TelemetrySettings, ThermalSettings
 from edgecam.settings.recorder import RecorderSettings
 from edgecam.settings.scene import (
     CropSettings,
@@ -23,7 +24,6 @@ from edgecam.settings.scene import (
     ZoneSettings,
 )
 from edgecam.settings.section import (
-    Celsius,
     Count,
     Fraction,
     Hertz,
@@ -297,26 +297,6 @@ class OutputSettings(Section, frozen=True):
         Meta(ge=0.0, le=1000.0, description="a keypoint of a track stays until it moved so far"),
     ] = 0.0
     show: Annotated[bool, Meta(description="a window with skeletons, boxes and fps")] = False
-
-
-class TelemetrySettings(Section, frozen=True):
-    """How often edgecam reports on itself."""
-
-    interval_s: Annotated[Seconds, Meta(description="between two reports")] = 10.0
-    window_s: Annotated[Seconds, Meta(description="span of rates and percentiles")] = 10.0
-
-
-class ThermalSettings(Section, frozen=True):
-    """When a hot board gets fewer invokes a second; also whenever it slows itself down."""
-
-    limit_c: Annotated[Celsius, Meta(description="from here on fewer invokes, in steps")] = 80.0
-    hysteresis_c: Annotated[
-        float, Meta(ge=0.0, le=50.0, description="this far below the limit more again")
-    ] = 5.0
-    step_s: Annotated[Seconds, Meta(description="between two steps")] = 30.0
-    directory: Annotated[
-        str, Meta(min_length=1, description="where the kernel shows its thermal zones")
-    ] = "/sys/class/thermal"
 
 
 class Settings(Section, frozen=True):

@@ -18,8 +18,8 @@ from edgecam.inference import catalog as bundled
 from edgecam.inference import labels, probe, runtime
 from edgecam.inference.delegates import choose
 from edgecam.inference.interpreter import Interpreter
-from edgecam.inference.model import runnable
 from edgecam.inference.naming import recognise_named
+from edgecam.inference.opening import runnable
 from edgecam.inference.tflite.file import ModelFile, read
 from edgecam.inference.tflite.graph import FileOp, FileTensor
 from edgecam.inference.tflite.metadata import Metadata, metadata, normalization

@@ -11,7 +11,7 @@ from brokers import Mosquitto, Subscriber, wait_until
 from daemons import LOOPED, MODEL, Daemon
 
 from edgecam.daemon.thermal_governor import SHARES, Governor
-from edgecam.settings.schema import ThermalSettings
+from edgecam.settings.board import ThermalSettings
 
 SETTINGS = ThermalSettings(limit_c=80.0, hysteresis_c=5.0, step_s=30.0)
 Series = Callable[[float], tuple[float | None, bool | None]]

@@ -10,7 +10,7 @@ from edgecam.core.errors import ModelError
 from edgecam.core.tensors import Normalization, TensorInfo
 from edgecam.inference import runtime
 from edgecam.inference.decoders import context_of, recognise
-from edgecam.inference.model import runnable
+from edgecam.inference.opening import runnable
 from edgecam.inference.tflite import metadata as tflite_metadata
 from edgecam.inference.tflite.file import ModelFile
 from edgecam.inference.tflite.graph import FileTensor
