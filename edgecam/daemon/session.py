@@ -23,7 +23,7 @@ from edgecam.daemon.telemetry_report import Reporter
 from edgecam.daemon.thermal_governor import Governor
 from edgecam.inference.model import Model
 from edgecam.pipeline.meter import Meter
-from edgecam.pipeline.turns import Turns
+from edgecam.pipeline.turns import Turn, Turns
 from edgecam.settings.schema import Settings
 from edgecam.sinks import Opener, OpenSink, kinds_of, open_sinks
 from edgecam.sources import open_source
@@ -115,11 +115,6 @@ class Session:
         control = self._remote_control()
         self.remote = control or LiveSettings(settings)
         self.recorder = self._open_recorder(boot_id, plan.analysis)
-        turn = None if shared is None else shared.turns.of_camera(settings.priority)
-        if turn is not None and settings.boost_when:
-            from edgecam.pipeline.boost import Boost
-
-            self.sinks.append(Boost(turn, settings.boost_when, lambda: plan.analysis.has_fall))
         self.pipeline = plan.pipeline(
             self.source,
             self.sinks,
@@ -127,7 +122,7 @@ class Session:
             self.remote.options,
             lambda: self.governor.interval_s,
             lambda: self.remote.paused,
-            turn,
+            None if shared is None else self._turn(shared, plan.analysis),
         )
         self.reporter = Reporter(
             settings,
@@ -170,6 +165,15 @@ class Session:
                 settings, lambda jpeg: broker.publish_snapshot(jpeg, settings.retain)
             )
             self.sinks.append(self.snapshots)
+
+    def _turn(self, shared: Shared, analysis: Analysis) -> Turn:
+        """The camera's turns at the models, boosted by what it sees where that is asked for."""
+        turn = shared.turns.of_camera(self.settings.priority)
+        if self.settings.boost_when:
+            from edgecam.pipeline.boost import Boost
+
+            self.sinks.append(Boost(turn, self.settings.boost_when, lambda: analysis.has_fall))
+        return turn
 
     def _open_recorder(self, boot_id: str, analysis: Analysis) -> Recorder | None:
         if not self.settings.recorder.enabled:

@@ -12,7 +12,7 @@ from edgecam.core.errors import PageError
 from edgecam.core.events import POSTURES, EventType
 from edgecam.core.keypoints import PERSON
 from edgecam.homeassistant import discovery as homeassistant
-from edgecam.homeassistant.discovery import Features
+from edgecam.homeassistant.features import Features
 from edgecam.inference.model import Model
 from edgecam.messages.label_names import label_key, topic_parts
 from edgecam.messages.topics import Topics

@@ -9,7 +9,8 @@ import numpy as np
 from edgecam.analysis.analyzer import Analysis
 from edgecam.core.frame import Frame
 from edgecam.core.result import Classification, Decoded, Result
-from edgecam.homeassistant.discovery import Features, discovery
+from edgecam.homeassistant.discovery import discovery
+from edgecam.homeassistant.features import Features
 from edgecam.settings.schema import HomeAssistantSettings, Settings
 
 PICTURE = np.zeros((48, 64, 3), np.uint8)

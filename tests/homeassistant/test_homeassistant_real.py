@@ -16,7 +16,8 @@ from hass import HomeAssistant, python
 from programs import edgecam, start
 
 from edgecam.core.events import POSTURES
-from edgecam.homeassistant.discovery import Features, discovery
+from edgecam.homeassistant.discovery import discovery
+from edgecam.homeassistant.features import Features
 from edgecam.settings.schema import HomeAssistantSettings
 from edgecam.sinks.mqtt.sink import MqttSink
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from edgecam.core.errors import SettingsError
-from edgecam.homeassistant.discovery import Features, chosen_labels, discovery
+from edgecam.homeassistant.discovery import chosen_labels, discovery
+from edgecam.homeassistant.features import Features
 from edgecam.messages.label_names import label_key, slug, topic_part, topic_parts
 from edgecam.messages.topics import Topics
 from edgecam.settings.schema import HomeAssistantSettings
