@@ -1,4 +1,4 @@
-"""The settings of the board's health: how often it is told, and what becomes of a hot one."""
+"""The settings of the health of the board: how often it is reported, and what heat changes."""
 
 from __future__ import annotations
 

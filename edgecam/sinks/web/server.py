@@ -358,7 +358,9 @@ class Server:
         except ImportError:
             why = "/metrics needs prometheus-client; run: pip install 'edgecam[web]'"
             return web.Response(status=501, text=f"{why}\n")
-        cameras = [(told, Seen(*hub.counts(), hub.journal.by_type)) for hub, told in known]
+        cameras = [
+            (telemetry, Seen(*hub.counts(), hub.journal.by_type)) for hub, telemetry in known
+        ]
         body, kind = exposition(cameras, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": kind})
 
