@@ -46,7 +46,8 @@ class Decoder(Protocol):
     ``normalization`` is what the family wants of a float input whose file says nothing. ``fit``
     is the key of ``geometry.FITS`` that finds most, measured with ``edgecam eval``. ``labels`` are
     the names of its classes by class number, None where it has no classes or they have no names.
-    ``for_crops``: it is made for the square around one person.
+    ``for_crops``: it is made for the square around one person. ``turns_crops``, False where a
+    decoder does not state it: that square is turned along the body of who stands too.
     """
 
     @property

@@ -239,6 +239,11 @@ class Model:
         return bool(getattr(self.decoder, "for_crops", False))
 
     @property
+    def turns_crops(self) -> bool:
+        """Whether that square is turned along the body of who stands too."""
+        return bool(getattr(self.decoder, "turns_crops", False))
+
+    @property
     def counted(self) -> tuple[str, ...]:
         """The labels that it may find any number of, as far as they are known beforehand."""
         return tuple(label for label, _ in self.counted_classes)

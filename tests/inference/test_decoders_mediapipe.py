@@ -100,3 +100,9 @@ def test_no_pose(score: float, presence: float, options: DecodeOptions) -> None:
     decoder = recognised(256, (1, 195), (1, 1))
     tensors = [landmarks(presence), np.full((1, 1), score, np.float32)]
     assert decoder(tensors, options).poses == ()
+
+
+def test_landmarks_refine_and_their_square_is_turned() -> None:
+    decoder = recognised(256, (1, 195), (1, 1))
+    assert (decoder.for_crops, getattr(decoder, "turns_crops", None)) == (True, True)
+    assert not recognised(224, (1, ANCHORS, 13)).for_crops

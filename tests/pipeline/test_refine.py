@@ -136,6 +136,38 @@ def test_who_waits_moves_as_the_finder_saw_them_move() -> None:
         assert same.pose.score == pytest.approx(0.4)
 
 
+def test_once_looked_at_the_square_is_around_the_last_refined_pose_moved() -> None:
+    people, first = People(), person(x=200.0)
+    (one,) = people.seen([seen(first)])
+    assert one.square(people.number).centre.tolist() == around_pose(first).centre.tolist()
+    refined = replace(first, xy=first.xy + np.array((4.0, -3.0)), score=0.64)
+    one.looked(refined, people.number)
+    step = np.array((10.0, 0.0))
+    (one,) = people.seen([seen(replace(first, xy=first.xy + step))])
+    expected = around_pose(replace(refined, xy=refined.xy + step))
+    assert one.square(people.number).centre == pytest.approx(expected.centre)
+    # After a second without a look the finder's own view counts again.
+    for _ in range(30):
+        (one,) = people.seen([seen(first)])
+    assert one.square(people.number).centre.tolist() == around_pose(first).centre.tolist()
+
+
+def test_a_detectors_box_is_turned_once_a_look_showed_how_they_lie() -> None:
+    people, lying = People(), person(lean_degrees=90.0)
+    boxed = Candidate(0.8, box_of(lying))
+    (one,) = people.seen([boxed])
+    assert one.square(people.number).lean == 0.0
+    one.looked(replace(lying, score=0.64), people.number)
+    (one,) = people.seen([boxed])
+    assert one.square(people.number).lean == pytest.approx(np.radians(90.0), abs=0.05)
+
+
+def test_a_square_is_turned_along_who_stands_for_a_model_that_wants_it() -> None:
+    pose = person(lean_degrees=20.0)
+    assert seen(pose).square().lean == 0.0
+    assert seen(pose).square(turns=True).lean == pytest.approx(np.radians(20.0), abs=0.05)
+
+
 @pytest.mark.parametrize("fault", ["nothing", "unsure", "elsewhere"])
 def test_a_refined_pose_that_is_not_believed_leaves_the_finders(fault: str) -> None:
     people, pose = People(), person(x=200.0)

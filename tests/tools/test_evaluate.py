@@ -267,15 +267,13 @@ def test_evaluates_a_whole_run_beside_the_finder_alone() -> None:
 
 
 @needs_shared
-@pytest.mark.parametrize(
-    "models", [["--accuracy", "best"], ["-m", "posenet", "--refine", "thunder"]]
-)
-def test_turned_looks_of_a_whole_run_are_refused_in_one_line(models: list[str]) -> None:
+def test_a_whole_run_without_poses_makes_no_turned_looks() -> None:
     annotations = MINI / "annotations" / "person_keypoints_train2017.json"
     arguments = ["eval", "--images", str(MINI / "images"), "--annotations", str(annotations)]
+    models = ["-m", "ssdlite", "--refine", "lightning"]
     done = CliRunner().invoke(cli, [*arguments, *models, "--turned-looks"])
     assert done.exit_code == 1
-    assert "--turned-looks: expected --model alone, found --accuracy or --refine" in done.output
+    assert "--turned-looks: expected one that finds poses of people, found ssdlite" in done.output
 
 
 def test_eval_asks_what_to_run() -> None:

@@ -67,9 +67,9 @@ def test_four_quarters_are_the_truth_as_it_was() -> None:
     assert turned(truth(), 0).pictures == truth().pictures
 
 
-def evaluated(*more: str, model: str = "posenet") -> float:
-    common = ["--images", MINI / "images", "--annotations", ANNOTATIONS, "--max-images", 25]
-    done = edgecam("eval", "-m", model, *common, "--json", *more)
+def evaluated(*more: str, pictures: int = 25) -> float:
+    common = ["--images", MINI / "images", "--annotations", ANNOTATIONS, "--max-images", pictures]
+    done = edgecam("eval", "-m", "posenet", *common, "--json", *more)
     assert done.returncode == 0, done.stderr
     return float(json.loads(done.stdout)[0]["ap"])
 
@@ -79,6 +79,12 @@ def test_eval_finds_turned_people_by_turned_looks_nearly_as_well_as_upright_ones
     upright = evaluated()
     assert evaluated("--turn", "90") < 0.1 * upright
     assert evaluated("--turn", "90", "--turned-looks") >= 0.8 * upright
+
+
+@pytest.mark.skipif(not MINI.is_dir(), reason=f"no pictures at {MINI}")
+def test_whom_a_turned_look_finds_is_refined_in_a_whole_run() -> None:
+    found = evaluated("--turn", "90", "--turned-looks", pictures=8)
+    assert evaluated("--refine", "thunder", "--turn", "90", "--turned-looks", pictures=8) > found
 
 
 @pytest.mark.skipif(not MINI.is_dir(), reason=f"no pictures at {MINI}")

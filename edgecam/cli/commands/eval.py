@@ -164,16 +164,7 @@ def _jobs(
     truth: Truth,
     options: DecodeOptions,
 ) -> list[Job]:
-    """What to score: each model by itself, then each whole run by its name.
-
-    Raises:
-        SettingsError: turned looks are asked for in a whole run.
-    """
-    if runs and truth.turned_looks:
-        raise SettingsError(
-            "--turned-looks: expected --model alone, found --accuracy or --refine, whose runs are "
-            "scored without them; drop one"
-        )
+    """What to score: each model by itself, then each whole run by its name."""
     from edgecam.tools.evaluate.accuracy import evaluate
     from edgecam.tools.evaluate.whole_run import evaluate_run
 

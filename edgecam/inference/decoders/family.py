@@ -38,6 +38,7 @@ class FamilyDecoder:
     normalization: Normalization = MINUS_ONE_TO_ONE
     labels: tuple[str, ...] | None = None
     for_crops: bool = False
+    turns_crops: bool = False
 
 
 @dataclass(frozen=True, slots=True)

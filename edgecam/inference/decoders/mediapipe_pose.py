@@ -42,6 +42,9 @@ class MediaPipePose(FamilyDecoder):
     finds: Finds = "poses"
     skeleton: Skeleton | None = COCO
     normalization: Normalization = _ZERO_TO_ONE
+    for_crops: bool = True
+    # It learned from squares in which the hips lie below the shoulders, always.
+    turns_crops: bool = True
 
     def __call__(self, tensors: Sequence[Tensor], options: DecodeOptions) -> Decoded:
         """Return the one pose, if the network says that there is one and its scores suffice."""

@@ -71,11 +71,14 @@ def around_box(box: Array) -> Square:
     return _square((box[:2] + box[2:]) / 2.0 - 0.5, box[2:] - box[:2])
 
 
-def around_pose(pose: Pose) -> Square:
-    """The square around a person, turned along their body where they are not upright."""
+def around_pose(pose: Pose, turns: bool = False) -> Square:
+    """The square around a person, turned along their body where they are not upright.
+
+    ``turns``: where they lean at all.
+    """
     xy = _reaching(pose)
     longer_px = float(np.ptp(xy, axis=0).max())
-    lean = lean_of(pose, longer_px)
+    lean = lean_of(pose, longer_px, 0.0 if turns else _LEAN)
     if lean == 0.0:
         return _square((xy.min(axis=0) + xy.max(axis=0)) / 2.0, np.ptp(xy, axis=0))
     rotation = _rotation(lean)
@@ -84,10 +87,10 @@ def around_pose(pose: Pose) -> Square:
     return _square(rotation.T @ middle, np.ptp(turned, axis=0), lean)
 
 
-def lean_of(pose: Pose, longer_px: float) -> float:
+def lean_of(pose: Pose, longer_px: float, least: float = _LEAN) -> float:
     """Radians clockwise from upright to the body's axis; 0 of who is upright, or unclear.
 
-    ``longer_px``: the longer side of the box around them.
+    ``longer_px``: the longer side of the box around them. ``least``: who leans less is upright.
     """
     ends = []
     for rows in (_HIPS, _SHOULDERS):
@@ -98,7 +101,7 @@ def lean_of(pose: Pose, longer_px: float) -> float:
     right, down = ends[1] - ends[0]
     lean = math.atan2(right, -down)
     is_clear = math.hypot(right, down) >= _SHORT_TRUNK * longer_px
-    return lean if is_clear and abs(lean) > _LEAN else 0.0
+    return lean if is_clear and abs(lean) > least else 0.0
 
 
 def _reaching(pose: Pose) -> Array:

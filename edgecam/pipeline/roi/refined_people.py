@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from edgecam.analysis.tracker import greedy, iou, pose_oks
 from edgecam.core.keypoints import SURE
 from edgecam.core.result import Pose
-from edgecam.pipeline.roi.person_square import Square, around_box, around_pose
-from edgecam.pipeline.roi.single_pose import is_same_person
+from edgecam.pipeline.roi.person_square import Square, around_box, around_pose, box_of
+from edgecam.pipeline.roi.single_pose import is_same_person, overlap
 
 Array = NDArray[np.float64]
 
@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 _SAME_BOX = 0.2
 # A pose whose keypoints span so much of a box is of the same person.
 _POSE_IN_BOX = 0.5
+# Below this overlap the last look says less of where to look than the finder.
+_SAME_SQUARE = 0.5
 # Above this similarity two poses are of one person.
 TWICE = 0.6
 # What a look showed holds for so many frames.
@@ -44,9 +46,12 @@ class Candidate:
     pose: Pose | None = None
     is_boxed: bool = False
 
-    def square(self) -> Square:
-        """The square around them; turned only where a pose shows how they lie."""
-        posed = None if self.pose is None else around_pose(self.pose)
+    def square(self, turns: bool = False) -> Square:
+        """The square around them; turned only where a pose shows how they lie.
+
+        ``turns``: along the body of who stands too.
+        """
+        posed = None if self.pose is None else around_pose(self.pose, turns)
         if posed is None or (self.is_boxed and posed.lean == 0.0):
             return around_box(self.box)
         return posed
@@ -79,12 +84,27 @@ class Person:
 
     def wait(self, number: int) -> None:
         """No look at them in frame ``number``: they move as the finder saw them move."""
-        self.pose = self.seen.pose
+        moved = self._moved_since(number)
+        self.pose = self.seen.pose if moved is None else self._scored(moved)
+
+    def square(self, number: int, turns: bool = False) -> Square:
+        """The square to look at in frame ``number``: around what the last look showed, moved since.
+
+        Of who was not looked at lately, or has moved out of it, around what the finder saw.
+        ``turns``: turned along the body of who stands too.
+        """
+        moved = self._moved_since(number)
+        if moved is None or overlap(moved, self.seen.box) < _SAME_SQUARE:
+            return self.seen.square(turns)
+        box = self.seen.box if self.seen.is_boxed else box_of(moved)
+        return replace(self.seen, pose=moved, box=box).square(turns)
+
+    def _moved_since(self, number: int) -> Pose | None:
+        """The refined pose as the finder saw it move, None where it does not hold any more."""
         if self.refined is None or self.then is None or number - self.frame > _HOLDS_FRAMES:
-            return
+            return None
         moved = _moved(self.refined, self.then, self.seen)
-        if is_same_person(moved, self.seen.box):
-            self.pose = self._scored(moved)
+        return moved if is_same_person(moved, self.seen.box) else None
 
     def _scored(self, pose: Pose) -> Pose:
         """A person is as likely as both networks say: the geometric mean."""

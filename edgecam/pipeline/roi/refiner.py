@@ -87,7 +87,7 @@ class Refiner:
         for person in most_due(people, number, self._max_people, self._every):
             if live and pace.credit_ms <= 0.0:
                 break
-            pose, took = yield from single_pose(self._runner, frame, person.seen.square())
+            pose, took = yield from self._look(frame, person, number)
             self.counts["refine_looks"] += 1
             self.counts["refine_refused"] += not person.looked(pose, number)
             waiting.remove(person)
@@ -97,6 +97,12 @@ class Refiner:
             self.counts["refine_waits"] += 1
             person.wait(number)
         return told_apart(people), times
+
+    def _look(
+        self, frame: Frame, person: Person, number: int
+    ) -> Steps[tuple[Pose | None, StageTimes]]:
+        square = person.square(number, self._runner.model.turns_crops)
+        return single_pose(self._runner, frame, square)
 
     def forget(self) -> None:
         """What comes next has nothing to do with what was."""

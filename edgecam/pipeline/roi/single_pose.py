@@ -54,8 +54,12 @@ def single_pose(
 
 def is_same_person(pose: Pose, box: Array) -> bool:
     """Whether a refined pose is a person, and the one in a box, float64[4]."""
-    overlap = float(iou(box_of(pose)[None], box[None])[0, 0])
-    return pose.score >= LEAST_SCORE and overlap >= SAME_PERSON
+    return pose.score >= LEAST_SCORE and overlap(pose, box) >= SAME_PERSON
+
+
+def overlap(pose: Pose, box: Array) -> float:
+    """How much of their union the box around a pose shares with another, float64[4]; 0..1."""
+    return float(iou(box_of(pose)[None], box[None])[0, 0])
 
 
 def lying_pose(
@@ -67,7 +71,9 @@ def lying_pose(
     upright.
     """
     if seen is not None:
-        pose, times = yield from single_pose(runner, frame, around_pose(seen))
+        pose, times = yield from single_pose(
+            runner, frame, around_pose(seen, runner.model.turns_crops)
+        )
         if pose is None or not is_same_person(pose, box_of(seen)):
             return None, times
         return replace(pose, score=math.sqrt(pose.score * seen.score)), times

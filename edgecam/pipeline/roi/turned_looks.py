@@ -43,7 +43,7 @@ class TurnedLooks:
     """Makes the turned looks of one model that finds people, the first of ``models``.
 
     A model that refines looks at places too: at whom the first one found there, and at a suspected
-    fall where it found no person. ``stills``: pictures of a folder get the looks too. They are no
+    fall where it found no person; and at all whom it found in a single picture. ``stills``: pictures of a folder get the looks too. They are no
     film in which a person is lost, and on pictures of people who stand the looks cost twice the
     time and find some who are not there.
     """
@@ -122,9 +122,29 @@ class TurnedLooks:
         total = StageTimes(0.0, 0.0, 0.0)
         for degrees in DEGREES:
             more, times = yield from self._turned(frame, Ask(WHOLE, degrees, None), options)
-            found += more
             total = total.plus(times)
+            for look in more:
+                poses, times = yield from self._refined(frame, look)
+                found.append(replace(look, poses=poses))
+                total = total.plus(times)
         return tuple(found), total
+
+    def _refined(
+        self, frame: Frame, look: TurnedLook
+    ) -> Steps[tuple[tuple[Pose, ...], StageTimes]]:
+        """Everybody whom a look found, as the refining model sees them where it is believed."""
+        poses, total = [], StageTimes(0.0, 0.0, 0.0)
+        if self._refiner is None:
+            return look.poses, total
+        from edgecam.pipeline.roi.single_pose import lying_pose
+
+        for seen in look.poses:
+            # Whom a finder saw needs no place.
+            found = lying_pose(self._refiner, frame, np.zeros(4), look.degrees, seen)
+            pose, times = yield from found
+            poses.append(seen if pose is None else pose)
+            total = total.plus(times)
+        return tuple(poses), total
 
     def with_stills(self, part: Decoded, frame: Frame, options: DecodeOptions) -> Decoded:
         """What was found in a picture with all of its turned looks, outside of a run.

@@ -6,18 +6,22 @@ Each picture goes through the same steps as a frame of a recording.
 from __future__ import annotations
 
 import statistics
+import time
 from typing import Any
 
 from msgspec.structs import replace
 
+from edgecam.analysis.turned import merged
 from edgecam.core.protocols import DecodeOptions
 from edgecam.core.result import Decoded
 from edgecam.daemon.build import load_models
 from edgecam.pipeline.roi.controller import RoiController
 from edgecam.pipeline.roi.inference_steps import invoke_only, run_steps
+from edgecam.pipeline.roi.turned_looks import TurnedLooks
+from edgecam.settings.scene import MotionSettings
 from edgecam.settings.schema import Settings
 from edgecam.tools.evaluate.accuracy import Row, Tick, frame_of, person_category
-from edgecam.tools.evaluate.coco import Truth, entries, score
+from edgecam.tools.evaluate.coco import EvaluateError, Truth, entries, score
 
 
 def evaluate_run(
@@ -35,16 +39,28 @@ def evaluate_run(
     settings = replace(settings, refine_max_people=options.max_poses)
     models = load_models(settings)
     roi = RoiController(settings, models)
+    finders = [model for model in models if not model.refines]
+    if truth.turned_looks and not any(model.finds_people for model in finders):
+        raise EvaluateError(
+            f"--turned-looks: expected one that finds poses of people, found "
+            f"{', '.join(model.name for model in finders)}; drop the option or add -m posenet"
+        )
+    turning = TurnedLooks(1.0, models, MotionSettings()) if truth.turned_looks else None
     category = {"person": person_category(truth, name)}
     results: list[dict[str, Any]] = []
     times_ms: list[float] = []
     for done, picture in enumerate(truth.pictures):
         tick(name, done)
-        inferring = roi.infer(frame_of(picture, done), [True] * len(models), options)
-        result = run_steps(inferring, invoke_only)
+        frame = frame_of(picture, done)
+        result = run_steps(roi.infer(frame, [True] * len(models), options), invoke_only)
         times = result.times.values()
         times_ms.append(sum(each.preprocess_ms + each.invoke_ms for each in times))
-        results += entries(picture, Decoded(poses=result.poses), "keypoints", category)
+        found = Decoded(poses=result.poses)
+        if turning is not None:
+            looked_s = time.perf_counter()
+            found = merged(turning.with_stills(found, frame, options), options.max_poses)[0]
+            times_ms[-1] += (time.perf_counter() - looked_s) * 1e3
+        results += entries(picture, found, "keypoints", category)
     tick(name, len(truth.pictures))
     scores = score(truth, "keypoints", results, list(category.values()))
     first = models[0]
