@@ -43,9 +43,9 @@ class TurnedLooks:
     """Makes the turned looks of one model that finds people, the first of ``models``.
 
     A model that refines looks at places too: at whom the first one found there, and at a suspected
-    fall where it found no person; and at all whom it found in a single picture. ``stills``: pictures of a folder get the looks too. They are no
-    film in which a person is lost, and on pictures of people who stand the looks cost twice the
-    time and find some who are not there.
+    fall where it found no person; and at all whom it found in a single picture. ``stills``:
+    pictures of a folder get the looks too. They are no film in which a person is lost, and on
+    pictures of people who stand the looks cost twice the time and find some who are not there.
     """
 
     def __init__(
