@@ -70,6 +70,7 @@ ACCEPTED = (
     "http://{0}:%23%25%26{1}%40*@{2}/devices/snapshot",
     "rtsp://{0}:{1}!@{2}/live",
     "rtsp://@dmin:{1}@ssword@{2}/Streaming/channels/101",
+    "rtmp://{2}/bcs/channel0_main.bcs?channel=0&stream=0&user={0}&password={1}",
 )
 # What people write before they learn what is to be escaped, and what edgecam cannot open.
 REFUSED = (
@@ -83,7 +84,6 @@ REFUSED = (
     "rtsp:/{0}:{1}@{2}/live",
     "rtsp:{0}:{1}@{2}/live",
     "{0}:{1}@{2}/live",
-    "rtmp://{2}/bcs/channel0_main.bcs?channel=0&stream=0&user={0}&password={1}",
     "srt://{2}?passphrase={1}",
     "onvif://{0}:{1}@{2}",
     "mqtt://{0}:{1}@{2}/edgecam/+/frame",

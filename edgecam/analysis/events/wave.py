@@ -13,7 +13,6 @@ left and right of it; from the shoulder, an arm that swings as a whole counts to
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +61,7 @@ class _Arm:
     top_px: float = 0.0
     bottom_px: float = 0.0
     low_s: float | None = None
-    turns: deque[_Turn] = field(default_factory=deque)
+    turns: list[_Turn] = field(default_factory=list)
     told_s: float | None = None
 
     def swing(self, offset_px: float, height_px: float, length_px: float, now_s: float) -> None:
@@ -88,7 +87,7 @@ class _Arm:
     def is_waving(self, now_s: float, window_s: float) -> bool:
         """Whether it turned back often enough lately, at about one height."""
         while self.turns and now_s - self.turns[0].time_s > window_s:
-            self.turns.popleft()
+            del self.turns[0]
         if len(self.turns) < TURNS:
             return False
         rise_px = max(t.bottom_px for t in self.turns) - min(t.top_px for t in self.turns)

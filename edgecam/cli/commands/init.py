@@ -32,6 +32,7 @@ EXAMPLES: dict[str, Any] = {
     "source.max_megapixels": 25.0,
     "source.tls_ca_file": "/etc/edgecam/camera-ca.pem",
     "refine": "thunder",
+    "turned_look_s": 10.0,
     "inference.threads": 2,
     "mqtt.url": "mqtt://homeassistant.local",
     "mqtt.username": "edgecam",

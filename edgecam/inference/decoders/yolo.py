@@ -45,6 +45,8 @@ _ANCHORS = 3
 _POSE_COLUMNS = 5 + 3 * COUNT
 # x, y, x, y, score and class of what comes out end to end, and as many rows at most.
 _END_COLUMNS, _END_ROWS = 6, 1000
+# As many rows at least where they stand as columns.
+_END_COLUMNS_LEAST = 100
 # No box of a network reaches so many inputs beyond its own; no box of a pixel or two is found.
 _MOST_FRACTION = 4.0
 
@@ -185,6 +187,9 @@ def _made(
             labels=names_for(labels, width - extra, "YOLO"),
         )
     if places > _END_ROWS or width not in (_END_COLUMNS, _END_COLUMNS + 3 * COUNT):
+        return None
+    # Few columns are the people of MoveNet MultiPose, [1, 6, 56], or nothing known.
+    if made.keywords["is_columns"] and places < _END_COLUMNS_LEAST:
         return None
     why = _why(f"[1, {places}, {width}]")
     if width == _END_COLUMNS:
