@@ -185,7 +185,6 @@ RUNS: dict[str, Run] = {
     "edgecam inspect MODEL": Run("posenet", swaps=(("MODEL", "posenet"),)),
     "edgecam inspect posenet.tflite": Run("posenet"),
     "edgecam decode tensors.npz --decoder tfjs --stride 16": Run('"poses"'),
-    "edgecam models pull": Run("NAME", swaps=HELP),
     "edgecam COMMAND --help": Run("embedded broker", swaps=(("COMMAND", "demo"),)),
     "edgecam bench": Run("MODEL", swaps=HELP),
     "edgecam models": Run("posenet_resnet50"),
