@@ -185,7 +185,7 @@ def rebuilt(kind: type, value: Any) -> Any:
         # NDArray[T] is ndarray[shape, dtype[T]].
         return np.array(value, get_args(get_args(kind)[1])[0])
     if origin is deque:
-        return deque(value)
+        return deque(msgspec.convert(value, list[get_args(kind)[0]], dec_hook=rebuilt))  # type: ignore[misc]
     raise TypeError(f"a {kind} cannot be read from a recording")
 
 

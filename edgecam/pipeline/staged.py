@@ -85,6 +85,8 @@ class StagedPipeline(Pipeline):
     def _abort(self) -> None:
         for slot in self._slots():
             slot.abort()
+        if self._turned is not None:
+            self._turned.end()
 
     def _capture(self) -> None:
         for frame in self._captured("capture"):
@@ -219,6 +221,8 @@ class StagedPipeline(Pipeline):
             self.heartbeats.beat(stage)
             if self._done.is_set():
                 return
+        if turned.has_ended:
+            return
         turned.begin()
         if not has_looked[turned.place]:
             self._inferred.put(decode)

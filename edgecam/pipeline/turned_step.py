@@ -29,6 +29,7 @@ class TurnedStep:
         self._looks, self._attention = looks, attention
         self._changed = threading.Condition()
         self._under_way = 0
+        self._has_ended = False
 
     @property
     def place(self) -> int:
@@ -46,10 +47,23 @@ class TurnedStep:
             self._under_way -= 1
             self._changed.notify_all()
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until every frame that was begun is analysed; False after so long."""
+    def end(self) -> None:
+        """Let go of who waits: the run ends, and what is under way is not analysed any more."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._under_way == 0, timeout_s)
+            self._has_ended = True
+            self._changed.notify_all()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run has ended."""
+        return self._has_ended
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until every frame that was begun is analysed, or the end; False after so long."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._has_ended or self._under_way == 0, timeout_s
+            )
 
     def infer(
         self, frame: Frame, options: DecodeOptions, invoke: Invoke
