@@ -43,6 +43,6 @@ def test_a_page_is_found_by_the_steps_that_it_was() -> None:
     found, kept = steps_of_pages(), WRITTEN["pages"]
     for number, outline in enumerate(kept["outlines"]):
         for step, values in outline.items():
-            # OpenCV 4 sums a path to a hundredth of another value.
-            assert near(found["outlines"][number][step], values, 0.02), (number, step)
+            # OpenCV 4 samples a map more roughly than 5.
+            assert near(found["outlines"][number][step], values, 0.06), (number, step)
     assert near(found["sharpened"], kept["sharpened"])
