@@ -45,4 +45,4 @@ def test_a_page_is_found_by_the_steps_that_it_was() -> None:
         for step, values in outline.items():
             # OpenCV 4 samples a map more roughly than 5.
             assert near(found["outlines"][number][step], values, 0.06), (number, step)
-    assert near(found["sharpened"], kept["sharpened"])
+    assert near(found["sharpened"], kept["sharpened"], 0.02)
