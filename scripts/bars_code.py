@@ -24,11 +24,15 @@ from edgecam.inference.interpreter import TensorInfo
 from edgecam.inference.model import Model
 from edgecam.inference.tflite.file import read
 from edgecam.messages.result import result_payload
+from edgecam.pipeline.roi.inference_steps import Answer, ModelRunner
+from edgecam.pipeline.roi.refiner import Refiner, candidates
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.tools.train.documents.scene import render
 from edgecam.tools.train.head import graft
 from edgecam.tools.train.head.backbone import find
 
+# What an invoke of PoseNet takes here, so long that nothing else counts, and Thunder's share of it.
+INVOKE_MS, THUNDER = 1e6, 1.3
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 
 
@@ -57,6 +61,34 @@ def ssd_decode() -> float:
     decoder = decoders.recognise([image], outputs, FamilyContext(output_ops=("ADD", "LOGISTIC")))
     decoding_ms = median_ms(lambda: decoder([encodings, scores], DecodeOptions()), 60)
     return decoding_ms / median_ms(lambda: scores[0, :, 1:] >= np.float32(0.5), 60)
+
+
+def balanced() -> float:
+    """Frames for each of PoseNet's in the same time, five people, no time between frames.
+
+    Invokes are counted, and none is made: one to find, THUNDER of them for each person refined.
+    """
+    model = Model(ModelSettings(path="thunder"), InferenceSettings(threads=1), refines=True)
+    refiner = Refiner(ModelRunner(1, model), max_people=5)
+    chance = np.random.default_rng(3)
+    poses = [
+        Pose(0.5, chance.uniform(0, 60, (17, 2)) + np.array((120.0 * n, 100.0)), np.ones(17))
+        for n in range(5)
+    ]
+    five = candidates(poses, [])
+    frames = 200
+    for number in range(frames):
+        frame = Frame(np.zeros((480, 640, 3), np.uint8), number, 0.0, 0.0)
+        steps = refiner.refine(frame, five, INVOKE_MS, live=True)
+        try:
+            next(steps)
+            while True:
+                steps.send(Answer(None, THUNDER * INVOKE_MS))
+        except StopIteration:
+            continue
+    looks = refiner.counts["refine_looks"] / frames
+    print(f"  balanced: 1 invoke of PoseNet and {looks:.2f} of Thunder a frame", flush=True)
+    return 1.0 / (1.0 + THUNDER * looks)
 
 
 def message() -> float:

@@ -51,6 +51,7 @@ BARS = (
     at_most("still-scene", 0.3, "of the cascade without its gate", bars_runs.still_scene),
     at_least("eight-instances", 0.9, "of one's frames a second", bars_runs.instances),
     at_most("ssd-decode", 25.0, "passes over the scores", bars_code.ssd_decode),
+    at_least("balanced", 0.5, "of PoseNet's rate, five people, by invokes", bars_code.balanced),
     at_most("nanodet-decode", 0.1, "of its invoke, 100 boxes", bars_decoders.nanodet),
     at_most("yolo-decode", 0.1, "of a smaller network's invoke", bars_decoders.yolo),
     at_most(
