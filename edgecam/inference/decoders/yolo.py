@@ -3,7 +3,7 @@
 One output for N places of an input of H x W, strides 8, 16 and 32 together, or its transpose:
 [1, 4 + C, N] (v8, 11): centre x, centre y, width, height, then C class probabilities;
 [1, 56, N]: the same with one score and 17 x (x, y, visibility), a person each;
-[1, N, 5 + C] (v5, three anchors a cell; v6 and YOLOX, one): with the probability of any object
+[1, N, 5 + C] (v5, three anchors a cell; v6, one): with the probability of any object
 after the box; [1, K, 6] (end to end: v10 and later; K is 300): x, y, x, y, score, class, nothing is
 left to suppress; [1, K, 57]: the same with keypoints behind the class. One row a cell is of v8
 unless the number of names, or COCO's 80, says that there is an object's probability too.
