@@ -147,7 +147,8 @@ def far_page(folder: Path) -> Iterator[LivePage]:
     }
     # Both kinds of addresses, where the system has both.
     listen = "[::]:0" if socket.has_dualstack_ipv6() else "0.0.0.0:0"
-    with live_page(folder, listen=listen, **given) as page:
+    # No test asks it for people: a small input costs a tenth.
+    with live_page(folder, "--input-size", "129x161", listen=listen, **given) as page:
         yield page
 
 
