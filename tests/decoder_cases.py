@@ -1,6 +1,6 @@
 """Made-up models of every family: their tensors, and what a decoder makes of them.
 
-The numbers are drawn as whole ones, so that they are the same everywhere. What came out once is
+The numbers are drawn as whole ones, so that they are the same everywhere. what came out once is
 kept in ``tests/data/decoders``: people who change a rule on purpose write it again with
 ``.venv/bin/python tests/decoder_cases.py``.
 """

@@ -13,6 +13,7 @@ from edgecam.settings.schema import SourceSettings
 from edgecam.sources.ffmpeg_opening import SOON, open_capture
 from edgecam.sources.picture_limits import max_pixels
 from edgecam.sources.rtsp import ask, redirects_refused, refuses_tcp
+from edgecam.sources.rtsp_relay import RtspRelay
 from edgecam.sources.stream_size import check_capture
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.tcp_probe import connect
@@ -78,16 +79,24 @@ class FfmpegEndpoint:
         if self._url.scheme not in ("rtsp", "rtsps") or self._url.username is None:
             return self._open()
         with redirects_refused(self._url, self._settings.open_timeout_s, self._context):
-            return self._open()
+            relay = RtspRelay(self._url, self._settings.open_timeout_s, self._context)
+            try:
+                return self._open(relay)
+            except BaseException as error:
+                relay.close()
+                if isinstance(error, StreamError) and relay.fault is not None:
+                    raise relay.fault from None
+                raise
 
-    def _open(self) -> FfmpegCapture:
+    def _open(self, relay: RtspRelay | None = None) -> FfmpegCapture:
         began_s = time.monotonic()
         most = max_pixels(self._settings, live=True)
-        capture = open_capture(self._url.full, live_parameters(self._settings), most, self.options)
+        name = self._url.full if relay is None else relay.url
+        capture = open_capture(name, live_parameters(self._settings), most, self.options)
         if not capture.isOpened():
             raise self._why_not(time.monotonic() - began_s)
         check_capture(capture, most)
-        return FfmpegCapture(capture, self._settings.read_timeout_s, most)
+        return FfmpegCapture(capture, self._settings.read_timeout_s, most, relay)
 
     def _why_not(self, waited_s: float) -> StreamError:
         """FFmpeg's reason does not get through OpenCV, so ask the server for one."""
@@ -113,10 +122,13 @@ class FfmpegEndpoint:
 class FfmpegCapture:
     """An open stream; reads end by FFmpeg's own time-out, whatever trickles in."""
 
-    def __init__(self, capture: Any, read_timeout_s: float, most: int) -> None:
+    def __init__(
+        self, capture: Any, read_timeout_s: float, most: int, relay: RtspRelay | None = None
+    ) -> None:
         self._capture = capture
         self._read_timeout_s = read_timeout_s
         self._most = most
+        self._relay = relay
 
     def read(self) -> Image:
         """Return the next picture."""
@@ -140,3 +152,5 @@ class FfmpegCapture:
     def close(self) -> None:
         """Close the stream."""
         self._capture.release()
+        if self._relay is not None:
+            self._relay.close()

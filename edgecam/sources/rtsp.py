@@ -134,6 +134,11 @@ class RtspClient:
         login = authorization(challenges, method, url.bare, url.username, url.password)
         return answer if login is None else self.ask(method, login)
 
+    def detach(self) -> socket.socket:
+        """Return the open connection, which waits without end from now on."""
+        self._socket.settimeout(None)
+        return self._socket
+
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
@@ -186,7 +191,7 @@ def redirects_refused(
                 return
         finally:
             client.close()
-        url = _target(asked, location)
+        url = redirected(asked, location)
     raise StreamError("rejected", f"the server redirects more than {REDIRECTS} times")
 
 
@@ -202,7 +207,12 @@ def _location(client: RtspClient) -> str | None:
     return None
 
 
-def _target(asked: StreamUrl, location: str) -> StreamUrl:
+def redirected(asked: StreamUrl, location: str) -> StreamUrl:
+    """Where a camera redirects to, with its login.
+
+    Raises:
+        StreamError: that is another scheme, host or port, or no address.
+    """
     try:
         target = urls.parse(urls.escape(location.encode("latin-1")))
     except (SourceError, ValueError):
