@@ -159,7 +159,7 @@ def _systemd_version() -> int | None:
     return int(found[1]) if found else None
 
 
-def _check_readable() -> None:
+def check_readable() -> None:
     """Refuse an installation that the service's user, who shares no group with it, cannot run.
 
     Raises:
@@ -192,7 +192,8 @@ def _needed(settings: Settings) -> Iterable[Path]:
             yield path
 
 
-def _unit(settings: Settings) -> str:
+def unit(*cameras: Settings) -> str:
+    """Return the unit of a service of these cameras."""
     text = shipped("edgecam@.service")
     text = text.replace(SHIPPED_START, f"{_program()} --config /etc/edgecam/%i.toml")
     if (_systemd_version() or 0) >= GROWING_DELAYS:
@@ -201,7 +202,8 @@ def _unit(settings: Settings) -> str:
     groups = sorted(wanted & {group.gr_name for group in grp.getgrall()})
     # A group that this system does not have would keep the service from starting.
     text = text.replace("Groups=video render plugdev", f"Groups={' '.join(groups)}")
-    hidden = [p for p in _needed(settings) if any(p.is_relative_to(place) for place in HIDDEN)]
+    needed = [path for each in cameras for path in _needed(each)]
+    hidden = [p for p in needed if any(p.is_relative_to(place) for place in HIDDEN)]
     if hidden:
         paths = " ".join(map(_path, dict.fromkeys(hidden)))
         text = text.replace("ProtectHome=yes", f"ProtectHome=tmpfs\nBindReadOnlyPaths={paths}")
@@ -242,7 +244,7 @@ def _toml(name: str, models: list[str], flags: Mapping[str, Any], *, is_secret: 
     return "\n".join(lines) + "\n"
 
 
-def _environment_file(variable: str, value: str) -> str:
+def environment_line(variable: str, value: str) -> str:
     """systemd.exec(5), EnvironmentFile=: in double quotes these four are escaped."""
     for character in '\\"$`':
         value = value.replace(character, f"\\{character}")
@@ -267,7 +269,7 @@ def planned(
     Raises:
         EdgecamError: a setting is refused, or a model is missing.
     """
-    _check_readable()
+    check_readable()
     models = [_located(model) for model in models]
     url = str(flags["source.url"])
     is_camera = sources.check(url).holds_login
@@ -277,9 +279,9 @@ def planned(
     settings = checked(text)
     if settings.mqtt.url is not None:
         parse_url(settings.mqtt.url)
-    files = [File(layout.unit, _unit(settings)), File(layout.configuration("toml"), text)]
+    files = [File(layout.unit, unit(settings)), File(layout.configuration("toml"), text)]
     if is_camera:
-        secret = _environment_file("EDGECAM_SOURCE_URL", url)
+        secret = environment_line("EDGECAM_SOURCE_URL", url)
         files.append(File(layout.configuration("env"), secret, 0o600))
         name = "network-camera.conf"
         files.append(File(layout.drop_ins / name, shipped(name)))

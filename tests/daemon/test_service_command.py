@@ -16,7 +16,7 @@ from brokers import Mosquitto, free_port
 from programs import ROOT, edgecam, environment, error_line
 
 from edgecam.daemon import systemd_install
-from edgecam.settings.load import load
+from edgecam.settings.load import load, load_house
 
 UNIT = "etc/systemd/system/edgecam@front.service"
 CAMERA = ("--model", "posenet", "--source", "/dev/v4l/by-id/usb-cam")
@@ -383,3 +383,28 @@ def test_uninstall_removes_nothing_where_the_broker_is_away(root: Path) -> None:
     assert done.returncode == 0
     assert "edgecam discovery --remove --name front" in done.stderr
     assert not (root / UNIT).exists()
+
+
+def test_a_settings_file_with_several_cameras_becomes_one_service(
+    root: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "house.toml"
+    config.write_text(
+        '[[model]]\npath = "posenet"\n[[camera]]\nname = "front"\n'
+        'source = "rtsp://eva:c4nary@front.local/live"\n[[camera]]\nname = "hall"\nsource = 0\n'
+    )
+    done = edgecam("service", "install", "house", "--config", config, "--root", root)
+    assert done.returncode == 0, done.stderr
+    settings = root / "etc/edgecam/house.toml"
+    assert "c4nary" not in settings.read_text()
+    # Root, who may read the file with the login beside it, sees what the service sees.
+    front, hall = load_house([settings], {}, {}).cameras
+    assert front.source.url == "rtsp://eva:c4nary@front.local/live"
+    assert (hall.name, hall.source.url) == ("hall", "0")
+    removed = edgecam("service", "uninstall", "house", "--root", root)
+    assert removed.returncode == 0
+    assert not settings.exists()
+    line = error_line(
+        edgecam("service", "install", "x", "--config", config, "--source", "1", "--root", root)
+    )
+    assert "--source: expected it in" in line

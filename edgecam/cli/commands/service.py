@@ -16,6 +16,7 @@ from edgecam.core.errors import SettingsError
 from edgecam.core.printable import say
 
 if TYPE_CHECKING:
+    from edgecam.settings.cameras import House
     from edgecam.settings.schema import Settings
 
 _ROOT = click.option(
@@ -59,11 +60,15 @@ def _require_systemd(root: Path) -> None:
     "-m",
     "--model",
     multiple=True,
-    required=True,
     shell_complete=a_model,
     help="File or bundled name.",
 )
-@click.option("-s", "--source", required=True, help="Camera index, rtsp://, http://, picamera.")
+@click.option("-s", "--source", help="Camera index, rtsp://, http://, picamera.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Settings file (TOML), which is copied; in place of the other settings.",
+)
 @click.option("-b", "--broker", help="mqtt://HOST:1883 or mqtts://HOST:8883.")
 @click.option("--username", help="User at the broker.")
 @click.option("--password-file", help="File with the broker's password, which is copied.")
@@ -71,21 +76,37 @@ def _require_systemd(root: Path) -> None:
 def install(
     name: str,
     model: tuple[str, ...],
-    source: str,
+    source: str | None,
+    config: Path | None,
     broker: str | None,
     username: str | None,
     password_file: str | None,
     root: Path,
 ) -> None:
-    """Write unit and configuration of the camera NAME; all of it or nothing."""
+    """Write unit and configuration of the camera NAME; all of it or nothing.
+
+    With --config NAME may have several cameras.
+    """
     from edgecam.daemon.systemd_install import Layout, planned, write
 
+    given = {"--model": model, "--source": source, "--broker": broker, "--username": username}
+    asked = [flag for flag, value in given.items() if value]
+    if config is not None and asked:
+        raise click.UsageError(f"{asked[0]}: expected it in {config}, which --config names")
+    missing = [flag for flag in ("--model", "--source") if not given[flag]]
+    if config is None and missing:
+        raise click.UsageError(f"Missing option '{missing[0]}'.")
     _require_systemd(root)
     layout = Layout(root, _checked(name))
-    flags: dict[str, Any] = {"source.url": source}
-    flags |= {"mqtt.url": broker} if broker else {}
-    flags |= {"mqtt.username": username} if username else {}
-    files = planned(layout, list(model), flags, password_file)
+    if config is not None:
+        from edgecam.daemon.systemd_house import planned_house
+
+        files = planned_house(layout, config, password_file)
+    else:
+        flags: dict[str, Any] = {"source.url": source}
+        flags |= {"mqtt.url": broker} if broker else {}
+        flags |= {"mqtt.username": username} if username else {}
+        files = planned(layout, list(model), flags, password_file)
     write(files)
     for file in files:
         say(f"wrote {file.path}")
@@ -110,14 +131,14 @@ def uninstall(name: str, off_broker: bool | None, root: Path) -> None:
     from edgecam.daemon.systemd_install import Layout, remove
 
     layout = Layout(root, _checked(name))
-    settings = _settings(layout.configuration("toml"))
-    offer = None if settings is None else _offer(settings)
+    house = _house(layout.configuration("toml"))
+    offer = None if house is None else _offer(house)
     if off_broker is None and offer is not None and sys.stdin is not None and sys.stdin.isatty():
         off_broker = click.confirm(f"take {name} off the broker and out of Home Assistant too?")
     if layout.unit.exists():
         _systemctl(root, "disable", "--now", layout.unit.name)
-    if off_broker and settings is not None and offer is not None:
-        _take_off(settings)
+    if off_broker and house is not None and offer is not None:
+        _take_off(house)
         offer = None
     for path in remove(layout):
         say(f"removed {path}")
@@ -126,23 +147,27 @@ def uninstall(name: str, off_broker: bool | None, root: Path) -> None:
         say(offer, err=True)
 
 
-def _settings(configuration: Path) -> Settings | None:
+def _house(configuration: Path) -> House | None:
     """The service's own settings and login; None where there are none, or none of use."""
-    from edgecam.settings.load import load
+    from edgecam.settings.load import load_house
 
     try:
-        return load(configuration, {}, {}) if configuration.is_file() else None
+        return load_house([configuration], {}, {}) if configuration.is_file() else None
     except SettingsError:
         return None
 
 
-def _offer(settings: Settings) -> str | None:
+def _all(house: House) -> tuple[Settings, ...]:
+    return (*house.cameras, house.shared) if house.has_several else house.cameras
+
+
+def _offer(house: House) -> str | None:
     from edgecam.homeassistant.removal import offer
 
-    return offer(settings)
+    return "\n".join(filter(None, map(offer, _all(house)))) or None
 
 
-def _take_off(settings: Settings) -> None:
+def _take_off(house: House) -> None:
     """
     Raises:
         EdgecamError: the broker cannot be reached, or refuses; nothing was removed.
@@ -150,10 +175,12 @@ def _take_off(settings: Settings) -> None:
     from edgecam.core.errors import SinkError
     from edgecam.homeassistant.removal import remove as take_off
 
-    try:
-        topics = take_off(settings, {})
-    except SinkError as error:
-        raise SinkError(
-            f"{error}; nothing was removed: try again, or leave out --off-broker"
-        ) from None
-    say(f"{settings.name}: {len(topics)} retained messages cleared")
+    process = house.shared.name if house.has_several else None
+    for settings in _all(house):
+        try:
+            topics = take_off(settings, {}, process)
+        except SinkError as error:
+            raise SinkError(
+                f"{error}; nothing was removed: try again, or leave out --off-broker"
+            ) from None
+        say(f"{settings.name}: {len(topics)} retained messages cleared")
