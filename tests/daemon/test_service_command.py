@@ -404,7 +404,7 @@ def test_a_settings_file_with_several_cameras_becomes_one_service(
     removed = edgecam("service", "uninstall", "house", "--root", root)
     assert removed.returncode == 0
     assert not settings.exists()
-    line = error_line(
-        edgecam("service", "install", "x", "--config", config, "--source", "1", "--root", root)
-    )
-    assert "--source: expected it in" in line
+    both = ("--config", config, "--source", "1")
+    refused = edgecam("service", "install", "x", *both, "--root", root)
+    assert refused.returncode == 2
+    assert "--source: expected it in" in refused.stderr
