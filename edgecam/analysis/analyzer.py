@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecam.analysis.bearing import Bearings
 from edgecam.analysis.events import Rules
-from edgecam.analysis.events.body import posture
-from edgecam.analysis.events.rule import Rule
+from edgecam.analysis.events.rule import Memory, Rule
 from edgecam.analysis.following import Following
 from edgecam.analysis.places import Attention, attention, find_lost
 from edgecam.analysis.scene import Scene, Subject
@@ -94,6 +94,7 @@ class Analysis:
         self._rules = Rules(settings.events, settings.zone, settings.line, _plugged(settings))
         self._limits = CameraLimits(settings.output.result_max_hz)
         self._following = Following(settings, self.periods_s)
+        self._bearings = Bearings(settings.scene)
         self._smoothers: dict[Track, OneEuro] = {}
         self._bands: dict[Track, DeadBand] = {}
         self._pages: dict[str, SteadyPages] = {}
@@ -132,6 +133,7 @@ class Analysis:
         scene = _scene(frame, subjects, self._following.alive | {s.track for s in lost}, lost)
         classes = (part.classes[0] for part in parts.values() if part.classes)
         scene = replace(scene, surest=next(classes, None))
+        self._bearings.people.keep(scene)
         events = self._rules.evaluate(self._masks.applied(scene))
         absences.give_up(frame.time_s, self._rules.falling)
         insight = Insight(
@@ -162,7 +164,7 @@ class Analysis:
             looks={model: replace(looks) for model, looks in self._following.looks.items()},
             parts=self._parts if self._may_wait else {},
             subjects=self._subjects if self._may_wait else {},
-            memories={name: remember(kept) for name, kept in self._rules.memories.items()},
+            memories={name: remember(kept) for name, kept in self._memories.items()},
             absences=tuple(replace(each) for each in self._following.absences.lost.values()),
         )
 
@@ -187,9 +189,14 @@ class Analysis:
                 self._smoothers.setdefault(track, OneEuro()).last = state.filtered
         lost = {a.subject.track: replace(a) for a in checkpoint.absences}
         self._following.absences.lost = lost
-        for name, kept in self._rules.memories.items():
+        for name, kept in self._memories.items():
             if name in checkpoint.memories and name not in forgotten:
                 recall(kept, checkpoint.memories[name])
+
+    @property
+    def _memories(self) -> Mapping[str, Memory[Any]]:
+        """What is known of people besides their tracks, by whose it is."""
+        return {**self._rules.memories, self._bearings.name: self._bearings.people}
 
     def _end_of_recording(self, frame: Frame) -> tuple[Event, ...]:
         """What ends with a recording that begins again with this frame, on the clock of its end."""
@@ -223,9 +230,10 @@ class Analysis:
                 track.turned_s = now_s
             if track.id is not None:
                 body = pose.body()
-                shape = None if body is None else posture(body, place in turned)
                 about = (track.label, pose.score, box, track.first_s, body)
-                subjects.append(Subject(track.id, *about, posture=shape))
+                seen_as = None if body is None else self._bearings.read(track.id, body, size[1])
+                posture = None if seen_as is None else seen_as.posture
+                subjects.append(Subject(track.id, *about, posture=posture))
         for found, track in zip(seen, tracks, strict=True):
             if track.id is not None:
                 subjects.append(

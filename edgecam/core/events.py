@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 else:
     EventType = Literal[EVENT_TYPES]
 # From an empty scene to the gravest: of several people the last one stands.
-POSTURES = ("none", "unknown", "standing", "sitting", "lying", "fallen")
+POSTURES = ("none", "unknown", "standing", "sitting", "crouching", "lying", "fallen")
 
 
 @dataclass(frozen=True, slots=True)

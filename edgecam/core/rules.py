@@ -16,7 +16,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "line": ("line_crossed",),
     "hands_up": ("hands_up",),
     "wave": ("wave",),
-    "posture": ("sitting", "lying"),
+    "posture": ("sitting", "crouching", "lying"),
     "fall": ("fall", "recovered"),
     "classified": ("classified",),
 }

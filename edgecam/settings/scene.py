@@ -169,13 +169,30 @@ class LineSettings(Section, frozen=True):
             raise ValueError("Expected a line with two different ends")
 
 
+class SceneSettings(Section, frozen=True):
+    """How the camera hangs, where that is known: postures are told more surely by it."""
+
+    pitch_degrees: Annotated[
+        Annotated[float, Meta(ge=-45.0, le=90.0)] | None,
+        Meta(description="degrees by which the camera looks down: 0 is level, 90 straight down"),
+    ] = None
+    height_m: Annotated[
+        Annotated[float, Meta(gt=0.0, le=20.0)] | None,
+        Meta(description="how high it hangs above the floor"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.height_m is not None and self.pitch_degrees is None:
+            raise ValueError("Expected pitch_degrees with height_m, found height_m alone")
+
+
 class EventSettings(Section, frozen=True):
     """Which events there are, and how long it takes until they are believed."""
 
     presence: Annotated[bool, Meta(description="appeared, left")] = True
     hands_up: Annotated[bool, Meta(description="both wrists above the nose")] = True
     wave: Annotated[bool, Meta(description="a raised forearm that swings")] = True
-    posture: Annotated[bool, Meta(description="sitting, lying")] = True
+    posture: Annotated[bool, Meta(description="sitting, crouching, lying")] = True
     fall: Annotated[bool, Meta(description="fall, recovered")] = True
     classified: Annotated[
         bool, Meta(description="another label of a classifier for the picture")
@@ -185,7 +202,7 @@ class EventSettings(Section, frozen=True):
     ] = 1.0
     hands_up_s: Annotated[Seconds, Meta(description="hands up for so long")] = 0.5
     wave_window_s: Annotated[Seconds, Meta(description="the swings happen within")] = 2.0
-    posture_s: Annotated[Seconds, Meta(description="sitting or lying for so long")] = 1.0
+    posture_s: Annotated[Seconds, Meta(description="sitting, crouching or lying for so long")] = 1.0
     fall_within_s: Annotated[
         Seconds, Meta(description="who takes longer to come down has not fallen")
     ] = 1.2

@@ -20,6 +20,7 @@ from edgecam.settings.scene import (
     LineSettings,
     MaskSettings,
     MotionSettings,
+    SceneSettings,
     TrackingSettings,
     ZoneSettings,
 )
@@ -363,6 +364,7 @@ class Settings(Section, frozen=True):
     line: tuple[LineSettings, ...] = ()
     motion: MotionSettings = MotionSettings()
     crop: CropSettings = CropSettings()
+    scene: SceneSettings = SceneSettings()
     tracking: TrackingSettings = TrackingSettings()
     events: EventSettings = EventSettings()
     source: SourceSettings = SourceSettings()

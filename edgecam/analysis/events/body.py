@@ -1,48 +1,48 @@
-"""The posture that a skeleton is in: angles and lengths of trunk and legs.
+"""The posture that a skeleton is in: angles and lengths of trunk, limbs and legs.
 
-Lengths are in units of the trunk (middle of the shoulders to middle of the hips), so that they
-hold at any distance. The trunk's angle against the vertical and the proportions of the whole tell
-who stands from who lies. Source: Chen, Jiang, Guo, Ni, "Fall detection based on key points of
-human-skeleton using OpenPose" (Symmetry 12(5), 2020): angle of the centre line with the ground
-below 45 degrees, and a body that is wider than high. To these comes how far the feet are below
-the hips, which tells one who lies from one who bends, crouches or kneels to tie a shoe.
+Lengths are in units of the body, so that they hold at any distance. A small network tells
+standing, sitting, bent, crouching and lying by where the joints are relative to the middle of the
+trunk, by how far the shoulders are below where the same person stood last, and by how far down the
+camera looks and how high it hangs (``scene.pitch_degrees``, ``scene.height_m``), where that is
+known. It learned from 60,000 people made of numbers: skeletons with the proportions of Drillis and
+Contini's body segments, in rooms seen from all directions by cameras at 0.6 to 3 m, with the noise,
+the losses and the hidden legs that PoseNet has (``scripts/train-posture``). Of others like them it
+calls 96 % of those who lie so, and none of those who stand. Without legs and where the person never
+stood before, an upright trunk is ``upright``: whether they sit or stand is not said.
 
-The camera looks more or less level: seen from straight above, everybody's trunk is short, and
-nothing is said.
+The camera looks level or down by up to 60 degrees: seen from straight above, everybody's trunk is
+short, and nothing is said.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+
+from edgecam.analysis import shape
 from edgecam.core.keypoints import INDEX, SURE
 from edgecam.core.result import Pose
 
-UPRIGHT_MAX_DEGREES = 45.0
-LYING_MIN_DEGREES = 60.0
-# Feet below the hips: lying about 0, crouching 0.5 and more, standing 1.5.
-LYING_MAX_ANKLE_DROP = 0.4
-LYING_MAX_KNEE_DROP = 0.3
-LYING_MIN_WIDTH_TO_HEIGHT = 1.2
-# Found in the turned picture: who bends, with a level trunk too, stands on feet further down.
-TURNED_MAX_DROP = 0.9
-# Knees below the hips: sitting 0 to 0.4, standing 0.8.
-SITTING_MAX_KNEE_DROP = 0.45
-STANDING_MIN_KNEE_DROP = 0.6
+# A posture is said from here on; one that was said before stays down to the second.
+MIN_LIKELY = 0.6
+MIN_STILL_LIKELY = 0.35
 # A trunk that is shorter than this part of the shoulders' width points at the camera.
 MIN_TRUNK_TO_SHOULDERS = 0.5
 
-# Trunk and legs; "upright" is a straight trunk whose legs say nothing.
-UPRIGHT = frozenset({"standing", "sitting", "upright"})
+# "upright" is a straight trunk of which nothing says whether it stands or sits.
+STRAIGHT = frozenset({"standing", "sitting", "upright"})
+# A trunk that is not level.
+UPRIGHT = STRAIGHT | {"crouching"}
 
 Point = tuple[float, float]
 Points = Sequence[Sequence[float]]
 _SHOULDERS = (INDEX["left_shoulder"], INDEX["right_shoulder"])
 _HIPS = (INDEX["left_hip"], INDEX["right_hip"])
-_KNEES = (INDEX["left_knee"], INDEX["right_knee"])
 ANKLES = (INDEX["left_ankle"], INDEX["right_ankle"])
-_OUTLINE = (INDEX["nose"], *_SHOULDERS, *_HIPS, *_KNEES, *ANKLES)
+_LEGS = [INDEX["left_knee"], INDEX["right_knee"], *ANKLES]
 
 
 def trunk(pose: Pose) -> tuple[Point, Point] | None:
@@ -61,69 +61,81 @@ def head(pose: Pose) -> Point | None:
     return _middle(rows.tolist()) if len(rows) else None
 
 
-def posture(pose: Pose, is_turned: bool = False) -> str | None:
-    """standing, sitting, upright, bent or lying; None where the keypoints do not say.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known besides the skeleton; None of what is not.
 
-    It says nothing unless a shoulder and the hip of the same side are sure. ``is_turned``: a look
-    at the turned picture found it, in which one who lies looks like one who stands: a level trunk
-    then lies, unless the feet are far below it.
+    ``stood_px`` and ``stood_size_px``: where the shoulders were when the person stood last, y in
+    the picture, and the stature then. ``below``: where in the picture they are, in heights of the
+    picture below its middle. ``before``: the posture that was said last.
     """
-    xy: Points = pose.xy.tolist()
-    sure = (pose.scores >= SURE).tolist()
+
+    stood_px: float | None = None
+    stood_size_px: float | None = None
+    pitch_degrees: float | None = None
+    height_m: float | None = None
+    below: float = 0.0
+    before: str | None = None
+
+    @property
+    def measures(self) -> shape.Known:
+        """The same as the network takes it."""
+        numbers = (self.stood_px, self.stood_size_px, self.pitch_degrees, self.height_m, self.below)
+        return shape.Known(*(np.array([np.nan if n is None else n]) for n in numbers))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A posture, how likely it is, 0..1, and the stature in the picture in pixels."""
+
+    posture: str
+    likely: float
+    size_px: float
+
+
+NOTHING = Known()
+
+
+def read(pose: Pose, known: Known = NOTHING) -> Reading | None:
+    """standing, sitting, crouching, upright, bent or lying; None where the keypoints do not say.
+
+    It says nothing unless a shoulder and the hip of the same side are sure and the trunk does not
+    point at the camera.
+    """
     ends = trunk(pose)
     if ends is None:
         return None
-    shoulder, hip = ends
-    trunk_px = math.dist(shoulder, hip)
-    both = all(sure[i] for i in (*_SHOULDERS, *_HIPS))
-    width_px = math.dist(*(xy[i] for i in _SHOULDERS)) if both else 0.0
-    if trunk_px < max(1.0, MIN_TRUNK_TO_SHOULDERS * width_px):
+    both = bool((pose.scores[[*_SHOULDERS, *_HIPS]] >= SURE).all())
+    width_px = math.dist(*pose.xy[list(_SHOULDERS)].tolist()) if both else 0.0
+    if math.dist(*ends) < max(1.0, MIN_TRUNK_TO_SHOULDERS * width_px):
         return None
-    degrees = math.degrees(math.atan2(abs(shoulder[0] - hip[0]), hip[1] - shoulder[1]))
-    knee_drop = _drop(xy, sure, _KNEES, hip, trunk_px)
-    ankle_drop = _drop(xy, sure, ANKLES, hip, trunk_px)
-    if degrees < UPRIGHT_MAX_DEGREES:
-        return _upright(knee_drop)
-    if degrees >= LYING_MIN_DEGREES:
-        if is_turned and max(knee_drop or 0.0, ankle_drop or 0.0) <= TURNED_MAX_DROP:
-            return "lying"
-        return _level(knee_drop, ankle_drop, [xy[i] for i in _OUTLINE if sure[i]])
-    return "bent"
+    seen = shape.bodies(pose.xy[None], pose.scores[None])
+    shares = shape.likely(shape.features(seen, known.measures))[0].tolist()
+    likely = dict(zip(shape.POSTURES, shares, strict=True))
+    has_legs = bool((pose.scores[_LEGS] >= SURE).any()) or known.stood_px is not None
+    posture = _chosen(likely, has_legs, known.before)
+    straight = likely["standing"] + likely["sitting"] + likely["crouching"]
+    return Reading(posture, likely.get(posture, straight), float(seen.size_px[0]))
 
 
-def _upright(knee_drop: float | None) -> str:
-    if knee_drop is not None and knee_drop <= SITTING_MAX_KNEE_DROP:
-        return "sitting"
-    if knee_drop is not None and knee_drop >= STANDING_MIN_KNEE_DROP:
-        return "standing"
-    return "upright"
+def posture(pose: Pose) -> str | None:
+    """The posture of one pose of which nothing else is known; None where it does not say."""
+    reading = read(pose)
+    return None if reading is None else reading.posture
 
 
-def _level(knee_drop: float | None, ankle_drop: float | None, outline: Points) -> str | None:
-    if ankle_drop is not None:
-        flat = ankle_drop <= LYING_MAX_ANKLE_DROP
-    elif knee_drop is not None:
-        flat = knee_drop <= LYING_MAX_KNEE_DROP
-    else:
-        # A trunk alone may belong to one who lies or to one who bends over.
-        return None
-    xs, ys = zip(*outline, strict=True)
-    wide = max(xs) - min(xs) >= LYING_MIN_WIDTH_TO_HEIGHT * (max(ys) - min(ys))
-    return "lying" if flat and wide else "bent"
+def _chosen(likely: dict[str, float], has_legs: bool, before: str | None) -> str:
+    straight = likely["standing"] + likely["sitting"]
+    if not has_legs and straight + likely["crouching"] >= MIN_LIKELY:
+        return "upright"
+    if before is not None and likely.get(before, 0.0) >= MIN_STILL_LIKELY:
+        return before
+    best = max(likely, key=lambda name: likely[name])
+    if likely[best] >= MIN_LIKELY:
+        return best
+    return "upright" if straight >= MIN_LIKELY else "bent"
 
 
 def _middle(points: Iterable[Sequence[float]]) -> Point:
     xs, ys = zip(*points, strict=True)
     return sum(xs) / len(xs), sum(ys) / len(ys)
-
-
-def _drop(
-    xy: Points,
-    sure: Sequence[bool],
-    indices: Sequence[int],
-    hip: Point,
-    trunk_px: float,
-) -> float | None:
-    """How far the lowest sure one of these joints is below the hips, in trunks."""
-    below = [xy[i][1] - hip[1] for i in indices if sure[i]]
-    return max(below) / trunk_px if below else None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from edgecam.analysis.events.body import UPRIGHT
+from edgecam.analysis.events.body import STRAIGHT
 from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
@@ -25,7 +25,7 @@ _ARMS = tuple((INDEX[f"{side}_wrist"], INDEX[f"{side}_elbow"]) for side in ("lef
 
 def are_up(subject: Subject) -> bool | None:
     """Whether both hands are up; None where the keypoints do not say."""
-    if subject.posture is not None and subject.posture not in UPRIGHT:
+    if subject.posture is not None and subject.posture not in STRAIGHT:
         return False
     if subject.posture is None or not subject.sure(_NOSE, *_ARMS[0], *_ARMS[1]):
         return None

@@ -1,8 +1,12 @@
-"""``sitting`` and ``lying``: a posture that lasts ``events.posture_s``.
+"""``sitting``, ``crouching`` and ``lying``: a posture that lasts ``events.posture_s``.
 
-Geometry and source: ``edgecam.events.body``. Sitting is a straight trunk with the knees nearly as
-high as the hips; lying is a level trunk with level legs. What the keypoints do not say changes
-nothing.
+Geometry and source: ``edgecam.events.body``. Sitting is on a chair, a sofa or the floor, at a
+table too where the same person stood before; crouching is on the heels or the knees, as one ties a
+shoe or plays with a child; lying is on a bed, a sofa or the floor. A posture ends once another one
+has lasted as long; what the keypoints do not say changes nothing, and neither does a trunk that
+bends or is upright in an unknown way. Push-ups and yoga on the floor are lying, and so is a baby in
+its cot where the network sees it; one in a wheelchair is sitting. From straight above nothing is
+said.
 """
 
 from __future__ import annotations
@@ -16,12 +20,19 @@ from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.core.rules import RULES
 
-_Posture = Literal["unknown", "standing", "sitting", "lying"]
-_REPORTED: tuple[Literal["sitting", "lying"], ...] = ("sitting", "lying")
+_Posture = Literal["unknown", "standing", "sitting", "crouching", "lying"]
+_REPORTED: tuple[Literal["sitting", "crouching", "lying"], ...] = ("sitting", "crouching", "lying")
+# What a look that shows these leaves open: all, and what has a straight trunk.
+_OPEN = {"bent": frozenset({"standing", *_REPORTED}), "upright": frozenset({"standing", "sitting"})}
 
 
 def _states() -> dict[_Posture, Lasting]:
-    return {"standing": Lasting(), "sitting": Lasting(), "lying": Lasting()}
+    return {
+        "standing": Lasting(),
+        "sitting": Lasting(),
+        "crouching": Lasting(),
+        "lying": Lasting(),
+    }
 
 
 @dataclass(slots=True)
@@ -51,7 +62,7 @@ class Postures:
         return {self.name: self._bodies}
 
     def __call__(self, scene: Scene) -> Iterator[Event]:
-        """Yield ``sitting`` and ``lying`` of the people in this frame."""
+        """Yield ``sitting``, ``crouching`` and ``lying`` of the people in this frame."""
         self._bodies.keep(scene)
         for subject in scene.subjects:
             if subject.pose is not None:
@@ -61,7 +72,8 @@ class Postures:
         seen = None if self.name in subject.blind else subject.posture
         before, began = body.current, None
         for name, state in body.states.items():
-            is_it = None if seen is None else seen == name
+            is_open = seen is None or name in _OPEN.get(seen, ())
+            is_it = None if is_open else seen == name
             if state.update(is_it, scene.time_s, self._lasting_s, self._lasting_s):
                 if state.is_on:
                     began = body.current = name
@@ -74,7 +86,7 @@ class Postures:
 
     @property
     def of(self) -> dict[int, str]:
-        """Of each track with a pose: standing, sitting, lying or unknown."""
+        """Of each track with a pose: standing, sitting, crouching, lying or unknown."""
         return {track: body.current for track, body in self._bodies.states.items()}
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgecam.analysis.events.body import UPRIGHT
+from edgecam.analysis.events.body import STRAIGHT
 from edgecam.analysis.events.rule import Asked, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
@@ -146,7 +146,7 @@ class Waves:
         elbow_at = subject.point(elbow)
         length_px = max(arm.forearm_px, math.dist((x, y), elbow_at), 1.0)
         is_raised = _is_raised((elbow_at[1] - y) / length_px, (shoulder_y - y) / length_px)
-        if not is_raised or not (subject.posture is None or subject.posture in UPRIGHT):
+        if not is_raised or not (subject.posture is None or subject.posture in STRAIGHT):
             arm.rest(scene.time_s)
             return
         now_s = scene.time_s

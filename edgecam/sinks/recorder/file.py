@@ -28,6 +28,7 @@ from edgecam.settings.scene import (
     EventSettings,
     LineSettings,
     MaskSettings,
+    SceneSettings,
     TrackingSettings,
     ZoneSettings,
 )
@@ -55,6 +56,7 @@ class RuleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     zone: tuple[ZoneSettings, ...] = ()
     mask: tuple[MaskSettings, ...] = ()
     line: tuple[LineSettings, ...] = ()
+    scene: SceneSettings = SceneSettings()
     tracking: TrackingSettings = TrackingSettings()
     events: EventSettings = EventSettings()
 

@@ -21,7 +21,7 @@ from edgecam.core.events import Event
 from edgecam.tools.evaluate.clips import Playing
 
 # What a table says something of; ``left`` counts of those alone who are on the floor.
-SCORED = ("fall", "lying", "sitting", "wave", "hands_up", "recovered", "left")
+SCORED = ("fall", "lying", "crouching", "sitting", "wave", "hands_up", "recovered", "left")
 
 
 @dataclass(frozen=True, slots=True)
