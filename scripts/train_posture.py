@@ -167,9 +167,7 @@ def main() -> None:
     told = shape.likely(checked.inputs).argmax(axis=1)
     for known_things in range(3):
         chosen = checked.told == known_things
-        print(
-            f"{chosen.sum()} people, {known_things} known of where they stood and the camera's pitch"
-        )
+        print(f"{chosen.sum()} people; of where they stood and the pitch {known_things} known")
         print(table(checked.postures[chosen], told[chosen]))
 
 

@@ -164,7 +164,7 @@ class Analysis:
             looks={model: replace(looks) for model, looks in self._following.looks.items()},
             parts=self._parts if self._may_wait else {},
             subjects=self._subjects if self._may_wait else {},
-            memories={name: remember(kept) for name, kept in self._memories.items()},
+            memories={name: remember(kept) for name, kept in self.memories.items()},
             absences=tuple(replace(each) for each in self._following.absences.lost.values()),
         )
 
@@ -189,12 +189,12 @@ class Analysis:
                 self._smoothers.setdefault(track, OneEuro()).last = state.filtered
         lost = {a.subject.track: replace(a) for a in checkpoint.absences}
         self._following.absences.lost = lost
-        for name, kept in self._memories.items():
+        for name, kept in self.memories.items():
             if name in checkpoint.memories and name not in forgotten:
                 recall(kept, checkpoint.memories[name])
 
     @property
-    def _memories(self) -> Mapping[str, Memory[Any]]:
+    def memories(self) -> Mapping[str, Memory[Any]]:
         """What is known of people besides their tracks, by whose it is."""
         return {**self._rules.memories, self._bearings.name: self._bearings.people}
 

@@ -67,7 +67,8 @@ def bodies(xy: Array, scores: Array) -> Bodies:
     long_px = np.linalg.norm(xy[:, _FROM] - xy[:, _TO], axis=2) / _LENGTHS
     long_px[~(sure[:, _FROM] & sure[:, _TO])] = 0.0
     size_px = np.maximum(long_px.max(axis=1), 1.0)
-    return Bodies(xy, sure, shoulders.sum(axis=1), hips.sum(axis=1), sides.any(axis=1), size_px)
+    is_whole = np.asarray(sides.any(axis=1))
+    return Bodies(xy, sure, shoulders.sum(axis=1), hips.sum(axis=1), is_whole, size_px)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

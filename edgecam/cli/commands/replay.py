@@ -23,11 +23,15 @@ from edgecam.core.errors import EdgecamError, SettingsError
 from edgecam.core.printable import say
 
 if TYPE_CHECKING:
+    from edgecam.analysis.analyzer import Analysis
     from edgecam.core.events import Event
+    from edgecam.core.result import Result
     from edgecam.sinks.recorder.file import FrameRecord, Recording
 
 # What may be asked of a recording too: it has no models that could run.
-_OF_RECORDINGS = frozenset({"clip", "write", "expect", "tolerance_px", "zones", "pictures"})
+_OF_RECORDINGS = frozenset(
+    {"clip", "write", "expect", "tolerance_px", "zones", "pictures", "explain"}
+)
 
 
 def _read_golden(path: Path) -> list[bytes]:
@@ -97,8 +101,9 @@ def _introduce(recording: Recording) -> None:
     )
 
 
-def _play(path: Path, zones: Path | None, lines: Path) -> None:
+def _play(path: Path, zones: Path | None, lines: Path, explain: bool) -> None:
     """Tell the events of a recording again, and the results into ``lines``."""
+    from edgecam.analysis.explaining import Explaining
     from edgecam.settings.load import load
     from edgecam.sinks.jsonl import JsonLinesSink
     from edgecam.sinks.recorder import replay as playback
@@ -109,12 +114,18 @@ def _play(path: Path, zones: Path | None, lines: Path) -> None:
     _introduce(recording)
     sink = JsonLinesSink(str(lines), recording.header.name, recording.header.boot_id)
     found: list[Event] = []
-    for result in playback.results(recording, other):
+    began_s = recording.frames[0].time_s if recording.frames else 0.0
+    explaining = Explaining(began_s)
+
+    def watch(analysis: Analysis, result: Result) -> None:
+        for step in explaining.steps(analysis, result):
+            say(step)
+
+    for result in playback.results(recording, other, watch if explain else None):
         sink.publish(result)
         found += result.insight.events if result.insight is not None else ()
     sink.close()
     recorded = [event for record in recording.frames for event in record.events]
-    began_s = recording.frames[0].time_s if recording.frames else 0.0
     listing = playback.compared(recorded, found, exact=other is None)
     for line in listing:
         say(f"{line.sign} {_about(line.event, began_s)}")
@@ -183,6 +194,11 @@ def _refuse_options(ctx: click.Context) -> None:
     type=click.Path(path_type=Path),
     help="Of a recording: write its pictures into this folder.",
 )
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Of a recording: say step by step how falls and postures were decided.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -194,6 +210,7 @@ def command(
     tolerance_px: float,
     zones: Path | None,
     pictures: Path | None,
+    explain: bool,
     **_: Any,
 ) -> None:
     """Run CLIP (a video, a folder or a glob of pictures) through the pipeline, every frame.
@@ -209,14 +226,15 @@ def command(
     recorded = is_recording(Path(clip))
     if recorded:
         _refuse_options(ctx)
-    elif zones is not None or pictures is not None:
+    elif zones is not None or pictures is not None or explain:
         raise SettingsError(
-            "--zones and --pictures are for the flight recorder's files, NAME.recording.gz"
+            "--zones, --pictures and --explain are for the flight recorder's files, "
+            "NAME.recording.gz"
         )
     golden = _read_golden(expect) if expect is not None else []
     with whole_file.replacing(write) if write is not None else _passing() as lines:
         if recorded:
-            _play(Path(clip), zones, lines)
+            _play(Path(clip), zones, lines, explain)
         else:
             _run(ctx, config, clip, lines)
         if pictures is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -25,8 +25,14 @@ def _changed(recorded: RuleSettings, other: RuleSettings) -> frozenset[str]:
     )
 
 
-def results(recording: Recording, other: RuleSettings | None = None) -> Iterator[Result]:
+def results(
+    recording: Recording,
+    other: RuleSettings | None = None,
+    watch: Callable[[Analysis, Result], None] | None = None,
+) -> Iterator[Result]:
     """The recorded results through masks, tracks and rules once more; by ``other`` settings.
+
+    ``watch`` sees the analysis after each frame.
 
     Raises:
         RecordingError: what the analysis remembered is of another version.
@@ -41,7 +47,17 @@ def results(recording: Recording, other: RuleSettings | None = None) -> Iterator
             f"the recording is of edgecam {header.edgecam}, whose rules remembered other things: "
             f"{error}; replay it with that version"
         ) from None
-    return (analysis(record.result()) for record in recording.frames)
+    return _analysed(analysis, recording, watch)
+
+
+def _analysed(
+    analysis: Analysis, recording: Recording, watch: Callable[[Analysis, Result], None] | None
+) -> Iterator[Result]:
+    for record in recording.frames:
+        result = analysis(record.result())
+        if watch is not None:
+            watch(analysis, result)
+        yield result
 
 
 @dataclass(frozen=True, slots=True)
