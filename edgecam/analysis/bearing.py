@@ -1,7 +1,7 @@
 """How each person bears themselves: the posture that a look shows, by what earlier looks showed.
 
 Where the same person stood last says how tall they are here, so that one who sits behind a table,
-or lies with the feet to the camera, is told from one who stands.
+or lies with the feet to the camera, is known from one who stands.
 """
 
 from __future__ import annotations

@@ -109,9 +109,9 @@ def features(seen: Bodies, known: Known) -> Array:
     pitch, height = known.pitch_degrees / 30.0, known.height_m / 2.0
     below = np.where(np.isfinite(pitch), known.below, np.nan)
     about = np.stack((np.clip(drop, -3.0, 3.0), np.clip(grown, -1.0, 2.0), pitch, below, height), 1)
-    told = np.isfinite(about[:, (0, 2, 4)])
+    is_known = np.isfinite(about[:, (0, 2, 4)])
     about = np.nan_to_num(about)
-    parts = (places.reshape(count, -1), is_seen, trunk[:, None], about, told)
+    parts = (places.reshape(count, -1), is_seen, trunk[:, None], about, is_known)
     return np.concatenate(parts, axis=1).astype(np.float64)
 
 

@@ -170,7 +170,7 @@ class LineSettings(Section, frozen=True):
 
 
 class SceneSettings(Section, frozen=True):
-    """How the camera hangs, where that is known: postures are told more surely by it."""
+    """How the camera hangs, where that is known: postures are known more surely by it."""
 
     pitch_degrees: Annotated[
         Annotated[float, Meta(ge=-45.0, le=90.0)] | None,

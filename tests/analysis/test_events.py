@@ -111,7 +111,9 @@ def test_tying_a_shoe_is_not_a_fall(lean_degrees: float, legs: str) -> None:
     ],
 )
 def test_hidden_hips_or_legs_are_no_reason_for_silence(unsure: tuple[str, ...]) -> None:
-    assert types(play(lambda t: falls_with(t, unsure), 12.0)) == ["fall"]
+    found = types(play(lambda t: falls_with(t, unsure), 12.0))
+    assert found.count("fall") == 1
+    assert set(found) <= {"fall", "lying"}
 
 
 def test_it_abstains_where_head_and_trunk_are_not_sure() -> None:

@@ -29,6 +29,8 @@ from edgecam.core.result import Pose
 # A posture is said from here on; one that was said before stays down to the second.
 MIN_LIKELY = 0.6
 MIN_STILL_LIKELY = 0.35
+# Of one who lies no foot is further below the hips, in trunks: who bends or crouches is on theirs.
+MAX_FEET_DROP = 0.6
 # A trunk that is shorter than this part of the shoulders' width points at the camera.
 MIN_TRUNK_TO_SHOULDERS = 0.5
 
@@ -113,7 +115,9 @@ def read(pose: Pose, known: Known = NOTHING) -> Reading | None:
     shares = shape.likely(shape.features(seen, known.measures))[0].tolist()
     likely = dict(zip(shape.POSTURES, shares, strict=True))
     has_legs = bool((pose.scores[_LEGS] >= SURE).any()) or known.stood_px is not None
-    posture = _chosen(likely, has_legs, known.before)
+    posture = chosen(likely, has_legs, known.before)
+    if posture == "lying" and _is_on_feet(pose, *ends):
+        posture = "bent"
     straight = likely["standing"] + likely["sitting"] + likely["crouching"]
     return Reading(posture, likely.get(posture, straight), float(seen.size_px[0]))
 
@@ -124,7 +128,11 @@ def posture(pose: Pose) -> str | None:
     return None if reading is None else reading.posture
 
 
-def _chosen(likely: dict[str, float], has_legs: bool, before: str | None) -> str:
+def chosen(likely: dict[str, float], has_legs: bool, before: str | None) -> str:
+    """The posture to say of how ``likely`` each is, 0..1, after the one ``before``.
+
+    ``has_legs``: legs, or where the person stood, say who stands and who sits.
+    """
     straight = likely["standing"] + likely["sitting"]
     if not has_legs and straight + likely["crouching"] >= MIN_LIKELY:
         return "upright"
@@ -134,6 +142,15 @@ def _chosen(likely: dict[str, float], has_legs: bool, before: str | None) -> str
     if likely[best] >= MIN_LIKELY:
         return best
     return "upright" if straight >= MIN_LIKELY else "bent"
+
+
+def _is_on_feet(pose: Pose, shoulders: Point, hips: Point) -> bool:
+    """Whether a trunk that is level in the picture has a knee or a foot far below it."""
+    legs = pose.xy[_LEGS][pose.scores[_LEGS] >= SURE]
+    is_level = abs(shoulders[0] - hips[0]) >= abs(shoulders[1] - hips[1])
+    if not len(legs) or not is_level:
+        return False
+    return float(legs[:, 1].max()) - hips[1] > MAX_FEET_DROP * math.dist(shoulders, hips)
 
 
 def _middle(points: Iterable[Sequence[float]]) -> Point:
