@@ -6,9 +6,12 @@ import json
 import logging
 import math
 import os
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -144,3 +147,69 @@ def test_an_event_of_a_moment_ago_has_waited_a_moment() -> None:
     now = Row(b"", 2_000_000.0, 500.0, "this", True)
     made = msgspec.structs.replace(row(0), made_unix_s=2_000_000.0 - 0.5)
     assert spooling._since_s(made, now) == 499.5
+
+
+def test_a_file_that_another_process_has_is_not_waited_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[object] = []
+    connect = sqlite3.connect
+
+    def noted(*arguments: Any, **named: Any) -> sqlite3.Connection:
+        waits.append(named.get("timeout"))
+        return connect(*arguments, **named)
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
+    first = SpoolFile(path)
+    first.change([row(1)], [])
+    with pytest.raises(SpoolError, match=r"^another process has it$"):
+        SpoolFile(path).load()
+    first.close()
+    assert waits == [0.0, 0.0]
+
+
+def test_other_faults_are_said_in_sqlites_words() -> None:
+    found = spool_file._told(sqlite3.OperationalError("disk I/O error"), [])
+    assert type(found) is SpoolError
+    assert str(found) == "disk I/O error"
+
+
+def test_a_file_that_fails_is_tried_again_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spooling, "RETRY_S", 3600.0)
+    path.mkdir(parents=True)
+    made = Spool(path, TOPIC, Outbox(1000, 1_000_000), 1000.0)
+    assert made._retry_s > time.monotonic()
+    made.close(keep=False)
+
+
+def test_a_file_damaged_while_it_is_used_is_tried_again_later(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object) -> list[int]:
+        raise SpoolDamagedError("malformed")
+
+    monkeypatch.setattr(spooling, "RETRY_S", 3600.0)
+    monkeypatch.setattr(spool._file, "change", damaged)
+    monkeypatch.setattr(spool._file, "set_aside", lambda: Path("front.spool.damaged"))
+    spool._outbox.put(TOPIC, event(1))
+    spool._step(-1.0)
+    assert spool._retry_s > time.monotonic()
+
+
+def test_a_stop_waits_for_no_card_that_hangs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr(spooling, "CLOSE_S", 0.1)
+    outbox = Outbox(1000, 1_000_000)
+    made = Spool(path, TOPIC, outbox, 1000.0)
+    monkeypatch.setattr(made._file, "change", lambda *_: goes_on.wait(60) and [1])
+    outbox.put(TOPIC, event(1))
+    assert made.close(keep=True) is False
+    goes_on.set()
+
+
+def test_who_has_no_home_reads_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spooling, "state_directory", lambda *_: None)
+    found = open_spool(MqttSettings(), "front", TOPIC, Outbox(10, 1000), {})
+    assert found.reason == "this user has no home directory, so name mqtt.spool_directory"
