@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from edgecam.core.frame import Frame
 from edgecam.core.keypoints import Skeleton
@@ -123,6 +123,15 @@ class CaptureFormat:
         width, height = self.width_px or "any", self.height_px or "any"
         rate = f" at {self.rate_hz:.4g} a second" if self.rate_hz else ""
         return f"{self.form or 'any format'} {width}x{height}{rate}"
+
+
+@runtime_checkable
+class ManyKeypoints(Decoder, Protocol):
+    """A decoder that knows more keypoints than the 17 of COCO that it returns."""
+
+    def with_all_keypoints(self) -> Decoder:
+        """Return the same decoder with the poses' whole skeleton."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

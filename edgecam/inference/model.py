@@ -20,7 +20,7 @@ from edgecam.core.geometry import FITS, Fit, to_source
 from edgecam.core.keypoints import COCO
 from edgecam.core.places import expanded
 from edgecam.core.printable import file_name
-from edgecam.core.protocols import DecodeOptions, Decoder
+from edgecam.core.protocols import DecodeOptions, Decoder, ManyKeypoints
 from edgecam.core.result import Decoded, Document
 from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference import catalog as bundled
@@ -288,7 +288,7 @@ class Model:
         self, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
     ) -> Decoder:
         given = self._settings.labels
-        return recognise_named(
+        decoder = recognise_named(
             self._runnable,
             (inputs, outputs),
             self.path,
@@ -297,6 +297,14 @@ class Model:
             self._settings.decoder,
             self._plugins,
         )
+        if self._settings.keypoints == "body":
+            return decoder
+        if not isinstance(decoder, ManyKeypoints):
+            raise ModelError(
+                f"{self.path}: keypoints = all: expected MediaPipe's pose landmarks, found a "
+                f"{decoder.family} model, which finds no more than it publishes; drop it"
+            )
+        return decoder.with_all_keypoints()
 
     def buffer(self) -> Image:
         """Return a buffer for ``preprocess``: uint8[H, W, 3]."""

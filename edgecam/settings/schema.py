@@ -61,6 +61,10 @@ class ModelSettings(Section, frozen=True):
     rate_hz: Annotated[
         Hertz | None, Meta(description="frames a second that it looks at, at most; default all")
     ] = None
+    keypoints: Annotated[
+        Literal["body", "all"],
+        Meta(description="all: every landmark of MediaPipe's 33, not COCO's 17 alone"),
+    ] = "body"
     publish: Annotated[
         bool, Meta(description="its boxes are results; off: they serve refine alone")
     ] = True

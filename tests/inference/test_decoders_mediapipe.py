@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from edgecam.core.errors import ModelError
 from edgecam.core.keypoints import NAMES
 from edgecam.core.protocols import DecodeOptions, Decoder
 from edgecam.core.tensors import TensorInfo
 from edgecam.inference import decoders
 from edgecam.inference.decoders.family import FamilyContext
+from edgecam.inference.model import Model
+from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 FLOAT = np.dtype(np.float32)
 ANCHORS = 2254
@@ -106,3 +111,23 @@ def test_landmarks_refine_and_their_square_is_turned() -> None:
     decoder = recognised(256, (1, 195), (1, 1))
     assert (decoder.for_crops, getattr(decoder, "turns_crops", None)) == (True, True)
     assert not recognised(224, (1, ANCHORS, 13)).for_crops
+
+
+def test_all_33_landmarks_where_asked_with_those_of_coco_among_them() -> None:
+    decoder: Any = recognised(256, (1, 195), (1, 1))
+    rows = np.arange(195, dtype=np.float32).reshape(1, 195)
+    tensors = [rows, np.array([[0.9]], np.float32)]
+    options = DecodeOptions(score_threshold=0.0)
+    (body,) = decoder(tensors, options).poses
+    whole = decoder.with_all_keypoints()
+    (pose,) = whole(tensors, options).poses
+    assert (whole.skeleton.name, len(whole.skeleton.names)) == ("mediapipe", 33)
+    assert whole.skeleton.names[9:11] == ("left_mouth", "right_mouth")
+    assert whole.skeleton.names[-2:] == ("left_foot_index", "right_foot_index")
+    assert pose.xy.tolist() == rows.reshape(39, 5)[:33, :2].tolist()
+    assert pose.xy[list(whole.skeleton.body)].tolist() == body.xy.tolist()
+
+
+def test_another_model_has_no_more_keypoints_than_it_publishes() -> None:
+    with pytest.raises(ModelError, match="keypoints = all: expected MediaPipe's pose landmarks"):
+        Model(ModelSettings(path="posenet", keypoints="all"), InferenceSettings(probe=False))
