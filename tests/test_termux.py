@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +75,22 @@ def test_it_is_for_termux_and_says_so(phone: dict[str, str]) -> None:
     assert install(phone, "Phone!", "posenet", "0").returncode == 2
     assert install(phone).returncode == 2
     assert not (Path(phone["HOME"]) / ".config").exists()
+
+
+def test_it_installs_what_the_package_needs_and_android_has() -> None:
+    """By pip what is pure or compiles there, by pkg what has no wheels for Android."""
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    needed = {
+        requirement.partition(";")[0].split(">")[0].strip()
+        for requirement in found
+        if "sys_platform != 'android'" not in requirement and "== 'armv7l'" not in requirement
+    }
+    script = INSTALL.read_text("utf-8")
+    by_pip = re.search(r"pip\" install --quiet (?!--)(.*)", script)
+    assert by_pip is not None
+    packages = {"numpy": "python-numpy", "opencv-python": "opencv-python"}
+    assert all(f" {package} " in script for package in packages.values())
+    assert set(by_pip[1].split()) == needed - packages.keys()
 
 
 @pytest.fixture

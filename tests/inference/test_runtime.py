@@ -152,7 +152,8 @@ def test_the_doctor_tells_of_a_runtime_that_is_slow_here() -> None:
     if runtime.find().name == "tflite-runtime" and platform.machine() == "x86_64":
         text, remedy = report.only("runtime", "warn")
         assert "runs quantised models 10 to 27 times slower" in text
-        assert remedy.startswith("pip uninstall tflite-runtime")
+        # People who have it asked for it.
+        assert remedy.startswith("give it float models, such as posenet-fp16")
     else:
         assert report.only("runtime", "ok")[0].endswith("constructs and invokes")
     assert report.code == 0

@@ -35,9 +35,11 @@ def test_the_one_model_and_one_of_several(tmp_path: Path, name: str) -> None:
     assert output.read_bytes() == MODEL
     output.unlink()
     two = bundle(tmp_path, name, detector=MODEL, landmarks=b"x")
-    found = convert(two / "detector.tflite", "-o", output)
-    assert found.exit_code == 0, found.output
-    assert output.read_bytes() == MODEL
+    for member in (two / "detector.tflite", f"{two}:detector.tflite"):
+        found = convert(member, "-o", output)
+        assert found.exit_code == 0, found.output
+        assert output.read_bytes() == MODEL
+        output.unlink()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from edgecam.tools.convert import conversion
 from edgecam.tools.convert.conversion import Options
 from edgecam.tools.convert.graph import ConvertError
 from edgecam.tools.convert.posenet import OUTPUTS, size_step, valid_size
+from edgecam.tools.convert.summary import outline
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="writes with ai-edge-litert")
 
@@ -60,6 +61,15 @@ def refused(source: Path, folder: Path, *arguments: str) -> str:
     assert result.stderr.startswith("edgecam: error: ")
     assert result.stderr.count("\n") == 1
     return result.stderr
+
+
+def test_a_posenet_of_one_size_keeps_it_without_another(tmp_path: Path) -> None:
+    result = convert(posenet(tmp_path / "web"), tmp_path / "p.tflite")
+    assert result.exit_code == 0, result.stderr
+    file = read(tmp_path / "p.tflite")
+    assert file.main.tensors[file.main.inputs[0]].shape == (1, 33, 33, 3)
+    shapes = {row.name: row.shape for row in outline(tmp_path / "web" / "model.json").nodes}
+    assert (shapes["image"], shapes["Conv2d_0"]) == ((1, 33, 33, 3), (1, 3, 3, 8))
 
 
 def test_posenet_gets_its_names_its_normalisation_and_a_valid_size(tmp_path: Path) -> None:

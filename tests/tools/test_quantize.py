@@ -307,6 +307,32 @@ def test_force_writes_what_cannot_be_compared(tmp_path: Path) -> None:
     assert (code, target.exists()) == (0, True), err
 
 
+def test_float16_needs_no_known_family(tmp_path: Path) -> None:
+    model = LiteModel()
+    taken = model.tensor("in", (1, 1, 1, 3))
+    weights = model.constant("weights", np.ones((5, 1, 1, 3), np.float32))
+    bias = model.constant("bias", np.zeros(5, np.float32))
+    options = {"padding": 1, "strideH": 1, "strideW": 1}
+    options |= {"dilationHFactor": 1, "dilationWFactor": 1}
+    model.inputs.append(taken)
+    model.outputs.append(model.add("CONV_2D", (taken, weights, bias), "o", (1, 1, 1, 5), options))
+    source, target = tmp_path / "none.tflite", tmp_path / "half.tflite"
+    source.write_bytes(writer.write(model, "of no family", MINUS_ONE_TO_ONE))
+    code, _, err = command(source, "--mode", "fp16", "-o", target)
+    assert code == 0, err
+    assert "not compared with float32: " in err
+    assert types_of_weights(read(target)) == {"weights": "FLOAT16"}
+    code, _, err = command(source, "--mode", "dynamic", "-o", tmp_path / "no.tflite")
+    assert (code, "of no known family" in err) == (1, True)
+
+
+def test_one_label_for_all_pictures_shows_nothing() -> None:
+    found = agreement.Agreement("labels", 50, 50, 1.0, None, (), 1.0, 1.0, 1, 1, distinct=1)
+    assert "all 50 pictures give one label" in (shrink.shows_nothing(found) or "")
+    assert shrink.shows_nothing(dataclasses.replace(found, distinct=2)) is None
+    assert shrink.shows_nothing(dataclasses.replace(found, kind="poses", distinct=0)) is None
+
+
 def test_ghosts_are_no_loss() -> None:
     model = float_named("posenet_mobilenet_v1_075_fp16", "353x481")
     frame = calibration.pictures(None, 6)[1]

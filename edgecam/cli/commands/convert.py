@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File, or folder."
 )
 @click.option(
-    "--size", type=SizeRange(), help="Of the input.  [PoseNet: 257x257, SSD: the graph's]"
+    "--size", type=SizeRange(), help="Of the input.  [the graph's own; of an open PoseNet 257x257]"
 )
 @click.option(
     "--quantize",

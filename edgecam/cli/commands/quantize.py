@@ -74,25 +74,36 @@ def command(
     computes in int8 but for the outputs; int8-mixed leaves the first layers in float too, which
     is what a PoseNet needs. Inputs and outputs stay float. The result is compared with the
     float model on the calibration pictures and refused if it lost more than --max-loss: of the
-    similarity (OKS) of poses, of the boxes or of the labels.
+    similarity (OKS) of poses, of the boxes or of the labels. fp16 takes a model of any kind.
     """
     from edgecam.core import atomic_file as whole_file
+    from edgecam.core.errors import ModelError
     from edgecam.inference import catalog as bundled
     from edgecam.settings.load import load
     from edgecam.tools.convert import card
-    from edgecam.tools.convert.shrink import check, shrink
+    from edgecam.tools.convert.shrink import check, halved, shrink
 
     whole_file.check_other(output, bundled.resolve(model))
     flags = {"model.input_size": input_size, "model.fit": fit, "model.labels": labels}
     given = {"model.path": [model], **{key: value for key, value in flags.items() if value}}
     settings = load(None, {}, given, FLAG_NAMES).model[0]
-    data, found = shrink(settings, mode, calibrate, count=pictures, threads=threads, track=progress)
-    if as_json:
-        say_json(json.dumps({**dataclasses.asdict(found), "loss": found.loss}, indent=2))
+    try:
+        data, found = shrink(
+            settings, mode, calibrate, count=pictures, threads=threads, track=progress
+        )
+    except ModelError as error:
+        if mode != "fp16":
+            raise
+        # No family is needed to round weights.
+        data = halved(settings)
+        say(f"edgecam: not compared with float32: {str(error).splitlines()[0]}", err=True)
     else:
-        show(found)
-    if not force:
-        check(found, mode, max_loss, str(output))
+        if as_json:
+            say_json(json.dumps({**dataclasses.asdict(found), "loss": found.loss}, indent=2))
+        else:
+            show(found)
+        if not force:
+            check(found, mode, max_loss, str(output))
     whole_file.write(output, data)
     note = card.write(output, bundled.resolve(model), command_line())
     if note is not None:
@@ -116,6 +127,7 @@ def show(found: Agreement) -> None:
     from rich.table import Table
 
     from edgecam.core.console import Console
+    from edgecam.tools.convert.shrink import shows_nothing
 
     table = Table("", "float", "quantised", box=None, padding=(0, 2, 0, 0))
     table.add_row("MB", f"{found.float_bytes / 1e6:.2f}", f"{found.quantized_bytes / 1e6:.2f}")
@@ -134,6 +146,8 @@ def show(found: Agreement) -> None:
     console = Console()
     console.print(table)
     console.print(f"over {found.pictures} pictures")
+    if (empty := shows_nothing(found)) is not None:
+        say(f"edgecam: {empty}", err=True)
 
 
 def command_line() -> str:

@@ -53,7 +53,7 @@ class Agreement:
     its poses, share of its boxes matched with IoU 0.5 and the same class, mean IoU of its pages,
     or share of equal labels; what is not found at all counts 0. ``shift_px``: median distance of
     matched keypoints or corners in pixels of the model input, None for labels. Times are medians
-    of one invoke.
+    of one invoke. ``distinct``: different labels among the float model's.
     """
 
     kind: str
@@ -66,6 +66,7 @@ class Agreement:
     quantized_ms: float
     float_bytes: int
     quantized_bytes: int
+    distinct: int = 0
 
     @property
     def loss(self) -> float:
@@ -83,6 +84,7 @@ def compare(reference: Model, candidate: Model, frames: Iterable[Frame]) -> Agre
     """
     kept: list[float] = []
     shifts: list[float] = []
+    labels: set[int] = set()
     squares = np.zeros((2, len(reference.decoder.outputs)))
     times_ms: tuple[list[float], list[float]] = ([], [])
     kind = _KINDS[reference.decoder.finds]
@@ -99,6 +101,7 @@ def compare(reference: Model, candidate: Model, frames: Iterable[Frame]) -> Agre
         for place, (wanted, given) in enumerate(zip(*tensors, strict=True)):
             squares[0, place] += float(np.square(wanted - given, dtype=np.float64).sum())
             squares[1, place] += float(np.square(wanted, dtype=np.float64).sum())
+        labels |= {each.class_id for each in found[0].classes}
         matches = _matches(kind, *found)
         kept += [match.kept for match in matches]
         shifts += [shift for match in matches for shift in match.shifts_px]
@@ -113,6 +116,7 @@ def compare(reference: Model, candidate: Model, frames: Iterable[Frame]) -> Agre
         quantized_ms=statistics.median(times_ms[1]),
         float_bytes=len(reference.file.data),
         quantized_bytes=len(candidate.file.data),
+        distinct=len(labels),
     )
 
 

@@ -70,6 +70,7 @@ def convert(source: Path, options: Options) -> Converted:
     Raises:
         ConvertError: the model is of no known kind, is damaged, or does not convert.
     """
+    source = _member(source)
     bundle = source.parent.suffix.lower() in (".task", ".zip") and source.parent.is_file()
     if not bundle and not source.exists():
         raise ConvertError(f"{source}: no such file or folder")
@@ -81,6 +82,13 @@ def convert(source: Path, options: Options) -> Converted:
     module = importlib.import_module(f"edgecam.tools.convert.{reader}")
     converted: Converted = module.convert(source, options)
     return converted
+
+
+def _member(source: Path) -> Path:
+    """Return ``a.task:NAME`` as ``a.task/NAME``; anything else as it is."""
+    archive, colon, name = str(source).rpartition(":")
+    is_bundle = bool(colon) and Path(archive).suffix.lower() in (".task", ".zip")
+    return Path(archive, name) if is_bundle and Path(archive).is_file() else source
 
 
 def float_model(source: Path, options: Options) -> Converted:

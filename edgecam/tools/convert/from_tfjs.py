@@ -58,7 +58,7 @@ def from_graph(
     names = None if is_cut else posenet.outputs_by_name(graph)
     if names is not None:
         graph = replace(graph, outputs=tuple(names))
-        wanted = options.size or posenet.DEFAULT_SIZE
+        wanted = options.size or posenet.own_size(shape)
         step = _posenet_step(graph, image, shape[3], names)
         size = posenet.valid_size(wanted, step)
         normalization = options.normalization or posenet.normalization(graph)

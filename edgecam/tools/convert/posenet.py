@@ -26,6 +26,11 @@ def outputs_by_name(graph: Graph) -> dict[str, str] | None:
     return found if len(found) == len(OUTPUTS) else None
 
 
+def own_size(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the (height, width) that a graph's input [1, H, W, 3] states, else the usual one."""
+    return (shape[1], shape[2]) if min(shape[1:3]) > 0 else DEFAULT_SIZE
+
+
 def normalization(graph: Graph) -> Normalization:
     """Return what the published network of this kind was trained with."""
     is_resnet = any("resnet" in node.name.lower() for node in graph.nodes) or any(

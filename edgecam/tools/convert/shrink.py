@@ -9,7 +9,9 @@ from pathlib import Path
 import msgspec
 
 from edgecam.core.frame import Frame
+from edgecam.inference import catalog as bundled
 from edgecam.inference.model import Model
+from edgecam.inference.tflite.file import read
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.tools.convert import agreement, calibration
 from edgecam.tools.convert.agreement import Agreement
@@ -50,6 +52,15 @@ def shrink(
     return data, _compared(settings, reference, inference, data, track(frames, "comparing"))
 
 
+def halved(settings: ModelSettings) -> bytes:
+    """Return a model of any kind with float16 weights, compared with nothing.
+
+    Raises:
+        EdgecamError: the file is no model, or computes in integers.
+    """
+    return quantize(read(bundled.resolve(settings.path)), "fp16", ())
+
+
 def compare(
     settings: ModelSettings, data: bytes, pictures: Path | None = None, *, track: Track = _untracked
 ) -> Agreement:
@@ -76,6 +87,16 @@ def _compared(
         made.write_bytes(data)
         same = msgspec.structs.replace(settings, path=str(made), fit=reference.fit)
         return agreement.compare(reference, Model(same, inference), frames)
+
+
+def shows_nothing(found: Agreement) -> str | None:
+    """Return why a comparison says nothing of how good the quantised model is, None if it does."""
+    if found.kind != "labels" or found.distinct != 1 or found.things < 2:
+        return None
+    return (
+        f"all {found.pictures} pictures give one label, so that they show nothing: a model that "
+        "has lost everything may give it too; give pictures of every class with --calibrate"
+    )
 
 
 def check(found: Agreement, mode: Mode, max_loss: float, name: str) -> None:

@@ -55,7 +55,10 @@ def convert(graph: Graph, size: tuple[int, int] | None, *, postprocess: bool) ->
     found = ssd_graph.parts(graph)
     size = size or ssd_graph.size(graph)
     if size is None:
-        raise ConvertError("the graph keeps its pictures' shapes: give the --size to convert for")
+        raise ConvertError(
+            "found no place where the graph resizes its pictures, which would tell the size of "
+            "its network; give the --size that it was trained at, such as 300x300"
+        )
     network = ssd_graph.cut(graph, found, size)
     names = {found.source: INPUT, found.encodings: ENCODINGS, found.scores: SCORES}
     model = lower(network, {found.source: (1, *size, 3)}, names)

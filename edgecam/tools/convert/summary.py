@@ -108,7 +108,9 @@ def _network(graph: Graph) -> tuple[Graph, tuple[int, int] | None, str]:
         return cut, size, f"an SSD of the Object Detection API, by its node {found.scores}"
     names = posenet.outputs_by_name(graph)
     if names is not None:
-        return replace(graph, outputs=tuple(names)), posenet.DEFAULT_SIZE, "PoseNet, by its outputs"
+        stated = graph.node(graph.inputs[0]).attributes.get("shape") if graph.inputs else None
+        size = posenet.own_size(stated or (1, -1, -1, 3))
+        return replace(graph, outputs=tuple(names)), size, "PoseNet, by its outputs"
     return graph, None, "its placeholders, and the nodes that no other takes"
 
 
