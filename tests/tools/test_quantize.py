@@ -309,13 +309,13 @@ def test_force_writes_what_cannot_be_compared(tmp_path: Path) -> None:
 
 def test_float16_needs_no_known_family(tmp_path: Path) -> None:
     model = LiteModel()
-    taken = model.tensor("in", (1, 1, 1, 3))
+    taken = model.tensor("in", (1, 2, 2, 3))
     weights = model.constant("weights", np.ones((5, 1, 1, 3), np.float32))
     bias = model.constant("bias", np.zeros(5, np.float32))
     options = {"padding": 1, "strideH": 1, "strideW": 1}
     options |= {"dilationHFactor": 1, "dilationWFactor": 1}
     model.inputs.append(taken)
-    model.outputs.append(model.add("CONV_2D", (taken, weights, bias), "o", (1, 1, 1, 5), options))
+    model.outputs.append(model.add("CONV_2D", (taken, weights, bias), "o", (1, 2, 2, 5), options))
     source, target = tmp_path / "none.tflite", tmp_path / "half.tflite"
     source.write_bytes(writer.write(model, "of no family", MINUS_ONE_TO_ONE))
     code, _, err = command(source, "--mode", "fp16", "-o", target)
