@@ -165,7 +165,7 @@ def test_who_rested_counts_while_lost_and_who_walked_keeps_the_place_from_being_
 @pytest.fixture(scope="module")
 def clip() -> Clip:
     """What PoseNet and SSDLite find in the bundled clip."""
-    settings = load(None, {}, {"model.path": ["posenet", "ssdlite"]})
+    settings = load(None, {}, {"model.path": ["posenet", "ssdlite"], "turned_look_s": 0.0})
     return look_at(bundled.clip(), settings, load_models(settings))
 
 
@@ -179,7 +179,8 @@ def test_a_looped_clip_counts_the_same_at_every_rate_and_most_finds_have_an_id(
     seen = replace(clip, found=[{key: each[key] for key in keys} for each in clip.found])
     means = []
     for rate_hz in (10.0, 5.0, 2.0, 1.0, 0.5):
-        settings = load(None, {}, {"model.path": [f"{n}:rate_hz={rate_hz}" for n in names]})
+        flags = {"model.path": [f"{n}:rate_hz={rate_hz}" for n in names], "turned_look_s": 0.0}
+        settings = load(None, {}, flags)
         playing = Playing(rate_hz, loops=6)
         results = list(play(seen, settings, load_models(settings), playing))
         reported = [r.insight for r in results if r.insight is not None]
