@@ -416,6 +416,13 @@ BY_OTHERS: dict[str, str] = {
     "-o part.tflite": (
         "tests/tools/test_convert_cut.py::test_published_movenets_give_the_heads_of_the_whole_graphs"
     ),
+    "edgecam --config front.toml --config hall.toml": (
+        "tests/settings/test_camera_tables.py::test_files_are_joined_each_with_its_own_defaults"
+    ),
+    "edgecam status hall": (
+        "tests/faults/test_several_cameras.py::"
+        "test_four_cameras_of_real_servers_live_through_faults_of_one"
+    ),
     "man edgecam": "tests/cli/test_manual.py::test_man_finds_the_installed_pages",
     "man edgecam.toml": "tests/cli/test_manual.py::test_man_finds_the_installed_pages",
     "fpath=($PWD/.venv/share/zsh/site-functions $fpath); compinit": (
@@ -450,6 +457,7 @@ ELSEWHERE: dict[str, str] = {
     "systemctl restart": "no unit runs here",
     "systemctl reload": "no unit runs here",
     "edgecam --config FILE --check": "scripts/test-board reloads a unit, which runs it",
+    "edgecam doctor --config house.toml": "the same doctor, with the sources of several cameras",
     "sudo edgecam doctor --config /etc/edgecam/front.toml": "reads what root alone may; the doctor "
     "itself is run above",
     "scripts/docs": "installs MkDocs; test_documentation_links follows the same links",
