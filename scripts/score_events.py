@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import score_synthetic
+
 from edgecam.core.errors import EdgecamError, SourceError
 from edgecam.daemon.build import load_models
 from edgecam.settings.accuracy import chosen
@@ -21,7 +23,7 @@ ENDINGS = frozenset({".avi", ".mkv", ".mov", ".mp4", ".webm"})
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="score-events", description=__doc__)
-    parser.add_argument("clips", type=Path, help="a clip, or a folder of them")
+    parser.add_argument("clips", type=Path, nargs="?", help="a clip, or a folder of them")
     parser.add_argument("truth", type=Path, nargs="?", help="TOML; without it nothing is true")
     parser.add_argument("--model", action="append", help="several are run together")
     parser.add_argument("--accuracy", default="fast", help="fast (posenet), balanced or best")
@@ -38,7 +40,11 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--lost", type=float, default=0.0, help="share of looks that find nothing")
     parser.add_argument("--loops", type=int, default=1, help="how often a clip is shown")
     parser.add_argument("--seed", type=int, default=0, help="which looks are lost")
-    return parser.parse_args(argv)
+    parser.add_argument("--synthetic", type=int, help="so many people made of numbers, no clips")
+    options = parser.parse_args(argv)
+    if options.clips is None and options.synthetic is None:
+        parser.error("expected a clip, a folder of them or --synthetic, found none")
+    return options
 
 
 def looked_at(options: argparse.Namespace) -> None:
@@ -81,8 +87,16 @@ def looked_at(options: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    options = arguments(sys.argv[1:] if argv is None else argv)
+    if options.synthetic is not None:
+        for rate_hz in options.rate or (10.0, 5.0):
+            print(f"{rate_hz:g} looks a second")
+            print(
+                "\n".join(score_synthetic.lines(score_synthetic.score(options.synthetic, rate_hz)))
+            )
+        return 0
     try:
-        looked_at(arguments(sys.argv[1:] if argv is None else argv))
+        looked_at(options)
     except (EdgecamError, SourceError) as error:
         print(f"score-events: {error}", file=sys.stderr)
         return 1
