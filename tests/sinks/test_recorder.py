@@ -372,7 +372,8 @@ def test_a_recording_holds_no_secret_and_no_other_setting(flown: Path) -> None:
     assert "c4nary" not in text
     assert str(CLIP.parent) not in text
     header = msgspec.json.decode(text.splitlines()[0])
-    assert set(header["settings"]) == {"zone", "mask", "line", "tracking", "events"}
+    sections = {"zone", "mask", "line", "scene", "tracking", "events"}
+    assert set(header["settings"]) == sections
 
 
 def test_a_changed_recording_is_told(flown: Path, tmp_path: Path) -> None:
