@@ -423,6 +423,9 @@ BY_OTHERS: dict[str, str] = {
         "tests/faults/test_several_cameras.py::"
         "test_four_cameras_of_real_servers_live_through_faults_of_one"
     ),
+    "edgecam replay 000042-20260301T181502Z-1f2e3d4c-7-fall.recording.gz --explain": (
+        "tests/sinks/test_explain.py::test_replay_explains_a_recording"
+    ),
     "man edgecam": "tests/cli/test_manual.py::test_man_finds_the_installed_pages",
     "man edgecam.toml": "tests/cli/test_manual.py::test_man_finds_the_installed_pages",
     "fpath=($PWD/.venv/share/zsh/site-functions $fpath); compinit": (
@@ -457,6 +460,8 @@ ELSEWHERE: dict[str, str] = {
     "systemctl restart": "no unit runs here",
     "systemctl reload": "no unit runs here",
     "edgecam --config FILE --check": "scripts/test-board reloads a unit, which runs it",
+    "edgecam decode": "the command's name alone; RUNS has one with arguments",
+    "scripts/train-posture": "by hand, as the other trainings",
     "edgecam doctor --config house.toml": "the same doctor, with the sources of several cameras",
     "sudo edgecam doctor --config /etc/edgecam/front.toml": "reads what root alone may; the doctor "
     "itself is run above",
