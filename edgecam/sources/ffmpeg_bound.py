@@ -85,9 +85,15 @@ def _loaded() -> dict[str, str]:
 
 
 def _write(option: _Option, most: int) -> bool:
-    """Write into a table that is read-only since its library was loaded."""
+    """Write into a table that is mostly read-only since its library was loaded."""
     begin = ctypes.addressof(option) // _PAGE * _PAGE
     end = ctypes.addressof(option) + ctypes.sizeof(option)
+    is_writable = _is_writable(begin, end)
+    if is_writable is None:
+        return False
+    if is_writable:
+        option.default = most
+        return True
     libc = ctypes.CDLL(None, use_errno=True)
     place = ctypes.c_void_p(begin), ctypes.c_size_t(end - begin)
     if libc.mprotect(*place, mmap.PROT_READ | mmap.PROT_WRITE):
@@ -95,3 +101,14 @@ def _write(option: _Option, most: int) -> bool:
     option.default = most
     libc.mprotect(*place, mmap.PROT_READ)
     return True
+
+
+def _is_writable(begin: int, end: int) -> bool | None:
+    """Whether the memory may be written already; None where a part of it is of another kind."""
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            span, rights, *_ = line.split(maxsplit=2)
+            first, last = (int(place, 16) for place in span.split("-"))
+            if first <= begin and end <= last:
+                return {"r--p": False, "rw-p": True}.get(rights)
+    return None
