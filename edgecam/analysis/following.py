@@ -38,6 +38,8 @@ FRESH_LOOKS = 1.5
 # around keypoints has neither the top of the head nor the feet, so its IoU may be low.
 MIN_INSIDE = 0.6
 MIN_IOU = 0.1
+# Who is followed for less, and stands where others are seen, is one of them seen twice.
+GHOST_S = 1.0
 # After so long with another person, and the look that shows it, an id is wrong.
 APART_S = 0.25
 
@@ -173,10 +175,12 @@ class Following:
         """
         people: set[int] = set()
         things: Counter[tuple[str, str]] = Counter()
+        seen = [t for t in self.tracks() if t.id and t.label == PERSON and t.last_s == frame.time_s]
         for (model, _), tracker in self.trackers.items():
             for track in tracker.tracks:
                 if track.id is not None and track.label == PERSON:
-                    if track.id in falling or self._is_there(model, track, frame):
+                    is_there = self._is_there(model, track, frame)
+                    if track.id in falling or (is_there and not _is_ghost(track, seen, frame)):
                         people.add(track.id)
                 elif track.id is not None:
                     things[model, track.label] += 1
@@ -265,6 +269,19 @@ class Following:
                     track.apart = 0
                     is_free = twin is not None and all(t.id != twin for t in seen)
                     track.id = self._taken_over(tracker, track, twin) if is_free else None
+
+
+def _is_ghost(track: Track, seen: Sequence[Track], frame: Frame) -> bool:
+    """Whether it was followed only just, and others are where it was or should be.
+
+    A model may find one of two people who stand together twice, for some looks.
+    """
+    is_young = track.last_s - track.first_s < GHOST_S
+    if not is_young or not seen or any(other.id == track.id for other in seen):
+        return False
+    places = np.vstack((track.box[None], _boxes([track], frame.time_s)))
+    near = overlap(places, _boxes(seen, frame.time_s))
+    return bool(near.max() > 0.0)
 
 
 def _boxes(tracks: Sequence[Track], now_s: float) -> Array:

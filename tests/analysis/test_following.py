@@ -194,3 +194,27 @@ def test_a_looped_clip_counts_the_same_at_every_rate_and_most_finds_have_an_id(
     assert max(means) <= 1.15 * middle, means
     assert min(means) >= 0.85 * middle, means
     assert 4.0 <= middle <= 7.0
+
+
+def test_a_person_who_is_found_twice_for_some_looks_counts_once() -> None:
+    """Of two who stand together one has two poses for 0.4 s; the second one is gone after it."""
+
+    def seen(time_s: float) -> Found:
+        people = [standing(300.0), standing(360.0)]
+        twice = [standing(308.0)] if 2.0 <= time_s < 2.4 else []
+        return [*people, *twice], [box(300.0), box(360.0)]
+
+    watched = Watched(seen, 6.0)
+    after = [r.insight.counts["person"] for r in watched.results[24:] if r.insight]
+    assert set(after) == {2}
+    # Nobody else is there, so nobody leaves.
+    assert max(r.insight.counts["person"] for r in watched.results if r.insight) <= 3
+
+
+def test_a_person_who_was_followed_for_long_counts_behind_another() -> None:
+    def seen(time_s: float) -> Found:
+        hidden = 3.0 <= time_s < 3.5
+        return [standing(300.0), *([] if hidden else [standing(330.0)])], []
+
+    watched = Watched(seen, 5.0)
+    assert watched.counts() == [0, 2]
