@@ -38,6 +38,12 @@ class RecorderSettings(Section, frozen=True):
         Literal["off", "image", "blurred", "skeleton"],
         Meta(description="pictures in recordings, as in snapshot.mode; none unless chosen"),
     ] = "off"
+    video: Annotated[
+        Literal["off", "pictures", "skeleton"],
+        Meta(
+            description="an MP4 beside each recording, of its pictures or of stick figures on black"
+        ),
+    ] = "off"
     picture_max_hz: Annotated[Hertz, Meta(description="pictures a second, at most")] = 2.0
     width_px: Annotated[Pixels, Meta(description="larger pictures are made this wide")] = 320
     quality: Annotated[int, Meta(ge=1, le=100, description="of the JPEG")] = 70

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 # What may be asked of a recording too: it has no models that could run.
 _OF_RECORDINGS = frozenset(
-    {"clip", "write", "expect", "tolerance_px", "zones", "pictures", "explain"}
+    {
+        *("clip", "write", "expect", "tolerance_px", "zones", "pictures", "explain"),
+        *("video", "skeleton"),
+    }
 )
 
 
@@ -160,6 +163,22 @@ def _unpack_pictures(frames: tuple[FrameRecord, ...], folder: Path) -> None:
     say(f"{len(kept)} pictures in {folder}")
 
 
+def _write_video(frames: tuple[FrameRecord, ...], path: Path, skeleton: bool) -> None:
+    from edgecam.settings.recorder import RecorderSettings
+    from edgecam.sinks.recorder.file import RecordingError
+    from edgecam.sinks.recorder.video import mp4, pictures_of, stick_figures_of
+
+    if not skeleton and all(record.jpeg is None for record in frames):
+        raise RecordingError(
+            "--video: the recording has no pictures; add --skeleton for stick figures, or set "
+            "recorder.pictures to have some"
+        )
+    shown = stick_figures_of(frames, 2 * RecorderSettings().width_px)
+    data = mp4(shown if skeleton else pictures_of(frames, {}))
+    whole_file.write(path, data)
+    say(f"{path}: {len(data) / 1e6:.2f} MB")
+
+
 def _refuse_options(ctx: click.Context) -> None:
     from edgecam.sinks.recorder.file import RecordingError
 
@@ -199,6 +218,8 @@ def _refuse_options(ctx: click.Context) -> None:
     is_flag=True,
     help="Of a recording: say step by step how falls and postures were decided.",
 )
+@click.option("--video", type=OutputFile(".mp4"), help="Of a recording: write an MP4 of it.")
+@click.option("--skeleton", is_flag=True, help="With --video: stick figures on black, no picture.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -211,6 +232,8 @@ def command(
     zones: Path | None,
     pictures: Path | None,
     explain: bool,
+    video: Path | None,
+    skeleton: bool,
     **_: Any,
 ) -> None:
     """Run CLIP (a video, a folder or a glob of pictures) through the pipeline, every frame.
@@ -226,11 +249,13 @@ def command(
     recorded = is_recording(Path(clip))
     if recorded:
         _refuse_options(ctx)
-    elif zones is not None or pictures is not None or explain:
+    elif explain or any(each is not None for each in (zones, pictures, video)):
         raise SettingsError(
-            "--zones, --pictures and --explain are for the flight recorder's files, "
+            "--zones, --pictures, --explain and --video are for the flight recorder's files, "
             "NAME.recording.gz"
         )
+    if skeleton and video is None:
+        raise SettingsError("--skeleton: expected --video FILE.mp4 with it, found none")
     golden = _read_golden(expect) if expect is not None else []
     with whole_file.replacing(write) if write is not None else _passing() as lines:
         if recorded:
@@ -239,6 +264,8 @@ def command(
             _run(ctx, config, clip, lines)
         if pictures is not None:
             _unpack_pictures(read(Path(clip)).frames, pictures)
+        if video is not None:
+            _write_video(read(Path(clip)).frames, video, skeleton)
         if expect is not None:
             _check(golden, expect, lines, tolerance_px)
         if write is None and expect is None and not recorded:

@@ -19,6 +19,9 @@ from edgecam.core.places import expanded, state_directory
 from edgecam.settings.recorder import RecorderSettings
 from edgecam.sinks.recorder.file import SUFFIX
 
+# Of the same event, beside its recording: they come and go together.
+VIDEO_SUFFIX = ".mp4"
+
 _UNFINISHED = ".unfinished"
 # What earlier releases wrote begins with the time, whose digits a T ends.
 _NUMBERED = re.compile(r"(\d{6,15})-")
@@ -59,7 +62,7 @@ class Folder:
         self.path, self._max_files, self._max_bytes = path, max_files, max_bytes
 
     def _listed(self) -> list[tuple[int, int, str, int]]:
-        """(number, time, name, bytes) of each recording, oldest first.
+        """(number, time, name, bytes with the video's) of each recording, oldest first.
 
         Those without a number are of an earlier release, and go by their time.
         """
@@ -71,8 +74,18 @@ class Folder:
                     numbered = _NUMBERED.match(entry.name)
                     number = int(numbered[1]) if numbered else 0
                     time_ns = 0 if numbered else about.st_mtime_ns
-                    found.append((number, time_ns, entry.name, about.st_size))
+                    size_bytes = about.st_size + self._video_bytes(entry.name)
+                    found.append((number, time_ns, entry.name, size_bytes))
         return sorted(found)
+
+    def _video(self, name: str) -> Path:
+        return self.path / f"{name.removesuffix(SUFFIX)}{VIDEO_SUFFIX}"
+
+    def _video_bytes(self, name: str) -> int:
+        try:
+            return self._video(name).lstat().st_size
+        except OSError:
+            return 0
 
     def contents(self) -> Contents:
         """
@@ -82,31 +95,40 @@ class Folder:
         listed = self._listed()
         return Contents(len(listed), sum(size for *_, size in listed))
 
-    def add(self, name: str, data: bytes) -> Contents:
+    def add(self, name: str, data: bytes, video: bytes = b"") -> Contents:
         """Write a file and let the oldest go, so that both bounds hold at every moment.
 
-        Its name is a number, one more than the newest one's, and ``name``.
+        Where there is a ``video`` it is written too, beside it. The name is a number, one more
+        than the newest one's, and ``name``.
 
         Raises:
             OSError: there is no room, or nothing can be written; what was there is still there,
                 but for what had to go.
         """
-        if len(data) > self._max_bytes:
+        size_bytes = len(data) + len(video)
+        if size_bytes > self._max_bytes:
             raise OSError(
-                errno.EFBIG, f"one recording has {len(data)} bytes, more than recorder.max_bytes"
+                errno.EFBIG, f"one recording has {size_bytes} bytes, more than recorder.max_bytes"
             )
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._sweep()
         number = max((number for number, *_ in self._listed()), default=0) + 1
         name = f"{number:06}-{name}"
-        unfinished = self.path / f".{name}{_UNFINISHED}"
+        files = {self.path / name: data}
+        if video:
+            # First: a video without its recording would never be found again.
+            files = {self._video(name): video, **files}
+        unfinished = {path: self.path / f".{path.name}{_UNFINISHED}" for path in files}
         try:
-            self._write(unfinished, data)
-            dropped = self._make_room(len(data))
-            unfinished.replace(self.path / name)
+            for path, content in files.items():
+                self._write(unfinished[path], content)
+            dropped = self._make_room(size_bytes)
+            for path in files:
+                unfinished[path].replace(path)
         except OSError:
             with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
+                for path in (*unfinished.values(), *files):
+                    path.unlink(missing_ok=True)
             raise
         self._sync_directory()
         now = self.contents()
@@ -121,8 +143,9 @@ class Folder:
 
     def _sweep(self) -> None:
         """Remove what a loss of power left half-written."""
-        for path in self.path.glob(f".*{SUFFIX}{_UNFINISHED}"):
-            path.unlink(missing_ok=True)
+        for suffix in (SUFFIX, VIDEO_SUFFIX):
+            for path in self.path.glob(f".*{suffix}{_UNFINISHED}"):
+                path.unlink(missing_ok=True)
 
     def _make_room(self, size_bytes: int) -> int:
         listed = self._listed()
@@ -130,6 +153,7 @@ class Folder:
         for *_, name, size in listed:
             if len(listed) - dropped < self._max_files and total + size_bytes <= self._max_bytes:
                 break
+            self._video(name).unlink(missing_ok=True)
             (self.path / name).unlink(missing_ok=True)
             total, dropped = total - size, dropped + 1
         return dropped

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgecam.analysis.analyzer import Analysis
+from edgecam.core.errors import EdgecamError
 from edgecam.core.events import Event
 from edgecam.core.fault_log import FaultLog
 from edgecam.core.places import obstacle
@@ -228,9 +229,9 @@ class Recorder:
             self._error = error
 
     def _write(self, job: _Job) -> None:
-        data = encode(job.header, job.frames, job.jpegs)
+        data, video = encode(job.header, job.frames, job.jpegs), self._video(job)
         try:
-            contents = self._folder.add(job.file_name, data)
+            contents = self._folder.add(job.file_name, data, video)
         except OSError as error:
             self._lost += 1
             self._fail(f"{self._folder.path}: {error.strerror or error}")
@@ -240,6 +241,23 @@ class Recorder:
         self._dropped += contents.dropped
         self._reason = None
         self._faults.recovered("disk", f"recorder: {self._folder.path} takes recordings again")
+
+    def _video(self, job: _Job) -> bytes:
+        """The MP4 that is asked for; none where there is nothing to make it of."""
+        kind = self._settings.video
+        if kind == "off" or (kind == "pictures" and not job.jpegs):
+            return b""
+        # A run without videos does not load what writes them.
+        from edgecam.sinks.recorder.video import mp4, pictures_of, stick_figures_of
+
+        try:
+            if kind == "pictures":
+                return mp4(pictures_of(job.frames, job.jpegs))
+            return mp4(stick_figures_of(job.frames, self._settings.width_px))
+        except (EdgecamError, OSError) as error:
+            # The recording itself is there without it.
+            self._faults.fault("video", f"recorder: no video of this event: {error}")
+            return b""
 
     def _fail(self, reason: str) -> None:
         self._reason = reason
