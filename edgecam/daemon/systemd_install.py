@@ -72,7 +72,8 @@ class Layout:
 
     def present(self) -> list[Path]:
         """Every file of root's for the instance that exists, links not followed."""
-        files = [self.unit, *map(self.configuration, ("toml", "env", "password", "web-token"))]
+        suffixes = ("toml", "env", "password", "web-token", "webhooks")
+        files = [self.unit, *map(self.configuration, suffixes)]
         files += sorted(self.drop_ins.glob("*"))
         files += [path / self.unit.name for path in self.unit.parent.glob("*.wants")]
         return [path for path in files if path.is_symlink() or path.is_file()]

@@ -1,7 +1,8 @@
 """Secrets beside a settings file: what the unit of ``NAME.toml`` reads for it, for other commands.
 
-systemd reads ``NAME.env``, ``NAME.password`` and ``NAME.web-token`` as root and hands them to the
-service. ``edgecam doctor --config NAME.toml`` by root has to see what the service sees.
+systemd reads ``NAME.env``, ``NAME.password``, ``NAME.web-token`` and ``NAME.webhooks`` as root and
+hands them to the service. ``edgecam doctor --config NAME.toml`` by root has to see what the service
+sees.
 """
 
 from __future__ import annotations

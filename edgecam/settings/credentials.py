@@ -14,6 +14,7 @@ from edgecam.core.places import expanded
 # What the unit names its credentials: systemd reads their files as root.
 PASSWORD_CREDENTIAL = "mqtt-password"
 TOKEN_CREDENTIAL = "web-token"
+WEBHOOKS_CREDENTIAL = "webhooks"
 MAX_PASSWORD_BYTES = 65_535  # the length field of an MQTT string (MQTT 3.1.1, 1.5.3)
 
 
@@ -80,6 +81,61 @@ def read_read_token(file: str | None) -> Password | None:
     return _read(path, "the token for reading", "web.read_token_file", PageError)
 
 
+def read_webhook(
+    name: str, file: str | None, environment: Mapping[str, str] = os.environ
+) -> Password | None:
+    """The URL of a webhook: all of ``file`` or its line NAME URL, else of ``webhooks``.
+
+    ``webhooks`` is systemd's credential. None where a unit's command is given no credentials.
+
+    Raises:
+        SettingsError: there is none, or others may read the file.
+    """
+    path = _credential(WEBHOOKS_CREDENTIAL, environment)
+    if file is not None:
+        path = Path(expanded(file, "webhook.url_file"))
+    elif path is None and "INVOCATION_ID" in environment and not _has_credentials(environment):
+        # systemd has some for ExecStart= alone, not for the check before a reload.
+        return None
+    if path is not None:
+        lines, mode = _webhook_lines(path)
+        if file is not None and mode & 0o077:
+            raise SettingsError(
+                f"webhook {name}: {path}: expected a file of mode 600, for its URL is a secret, "
+                f"found mode {mode:o}; run chmod 600 on it"
+            )
+        for line in lines:
+            key, _, url = line.partition(" ")
+            if key == name or (not url and len(lines) == 1):
+                return Password(url.strip() or key, path)
+    where = "url_file to name a file" if path is None else f"{path} to have a line"
+    raise SettingsError(
+        f"webhook {name}: expected {where} with its URL, found none; write the URL alone into a "
+        f"file of mode 600 and name it, or for a service {name} URL into /etc/edgecam/NAME.webhooks"
+    )
+
+
+def _has_credentials(environment: Mapping[str, str]) -> bool:
+    return bool(environment.get("CREDENTIALS_DIRECTORY"))
+
+
+def _webhook_lines(path: Path) -> tuple[list[str], int]:
+    """The lines of the file that are not empty, and its mode."""
+    try:
+        with path.open("rb") as stream:
+            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+            data = stream.read(MAX_PASSWORD_BYTES + 1)
+    except OSError as error:
+        remedy = "fix webhook.url_file"
+        if isinstance(error, PermissionError) and "CREDENTIALS_DIRECTORY" in os.environ:
+            remedy = "write the line NAME URL into /etc/edgecam/NAME.webhooks in its place"
+        raise SettingsError(
+            f"{path}: expected a file with a webhook's URL, found: {error.strerror}; {remedy}"
+        ) from None
+    text = data[:MAX_PASSWORD_BYTES].decode("utf-8", "replace")
+    return [line.strip() for line in text.splitlines() if line.strip()], mode
+
+
 def _credential(name: str, environment: Mapping[str, str]) -> Path | None:
     directory = environment.get("CREDENTIALS_DIRECTORY")
     if not directory:
@@ -94,7 +150,9 @@ def _credential(name: str, environment: Mapping[str, str]) -> Path | None:
 
 def _for_service(setting: str) -> str:
     """What to do in a service, whose user is no other's and reads no file of mode 600."""
-    suffix = {"mqtt.password_file": "password", "web.token_file": "web-token"}[setting]
+    suffix = {"mqtt.password_file": "password", "web.token_file": "web-token"}.get(setting)
+    if suffix is None:
+        return f"let the service's user read it, or fix {setting}"
     return (
         f"move it to /etc/edgecam/NAME.{suffix} (mode 600), which systemd reads for the service, "
         f"and remove {setting}"

@@ -22,6 +22,7 @@ from edgecam.settings.messages import check_texts, hint, nearest, plain, refusal
 from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import ModelSettings, Settings
 from edgecam.settings.section import SLUG, Section, description_of, fields_of
+from edgecam.settings.webhook import WebhookSettings
 
 # What may stand several times, as [[model]].
 LISTS: Mapping[str, type[Section]] = {
@@ -29,6 +30,7 @@ LISTS: Mapping[str, type[Section]] = {
     "zone": ZoneSettings,
     "mask": MaskSettings,
     "line": LineSettings,
+    "webhook": WebhookSettings,
 }
 ENVIRONMENT_PREFIX = "EDGECAM_"
 # What belongs to the environment of edgecam but is no setting.
@@ -58,7 +60,7 @@ class SettingInfo:
 def describe() -> tuple[SettingInfo, ...]:
     """Every setting of every section, in file order; those of a model as ``model.KEY``.
 
-    Those of a zone, mask or line are in the file alone.
+    Those of a zone, mask, line or webhook are in the file alone.
     """
     found = []
     for name, annotated, default in fields_of(Settings):
@@ -339,6 +341,9 @@ def load_house(
     for key, path in companions.secret_files(config, environment).items():
         section, _, leaf = key.partition(".")
         data.setdefault(section, {}).setdefault(leaf, path)
+    webhooks = companions.beside(config, ".webhooks", environment)
+    for hook in data.get("webhook", ()) if webhooks is not None else ():
+        hook.setdefault("url_file", str(webhooks))
     _apply(data, layer, origins)
     _apply(data, flags, {key: names.get(key, "settings") for key in flags})
     if models:

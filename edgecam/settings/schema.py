@@ -38,6 +38,7 @@ from edgecam.settings.section import (
     Title,
     TopicName,
 )
+from edgecam.settings.webhook import WebhookSettings
 
 # What runs where no model is named.
 DEFAULT_MODEL = "posenet"
@@ -366,6 +367,7 @@ class Settings(Section, frozen=True):
     zone: tuple[ZoneSettings, ...] = ()
     mask: tuple[MaskSettings, ...] = ()
     line: tuple[LineSettings, ...] = ()
+    webhook: tuple[WebhookSettings, ...] = ()
     motion: MotionSettings = MotionSettings()
     crop: CropSettings = CropSettings()
     scene: SceneSettings = SceneSettings()
@@ -388,8 +390,13 @@ class Settings(Section, frozen=True):
         unlisted = next((name for name in self.plugin if name not in self.plugins), None)
         if unlisted is not None:
             raise ValueError(f"Expected {unlisted} in plugins, as it has a table, found it in none")
-        for kind, named in (("zone", self.zone), ("mask", self.mask), ("line", self.line)):
-            names = [each.name for each in named]
+        kinds = {
+            "zone": [zone.name for zone in self.zone],
+            "mask": [mask.name for mask in self.mask],
+            "line": [line.name for line in self.line],
+            "webhook": [hook.name for hook in self.webhook],
+        }
+        for kind, names in kinds.items():
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise ValueError(f"Expected different names, found {kind} {twice} twice")

@@ -60,6 +60,12 @@ SINKS: Mapping[str, SinkKind] = {
     "events": SinkKind("output.events_jsonl", "edgecam.sinks.jsonl:open_event_lines", empties=True),
     "jsonl": SinkKind("output.jsonl", "edgecam.sinks.jsonl:open_result_lines", empties=True),
     "mqtt": SinkKind("mqtt.url", "edgecam.sinks.mqtt.sink:open_sink", ("mqtt", "homeassistant")),
+    "webhook": SinkKind(
+        "webhook",
+        "edgecam.sinks.webhook.sink:open_sink",
+        ("title",),
+        "edgecam.sinks.webhook.sink:check",
+    ),
     "window": SinkKind("output.show", "edgecam.sinks.window:open_sink"),
     "web": SinkKind(
         "web.listen", "edgecam.sinks.web.sink:open_sink", ("web",), "edgecam.sinks.web.sink:check"
@@ -103,7 +109,7 @@ def check_sinks(settings: Settings) -> None:
     """Refuse at once what would be refused once models and source are open.
 
     Raises:
-        PageError: there can be no such page.
+        PageError, SettingsError: there can be no such page or webhook.
     """
     for kind in SINKS.values():
         if kind.check is not None and kind.is_asked(settings):
