@@ -234,3 +234,44 @@ def test_home_assistant_ignores_an_event_that_comes_late(
     sink.publish_retained(sink.topics.posture, b"fallen")
     assert wait_until(lambda: house.states()[f"binary_sensor.{PREFIX}fall"] == "on", 5)
     assert problems(house) == []
+
+
+# Reports of an hour, at the default of one in ten seconds.
+REPORTS_OF_AN_HOUR = 360
+
+
+def test_an_hour_in_which_nothing_happens_costs_few_rows_of_the_database(
+    mosquitto: Mosquitto, open_house: Callable[[], HomeAssistant], zones: Path
+) -> None:
+    """Of what is enabled; frame rate, age and temperature change with every report."""
+    hidden = '[[mask]]\nname = "all"\npolygon = [[0, 0], [1, 0], [1, 1], [0, 1]]\n'
+    (zones / "front.toml").write_text('name = "front"\n' + hidden)
+    everything = Subscriber(mosquitto.port).ready()
+    house = open_house()
+    running = start(
+        *("--config", zones / "front.toml", "--broker", mosquitto.url, *LOOPED),
+        *("--model", "ssdlite:rate_hz=2", "--threads", "1"),
+        EDGECAM_TELEMETRY_INTERVAL_S="0.1",
+        EDGECAM_THERMAL_DIRECTORY=str(zones),
+    )
+    try:
+        assert wait_until(lambda: is_whole(house, at_least=6), 120), house.states()
+
+        def reports() -> int:
+            return len(everything.of("edgecam/front/telemetry"))
+
+        house.ask("rows")
+        before = reports()
+        for number in range(1, 40):
+            # A board's temperature is never still.
+            (zones / "thermal_zone0" / "temp").write_text(f"{50_000 + 137 * number}\n")
+            assert wait_until(lambda n=number: reports() - before >= 10 * n, 60)
+            if reports() - before >= REPORTS_OF_AN_HOUR:
+                break
+        rows = house.ask("rows")
+    finally:
+        running.kill()
+        running.communicate()
+        everything.close()
+    assert reports() - before >= REPORTS_OF_AN_HOUR
+    assert sum(rows.values()) < 100, rows

@@ -14,6 +14,7 @@ import json
 import logging
 import socket
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ class House:
         logging.getLogger().addHandler(self.problems)
         self._folder = folder
         self._calls: list[dict[str, Any]] = []
+        self._rows: Counter[str] = Counter()
 
     async def start(self) -> None:
         self.hass = hass = core.HomeAssistant(str(self._folder))
@@ -99,6 +101,17 @@ class House:
             if not await async_setup_component(hass, domain, given):
                 raise RuntimeError(f"{domain} is not set up")
         await hass.async_start()
+
+        hass.bus.async_listen("state_changed", self._note_row)
+
+    def _note_row(self, event: core.Event) -> None:
+        self._rows[event.data["entity_id"]] += 1
+
+    async def rows(self) -> dict[str, int]:
+        """How many rows the recorder would have written since it was last asked, by entity."""
+        await self.hass.async_block_till_done()
+        rows, self._rows = self._rows, Counter()
+        return rows
 
     def _note_call(self, event: core.Event) -> None:
         self._calls.append(dict(event.data))
