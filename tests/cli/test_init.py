@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from edgecam.cli.commands.init import EXAMPLES, commented
 from edgecam.cli.main import cli
 from edgecam.settings.json_schema import json_schema
-from edgecam.settings.load import describe, parse_toml
+from edgecam.settings.load import LISTS, describe, parse_toml
 from edgecam.settings.schema import Settings
 
 
@@ -38,7 +38,7 @@ def test_every_line_that_is_commented_out_is_a_setting_with_its_default() -> Non
     active = re.sub(r"^# (?=\w+ = |\[{1,2}[a-z]+\])", "", text, flags=re.MULTILINE)
     found = msgspec.convert(parse_toml(active.encode(), "x"), Settings)
     for info in describe():
-        if info.key.partition(".")[0] in ("model", "zone", "mask", "line", "plugin"):
+        if info.key.partition(".")[0] in {*LISTS, "plugin"}:
             continue
         value: Any = found
         for part in info.key.split("."):
