@@ -438,6 +438,20 @@ BY_OTHERS: dict[str, str] = {
 ELSEWHERE: dict[str, str] = {
     "sudo apt install python3-picamera2 python3-venv": "python3-picamera2 is Raspberry Pi OS's own",
     "sudo apt install git python3-picamera2 python3-venv": "as the other one",
+    "sudo apt install python3-venv libgl1 libglib2.0-0": "the libraries alone are simulated above",
+    ".venv/bin/pip uninstall --yes opencv-python": "would break the environment of the tests",
+    ".venv/bin/pip install opencv-python-headless": "as the one above",
+    "scripts/deb .": "minutes; tests/test_install.py runs it",
+    "sudo apt install ./edgecam_*.deb": "installs into this machine",
+    "sudo edgecam service install front --source 0 --broker mqtt://homeassistant": "as installed",
+    "sudo apt purge edgecam": "as the one above",
+    "podman build -t edgecam .": "needs podman and a registry",
+    "podman run --rm edgecam --source demo --max-frames 10 --jsonl -": "as the one above",
+    "podman run --device /dev/video0 --group-add keep-groups -p 8080:8080 "
+    "-v ./front.toml:/etc/edgecam/front.toml:ro edgecam": "as the one above",
+    "edgecam replay 000042-20260301T181502Z-1f2e3d4c-7-fall.recording.gz --video fall.mp4": (
+        "needs a recording with pictures; tests/sinks/test_recorder_video.py makes one"
+    ),
     "ssh -L 8080:127.0.0.1:8080 pi@raspberrypi.local": "a second machine",
     "pkg install git": "pkg is Termux's own",
     "scripts/build-models documents": "an hour of training; its three steps are run, shorter",

@@ -28,7 +28,7 @@ except ImportError as error:
         remedy = "pip install opencv-python"
     else:
         remedy = (
-            "apt install libgl1 libglib2.0-0, or without a window: "
+            "apt install libgl1 libglib2.0-0 libxcb1 libsm6 libxext6, or without a window: "
             "pip uninstall opencv-python && pip install opencv-python-headless"
         )
     raise EdgecamError(f"OpenCV cannot be loaded ({reason}); {remedy}") from error
