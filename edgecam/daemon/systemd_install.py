@@ -28,6 +28,7 @@ from edgecam.sources import kinds as sources
 from edgecam.sources.local_path import path_of
 
 PACKAGE = Path(__file__).parent.parent
+SUFFIXES = ("toml", "env", "password", "web-token", "webhooks")
 SHIPPED_START = "/usr/bin/env edgecam --config /etc/edgecam/%i.toml"
 # From this version on systemd waits longer after each start that fails, 5 minutes at most.
 GROWING_DELAYS = 254
@@ -72,9 +73,7 @@ class Layout:
 
     def present(self) -> list[Path]:
         """Every file of root's for the instance that exists, links not followed."""
-        suffixes = ("toml", "env", "password", "web-token", "webhooks")
-        files = [self.unit, *map(self.configuration, suffixes)]
-        files += sorted(self.drop_ins.glob("*"))
+        files = [self.unit, *map(self.configuration, SUFFIXES), *sorted(self.drop_ins.glob("*"))]
         files += [path / self.unit.name for path in self.unit.parent.glob("*.wants")]
         return [path for path in files if path.is_symlink() or path.is_file()]
 

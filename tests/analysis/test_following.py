@@ -207,7 +207,6 @@ def test_a_person_who_is_found_twice_for_some_looks_counts_once() -> None:
     watched = Watched(seen, 6.0)
     after = [r.insight.counts["person"] for r in watched.results[24:] if r.insight]
     assert set(after) == {2}
-    # Nobody else is there, so nobody leaves.
     assert max(watched.counts()) <= 3
 
 
