@@ -390,13 +390,8 @@ class Settings(Section, frozen=True):
         unlisted = next((name for name in self.plugin if name not in self.plugins), None)
         if unlisted is not None:
             raise ValueError(f"Expected {unlisted} in plugins, as it has a table, found it in none")
-        kinds = {
-            "zone": [zone.name for zone in self.zone],
-            "mask": [mask.name for mask in self.mask],
-            "line": [line.name for line in self.line],
-            "webhook": [hook.name for hook in self.webhook],
-        }
-        for kind, names in kinds.items():
+        for kind in ("zone", "mask", "line", "webhook"):
+            names = [each.name for each in getattr(self, kind)]
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise ValueError(f"Expected different names, found {kind} {twice} twice")
