@@ -33,6 +33,8 @@ EXAMPLES: dict[str, Any] = {
     "source.tls_ca_file": "/etc/edgecam/camera-ca.pem",
     "refine": "thunder",
     "turned_look_s": 10.0,
+    "scene.pitch_degrees": 20.0,
+    "scene.height_m": 2.2,
     "inference.threads": 2,
     "mqtt.url": "mqtt://homeassistant.local",
     "mqtt.username": "edgecam",
