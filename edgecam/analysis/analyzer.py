@@ -231,7 +231,11 @@ class Analysis:
             if track.id is not None:
                 body = pose.body()
                 about = (track.label, pose.score, box, track.first_s, body)
-                seen_as = None if body is None else self._bearings.read(track.id, body, size[1])
+                seen_as = (
+                    None
+                    if body is None
+                    else self._bearings.read(track.id, body, size[1], place in turned)
+                )
                 posture = None if seen_as is None else seen_as.posture
                 subjects.append(Subject(track.id, *about, posture=posture))
         for found, track in zip(seen, tracks, strict=True):

@@ -46,8 +46,13 @@ class Bearings:
         self._scene = scene
         self.people: Memory[Bearing] = Memory(Bearing)
 
-    def read(self, track: int, pose: Pose, height_px: int) -> Reading | None:
-        """The posture in a look at a picture so high; None where the keypoints do not say."""
+    def read(
+        self, track: int, pose: Pose, height_px: int, is_turned: bool = False
+    ) -> Reading | None:
+        """The posture in a look at a picture so high; None where the keypoints do not say.
+
+        ``is_turned``: a look at the turned picture found it.
+        """
         ends = trunk(pose)
         if ends is None:
             return None
@@ -60,7 +65,7 @@ class Bearings:
             (shoulders[1] + hips[1]) / 2.0 / height_px - 0.5,
             person.posture,
         )
-        reading = read(pose, known)
+        reading = read(pose, known, is_turned)
         if reading is not None:
             person.posture = reading.posture
             if reading.posture == "standing" and reading.likely >= SURELY:

@@ -11,7 +11,7 @@ from skeletons import person
 
 from edgecam.analysis import shape
 from edgecam.analysis.bearing import Bearings
-from edgecam.analysis.events.body import chosen
+from edgecam.analysis.events.body import chosen, posture
 from edgecam.core.result import Pose
 from edgecam.settings.scene import SceneSettings
 from edgecam.settings.schema import Settings
@@ -101,3 +101,10 @@ def test_crouching_is_reported_once_it_lasts() -> None:
 
     events = play(ties, 9.0)
     assert types(events) == ["crouching"]
+
+
+def test_a_level_trunk_lies_where_a_look_at_the_turned_picture_found_it() -> None:
+    slanted = person(lean_degrees=68.0)
+    assert [posture(slanted, is_turned) for is_turned in (False, True)] == ["bent", "lying"]
+    # Who bends stands on their feet, however they were found.
+    assert posture(person(lean_degrees=85.0, whole=False), True) != "lying"

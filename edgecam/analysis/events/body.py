@@ -7,8 +7,9 @@ camera looks and how high it hangs (``scene.pitch_degrees``, ``scene.height_m``)
 known. It learned from 60,000 people made of numbers: skeletons with the proportions of Drillis and
 Contini's body segments, in rooms seen from all directions by cameras at 0.6 to 3 m, with the noise,
 the losses and the hidden legs that PoseNet has (``scripts/train-posture``). Of others like them it
-calls 96 % of those who lie so, and none of those who stand. Without legs and where the person never
-stood before, an upright trunk is ``upright``: whether they sit or stand is not said.
+calls 96 % of those who lie so, and at most 0.3 % of those who stand. Whom a look at the turned
+picture found lies where the trunk is level, whatever the network says. Without legs and where the
+person never stood before, an upright trunk is ``upright``: whether they sit or stand is not said.
 
 The camera looks level or down by up to 60 degrees: seen from straight above, everybody's trunk is
 short, and nothing is said.
@@ -31,6 +32,11 @@ MIN_LIKELY = 0.6
 MIN_STILL_LIKELY = 0.35
 # Of one who lies no foot is further below the hips, in trunks: who bends or crouches is on theirs.
 MAX_FEET_DROP = 0.6
+# Of one whom a look at the turned picture found, in trunks: there one who lies looks as one who
+# stands does, and a level trunk lies whatever the network makes of its limbs.
+TURNED_MAX_FEET_DROP = 0.9
+# So far from the vertical a trunk is level.
+LEVEL_MIN_DEGREES = 60.0
 # A trunk that is shorter than this part of the shoulders' width points at the camera.
 MIN_TRUNK_TO_SHOULDERS = 0.5
 
@@ -98,8 +104,10 @@ class Reading:
 NOTHING = Known()
 
 
-def read(pose: Pose, known: Known = NOTHING) -> Reading | None:
+def read(pose: Pose, known: Known = NOTHING, is_turned: bool = False) -> Reading | None:
     """standing, sitting, crouching, upright, bent or lying; None where the keypoints do not say.
+
+    ``is_turned``: a look at the turned picture found it.
 
     It says nothing unless a shoulder and the hip of the same side are sure and the trunk does not
     point at the camera.
@@ -116,15 +124,20 @@ def read(pose: Pose, known: Known = NOTHING) -> Reading | None:
     likely = dict(zip(shape.POSTURES, shares, strict=True))
     has_legs = bool((pose.scores[_LEGS] >= SURE).any()) or known.stood_px is not None
     posture = chosen(likely, has_legs, known.before)
-    if posture == "lying" and _is_on_feet(pose, *ends):
+    if is_turned and _is_level(*ends) and _feet_drop(pose, *ends) <= TURNED_MAX_FEET_DROP:
+        posture = "lying"
+    elif posture == "lying" and _is_on_feet(pose, *ends):
         posture = "bent"
     straight = likely["standing"] + likely["sitting"] + likely["crouching"]
     return Reading(posture, likely.get(posture, straight), float(seen.size_px[0]))
 
 
-def posture(pose: Pose) -> str | None:
-    """The posture of one pose of which nothing else is known; None where it does not say."""
-    reading = read(pose)
+def posture(pose: Pose, is_turned: bool = False) -> str | None:
+    """The posture of one pose of which nothing else is known; None where it does not say.
+
+    ``is_turned``: a look at the turned picture found it.
+    """
+    reading = read(pose, NOTHING, is_turned)
     return None if reading is None else reading.posture
 
 
@@ -144,13 +157,23 @@ def chosen(likely: dict[str, float], has_legs: bool, before: str | None) -> str:
     return "upright" if straight >= MIN_LIKELY else "bent"
 
 
+def _is_level(shoulders: Point, hips: Point) -> bool:
+    across, down = abs(shoulders[0] - hips[0]), abs(shoulders[1] - hips[1])
+    return math.degrees(math.atan2(across, down)) >= LEVEL_MIN_DEGREES
+
+
+def _feet_drop(pose: Pose, shoulders: Point, hips: Point) -> float:
+    """How far the lowest sure knee or foot is below the hips, in trunks; 0 where there is none."""
+    legs = pose.xy[_LEGS][pose.scores[_LEGS] >= SURE]
+    if not len(legs):
+        return 0.0
+    return (float(legs[:, 1].max()) - hips[1]) / math.dist(shoulders, hips)
+
+
 def _is_on_feet(pose: Pose, shoulders: Point, hips: Point) -> bool:
     """Whether a trunk that is level in the picture has a knee or a foot far below it."""
-    legs = pose.xy[_LEGS][pose.scores[_LEGS] >= SURE]
     is_level = abs(shoulders[0] - hips[0]) >= abs(shoulders[1] - hips[1])
-    if not len(legs) or not is_level:
-        return False
-    return float(legs[:, 1].max()) - hips[1] > MAX_FEET_DROP * math.dist(shoulders, hips)
+    return is_level and _feet_drop(pose, shoulders, hips) > MAX_FEET_DROP
 
 
 def _middle(points: Iterable[Sequence[float]]) -> Point:

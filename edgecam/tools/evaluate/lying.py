@@ -52,26 +52,27 @@ def lying(truth: Truth, model: Model, options: DecodeOptions) -> Lying:
     """
     looks, total = TurnedLooks(1.0, [model], MotionSettings()), Lying()
     for number, picture in enumerate(truth.pictures):
-        poses = _found(picture, number, looks, model, options)
+        poses, turned = _found(picture, number, looks, model, options)
         for person in _annotated(truth, picture):
             total.people += 1
             best = _best(poses, person)
             if best is not None:
                 total.found += 1
-                total.lying += posture(poses[best]) == "lying"
+                total.lying += posture(poses[best], best in turned) == "lying"
     return total
 
 
 def _found(
     picture: Picture, number: int, looks: TurnedLooks, model: Model, options: DecodeOptions
-) -> Sequence[Pose]:
+) -> tuple[Sequence[Pose], frozenset[int]]:
     image = read_image(picture.path)
     if picture.turned_degrees:
         image = turn_image(image, picture.turned_degrees)
     frame = Frame(image, number, 0.0, 0.0, file=picture.path.name)
     staged = model.preprocess(frame, model.buffer())
     part = model.decode(model.invoke(staged), staged, frame, options)
-    return merged(looks.with_stills(part, frame, options), options.max_poses)[0].poses
+    part, places = merged(looks.with_stills(part, frame, options), options.max_poses)
+    return part.poses, places
 
 
 def _annotated(truth: Truth, picture: Picture) -> Iterator[dict[str, Any]]:
