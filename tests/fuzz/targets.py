@@ -22,7 +22,7 @@ from unittest import mock
 import msgspec
 import numpy as np
 
-from edgecam.cli.commands.status import _line as status_line
+from edgecam.cli.commands.status import _lines as status_lines
 from edgecam.core.errors import EdgecamError
 from edgecam.core.tensors import MINUS_ONE_TO_ONE
 from edgecam.daemon.remote_control import RemoteControl
@@ -348,7 +348,7 @@ def status(data: bytes) -> None:
         found = msgspec.json.decode(data, type=Status)
     except (ValueError, RecursionError):
         return
-    status_line(found)
+    list(status_lines(found))
 
 
 class _Broker:

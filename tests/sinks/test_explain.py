@@ -69,4 +69,4 @@ def test_replay_explains_a_recording(tmp_path: Path) -> None:
 
 def test_a_clip_has_nothing_to_explain(tmp_path: Path) -> None:
     line = error_line(edgecam("replay", tmp_path / "clip.mp4", "--explain"))
-    assert "--explain are for the flight recorder's files" in line
+    assert "--explain and --video are for the flight recorder's files" in line

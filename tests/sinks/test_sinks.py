@@ -9,6 +9,7 @@ import pytest
 
 from edgecam.core.errors import EdgecamError
 from edgecam.settings.schema import MqttSettings, OutputSettings, Settings, WebSettings
+from edgecam.settings.webhook import WebhookSettings
 from edgecam.sinks import SINKS, open_sinks
 
 ASKING = {
@@ -17,6 +18,7 @@ ASKING = {
     "mqtt": Settings(mqtt=MqttSettings(url="mqtt://broker")),
     "window": Settings(output=OutputSettings(show=True)),
     "web": Settings(web=WebSettings(listen="127.0.0.1:0")),
+    "webhook": Settings(webhook=(WebhookSettings(name="hall", url_file="/none"),)),
 }
 
 
