@@ -106,7 +106,7 @@ def a_size_that_it_has_is_taken_and_another_is_said(machine: EmulatedMachine) ->
     assert found["sizes"] == ["1280x720"], found
     found = look(machine, USB, "--frames 3", "--set width_px=1000 --set height_px=700")
     assert found["frames"] >= 3, found
-    assert any("1000x700" in line for line in found["log"]), found["log"]
+    assert any("1000 x 700" in line for line in found["log"]), found["log"]
 
 
 @check

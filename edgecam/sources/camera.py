@@ -85,7 +85,19 @@ class CameraEndpoint:
     def _note(self, asked: CaptureFormat, got: CaptureFormat) -> None:
         if self.formats != (asked, got):
             log.info("%s: asked for %s, takes %s", self.description, asked, got)
+            self._say_missed_size(got)
         self.formats = asked, got
+
+    def _say_missed_size(self, got: CaptureFormat) -> None:
+        wished = self._settings.width_px, self._settings.height_px
+        taken = got.width_px, got.height_px
+        if all(wish in (None, size) for wish, size in zip(wished, taken, strict=True)):
+            return
+        log.warning(
+            "%s: expected a picture of %s x %s as source.width_px and height_px say, the nearest "
+            "that the camera gives is %s x %s; edgecam doctor camera lists what it has",
+            *(self.description, *("any" if wish is None else wish for wish in wished), *taken),
+        )
 
 
 def _wished(settings: SourceSettings) -> CaptureFormat:

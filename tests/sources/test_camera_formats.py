@@ -21,6 +21,7 @@ from programs import ROOT, environment
 from edgecam.core.opencv import cv2
 from edgecam.core.protocols import CaptureFormat
 from edgecam.settings.schema import SourceSettings
+from edgecam.sources.camera import CameraEndpoint
 from edgecam.sources.camera_formats import Mode, alternatives, choose
 
 # (format, its sizes with their rates)
@@ -254,3 +255,24 @@ def test_a_camera_that_gives_damaged_jpegs_alone_is_said(tmp_path: Path, driver:
     (shapes, counts, kind, *_), _ = taken(tmp_path, driver, HD_WEBCAM, {"width_px": 960}, half)
     assert (shapes, kind) == ([], "garbage")
     assert counts["damaged_pictures"] > 1
+
+
+@pytest.mark.parametrize(
+    ("width_px", "height_px", "said"),
+    [
+        (1000, 700, "expected a picture of 1000 x 700"),
+        (1000, None, "expected a picture of 1000 x any"),
+        (1280, None, None),
+        (None, None, None),
+    ],
+)
+def test_a_size_that_the_camera_lacks_is_said_once(
+    caplog: pytest.LogCaptureFixture, width_px: int | None, height_px: int | None, said: str | None
+) -> None:
+    settings = SourceSettings(url="/dev/video0", width_px=width_px, height_px=height_px)
+    endpoint, got = CameraEndpoint(settings), CaptureFormat("MJPG", 1280, 720, 30.0)
+    for _ in range(2):
+        endpoint._note(got, got)
+    lines = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(lines) == (said is not None)
+    assert said is None or (said in lines[0] and "the camera gives is 1280 x 720" in lines[0])
