@@ -196,6 +196,10 @@ def the_unit_takes_a_camera_that_comes_later(machine: EmulatedMachine) -> None:
     heard = "mosquitto_sub -t edgecam/front/availability -C 1 -W 20"
     machine.run("sleep 20")
     machine.run("modprobe vivid n_devs=1 node_types=0x1").ok()
-    machine.until(lambda: machine.run(heard).text.strip() == "online", "online", 240)
+    try:
+        machine.until(lambda: machine.run(heard).text.strip() == "online", "online", 300)
+    except AssertionError as error:
+        said = machine.run("journalctl -u edgecam@front -o cat --no-pager | tail -15").text
+        raise AssertionError(f"{error}: {said}") from None
     said = machine.run("mosquitto_sub -t edgecam/front/result -C 2 -W 120", 150).text
     assert len(said.splitlines()) == 2, said or machine.run("journalctl -u edgecam@front").text
