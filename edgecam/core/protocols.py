@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from edgecam.core.frame import Frame
-from edgecam.core.keypoints import Skeleton
-from edgecam.core.result import Decoded, Result
-from edgecam.core.tensors import Normalization, Tensor
+# Only types: a command that reads settings and no picture starts without NumPy.
+if TYPE_CHECKING:
+    from edgecam.core.frame import Frame
+    from edgecam.core.keypoints import Skeleton
+    from edgecam.core.result import Decoded, Result
+    from edgecam.core.tensors import Normalization, Tensor
 
 # What a model finds in a picture.
 Finds = Literal["poses", "boxes", "classes", "documents"]
