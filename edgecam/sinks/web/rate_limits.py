@@ -149,6 +149,11 @@ class Connections:
         self.allowances = Allowances()
         self.evicted = 0
 
+    @property
+    def at_once(self) -> int:
+        """How many new connections the page may take before it cuts those that are too many."""
+        return max(1, self._most // 2)
+
     def wrap(self, inner: Callable[[], asyncio.Protocol]) -> Callable[[], Limited]:
         """Return a factory of protocols that keep within the limits."""
         return lambda: Limited(inner, self)

@@ -23,6 +23,7 @@ from edgecam.core.errors import EdgecamError, SettingsError
 from edgecam.core.fault_log import FaultLog
 from edgecam.settings.load import parse_toml
 from edgecam.sinks.web.api import ROUTES, Api
+from edgecam.sinks.web.listen_address import BACKLOG
 from edgecam.sinks.web.pictures import Pictures
 from edgecam.sinks.web.rate_limits import Connections, Guesses
 from edgecam.sinks.web.security import CONTROL_HEADER, HEADERS, POLICY, Guard, basic, bearer
@@ -189,7 +190,11 @@ class Server:
         assert runner.server is not None
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._failed)
-        server = await loop.create_server(self._connections.wrap(runner.server), sock=listener)
+        # asyncio takes as many connections as its backlog says before any of them can be cut.
+        server = await loop.create_server(
+            self._connections.wrap(runner.server), sock=listener, backlog=self._connections.at_once
+        )
+        listener.listen(BACKLOG)
         sweeping = asyncio.create_task(self._connections.sweep())
         try:
             await stop.wait()
