@@ -53,7 +53,7 @@ MODELS = (
     ("ssdlite_mobilenet_v2_pedestrian_int8", None),
 )
 PIECES = ("parts", "start", "live", "runs", "precisions", "crops", "heads", "many")
-OF_TRACKS = ("boxes found", "identity switches", "fragments", "ids on nobody")
+OF_TRACKS = ("boxes found", "identity switches", "fragments", "ids on no person")
 
 
 class Table:
@@ -158,7 +158,7 @@ def tracks(table: Table, found: dict[str, Any] | None, about: dict[str, Any]) ->
     table.add("boxes found", found["found"] / found["boxes"], "of those drawn by hand", **case)
     table.add("identity switches", found["switches"], times, **case)
     table.add("fragments", found["fragments"], times, **case)
-    table.add("ids on nobody", found["false"], f"boxes in {found['frames']} frames", **case)
+    table.add("ids on no person", found["false"], f"boxes in {found['frames']} frames", **case)
 
 
 def tracks_alone(models: Sequence[tuple[str, str | None]]) -> None:

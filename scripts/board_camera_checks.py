@@ -129,9 +129,9 @@ def unplugged_and_plugged_under_another_number(machine: EmulatedMachine) -> None
     machine.run("modprobe vivid n_devs=1 node_types=0x1").ok()
     plug(machine, "--format mjpg --size 320x240", 1)
     found = result(machine)
-    told = states(found)
-    assert told[-1] == "online", found["states"]
-    assert "offline" in told, found["states"]
+    heard = states(found)
+    assert heard[-1] == "online", found["states"]
+    assert "offline" in heard, found["states"]
 
 
 @check
@@ -147,10 +147,10 @@ def a_mute_and_a_frozen_camera_are_reported(machine: EmulatedMachine) -> None:
     machine.run("sleep 25")
     mode(machine, "good")
     found = result(machine)
-    told = states(found)
-    assert "frozen" in told, found["states"]
-    assert "offline" in told, found["states"]
-    assert told[-1] == "online", found["states"]
+    heard = states(found)
+    assert "frozen" in heard, found["states"]
+    assert "offline" in heard, found["states"]
+    assert heard[-1] == "online", found["states"]
 
 
 @check
@@ -172,7 +172,7 @@ def a_busy_camera_is_one_line(machine: EmulatedMachine) -> None:
 
 
 @check
-def a_user_without_the_group_video_is_told(machine: EmulatedMachine) -> None:
+def a_user_without_the_group_video_is_refused(machine: EmulatedMachine) -> None:
     machine.run("modprobe vivid n_devs=1 node_types=0x1; udevadm settle").ok()
     command = "/opt/edgecam/bin/edgecam doctor --json camera"
     said = machine.run(f"setpriv --reuid 1234 --regid 1234 --clear-groups {command}").text

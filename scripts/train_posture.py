@@ -29,7 +29,7 @@ class Examples:
     inputs: Array
     postures: NDArray[np.intp]
     cameras: Cameras
-    told: Array
+    known: NDArray[np.intp]
 
 
 def people(count: int, chance: Chance) -> tuple[Array, NDArray[np.intp], Array]:
@@ -92,9 +92,9 @@ def examples(count: int, seed: int) -> Examples:
     body = shape.bodies(now.xy, now.scores)
     about = known(now, stood, cameras, chance)
     inputs = shape.features(body, about)
-    told = np.isfinite(np.stack((about.stood_px, about.pitch_degrees), axis=1)).sum(axis=1)
+    known_things = np.isfinite(np.stack((about.stood_px, about.pitch_degrees), axis=1)).sum(axis=1)
     whole = body.is_whole
-    return Examples(inputs[whole], kinds[whole], cameras, told[whole])
+    return Examples(inputs[whole], kinds[whole], cameras, known_things[whole])
 
 
 def scores(inputs: Array, weights: Sequence[Array], offsets: Sequence[Array]) -> list[Array]:
@@ -147,10 +147,10 @@ def fit(taught: Examples, seed: int) -> tuple[list[Array], list[Array]]:
     return weights, offsets
 
 
-def table(truth: NDArray[np.intp], told: NDArray[np.intp]) -> str:
+def table(truth: NDArray[np.intp], found: NDArray[np.intp]) -> str:
     """How often each posture was called which."""
     counts = np.zeros((len(POSTURES), len(POSTURES)), int)
-    np.add.at(counts, (truth, told), 1)
+    np.add.at(counts, (truth, found), 1)
     rows = [f"{'':10}" + "".join(f"{name:>11}" for name in POSTURES)]
     for name, row in zip(POSTURES, counts, strict=True):
         rows.append(f"{name:10}" + "".join(f"{share:11.1%}" for share in row / max(1, row.sum())))
@@ -164,11 +164,11 @@ def main() -> None:
     arrays |= {f"offsets_{n}": np.float32(o) for n, o in enumerate(offsets)}
     np.savez(shape.WEIGHTS, **arrays)
     checked = examples(CHECKED, seed=2)
-    told = shape.likely(checked.inputs).argmax(axis=1)
+    found = shape.likely(checked.inputs).argmax(axis=1)
     for known_things in range(3):
-        chosen = checked.told == known_things
+        chosen = checked.known == known_things
         print(f"{chosen.sum()} people; of where they stood and the pitch {known_things} known")
-        print(table(checked.postures[chosen], told[chosen]))
+        print(table(checked.postures[chosen], found[chosen]))
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def test_settings_beside_a_model_are_not_taken_for_its_card(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
 
 
-def test_a_reader_that_leaves_is_told_in_one_line() -> None:
+def test_a_reader_that_leaves_is_reported_in_one_line() -> None:
     running = subprocess.Popen(
         [sys.executable, "-m", "edgecam", *POSENET, "--source", str(CLIP), "--jsonl", "-"],
         stdout=subprocess.PIPE,
@@ -153,7 +153,7 @@ def test_a_file_that_is_no_video_is_refused(tmp_path: Path, content: bytes) -> N
     assert str(path) in line
 
 
-def test_a_clip_that_breaks_off_is_told_and_its_frames_are_kept(tmp_path: Path) -> None:
+def test_a_clip_that_breaks_off_is_reported_and_its_frames_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "cut.mkv"
     remux = ["ffmpeg", "-v", "error", "-i", CLIP, "-c", "copy", path]
     if shutil.which("ffmpeg") is None:
@@ -167,7 +167,7 @@ def test_a_clip_that_breaks_off_is_told_and_its_frames_are_kept(tmp_path: Path) 
     assert f"after {len(done.stdout.splitlines())} of " in reported[0]
 
 
-def test_a_full_disk_under_jsonl_is_told_and_ends_the_run() -> None:
+def test_a_full_disk_under_jsonl_is_reported_and_ends_the_run() -> None:
     line = error_line(edgecam(*POSENET, "--source", CLIP, "--jsonl", "/dev/full"))
     assert "/dev/full" in line
     assert "No space left" in line

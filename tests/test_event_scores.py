@@ -77,7 +77,7 @@ def test_score_lets_be_what_may_be_reported_and_need_not() -> None:
 
 
 @pytest.mark.parametrize("playing", [Playing(backwards=True), Playing(slower=4.0)])
-def test_score_calls_a_fall_false_where_somebody_gets_up_or_lies_down_slowly(
+def test_score_calls_a_fall_false_where_a_person_gets_up_or_lies_down_slowly(
     playing: Playing,
 ) -> None:
     truths = {"fall.mp4": Truth(1.0, 1.5, frozenset({"fall", "lying"}))}

@@ -237,32 +237,3 @@ def test_a_model_is_loaded_without_openssl() -> None:
     )
     others = loaded_by("import cv2\nfrom edgecam.inference import runtime\nruntime.find()")
     assert not (loaded_by(code) - others) & {"_hashlib", "_ssl"}
-
-
-# Words that read as translated or hide who acts, and what to write in their place.
-BANNED = {
-    "told": "reported, known, shown",
-    "for ever": "without end",
-    "forever": "without end",
-    "mend": "fix",
-    "mends": "fixes",
-    "mended": "fixed",
-    "anew": "again",
-    "somebody": "a person",
-    "nobody": "no person, none",
-    "whoever": "people who",
-    "shall": "will, has to",
-}
-_BANNED = re.compile(rf"\b({'|'.join(BANNED)})\b", re.IGNORECASE)
-
-
-def test_no_text_has_a_banned_word() -> None:
-    code = [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
-    texts = {*code, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {Path(__file__)}
-    found = [
-        f"{path.relative_to(ROOT)}:{number}: {word[0]}: write {BANNED[word[0].lower()]}"
-        for path in sorted(texts)
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
-        if (word := _BANNED.search(line))
-    ]
-    assert found == []

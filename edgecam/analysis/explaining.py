@@ -16,7 +16,7 @@ from edgecam.core.events import Event
 from edgecam.core.result import Result
 
 # What says how a person is, besides the skeleton's own posture.
-_TOLD = frozenset({"fall", "recovered", "sitting", "crouching", "lying", "lost", "left"})
+_SHOWN = frozenset({"fall", "recovered", "sitting", "crouching", "lying", "lost", "left"})
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Explaining:
             for step in self._person(followed, posture, track in seen, fall, now_s):
                 yield self._line(now_s, track, step)
         for event in events:
-            if event.event_type in _TOLD:
+            if event.event_type in _SHOWN:
                 yield self._line(now_s, event.track, f"reported: {_about(event)}")
 
     @staticmethod

@@ -31,10 +31,10 @@ class Delivered:
     def captured_unix_s(self) -> float | None:
         """The camera's wall clock at capture, where it was stated."""
         try:
-            told_s = float(self.properties.get(CAPTURED, "nan"))
+            stated_s = float(self.properties.get(CAPTURED, "nan"))
         except ValueError:
             return None
-        return told_s if math.isfinite(told_s) and told_s >= 0.0 else None
+        return stated_s if math.isfinite(stated_s) and stated_s >= 0.0 else None
 
     @property
     def sequence(self) -> int | None:

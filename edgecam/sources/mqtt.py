@@ -191,7 +191,7 @@ class MqttSource(SupervisedSource):
             return
         now_s = time.monotonic()
         camera = slug(self._topics.camera(message.topic)) if self._topics.several else None
-        told_s = message.captured_unix_s
+        stated_s = message.captured_unix_s
         with self._changed:
             number = message.sequence
             picture = Picture(
@@ -199,7 +199,7 @@ class MqttSource(SupervisedSource):
                 message.payload,
                 self._delivered if number is None else number,
                 now_s,
-                time.time() if told_s is None else told_s,
+                time.time() if stated_s is None else stated_s,
                 self._connection,
                 message.number,
             )

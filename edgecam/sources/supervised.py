@@ -99,7 +99,7 @@ class SupervisedSource(ABC):
         self._call_began_s = time.monotonic()
         self._outage = Outage(settings)
         self._log = FaultLog(logging.getLogger(__name__))
-        self._reader = threading.Thread(target=self._read_for_ever, name="source", daemon=True)
+        self._reader = threading.Thread(target=self._read_on, name="source", daemon=True)
         self._reader.start()
         if not settings.wait:
             self._require_open(stop or threading.Event())
@@ -138,7 +138,7 @@ class SupervisedSource(ABC):
 
     # The reader thread
 
-    def _read_for_ever(self) -> None:
+    def _read_on(self) -> None:
         while not self._closed.is_set():
             began_s = time.monotonic()
             self._works(self._probe_and_read)

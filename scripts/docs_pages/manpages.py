@@ -46,8 +46,8 @@ def _paragraphs(text: str) -> Iterator[str]:
 def _options(ctx: click.Context) -> Iterator[str]:
     for parameter in ctx.command.get_params(ctx):
         record = parameter.get_help_record(ctx)
-        is_told = "--help" in parameter.opts and ctx.parent is not None
-        if record is None or is_told or not isinstance(parameter, click.Option):
+        is_announced = "--help" in parameter.opts and ctx.parent is not None
+        if record is None or is_announced or not isinstance(parameter, click.Option):
             continue
         names, about = record
         # A tag wants a text behind it, if only an empty one.

@@ -65,7 +65,7 @@ def falling(time_s: float, fall_s: float = 2.0, takes_s: float = 0.6, up_s: floa
     return person(y=300.0 + 130.0 * down, lean_degrees=85.0 * down)
 
 
-def test_a_fall_is_told_once_and_its_recovery_under_the_same_id() -> None:
+def test_a_fall_is_published_once_and_its_recovery_under_the_same_id() -> None:
     events = [e for e in play(lambda t: [falling(t, up_s=12.0)], 16.0) if e.event_type != "lying"]
     assert types(events) == ["fall", "recovered"]
     fall, recovered = (e for e in events if e.event_type in ("fall", "recovered"))
@@ -179,7 +179,7 @@ def test_a_fall_is_seen_through_noise_and_missed_frames() -> None:
     assert types(play(noisy, 12.0)).count("fall") == 1
 
 
-def test_sitting_is_told_after_its_time() -> None:
+def test_sitting_is_published_after_its_time() -> None:
     def sits(time_s: float) -> list[Pose]:
         return [person(legs="sitting" if time_s >= 2.0 else "standing")]
 
@@ -219,7 +219,7 @@ def test_one_raised_hand_or_an_unsure_face_is_not_hands_up() -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [10.0, 30.0])
-def test_a_wave_is_told_once(rate_hz: float) -> None:
+def test_a_wave_is_published_once(rate_hz: float) -> None:
     events = play(lambda t: [person(moved=waving(t, 1.2))], 6.0, rate_hz=rate_hz)
     assert types(events) == ["wave"]
     assert next(e for e in events if e.event_type == "wave").attributes == {"hand": "right"}
@@ -325,7 +325,7 @@ def test_who_stands_on_a_line_crosses_nothing() -> None:
     assert crossing({}, lambda _: [person(x=320.0 + rng.normal(0.0, 2.0))]) == []
 
 
-def test_things_have_events_too_and_people_are_told_once() -> None:
+def test_things_have_events_too_and_people_are_published_once() -> None:
     analysis = Analysis(zone(labels=("car", "person")), finds_poses=True)
     events: list[Event] = []
     for number in range(20):

@@ -36,7 +36,7 @@ def test_an_arm_that_swings_as_a_whole_waves(up: float, forearm: Point) -> None:
     assert sorted(map(str, waves)) == ["left", "right"]
 
 
-def test_a_wave_of_which_each_third_look_is_blurred_is_told() -> None:
+def test_a_wave_of_which_each_third_look_is_blurred_is_published() -> None:
     def blurred(time_s: float) -> list[Pose]:
         look = round(10.0 * time_s)
         low = {"right_wrist": (-0.38, 0.05)} if look % 6 == 3 else {}

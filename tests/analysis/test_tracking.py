@@ -262,7 +262,7 @@ def test_boxes_are_matched_within_their_label() -> None:
     assert ids(following.update(boxes("person", "dog", "car"), 0.1, SIZE)[0]) == [2, 3, 1]
 
 
-def test_a_recording_that_begins_again_begins_with_nobody() -> None:
+def test_a_recording_that_begins_again_begins_with_no_person() -> None:
     following = tracker(min_hits=1)
     following.update([person()], 9.9, SIZE)
     assert ids(following.update([person()], 0.0, SIZE)[0]) == [2]

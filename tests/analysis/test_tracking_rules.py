@@ -66,7 +66,7 @@ def test_area_is_never_below_none() -> None:
     assert areas(boxes).tolist() == [6.0, 0.0, 0.0, 0.25]
 
 
-def test_boxes_of_nobody_are_none_of_four_numbers() -> None:
+def test_boxes_of_no_person_are_none_of_four_numbers() -> None:
     assert tracking.boxes_of([]).shape == (0, 4)
 
 
@@ -156,7 +156,7 @@ def test_pace_is_half_of_the_new_one_and_half_of_the_old() -> None:
 
 
 @pytest.mark.parametrize(("now_s", "track"), [(7.0, 1), (7.01, 2)])
-def test_time_in_which_nobody_looked_does_not_age(now_s: float, track: int) -> None:
+def test_time_without_looks_does_not_age(now_s: float, track: int) -> None:
     following = follow(max_age_s=1.0)
     ids(following, 0.0, box(100, 100))
     following.wait(3.0)

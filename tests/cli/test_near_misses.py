@@ -39,7 +39,7 @@ def test_a_model_that_is_none_names_what_was_meant(name: str, words: str) -> Non
     assert words in str(caught.value)
 
 
-def test_a_pytorch_file_that_is_there_is_told_as_one(tmp_path: Path) -> None:
+def test_a_pytorch_file_that_is_there_is_named_as_one(tmp_path: Path) -> None:
     path = tmp_path / "yolov8n.pt"
     path.write_bytes(b"PK\x03\x04" + bytes(100))
     assert "found a PyTorch file; export it" in said("--model", str(path), "--source", str(CLIP))

@@ -94,7 +94,7 @@ def test_a_closed_standard_input_changes_no_exit_code(command: str) -> None:
 @pytest.mark.parametrize(
     "arguments", [("inspect", "none.tflite"), ("replay", "none.mp4", "-m", "posenet")]
 )
-def test_a_fault_that_nobody_can_read_is_still_an_exit_code(arguments: tuple[object, ...]) -> None:
+def test_a_fault_without_a_reader_is_still_an_exit_code(arguments: tuple[object, ...]) -> None:
     for closed in ((2,), (0, 2), (0, 1, 2)):
         done = run(arguments, *closed)
         assert (done.returncode, done.stdout) == (1, "")

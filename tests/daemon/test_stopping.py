@@ -165,10 +165,10 @@ HANGS = """
 import time
 from edgecam.sinks import jsonl
 
-def wait_for_ever(self):
+def wait_without_end(self):
     time.sleep(1000)
 
-jsonl.LineFile.close = wait_for_ever
+jsonl.LineFile.close = wait_without_end
 from edgecam.__main__ import main
 main()
 """
@@ -210,10 +210,10 @@ KEEPS_THE_INTERPRETER = """
 import ctypes
 from edgecam.sinks import jsonl
 
-def wait_for_ever(self):
+def wait_without_end(self):
     ctypes.PyDLL(None).sleep(1000)
 
-jsonl.LineFile.close = wait_for_ever
+jsonl.LineFile.close = wait_without_end
 from edgecam.__main__ import main
 main()
 """

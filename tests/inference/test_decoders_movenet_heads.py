@@ -180,7 +180,7 @@ def test_multipose_finds_as_many_people_as_are_asked_for() -> None:
         assert len(decoder(tensors, options).poses) == count
 
 
-def test_heads_that_see_nobody_or_are_no_numbers_find_nobody() -> None:
+def test_heads_that_see_no_person_or_are_no_numbers_find_none() -> None:
     for heads in (SINGLE, MULTIPLE):
         decoder = heads_decoder(heads, 12)
         tensors = [np.full((1, 12, 12, depth), -60, np.float32) for depth in heads.values()]
@@ -189,7 +189,7 @@ def test_heads_that_see_nobody_or_are_no_numbers_find_nobody() -> None:
         assert decoder(tensors, ALL).poses == ()
 
 
-def test_heads_stand_in_any_order_and_are_told_by_name() -> None:
+def test_heads_stand_in_any_order_and_are_recognised_by_name() -> None:
     names = [f"Stateful/{name}_0/conv2d_5/BiasAdd" for name in MULTIPLE]
     shapes = [(1, 16, 16, depth) for depth in MULTIPLE.values()]
     assert recognised(64, names, shapes).outputs == (0, 1, 2, 3, 4, 5)

@@ -205,7 +205,7 @@ def test_the_least_pose_score_drops_ghosts() -> None:
 
 @pytest.mark.parametrize("rules", ["tfjs", "coral"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_outputs_that_are_not_finite_hold_nobody(rules: str, value: float) -> None:
+def test_outputs_that_are_not_finite_hold_no_person(rules: str, value: float) -> None:
     decoder, tensors = recorded(rules)
     for place in range(len(tensors)):
         broken = [tensor.copy() for tensor in tensors]

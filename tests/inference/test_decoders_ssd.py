@@ -151,7 +151,7 @@ def test_a_raw_model_without_its_anchors_is_refused() -> None:
         decoders.recognise([IMAGE], outputs, wrong)
 
 
-def test_four_columns_of_scores_are_told_from_four_of_boxes() -> None:
+def test_four_columns_of_scores_are_known_from_four_of_boxes() -> None:
     given = np.zeros((500, 4), np.float32)
     outputs = [info(1, "x", 1, 500, 4), info(2, "y", 1, 500, 4)]
     context = FamilyContext(anchors=given, output_ops=("LOGISTIC", "CONV_2D"))

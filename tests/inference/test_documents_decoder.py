@@ -104,7 +104,7 @@ def documents(name: str = "edges", shape: tuple[int, ...] = (1, 128, 128, 1)) ->
     return recognise([info("image", (1, 256, 256, 3))], [info(name, shape)], FamilyContext())
 
 
-def test_the_family_is_told_by_shape_and_name() -> None:
+def test_the_family_is_recognised_by_shape_and_name() -> None:
     assert documents().family == "documents"
     assert documents().fit == "stretch"
     with pytest.raises(ModelError):

@@ -66,7 +66,7 @@ def test_an_edge_tpu_model_without_one_is_refused() -> None:
         assert "compiled for the Edge TPU" in line
 
 
-def test_a_model_with_an_op_that_nobody_has_is_refused_by_its_name() -> None:
+def test_a_model_with_an_op_that_no_runtime_has_is_refused_by_its_name() -> None:
     model = shared("models", "invalid_model_invoking_error.tflite")
     line = error_line(edgecam("--model", model, "--source", "0"))
     assert "fake-op-double" in line

@@ -416,7 +416,7 @@ def test_the_brokers_client_id_and_reason_are_said(open_sink: Opener) -> None:
         assert broker.max_packet_bytes == [262_144]
 
 
-def test_whoever_floods_a_command_keeps_no_event_from_going_out(
+def test_a_flood_of_commands_keeps_no_event_from_going_out(
     mosquitto: Mosquitto, subscriber: Subscriber, open_sink: Opener
 ) -> None:
     sink = open_sink(mosquitto.url)

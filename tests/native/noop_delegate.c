@@ -4,7 +4,7 @@
    with that message; "prepare" = "error" makes the runtime's use of it fail, "crash" kills the
    process with SIGABRT; "take" = "all" takes every node (and leaves the outputs as they are),
    otherwise it takes none.
-   "hang_after" = N makes every invoke behind the Nth sleep for ever.
+   "hang_after" = N makes every invoke behind the Nth sleep without end.
    The two exported functions and the struct are TFLite's external delegate interface
    (external_delegate_interface.h, core/c/common.h). */
 #include <stdint.h>

@@ -106,7 +106,7 @@ def test_a_live_source_too(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["staged", "roi"])
-def test_a_live_source_that_fails_while_nobody_looks_ends_the_run(kind: str) -> None:
+def test_a_live_source_that_fails_while_no_frame_is_taken_ends_the_run(kind: str) -> None:
     began_s = time.monotonic()
     _, error = run(
         kind, Breaking(fails_at=13, live=True), paused=lambda: time.monotonic() > began_s + 0.1

@@ -113,7 +113,7 @@ def test_everybody_who_is_followed_has_a_tile_and_is_found_in_it(number: int) ->
         assert other.xy == pytest.approx(one.xy, abs=1e-6)
 
 
-def test_whoever_moves_stays_in_the_tile_and_whoever_is_gone_is_missed() -> None:
+def test_a_person_who_moves_stays_in_the_tile_and_one_who_is_gone_is_missed() -> None:
     crop = PersonTiles(209, 257, 1.2, 0.25)
     crop.found([person(x=100)], SIZE)
     for step in range(1, 20):
@@ -129,7 +129,7 @@ def test_whoever_moves_stays_in_the_tile_and_whoever_is_gone_is_missed() -> None
     assert crop.people == 0
 
 
-def test_somebody_much_less_sure_or_somebody_else_calls_for_a_whole_look() -> None:
+def test_a_person_much_less_sure_or_another_person_calls_for_a_whole_look() -> None:
     crop = PersonTiles(209, 257, 1.2, 0.25)
     crop.found([person()], SIZE)
     tiles = crop.tiles()
@@ -210,7 +210,7 @@ def test_crops_see_as_well_as_whole_frames_with_fewer_pixels(name: str) -> None:
     assert report.whole_looks < report.frames / 5
 
 
-def test_people_are_told_from_ghosts_in_the_likeness() -> None:
+def test_people_are_known_from_ghosts_in_the_likeness() -> None:
     one, two = person(x=100), person(x=400)
     same = likeness({0: (one, two), 1: (one,)}, {0: (one, two), 1: (one,)})
     assert (same.mean_oks, same.people, same.found, same.extra) == (1.0, 3, 3, 0)

@@ -69,7 +69,7 @@ def test_noise_is_no_movement(deviation: float, empty: Image) -> None:
     assert not any(seen)
 
 
-def test_a_lamp_that_dims_is_no_movement_and_somebody_small_is(empty: Image) -> None:
+def test_a_lamp_that_dims_is_no_movement_and_a_small_person_is(empty: Image) -> None:
     motion = Motion(0.001, 6.0)
     motion.seen(empty, 0.0)
     for n in range(1, 30):
@@ -84,7 +84,7 @@ def frame(image: Image, time_s: float) -> Frame:
     return Frame(image, round(time_s * CLIP_HZ), time_s, time_s, media_time_s=time_s)
 
 
-def test_the_gate_holds_looks_now_and_then_and_sooner_where_somebody_is(empty: Image) -> None:
+def test_the_gate_holds_looks_now_and_then_and_sooner_where_a_person_is(empty: Image) -> None:
     small = np.ascontiguousarray(empty[::4, ::4])
     gate = MotionGate(MotionSettings(hold_s=1.0, occupied_look_s=0.5, empty_look_s=2.0))
 
@@ -130,7 +130,7 @@ def replayed(film: Path, is_gated: bool) -> tuple[list[Result], dict[str, int]]:
     return looked.results, dict(last.counters)
 
 
-def test_nobody_who_comes_into_a_still_scene_goes_unseen(tmp_path: Path) -> None:
+def test_no_person_who_comes_into_a_still_scene_goes_unseen(tmp_path: Path) -> None:
     """An empty scene, then a strip of the clip in which people come from both sides, empty again.
 
     Everybody whom the run without a gate tracks is tracked with it, at the same place.
@@ -166,7 +166,7 @@ def test_nobody_who_comes_into_a_still_scene_goes_unseen(tmp_path: Path) -> None
     assert 0 < left[1] <= left[0]
 
 
-def test_who_stands_still_stays_and_what_is_told_of_them_too() -> None:
+def test_who_stands_still_stays_and_so_does_what_is_published_of_them() -> None:
     """Skipped frames neither age a track nor confirm one, and repeat what was found."""
     from skeletons import person
 

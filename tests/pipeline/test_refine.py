@@ -34,7 +34,7 @@ from edgecam.pipeline.roi.person_square import (
     edges_of,
     to_frame,
 )
-from edgecam.pipeline.roi.refined_people import Candidate, People, most_due, told_apart
+from edgecam.pipeline.roi.refined_people import Candidate, People, distinct, most_due
 from edgecam.pipeline.roi.refiner import Refiner, candidates
 from edgecam.settings.load import load
 from edgecam.settings.schema import InferenceSettings, ModelSettings
@@ -178,7 +178,7 @@ def test_a_refined_pose_that_is_not_believed_leaves_the_finders(fault: str) -> N
         "elsewhere": replace(pose, xy=pose.xy + np.array((300.0, 0.0))),
     }[fault]
     assert not one.looked(refined, people.number)
-    assert told_apart([one]) == [pose]
+    assert distinct([one]) == [pose]
 
 
 def test_two_squares_that_show_one_person_give_two_poses_of_two() -> None:
@@ -187,7 +187,7 @@ def test_two_squares_that_show_one_person_give_two_poses_of_two() -> None:
     both = people.seen([seen(first), seen(second)])
     assert both[0].looked(replace(first, score=0.9), people.number)
     assert both[1].looked(replace(first, score=0.4), people.number)
-    found = told_apart(both)
+    found = distinct(both)
     assert [pose.xy.tolist() for pose in found] == [first.xy.tolist(), second.xy.tolist()]
 
 

@@ -376,7 +376,7 @@ def test_a_recording_holds_no_secret_and_no_other_setting(flown: Path) -> None:
     assert set(header["settings"]) == sections
 
 
-def test_a_changed_recording_is_told(flown: Path, tmp_path: Path) -> None:
+def test_a_changed_recording_is_reported(flown: Path, tmp_path: Path) -> None:
     text = gzip.decompress(flown.read_bytes()).decode()
     changed = tmp_path / f"changed{SUFFIX}"
     changed.write_bytes(gzip.compress(text.replace('"entered"', '"exited"').encode()))

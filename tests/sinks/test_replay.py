@@ -84,7 +84,7 @@ def test_without_a_golden_file_the_results_go_to_standard_output(golden: Path) -
     assert done.stdout == golden.read_text()
 
 
-def test_bad_golden_files_and_places_are_told_before_anything_runs(tmp_path: Path) -> None:
+def test_bad_golden_files_and_places_are_refused_before_anything_runs(tmp_path: Path) -> None:
     missing = error_line(edgecam("replay", CLIP, "--model", "posenet", "--expect", "no.jsonl"))
     assert "--expect no.jsonl" in missing
     folder = tmp_path / "none" / "g.jsonl"

@@ -86,7 +86,7 @@ def test_a_recording_is_refused_as_well(mosquitto: Mosquitto) -> None:
     first.close()
 
 
-def test_an_online_that_was_left_behind_holds_nobody_up(mosquitto: Mosquitto) -> None:
+def test_an_online_that_was_left_behind_delays_no_start(mosquitto: Mosquitto) -> None:
     say(mosquitto, AVAILABILITY, b"online", retain=True)
     opened = sink(mosquitto)
     assert opened.wait_connected(60)
@@ -161,7 +161,7 @@ def test_of_several_at_the_same_time_one_stays(
             each.close()
 
 
-def test_a_retained_claim_keeps_nobody_out_and_is_cleared(mosquitto: Mosquitto) -> None:
+def test_a_retained_claim_keeps_no_process_out_and_is_cleared(mosquitto: Mosquitto) -> None:
     ghost = b'{"kind":"here","token":"x","host":"ghost"}'
     say(mosquitto, "edgecam/front/claim", ghost, retain=True)
     opened = sink(mosquitto)
@@ -235,7 +235,7 @@ def test_rubbish_on_the_topic_changes_nothing(mosquitto: Mosquitto, rubbish: byt
     other.close()
 
 
-def test_a_broker_that_lets_nobody_ask_is_used(
+def test_a_broker_that_lets_no_process_ask_is_used(
     make_mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     rules = tmp_path / "acl"

@@ -204,7 +204,7 @@ def test_one_that_hears_too_late_that_the_name_was_anothers_leaves() -> None:
     assert claim.other == "elsewhere"
 
 
-def test_of_two_that_asked_and_both_took_the_name_the_higher_token_ends_nobody() -> None:
+def test_of_two_that_asked_and_both_took_the_name_the_higher_token_ends_no_process() -> None:
     clock = Clock()
     claim = Claim("front", clock)
     claim.begin()
@@ -239,7 +239,7 @@ def test_one_that_asked_an_owner_is_younger_than_it() -> None:
     assert claim.other is None
 
 
-def test_who_takes_the_name_again_and_again_stops_nobody_for_long() -> None:
+def test_who_takes_the_name_again_and_again_stops_no_process_for_long() -> None:
     clock = Clock()
     claim = Claim("front", clock)
     claim.begin()

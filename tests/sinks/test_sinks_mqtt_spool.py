@@ -385,7 +385,7 @@ def test_a_card_that_takes_nothing_costs_one_line_and_is_tried_again(
     assert said[1].endswith("takes events again")
 
 
-def test_a_slow_card_holds_nobody_up(run: type[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_card_delays_no_frame(run: type[Run], monkeypatch: pytest.MonkeyPatch) -> None:
     entered, go_on = threading.Event(), threading.Event()
     real = SpoolFile.change
 

@@ -72,13 +72,13 @@ def test_what_lies_before_the_damage_is_found(path: Path) -> None:
     assert found == list(range(len(found)))
 
 
-def test_a_file_below_a_file_is_told_in_the_systems_words(tmp_path: Path) -> None:
+def test_a_file_below_a_file_is_refused_in_the_systems_words(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     with pytest.raises(SpoolError, match=r"^Not a directory$"):
         SpoolFile(tmp_path / "state" / "front.spool").load()
 
 
-def test_the_names_of_new_directories_are_told_to_the_disk(
+def test_the_names_of_new_directories_reach_the_disk(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
@@ -136,7 +136,7 @@ def test_why_there_is_no_spool_is_in_its_report(tmp_path: Path) -> None:
     assert "file" in (found.reason or "")
 
 
-def test_an_event_that_waits_since_nobody_knows_when_is_kept_so() -> None:
+def test_an_event_that_waits_since_an_unknown_time_is_kept_so() -> None:
     (kept,) = spooling._rows([Message(TOPIC, event(1), 1, -math.inf)])
     assert kept.payload == event(1)
     assert kept.made_uptime_s is None
@@ -169,7 +169,7 @@ def test_a_file_that_another_process_has_is_not_waited_for(
 
 
 def test_other_faults_are_said_in_sqlites_words() -> None:
-    found = spool_file._told(sqlite3.OperationalError("disk I/O error"), [])
+    found = spool_file._reported(sqlite3.OperationalError("disk I/O error"), [])
     assert type(found) is SpoolError
     assert str(found) == "disk I/O error"
 

@@ -64,7 +64,7 @@ def test_a_wrong_token_opens_no_route(far: LivePage) -> None:
         assert status == (200 if path == "/healthz" else 401), path
 
 
-def test_who_guesses_fast_is_not_listened_to_and_stalls_nobody(far: LivePage) -> None:
+def test_who_guesses_fast_is_not_listened_to_and_stalls_no_viewer(far: LivePage) -> None:
     _, sent, _ = far.ask("POST", "/login", f"token={TOKEN}", Origin=far.url, Content_Type=FORM)
     cookie = sent["Set-Cookie"].partition(";")[0]
     done, found = threading.Event(), set[int]()

@@ -62,7 +62,7 @@ def refused(listen: str) -> str:
     return caught.value.line()
 
 
-def test_what_cannot_be_listened_on_is_told_in_our_own_words() -> None:
+def test_what_cannot_be_listened_on_is_reported_in_our_own_words() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = refused(f"127.0.0.1:{port}")
@@ -83,7 +83,7 @@ def test_what_cannot_be_listened_on_is_told_in_our_own_words() -> None:
         ("camera.invalid:8080", "expected a name with an address, found none"),
     ],
 )
-def test_an_address_that_is_not_ours_is_told_as_well(
+def test_an_address_that_is_not_ours_is_reported_as_well(
     tmp_path: Path, listen: str, said: str
 ) -> None:
     token = tmp_path / "token"
@@ -151,7 +151,7 @@ def test_a_listen_address_is_host_and_port(text: str) -> None:
         Address.parse(text)
 
 
-def test_loopback_is_told_from_the_rest() -> None:
+def test_loopback_is_known_from_the_rest() -> None:
     for near in ("127.0.0.1:1", "[::1]:1", "localhost:1", "127.9.9.9:1"):
         assert Address.parse(near).is_loopback
     for far in ("0.0.0.0:1", "[::]:1", "192.168.1.2:1", "board.local:1"):

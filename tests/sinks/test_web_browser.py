@@ -178,7 +178,7 @@ def test_what_draws_stands_at_the_picture(desktop: Any, size: tuple[int, int]) -
     assert beside if size == DESKTOP else right_below
 
 
-def test_the_plots_advance_and_health_is_told(desktop: Any) -> None:
+def test_the_plots_advance_and_health_is_shown(desktop: Any) -> None:
     def points() -> int:
         plot = element(desktop, "plot-fps")
         return int(plot.get_attribute("data-points") or 0)
@@ -454,7 +454,7 @@ def test_axe_finds_no_barrier(desktop: Any, tmp_path: Path) -> None:
         assert faults == [], (size, dark)
 
 
-def test_a_lost_camera_and_broker_are_told_with_their_reasons(
+def test_a_lost_camera_and_broker_are_shown_with_their_reasons(
     desktop: Any, camera: Camera, broker: Mosquitto
 ) -> None:
     def reason(of: str) -> str:

@@ -49,7 +49,7 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return lines
 
 
-def test_a_page_that_nobody_looks_at_changes_nothing_and_encodes_nothing(
+def test_a_page_without_viewers_changes_nothing_and_encodes_nothing(
     without: list[bytes], tmp_path: Path, encoding: list[str]
 ) -> None:
     beside, last = replay(tmp_path, "127.0.0.1:0")

@@ -128,7 +128,7 @@ def test_each_request_goes_on_with_a_login_and_its_own_number() -> None:
     assert [re.search(rb"CSeq: (\d+)", request)[1] for request in asked] == [b"1", b"2", b"3"]
 
 
-def test_a_digest_answers_for_the_cameras_own_address_and_anew_when_stale() -> None:
+def test_a_digest_answers_for_the_cameras_own_address_and_again_when_stale() -> None:
     asked: list[bytes] = []
 
     def answer(request: bytes) -> bytes:

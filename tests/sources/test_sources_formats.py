@@ -197,7 +197,7 @@ def test_a_folder_names_once_what_it_skips(
     ]
 
 
-def test_names_in_other_charsets_are_read_and_told_in_unicode(tmp_path: Path) -> None:
+def test_names_in_other_charsets_are_read_and_printed_in_unicode(tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path)
     cv2.imwrite(str(tmp_path / "a.jpg"), colours())
     shutil.copy(folder + b"/a.jpg", folder + b"/b\xfcrger.jpg")

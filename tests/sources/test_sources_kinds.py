@@ -38,7 +38,7 @@ def test_a_source_names_functions_that_are_there(scheme: str) -> None:
         ("ftp://host/clip.mp4", "ftp"),
     ],
 )
-def test_the_kind_of_a_source_is_told_from_its_url_alone(url: str, scheme: str) -> None:
+def test_the_kind_of_a_source_is_known_from_its_url_alone(url: str, scheme: str) -> None:
     assert scheme_of(url) == scheme
 
 

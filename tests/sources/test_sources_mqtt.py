@@ -251,7 +251,7 @@ def test_broker_gone_and_back(make_mosquitto: Callable[..., Mosquitto]) -> None:
     reader.close()
 
 
-def test_silent_cameras_are_told_without_a_new_connection(
+def test_silent_cameras_are_reported_without_a_new_connection(
     mosquitto: Mosquitto, camera: Callable[[str], Camera]
 ) -> None:
     reader = Reader(f"{mosquitto.url}/cams/+", read_timeout_s=0.5)

@@ -67,7 +67,7 @@ def test_identities_are_kept_as_well_as_is_recorded() -> None:
     assert score.found / score.boxes >= found["boxes found"] - 0.02
 
 
-def test_tracks_are_scored_only_where_somebody_drew_them(tmp_path: Path) -> None:
+def test_tracks_are_scored_only_where_they_were_drawn(tmp_path: Path) -> None:
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(CLIP.read_bytes())
     model = (ModelSettings(path="posenet-int8"),)

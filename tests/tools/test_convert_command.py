@@ -305,7 +305,7 @@ def test_a_missing_source_an_unknown_kind_and_a_missing_folder(tmp_path: Path) -
     assert "cannot write" in result.stderr
 
 
-def test_what_was_guessed_is_told_wherever_the_model_goes(tmp_path: Path) -> None:
+def test_what_was_guessed_is_marked_wherever_the_model_goes(tmp_path: Path) -> None:
     """In the card, and from there by edgecam inspect, to people and to programs."""
     model = GraphModel()
     weights = normal(3, 3, 3, 8)

@@ -105,7 +105,7 @@ def test_a_converted_model_has_a_card_with_its_normalisation(frozen: Path, tmp_p
     )
 
 
-def test_a_file_of_somebody_s_own_is_not_taken_for_a_card(frozen: Path, tmp_path: Path) -> None:
+def test_a_file_of_the_users_own_is_not_taken_for_a_card(frozen: Path, tmp_path: Path) -> None:
     own = tmp_path / "front.toml"
     own.write_text('[[model]]\npath = "front.tflite"\n', "utf-8")
     result = convert(frozen, tmp_path / "front.tflite")

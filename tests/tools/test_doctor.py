@@ -122,7 +122,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_damaged_model_is_told_from_its_card(copy: Path) -> None:
+def test_a_damaged_model_is_known_by_its_card(copy: Path) -> None:
     model = copy / "models" / bundled.cards()[0].file.name
     data = bytearray(model.read_bytes())
     data[len(data) // 2] ^= 0xFF
@@ -214,7 +214,7 @@ def test_in_words_each_remedy_follows_its_line(tmp_path: Path) -> None:
         (b"v4l2 loopback", b"platform:v4l2loopback-000", 0x05200001, "HD Webcam"),
     ],
 )
-def test_cameras_are_told_from_other_video_devices(
+def test_cameras_are_known_from_other_video_devices(
     driver: bytes, bus: bytes, device_caps: int, expected: str | None
 ) -> None:
     # A camera's two nodes state the same for the whole device: only device_caps differ.

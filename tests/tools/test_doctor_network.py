@@ -189,7 +189,7 @@ def test_plain_tcp_behind_mqtts_and_tls_behind_mqtt(
     assert "use mqtts://" in remedy
 
 
-def test_a_certificate_that_nobody_signed(
+def test_a_certificate_that_no_authority_signed(
     tmp_path: Path, make_mosquitto: Make, authority: Authority
 ) -> None:
     Authority(tmp_path, "other")

@@ -42,7 +42,7 @@ def plant_usb(folder: Path) -> None:
     usb_device(devices, "1-1.4", "18d1:9302")
 
 
-def test_faults_of_a_board_are_told_one_by_one(tmp_path: Path) -> None:
+def test_faults_of_a_board_are_reported_one_by_one(tmp_path: Path) -> None:
     """Many at once, for each run takes seconds: they must not hide each other."""
     listed = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
     (line, *_) = [line for line in listed.stdout.splitlines() if "libGL.so.1 " in line]
@@ -128,7 +128,7 @@ CLOCK = "int adjtimex(void *timex) { ((int *)timex)[10] = %d; return %d; }\n"
 
 
 @pytest.mark.parametrize(("status", "state", "level"), [(0x40, 5, "warn"), (0x2001, 0, "ok")])
-def test_a_clock_that_nobody_keeps(tmp_path: Path, status: int, state: int, level: str) -> None:
+def test_a_clock_that_no_service_keeps(tmp_path: Path, status: int, state: int, level: str) -> None:
     library = compiled(tmp_path, "clock", CLOCK % (status, state))
     report = examine("clock", LD_PRELOAD=str(library))
     text, remedy = report.only("clock", level)
@@ -207,7 +207,7 @@ __attribute__((constructor)) static void load(void) { for (;;) pause(); }
 """
 
 
-def test_a_check_that_hangs_is_ended_and_told(tmp_path: Path) -> None:
+def test_a_check_that_hangs_is_ended_and_reported(tmp_path: Path) -> None:
     """A delegate that never returns from being loaded, as with a device that does not wake."""
     library = compiled(tmp_path, "hang", HANG)
     config = toml(tmp_path, f'inference.delegate = "{library}"\n')

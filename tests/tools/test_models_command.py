@@ -328,7 +328,7 @@ def test_an_archive_gives_its_model_and_labels(server: FileServer, models: Path)
     assert not (models / "ssd2.tflite").exists()
 
 
-def test_every_manifest_names_its_source_and_no_hash_that_nobody_has_seen() -> None:
+def test_every_manifest_names_its_source_and_no_hash_of_an_unseen_file() -> None:
     found = published.every()
     assert {model.name.split("_")[0] for model in found} == {"posenet", "movenet", "coco"}
     assert len(found) >= 7

@@ -35,7 +35,7 @@ def test_a_tolerance_takes_positions_and_one_step_of_score_but_no_other_number()
     assert not compare([line(sequence=1)], [line(sequence=2)], 1.0).equal
 
 
-def test_missing_people_and_lines_are_told() -> None:
+def test_missing_people_and_lines_are_reported() -> None:
     fewer = compare([line(poses=2)], [line(poses=1)], 5.0)
     assert fewer.first == "line 1: number of poses: expected 2, found 1"
     shorter = compare([line(), line()], [line()], 5.0)

@@ -35,7 +35,7 @@ def photographed(ratio: float, lean: float, turn: float, focal: float) -> np.nda
 @pytest.mark.parametrize("ratio", [210 / 297, 8.5 / 11, 0.4, 1.0])
 @pytest.mark.parametrize("lean", [0.0, 0.15, 0.5, 0.8])
 @pytest.mark.parametrize("focal", [500.0, 800.0])
-def test_the_shape_of_the_page_is_told_by_its_perspective(
+def test_the_shape_of_the_page_is_known_by_its_perspective(
     ratio: float, lean: float, focal: float
 ) -> None:
     found = aspect_ratio(photographed(ratio, lean, 0.2, focal), 640, 480)

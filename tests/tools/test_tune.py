@@ -138,7 +138,7 @@ def test_a_configuration_of_several_models_is_left_alone(tmp_path: Path) -> None
     assert path.read_text() == text
 
 
-def test_a_recording_of_nobody_tunes_nothing(tmp_path: Path) -> None:
+def test_a_recording_without_people_tunes_nothing(tmp_path: Path) -> None:
     import cv2
     import numpy as np
 

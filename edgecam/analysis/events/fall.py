@@ -171,8 +171,8 @@ class Falls:
 
     def _evaluate(self, scene: Scene, subject: Subject, person: _Person) -> Iterator[Event]:
         person.is_lost = False
-        is_told = person.descent is not None and person.descent.number is not None
-        if self.name in subject.blind and not is_told:
+        is_announced = person.descent is not None and person.descent.number is not None
+        if self.name in subject.blind and not is_announced:
             person.descent = None
             person.seen.clear()
             return
@@ -294,7 +294,7 @@ class Falls:
             person.descent = None
             person.seen.clear()
             return
-        descent.number = self._told(descent, person)
+        descent.number = self._published(descent, person)
         if descent.number is not None:
             descent.is_twin = True
             return
@@ -302,7 +302,7 @@ class Falls:
         about = descent.attributes(scene.time_s, confirm_s)
         yield event("fall", descent.number, scene, subject, descent.since_s, None, about)
 
-    def _told(self, descent: Descent, person: _Person) -> int | None:
+    def _published(self, descent: Descent, person: _Person) -> int | None:
         """The number of the same fall, where another track of this person has it; else None.
 
         A network may see one who lies in two parts, with a track each.

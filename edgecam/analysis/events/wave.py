@@ -62,7 +62,7 @@ class _Arm:
     bottom_px: float = 0.0
     low_s: float | None = None
     turns: list[_Turn] = field(default_factory=list)
-    told_s: float | None = None
+    published_s: float | None = None
 
     def swing(self, offset_px: float, height_px: float, length_px: float, now_s: float) -> None:
         """Follow the wrist; remember when it turned back."""
@@ -153,8 +153,8 @@ class Waves:
         arm.swing(x - shoulder_x, y - shoulder_y, length_px, now_s)
         if not arm.is_waving(now_s, self._window_s):
             return
-        is_new = arm.told_s is None or now_s - arm.told_s > self._window_s
-        arm.told_s = now_s
+        is_new = arm.published_s is None or now_s - arm.published_s > self._window_s
+        arm.published_s = now_s
         if is_new:
             number, about = self._number(), {"hand": hand}
             yield event("wave", number, scene, subject, arm.turns[0].time_s, None, about)

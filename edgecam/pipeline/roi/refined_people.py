@@ -162,7 +162,7 @@ def most_due(people: Sequence[Person], number: int, most: int, every: int) -> li
     return due[:most]
 
 
-def told_apart(people: Sequence[Person]) -> list[Pose]:
+def distinct(people: Sequence[Person]) -> list[Pose]:
     """The poses that hold now, each person's once.
 
     Of two that are alike the less sure one is as the finder saw it, or left out if that is alike.

@@ -21,8 +21,8 @@ from edgecam.pipeline.roi.refined_people import (
     Candidate,
     People,
     Person,
+    distinct,
     most_due,
-    told_apart,
     with_boxes,
 )
 from edgecam.pipeline.roi.single_pose import single_pose
@@ -96,7 +96,7 @@ class Refiner:
         for person in waiting:
             self.counts["refine_waits"] += 1
             person.wait(number)
-        return told_apart(people), times
+        return distinct(people), times
 
     def _look(
         self, frame: Frame, person: Person, number: int

@@ -82,7 +82,7 @@ class SpoolFile:
         except OSError as error:
             raise SpoolError(error.strerror or str(error)) from None
         found: dict[int, Row | None] = {}
-        with self._told(found):
+        with self._reported(found):
             connection = self._open()
             connection.execute("BEGIN EXCLUSIVE")
             if self._version(connection):
@@ -102,7 +102,7 @@ class SpoolFile:
 
     def change(self, add: Iterable[Row], remove: Iterable[int]) -> list[int]:
         """Add and remove rows, all or none; they are on the disk then. Returns the new ids."""
-        with self._told():
+        with self._reported():
             connection = self._connection or self._open(make=True)
             connection.execute("BEGIN EXCLUSIVE")
             if not self._version(connection):
@@ -151,7 +151,7 @@ class SpoolFile:
                     os.close(fd)
 
     @contextlib.contextmanager
-    def _told(self, found: Mapping[int, Row | None] | None = None) -> Iterator[None]:
+    def _reported(self, found: Mapping[int, Row | None] | None = None) -> Iterator[None]:
         """Turn what SQLite raises into words, and close the file; the next use opens it again."""
         try:
             import sqlite3
@@ -162,7 +162,7 @@ class SpoolFile:
         except sqlite3.Error as error:
             self.close()
             rows = [row for row in (found or {}).values() if row is not None]
-            raise _told(error, rows) from None
+            raise _reported(error, rows) from None
         except BaseException:
             self.close()
             raise
@@ -201,7 +201,7 @@ def _row(values: Sequence[object]) -> Row | None:
         return None
 
 
-def _told(error: sqlite3.Error, found: Sequence[Row]) -> SpoolError:
+def _reported(error: sqlite3.Error, found: Sequence[Row]) -> SpoolError:
     import sqlite3
 
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF

@@ -102,7 +102,7 @@ def passing_on(settings: Settings, visit: Visit) -> Iterator[Finding]:
         return
     yield ok("broker", f"passes on what is published below {topics.base}/")
     if visit.heard.get(topics.availability) == ONLINE:
-        yield from _told(visit.heard.get(topics.telemetry, b""))
+        yield from _reported(visit.heard.get(topics.telemetry, b""))
         return
     tried = {topics.event: topics.event, topics.result: topics.result}
     if settings.homeassistant.enabled:
@@ -124,7 +124,7 @@ def _held_back(topic: str, rule: str, visit: Visit) -> Finding:
     return fail("broker", text, f"let this user read and write {rule} (the broker's ACL)")
 
 
-def _told(telemetry: bytes) -> Iterator[Finding]:
+def _reported(telemetry: bytes) -> Iterator[Finding]:
     """What the running instance says that the broker does not take."""
     try:
         stated = json.loads(telemetry)["mqtt"]["refused"]

@@ -43,7 +43,7 @@ export class Events {
     const last = list.firstElementChild;
     const before = last?.getBoundingClientRect().top;
     list.prepend(...events.map((event) => this.item(event)).reverse());
-    // Whoever reads further down goes on reading the same line.
+    // A reader further down keeps the same line in view.
     if (list.scrollTop > 0) list.scrollTop += last.getBoundingClientRect().top - before;
     while (list.childElementCount > MAX_EVENTS) list.lastChild.remove();
     this.unsaid.push(...events);

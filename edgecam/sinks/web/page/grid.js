@@ -29,7 +29,7 @@ async function show(name, { tile, picture, said }) {
   const { counts, posture, telemetry } = await answer.json();
   const source = telemetry?.source;
   const seen = Object.entries(counts).filter(([, number]) => number).map(([label, number]) => `${label} ${number}`);
-  const words = source && source.state !== "online" ? [source.state, source.reason ?? ""] : [seen.join(", ") || "nobody"];
+  const words = source && source.state !== "online" ? [source.state, source.reason ?? ""] : [seen.join(", ") || "nothing"];
   if (posture === "fallen") words.unshift("fallen");
   if (telemetry) words.push(`${(telemetry.fps.published ?? 0).toFixed(1)} fps`);
   said.textContent = words.filter(Boolean).join(", ");

@@ -27,7 +27,7 @@ let hello = null;
 let telemetry = null;
 let socket = null;
 
-// Numbers as they are published. Whoever was there once keeps a place: nothing moves about.
+// Numbers as they are published. A label that was there once keeps a place: nothing moves about.
 const known = new Set();
 
 // What a model finds that sees no people is there too, by its name.
@@ -35,17 +35,17 @@ const others = ({ classes = [], documents = [] }) => [
   ...classes.slice(0, 1).map(({ label }) => label),
   ...(documents.length ? [`page ${documents.length}`] : []),
 ];
-const nobody = () => (telemetry?.models.some(({ finds }) => PEOPLE_IN.has(finds)) === false ? "nothing" : "nobody");
+const none = () => (telemetry?.models.some(({ finds }) => PEOPLE_IN.has(finds)) === false ? "nothing" : "no people");
 
 function showCounts(counts, zoneCounts, result) {
   for (const label of Object.keys(counts)) known.add(label);
   const some = (numbers) => Object.entries(numbers).filter(([, number]) => number).map(([label, number]) => `${label} ${number}`);
   const words = [
-    ...Object.entries(zoneCounts).map(([zone, numbers]) => `${zone}: ${some(numbers).join(", ") || "nobody"}`),
+    ...Object.entries(zoneCounts).map(([zone, numbers]) => `${zone}: ${some(numbers).join(", ") || "nothing"}`),
     ...[...known].map((label) => `${label} ${counts[label] ?? 0}`),
     ...others(result),
   ];
-  if (!words.length) words.push(nobody());
+  if (!words.length) words.push(none());
   const text = words.join("; ");
   if (by("counts").dataset.text === text) return;
   by("counts").dataset.text = text;

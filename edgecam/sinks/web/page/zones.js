@@ -44,7 +44,7 @@ export class Zones {
     picture.canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
-  // What runs now; unless somebody is drawing it is what the editor begins with.
+  // What runs now; it is what the editor begins with, unless the viewer is drawing.
   configure(scene) {
     const untouched = this.shapes === this.configured && !this.open;
     this.configured = KINDS.flatMap((kind) => scene[kind].map((settings) => shape(kind, settings)));
@@ -196,7 +196,7 @@ export class Zones {
   drawShape(context, each, points) {
     context.lineWidth = 2;
     context.strokeStyle = `rgb(${COLOURS[each.kind]})`;
-    // What nobody looks at is dimmed.
+    // A masked area is dimmed.
     context.fillStyle = each.kind === "mask" ? "rgb(40 40 40 / 60%)" : `rgb(${COLOURS[each.kind]} / 12%)`;
     context.beginPath();
     points.forEach(([x, y], index) => (index ? context.lineTo(x, y) : context.moveTo(x, y)));
@@ -209,7 +209,7 @@ export class Zones {
     this.picture.text(inside ? `${each.name}: ${inside}` : each.name, ...points[0]);
   }
 
-  // left_to_right is as seen by whoever goes with the arrow.
+  // left_to_right is as seen by a person who goes with the arrow.
   arrow(context, [x0, y0], [x1, y1]) {
     const angle = Math.atan2(y1 - y0, x1 - x0);
     context.beginPath();
