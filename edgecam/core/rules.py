@@ -21,4 +21,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "classified": ("classified",),
 }
 
+# Those that a table [[NAME]] for each place asks for; the others have keys of [events].
+OF_PLACES = frozenset({"zone", "line"})
+
 EVENT_TYPES = tuple(event_type for types in RULES.values() for event_type in types)

@@ -1,4 +1,4 @@
-"""The settings of what is looked at, and of tracks, zones, masks, lines and events.
+"""The settings of what is looked at, and of tracks, zones, masks and lines.
 
 Places are fractions of the frame: (0, 0) is its upper left corner, (1, 1) its lower right one.
 """
@@ -184,27 +184,3 @@ class SceneSettings(Section, frozen=True):
     def __post_init__(self) -> None:
         if self.height_m is not None and self.pitch_degrees is None:
             raise ValueError("Expected pitch_degrees with height_m, found height_m alone")
-
-
-class EventSettings(Section, frozen=True):
-    """Which events there are, and how long it takes until they are believed."""
-
-    presence: Annotated[bool, Meta(description="appeared, left")] = True
-    hands_up: Annotated[bool, Meta(description="both wrists above the nose")] = True
-    wave: Annotated[bool, Meta(description="a raised forearm that swings")] = True
-    posture: Annotated[bool, Meta(description="sitting, crouching, lying")] = True
-    fall: Annotated[bool, Meta(description="fall, recovered")] = True
-    classified: Annotated[
-        bool, Meta(description="another label of a classifier for the picture")
-    ] = True
-    classified_s: Annotated[
-        Seconds, Meta(description="a classifier's label is the surest for so long")
-    ] = 1.0
-    hands_up_s: Annotated[Seconds, Meta(description="hands up for so long")] = 0.5
-    wave_window_s: Annotated[Seconds, Meta(description="the swings happen within")] = 2.0
-    posture_s: Annotated[Seconds, Meta(description="sitting, crouching or lying for so long")] = 1.0
-    fall_within_s: Annotated[
-        Seconds, Meta(description="who takes longer to come down has not fallen")
-    ] = 1.2
-    fall_confirm_s: Annotated[Seconds, Meta(description="not up again for so long")] = 5.0
-    recovered_s: Annotated[Seconds, Meta(description="up again for so long")] = 1.0

@@ -13,10 +13,10 @@ from msgspec import Meta
 from edgecam.core.protocols import DecodeOptions
 from edgecam.settings.access import RemoteSettings, WebSettings
 from edgecam.settings.board import TelemetrySettings, ThermalSettings
+from edgecam.settings.events import EventSettings
 from edgecam.settings.recorder import RecorderSettings
 from edgecam.settings.scene import (
     CropSettings,
-    EventSettings,
     LineSettings,
     MaskSettings,
     MotionSettings,

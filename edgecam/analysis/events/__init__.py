@@ -16,13 +16,14 @@ from edgecam.analysis.scene import Scene
 from edgecam.analysis.tracker import Numbers
 from edgecam.core.events import POSTURES, Event
 from edgecam.core.rules import RULES as NAMES
-from edgecam.settings.scene import EventSettings, LineSettings, ZoneSettings
 
 if TYPE_CHECKING:
     from edgecam.analysis.events.classified import Classified
     from edgecam.analysis.events.fall import Falls
     from edgecam.analysis.events.posture import Postures
     from edgecam.analysis.events.zone import Zones
+    from edgecam.settings.events import EventSettings
+    from edgecam.settings.scene import LineSettings, ZoneSettings
 
 
 def kind_of(name: str) -> type[RuleKind]:

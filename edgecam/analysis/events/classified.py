@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from edgecam.analysis.events.rule import Asked, Memory, RuleKind
 from edgecam.analysis.scene import Scene
 from edgecam.core.events import Event
 from edgecam.core.rules import RULES
+from edgecam.settings.section import Seconds, Section
 
 _PICTURE = 0
 
@@ -30,11 +33,23 @@ class _Seen:
     since_s: float = 0.0
 
 
+class ClassifiedSettings(Section, frozen=True):
+    """How long a classifier names the same label first."""
+
+    classified: Annotated[
+        bool, Meta(description="another label of a classifier for the picture")
+    ] = True
+    classified_s: Annotated[
+        Seconds, Meta(description="a classifier's label is the surest for so long")
+    ] = 1.0
+
+
 class Classified:
     """Follows the surest label of the picture."""
 
     name, title = "classified", "Classified"
     event_types = RULES[name]
+    settings_type: type[Section] | None = ClassifiedSettings
 
     def __init__(self, lasts_s: float, tells: bool, number: Callable[[], int]) -> None:
         """``tells``: whether there are events; the state is known without."""
@@ -44,7 +59,8 @@ class Classified:
     @classmethod
     def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Classified:
         """Return the rule."""
-        return cls(asked.events.classified_s, asked.events.classified, number)
+        own = asked.of(ClassifiedSettings)
+        return cls(own.classified_s, own.classified, number)
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

@@ -57,7 +57,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from edgecam.analysis.events.body import UPRIGHT, head, trunk
 from edgecam.analysis.events.descent import (
@@ -73,7 +75,7 @@ from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.core.rules import RULES
-from edgecam.settings.scene import EventSettings
+from edgecam.settings.section import Seconds, Section
 
 # One frame of a tumbling skeleton may look upright.
 UPRIGHT_AGAIN_S = 0.3
@@ -120,20 +122,33 @@ class _Person:
         return sorted(self.units_px)[len(self.units_px) * 3 // 4]
 
 
+class FallSettings(Section, frozen=True):
+    """How fast one comes down, and how long one stays there."""
+
+    fall: Annotated[bool, Meta(description="fall, recovered")] = True
+    fall_within_s: Annotated[
+        Seconds, Meta(description="who takes longer to come down has not fallen")
+    ] = 1.2
+    fall_confirm_s: Annotated[Seconds, Meta(description="not up again for so long")] = 5.0
+    recovered_s: Annotated[Seconds, Meta(description="up again for so long")] = 1.0
+
+
 class Falls:
     """Watches each person on their own; a fall and its recovery share a number."""
 
     name, title = "fall", "Falls"
     event_types = RULES[name]
+    settings_type: type[Section] | None = FallSettings
 
-    def __init__(self, settings: EventSettings, number: Callable[[], int]) -> None:
+    def __init__(self, settings: FallSettings, number: Callable[[], int]) -> None:
         self._settings, self._number = settings, number
         self._people: Memory[_Person] = Memory(_Person)
 
     @classmethod
     def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Falls | None:
         """Return the rule, None where the settings leave it out."""
-        return cls(asked.events, number) if asked.events.fall else None
+        own = asked.of(FallSettings)
+        return cls(own, number) if own.fall else None
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

@@ -10,7 +10,9 @@ the face's keypoints are its highest, so a wrist above the nose is beside or abo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from edgecam.analysis.events.body import STRAIGHT
 from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
@@ -18,6 +20,7 @@ from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.core.keypoints import INDEX
 from edgecam.core.rules import RULES
+from edgecam.settings.section import Seconds, Section
 
 _NOSE = INDEX["nose"]
 _ARMS = tuple((INDEX[f"{side}_wrist"], INDEX[f"{side}_elbow"]) for side in ("left", "right"))
@@ -35,11 +38,19 @@ def are_up(subject: Subject) -> bool | None:
     )
 
 
+class HandsUpSettings(Section, frozen=True):
+    """How long both hands are up."""
+
+    hands_up: Annotated[bool, Meta(description="both wrists above the nose")] = True
+    hands_up_s: Annotated[Seconds, Meta(description="hands up for so long")] = 0.5
+
+
 class HandsUp:
     """Tells once when a person raises both hands."""
 
     name, title = "hands_up", "Hands up"
     event_types = RULES[name]
+    settings_type: type[Section] | None = HandsUpSettings
 
     def __init__(self, lasting_s: float, number: Callable[[], int]) -> None:
         self._lasting_s, self._number = lasting_s, number
@@ -48,7 +59,8 @@ class HandsUp:
     @classmethod
     def asked_by(cls, asked: Asked, number: Callable[[], int]) -> HandsUp | None:
         """Return the rule, None where the settings leave it out."""
-        return cls(asked.events.hands_up_s, number) if asked.events.hands_up else None
+        own = asked.of(HandsUpSettings)
+        return cls(own.hands_up_s, number) if own.hands_up else None
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

@@ -22,6 +22,7 @@ from edgecam.core.events import Event
 from edgecam.core.rules import RULES
 from edgecam.messages.label_names import label_key
 from edgecam.settings.scene import LineSettings
+from edgecam.settings.section import Section
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class Lines:
 
     name, title = "line", "Lines"
     event_types = RULES[name]
+    settings_type: type[Section] | None = None
 
     def __init__(self, lines: Sequence[LineSettings], number: Callable[[], int]) -> None:
         self._number = number

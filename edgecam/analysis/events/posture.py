@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.core.rules import RULES
+from edgecam.settings.section import Seconds, Section
 
 _Posture = Literal["unknown", "standing", "sitting", "crouching", "lying"]
 _REPORTED: tuple[Literal["sitting", "crouching", "lying"], ...] = ("sitting", "crouching", "lying")
@@ -41,11 +44,19 @@ class _Body:
     states: dict[_Posture, Lasting] = field(default_factory=_states)
 
 
+class PostureSettings(Section, frozen=True):
+    """How long a posture lasts."""
+
+    posture: Annotated[bool, Meta(description="sitting, crouching, lying")] = True
+    posture_s: Annotated[Seconds, Meta(description="sitting, crouching or lying for so long")] = 1.0
+
+
 class Postures:
     """Tells when a posture has lasted; ``of`` is the last one that has, by track."""
 
     name, title = "posture", "Postures"
     event_types = RULES[name]
+    settings_type: type[Section] | None = PostureSettings
 
     def __init__(self, lasting_s: float, number: Callable[[], int]) -> None:
         self._lasting_s, self._number = lasting_s, number
@@ -54,7 +65,8 @@ class Postures:
     @classmethod
     def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Postures | None:
         """Return the rule, None where the settings leave it out."""
-        return cls(asked.events.posture_s, number) if asked.events.posture else None
+        own = asked.of(PostureSettings)
+        return cls(own.posture_s, number) if own.posture else None
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

@@ -15,12 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from edgecam.analysis.events.rule import Asked, Memory, RuleKind, event
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.core.rules import RULES
+from edgecam.settings.section import Section
 
 
 @dataclass(slots=True)
@@ -31,11 +34,18 @@ class _Stay:
     is_lost: bool = False
 
 
+class PresenceSettings(Section, frozen=True):
+    """Whether tracks that come and go are events."""
+
+    presence: Annotated[bool, Meta(description="appeared, left")] = True
+
+
 class Presence:
     """Tells of every track's beginning and end; both share a number."""
 
     name, title = "presence", "Presence"
     event_types = RULES[name]
+    settings_type: type[Section] | None = PresenceSettings
 
     def __init__(self, number: Callable[[], int]) -> None:
         self._number = number
@@ -44,7 +54,7 @@ class Presence:
     @classmethod
     def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Presence | None:
         """Return the rule, None where the settings leave it out."""
-        return cls(number) if asked.events.presence else None
+        return cls(number) if asked.of(PresenceSettings).presence else None
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event, EventType
-from edgecam.settings.scene import EventSettings, LineSettings, ZoneSettings
+from edgecam.core.rules import OF_PLACES
+from edgecam.settings.section import Section
+
+if TYPE_CHECKING:
+    from edgecam.settings.events import EventSettings
+    from edgecam.settings.scene import LineSettings, ZoneSettings
+
+Own = TypeVar("Own", bound=Section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +31,11 @@ class Asked:
 
         Rules of places need one; of the others most are left out where their own key says so.
         """
-        places = {"zone": self.zones, "line": self.lines}
-        return bool(places[name]) if name in places else True
+        return name not in OF_PLACES or bool({"zone": self.zones, "line": self.lines}[name])
+
+    def of(self, section: type[Own]) -> Own:
+        """Return the part of ``[events]`` that a rule declared as ``section``."""
+        return section(**{key: getattr(self.events, key) for key in section.__struct_fields__})
 
 
 State = TypeVar("State")
@@ -51,11 +61,15 @@ class Rule(Protocol):
 
 
 class RuleKind(Protocol):
-    """A rule's class, as the registry has it; ``title`` heads its section of docs/events.md."""
+    """A rule's class, as the registry has it; ``title`` heads its section of docs/events.md.
+
+    ``settings_type`` holds its keys of ``[events]``; None of a rule of places.
+    """
 
     name: str
     title: str
     event_types: tuple[str, ...]
+    settings_type: type[Section] | None
 
     @classmethod
     def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Rule | None:

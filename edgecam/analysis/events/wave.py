@@ -15,7 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from edgecam.analysis.events.body import STRAIGHT
 from edgecam.analysis.events.rule import Asked, Memory, RuleKind, event
@@ -23,6 +25,7 @@ from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.core.keypoints import INDEX
 from edgecam.core.rules import RULES
+from edgecam.settings.section import Seconds, Section
 
 TURNS = 3
 MIN_SWING_FOREARMS = 0.4
@@ -107,11 +110,19 @@ class _Arms:
     right: _Arm = field(default_factory=_Arm)
 
 
+class WaveSettings(Section, frozen=True):
+    """In which time a hand swings."""
+
+    wave: Annotated[bool, Meta(description="a raised forearm that swings")] = True
+    wave_window_s: Annotated[Seconds, Meta(description="the swings happen within")] = 2.0
+
+
 class Waves:
     """Tells when a person waves, for each hand on its own."""
 
     name, title = "wave", "Waving"
     event_types = RULES[name]
+    settings_type: type[Section] | None = WaveSettings
 
     def __init__(self, window_s: float, number: Callable[[], int]) -> None:
         self._window_s, self._number = window_s, number
@@ -120,7 +131,8 @@ class Waves:
     @classmethod
     def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Waves | None:
         """Return the rule, None where the settings leave it out."""
-        return cls(asked.events.wave_window_s, number) if asked.events.wave else None
+        own = asked.of(WaveSettings)
+        return cls(own.wave_window_s, number) if own.wave else None
 
     @property
     def memories(self) -> Mapping[str, Memory[Any]]:

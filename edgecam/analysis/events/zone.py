@@ -22,6 +22,7 @@ from edgecam.core.keypoints import PERSON
 from edgecam.core.rules import RULES
 from edgecam.messages.label_names import label_key
 from edgecam.settings.scene import ZoneSettings
+from edgecam.settings.section import Section
 
 
 @dataclass(slots=True)
@@ -96,6 +97,7 @@ class Zones:
 
     name, title = "zone", "Zones"
     event_types = RULES[name]
+    settings_type: type[Section] | None = None
 
     def __init__(self, zones: Sequence[ZoneSettings], number: Callable[[], int]) -> None:
         self._zones = [_Zone(settings, number) for settings in zones]

@@ -24,8 +24,8 @@ from edgecam.core.errors import EdgecamError
 from edgecam.core.events import Event
 from edgecam.core.frame import Frame
 from edgecam.core.result import Decoded, Result
+from edgecam.settings.events import EventSettings
 from edgecam.settings.scene import (
-    EventSettings,
     LineSettings,
     MaskSettings,
     SceneSettings,
