@@ -7,17 +7,9 @@ from pathlib import Path
 from edgecam.core import bounded_file
 from edgecam.core.errors import SettingsError
 from edgecam.core.redaction import address
-from edgecam.daemon.systemd_install import (
-    File,
-    InstallationError,
-    Layout,
-    check_readable,
-    environment_line,
-    shipped,
-    unit,
-)
+from edgecam.daemon.systemd_install import File, Layout, environment_line, files_of
+from edgecam.daemon.systemd_unit import InstallationError, check_readable
 from edgecam.settings.cameras import House, secret_of
-from edgecam.settings.credentials import read_password
 from edgecam.settings.load import load_house
 from edgecam.sources import kinds as sources
 
@@ -52,18 +44,7 @@ def planned_house(layout: Layout, config: Path, password_file: str | None) -> li
         text = text.replace(url, address(url))
         variable = secret_of(camera.name) if house.has_several else "EDGECAM_SOURCE_URL"
         secrets += environment_line(variable, url)
-    files = [File(layout.unit, unit(*house.cameras)), File(layout.configuration("toml"), text)]
-    if secrets:
-        files.append(File(layout.configuration("env"), secrets, 0o600))
-    if all(sources.check(camera.source.url).holds_login for camera in house.cameras):
-        # No device for cameras that are all on the network.
-        name = "network-camera.conf"
-        files.append(File(layout.drop_ins / name, shipped(name)))
-    if password_file is not None:
-        password = read_password(password_file)
-        assert password is not None
-        files.append(File(layout.configuration("password"), f"{password.secret}\n", 0o600))
-    return files
+    return files_of(layout, house.cameras, text, secrets, password_file)
 
 
 def _check_paths(house: House, config: Path) -> None:

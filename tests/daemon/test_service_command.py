@@ -15,7 +15,7 @@ import pytest
 from brokers import Mosquitto, free_port
 from programs import ROOT, edgecam, environment, error_line
 
-from edgecam.daemon import systemd_install
+from edgecam.daemon import systemd_install, systemd_unit
 from edgecam.settings.load import load, load_house
 
 UNIT = "etc/systemd/system/edgecam@front.service"
@@ -262,8 +262,8 @@ def test_a_path_that_no_unit_can_name_is_refused(root: Path, name: str) -> None:
 def test_a_program_that_systemd_cannot_start_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(systemd_install.sys, "executable", f"/opt/{name}/bin/python")
-    with pytest.raises(systemd_install.InstallationError, match="move the virtual environment"):
+    monkeypatch.setattr(systemd_unit.sys, "executable", f"/opt/{name}/bin/python")
+    with pytest.raises(systemd_unit.InstallationError, match="move the virtual environment"):
         systemd_install.planned(
             systemd_install.Layout(Path("/"), "front"), ["posenet"], {"source.url": "0"}, None
         )

@@ -45,7 +45,7 @@ def _systemctl(root: Path, *arguments: str) -> None:
 
 
 def _require_systemd(root: Path) -> None:
-    from edgecam.daemon.systemd_install import InstallationError
+    from edgecam.daemon.systemd_unit import InstallationError
 
     if root == Path("/") and shutil.which("systemctl") is None:
         raise InstallationError(
