@@ -13,7 +13,8 @@ import pytest
 from brokers import Mosquitto, wait_until
 from programs import CLIP, edgecam, environment, start
 
-from edgecam.messages.schema import ResultMessage, Telemetry
+from edgecam.messages.result import ResultMessage
+from edgecam.messages.telemetry import Telemetry
 
 FRAMES = 30
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgecam.core import board
-from edgecam.messages.schema import Rates, SourceReport, Telemetry
+from edgecam.messages.telemetry import Rates, SourceReport, Telemetry
 
 if TYPE_CHECKING:
     from edgecam.mqtt.broker import Broker

@@ -23,7 +23,6 @@ from edgecam.messages.label_names import topic_parts
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.staged import StagedPipeline
-from edgecam.pipeline.turns import Turn
 from edgecam.settings.accuracy import chosen
 from edgecam.settings.load import own_settings
 from edgecam.settings.schema import ModelSettings, Settings
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from edgecam.pipeline.roi.controller import RoiController
     from edgecam.pipeline.roi.turned_looks import TurnedLooks
     from edgecam.pipeline.turned_step import TurnedStep
+    from edgecam.pipeline.turns import Turn
 
 # Functions import what most runs have no use for.
 log = logging.getLogger(__name__)

@@ -18,8 +18,7 @@ from edgecam.core.protocols import Sink
 from edgecam.daemon.build import Loaded, load_models
 from edgecam.daemon.session import Session, Shared
 from edgecam.inference.model import Model
-from edgecam.messages.schema import Telemetry
-from edgecam.pipeline.turns import Turns
+from edgecam.messages.telemetry import Telemetry
 from edgecam.settings.cameras import House
 from edgecam.settings.schema import Settings
 from edgecam.sinks import Opener
@@ -98,7 +97,9 @@ class Cameras:
             raise
 
     def _share(self, settings: Settings) -> None:
-        """Open what there is one of: the connection to the broker, and the live page."""
+        """Open what there is one of: the turns, the connection to the broker, and the live page."""
+        from edgecam.pipeline.turns import Turns
+
         sinks: dict[str, Opener] = {}
         if settings.mqtt.url is not None:
             # A run without a broker loads nothing of it.

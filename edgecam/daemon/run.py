@@ -24,7 +24,7 @@ from edgecam.sinks import check_sinks
 from edgecam.sources import is_file
 
 if TYPE_CHECKING:
-    from edgecam.messages.schema import Telemetry
+    from edgecam.messages.telemetry import Telemetry
     from edgecam.mqtt.broker import Broker
     from edgecam.sinks.window import Window
 

@@ -26,7 +26,7 @@ from edgecam.daemon.systemd_notify import Notifier
 from edgecam.daemon.watchdog import Watchdog
 from edgecam.inference.model import Model
 from edgecam.messages import health
-from edgecam.messages.schema import Telemetry
+from edgecam.messages.telemetry import Telemetry
 from edgecam.settings.cameras import House
 from edgecam.sinks import check_sinks
 

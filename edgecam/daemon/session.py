@@ -23,15 +23,15 @@ from edgecam.daemon.telemetry_report import Reporter
 from edgecam.daemon.thermal_governor import Governor
 from edgecam.inference.model import Model
 from edgecam.pipeline.meter import Meter
-from edgecam.pipeline.turns import Turn, Turns
 from edgecam.settings.schema import Settings
 from edgecam.sinks import Opener, OpenSink, kinds_of, open_sinks
 from edgecam.sources import open_source
 
 if TYPE_CHECKING:
     from edgecam.daemon.remote_control import CommandBroker, RemoteControl
-    from edgecam.messages.schema import Telemetry
+    from edgecam.messages.telemetry import Telemetry
     from edgecam.mqtt.broker import Broker
+    from edgecam.pipeline.turns import Turn, Turns
     from edgecam.sinks.recorder.recorder import Recorder
     from edgecam.sinks.render.snapshot import Snapshots
     from edgecam.sinks.web.sink import Page

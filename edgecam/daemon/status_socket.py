@@ -25,7 +25,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from edgecam.messages.schema import Telemetry
+from edgecam.messages.telemetry import Telemetry
 
 SUFFIX = ".status"
 # Of one answer, from connecting to its end.

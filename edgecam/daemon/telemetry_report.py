@@ -15,8 +15,13 @@ from edgecam.daemon.live_settings import LiveSettings
 from edgecam.daemon.thermal_governor import Governor
 from edgecam.inference import runtime
 from edgecam.inference.model import Model
-from edgecam.messages.recorder_report import RecorderReport
-from edgecam.messages.schema import CaptureReport, ModelReport, SourceReport, Telemetry
+from edgecam.messages.telemetry import (
+    CaptureReport,
+    ModelReport,
+    RecorderReport,
+    SourceReport,
+    Telemetry,
+)
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
 from edgecam.settings.schema import Settings

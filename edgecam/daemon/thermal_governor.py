@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from edgecam.messages.schema import ThermalReport
+from edgecam.messages.telemetry import ThermalReport
 from edgecam.settings.board import ThermalSettings
 
 # Of the rate at which the board got hot.

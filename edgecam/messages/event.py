@@ -1,19 +1,71 @@
-"""Events as payloads and lines: one struct, ``EventMessage``, that the schema describes."""
+"""An event: its fields, and its payload and line, which are one struct."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from edgecam.core.events import Event
+from edgecam.core.events import Event, EventType
 from edgecam.core.frame import Frame
-from edgecam.messages.schema import EventMessage
+from edgecam.messages.format import SCHEMA, SchemaNumber, Score
 
 # An event that goes out this long after it was made says so.
 LATE_S = 1.0
 _encode = msgspec.json.Encoder().encode
+
+
+class EventMessage(Struct, frozen=True, kw_only=True):
+    """Something that happened: ``edgecam/<name>/event``, and a line of the events file.
+
+    Every key is there, ``delayed_s`` only in an event that comes late; null says that there is
+    nothing to say. Only the line of a recording lacks what differs from run to run, and has the
+    recording's own times in its place.
+    """
+
+    schema: SchemaNumber = SCHEMA
+    name: Annotated[str, Meta(description="name of the camera")]
+    boot_id: Annotated[str, Meta(description="new at every start")] | UnsetType = UNSET
+    sequence: Annotated[int, Meta(description="counts events; with boot_id it tells duplicates")]
+    time_unix_s: Annotated[float, Meta(description="wall clock at capture")] | UnsetType = UNSET
+    clock_synced: (
+        Annotated[bool | None, Meta(description="wall clock set by the network")] | UnsetType
+    ) = UNSET
+    event_type: Annotated[EventType, Meta(description="what happened")]
+    id: Annotated[
+        str,
+        Meta(description="of the occurrence: entered and exited, fall and recovered share it"),
+    ]
+    track: Annotated[int, Meta(description="id of the person or thing, as in results")]
+    label: Annotated[str, Meta(description="what it is; a pose is a person")]
+    zone: Annotated[str | None, Meta(description="name of the zone")]
+    started_unix_s: Annotated[float, Meta(description="wall clock when it began")] | UnsetType = (
+        UNSET
+    )
+    media_time_s: Annotated[float, Meta(description="position in a recording")] | UnsetType = UNSET
+    started_media_time_s: (
+        Annotated[float, Meta(description="position in a recording where it began")] | UnsetType
+    ) = UNSET
+    dwell_s: Annotated[float, Meta(description="how long it has lasted")]
+    score: Annotated[Score, Meta(description="of the pose or box then, 0..1")]
+    attributes: Annotated[
+        Mapping[str, str | float],
+        Meta(
+            description="line_crossed: line, direction (left_to_right or right_to_left), by; "
+            "wave: hand; sitting and lying: before; left: unseen (seconds); fall: confidence, "
+            "drop, lying_seen, still_s, looks"
+        ),
+    ]
+    delayed_s: (
+        Annotated[
+            float | None,
+            Meta(description="how long a late one waited for the broker; null: not known"),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 def event_payload(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgecam.messages.schema import Telemetry
+from edgecam.messages.telemetry import Telemetry
 
 
 def faults(telemetry: Telemetry, stuck: Sequence[str] = ()) -> tuple[str, ...]:

@@ -1,34 +1,138 @@
-"""Wire format: the payloads of results and telemetry.
+"""A result: its fields, and its payload and line.
 
 Coordinates are source-frame pixels rounded to 0.1, scores are rounded to 0.01, so that a result
-of one model with two people stays under 2 KB (of two models: 2.5 KB). The keys are in ``wire``;
-events are in ``event_messages``.
+of one model with two people stays under 2 KB (of two models: 2.5 KB).
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 from numpy.typing import NDArray
 
 from edgecam.core.geometry import pose_boxes
-from edgecam.core.keypoints import COCO, SKELETONS
+from edgecam.core.keypoints import COCO, NAMES, SKELETONS
 from edgecam.core.result import Classification, Detection, Document, Pose, Result
-from edgecam.messages.schema import (
-    ClassMessage,
-    Corner,
-    DetectionMessage,
-    DocumentMessage,
-    FrameSize,
-    Keypoint,
-    PoseMessage,
-    ResultMessage,
-    Telemetry,
-)
+from edgecam.messages.format import SCHEMA, SchemaNumber, Score
+
+Box = Annotated[
+    tuple[float, float, float, float], Meta(description="x_min, y_min, x_max, y_max in pixels")
+]
+Track = Annotated[int, Meta(description="id from frame to frame")]
+ModelName = Annotated[str, Meta(description="which model; only where several run")]
+
+
+class Keypoint(Struct, frozen=True, gc=False):
+    """One joint: x, y in source-frame pixels (may lie outside the frame), score 0..1."""
+
+    x: float
+    y: float
+    score: Score
+
+
+class PoseMessage(Struct, frozen=True, gc=False, kw_only=True):
+    """One person, or what else has joints.
+
+    The box holds the keypoints that score 0.3 or more (all, if none does).
+    """
+
+    score: Score
+    track: Track | UnsetType = UNSET
+    box: Box
+    keypoints: Annotated[
+        dict[str, Keypoint],
+        Meta(
+            description="by name, in the skeleton's order, all of them, however low their score",
+            examples=[list(NAMES)],
+        ),
+    ]
+    skeleton: (
+        Annotated[str, Meta(description="whose keypoints they are; only where not COCO's 17")]
+        | UnsetType
+    ) = UNSET
+    model: ModelName | UnsetType = UNSET
+
+
+class DetectionMessage(Struct, frozen=True, gc=False, kw_only=True):
+    """One labelled box; class_id is the model's own number."""
+
+    label: str
+    class_id: int
+    score: Score
+    track: Track | UnsetType = UNSET
+    box: Box
+    model: ModelName | UnsetType = UNSET
+
+
+class ClassMessage(Struct, frozen=True, gc=False, kw_only=True):
+    """One label of the whole picture."""
+
+    label: str
+    class_id: int
+    score: Score
+    model: ModelName | UnsetType = UNSET
+
+
+class Corner(Struct, frozen=True, gc=False):
+    """One corner of a page: x, y in source-frame pixels (may lie outside the frame)."""
+
+    x: float
+    y: float
+
+
+class DocumentMessage(Struct, frozen=True, gc=False, kw_only=True):
+    """One page."""
+
+    corners: Annotated[
+        tuple[Corner, Corner, Corner, Corner],
+        Meta(description="clockwise from the one nearest to the frame's top left"),
+    ]
+    score: Score
+    model: ModelName | UnsetType = UNSET
+
+
+class FrameSize(Struct, frozen=True, gc=False):
+    """The source frame, pixels."""
+
+    width: int
+    height: int
+
+
+class ResultMessage(Struct, frozen=True, kw_only=True):
+    """One processed frame: ``edgecam/<name>/result``, and a line of JSON lines."""
+
+    schema: SchemaNumber = SCHEMA
+    name: Annotated[str, Meta(description="name of the camera")]
+    worker: (
+        Annotated[str, Meta(description="name of the instance, where it serves several cameras")]
+        | UnsetType
+    ) = UNSET
+    boot_id: Annotated[str, Meta(description="new at every start")] | UnsetType = UNSET
+    sequence: Annotated[int, Meta(description="frame number; gaps are frames not processed")]
+    time_unix_s: Annotated[float, Meta(description="wall clock at capture")] | UnsetType = UNSET
+    age_ms: Annotated[float, Meta(description="from capture to publish")] | UnsetType = UNSET
+    media_time_s: Annotated[float, Meta(description="position in a recording")] | UnsetType = UNSET
+    file: Annotated[str, Meta(description="picture of a directory source")] | UnsetType = UNSET
+    frame: FrameSize
+    model: Annotated[str, Meta(description="models that saw the frame, joined by +")]
+    repeated: (
+        Annotated[bool, Meta(description="nothing moved: what the look before found")] | UnsetType
+    ) = UNSET
+    poses: tuple[PoseMessage, ...]
+    detections: tuple[DetectionMessage, ...]
+    classes: (
+        Annotated[tuple[ClassMessage, ...], Meta(description="only where a classifier runs")]
+        | UnsetType
+    ) = UNSET
+    documents: (
+        Annotated[tuple[DocumentMessage, ...], Meta(description="only where a page is seen")]
+        | UnsetType
+    ) = UNSET
+
 
 # Per 1: x and y to 0.1 px, scores to 0.01.
 _POINT_STEPS = np.array([[10.0], [10.0], [100.0]])
@@ -162,8 +266,3 @@ def result_line(result: Result, name: str, boot_id: str, published_s: float) -> 
     if recorded:
         return _message(result, name)
     return result_payload(result, name, boot_id, published_s)
-
-
-def telemetry_payload(telemetry: Telemetry) -> bytes:
-    """Return the payload of ``edgecam/<name>/telemetry``."""
-    return _encode(telemetry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from edgecam.messages.schema import MqttReport, Telemetry
+from edgecam.messages.telemetry import MqttReport, Telemetry
 
 # Recordings and measurements wait for their broker, or their first results would find none.
 BROKER_WAIT_S = 5.0

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from edgecam.core.errors import DelegateError, ModelError
 from edgecam.core.frame import Frame, Image
@@ -19,7 +19,9 @@ from edgecam.core.tensors import Tensor
 from edgecam.inference.model import Model, ModelImage
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.schedule import ModelSchedule
-from edgecam.pipeline.turns import Turn
+
+if TYPE_CHECKING:
+    from edgecam.pipeline.turns import Turn
 
 # The stages that invoke.
 INVOKES = frozenset({"infer", "look"})

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edgecam.core.result import Result
-from edgecam.messages.schema import Percentiles, Rates
+from edgecam.messages.telemetry import Percentiles, Rates
 
 STAGES = ("preprocess_ms", "invoke_ms", "decode_ms")
 

@@ -22,8 +22,8 @@ from edgecam.core.frame import Frame
 from edgecam.core.rate_limit import RateLimit
 from edgecam.core.result import Box, Decoded, Detection, Pose, Result
 from edgecam.daemon.run import run
+from edgecam.messages.event import EventMessage
 from edgecam.messages.result import result_payload
-from edgecam.messages.schema import EventMessage
 from edgecam.settings.load import load
 from edgecam.settings.scene import MaskSettings, TrackingSettings, ZoneSettings
 from edgecam.settings.schema import OutputSettings, Settings

@@ -19,7 +19,7 @@ from edgecam.core.frame import Frame
 from edgecam.core.keypoints import NAMES
 from edgecam.core.result import Box, Decoded, Detection, Pose, Result
 from edgecam.core.rules import RULES as REGISTRY
-from edgecam.messages.schema import EventMessage
+from edgecam.messages.event import EventMessage
 from edgecam.settings.events import EventSettings
 from edgecam.settings.scene import (
     LineSettings,

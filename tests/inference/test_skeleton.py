@@ -15,7 +15,7 @@ from edgecam.core.frame import Frame
 from edgecam.core.keypoints import BONES, COCO, NAMES, OKS_SIGMAS, SKELETONS, Skeleton
 from edgecam.core.result import Decoded, Pose, Result
 from edgecam.messages import result as messages
-from edgecam.messages.schema import ResultMessage
+from edgecam.messages.result import ResultMessage
 from edgecam.settings.schema import Settings
 from edgecam.sinks.render.overlay import draw
 

@@ -17,17 +17,11 @@ from edgecam.core import keypoints
 from edgecam.core.events import Event
 from edgecam.core.frame import Frame
 from edgecam.core.result import Box, Classification, Decoded, Detection, Pose, Result
-from edgecam.messages.event import delayed, event_line, event_payload
+from edgecam.messages.event import EventMessage, delayed, event_line, event_payload
 from edgecam.messages.label_names import slug
-from edgecam.messages.result import result_line, result_payload, telemetry_payload
-from edgecam.messages.schema import (
-    EventMessage,
-    Rates,
-    ResultMessage,
-    SourceReport,
-    Telemetry,
-    schema,
-)
+from edgecam.messages.result import ResultMessage, result_line, result_payload
+from edgecam.messages.schema import schema
+from edgecam.messages.telemetry import Rates, SourceReport, Telemetry, telemetry_payload
 from edgecam.messages.topics import Topics
 
 RNG = np.random.default_rng(7)

@@ -17,7 +17,7 @@ from happened import wave
 from edgecam.core.errors import SettingsError
 from edgecam.core.frame import Frame
 from edgecam.core.result import Decoded, Pose, Result
-from edgecam.messages.schema import Rates, SourceReport, Telemetry
+from edgecam.messages.telemetry import Rates, SourceReport, Telemetry
 from edgecam.settings.schema import MqttSettings, Settings
 from edgecam.sinks import open_sinks
 from edgecam.sinks.mqtt.sink import MqttSink

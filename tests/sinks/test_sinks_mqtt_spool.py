@@ -21,7 +21,7 @@ from brokers import wait_until
 from edgecam.core import board
 from edgecam.messages.event import delayed
 from edgecam.messages.health import faults
-from edgecam.messages.schema import MqttReport, Rates, SourceReport, SpoolReport, Telemetry
+from edgecam.messages.telemetry import MqttReport, Rates, SourceReport, SpoolReport, Telemetry
 from edgecam.settings.schema import MqttSettings
 from edgecam.sinks.mqtt import spool as spooling
 from edgecam.sinks.mqtt.outbox import Outbox

@@ -20,7 +20,7 @@ from programs import CLIP
 
 from edgecam.core.errors import SettingsError
 from edgecam.core.opencv import cv2
-from edgecam.messages.schema import Rates, SourceReport, Telemetry
+from edgecam.messages.telemetry import Rates, SourceReport, Telemetry
 from edgecam.settings.load import read_toml
 from edgecam.sinks.web.history import MAX_POINTS, Journal
 

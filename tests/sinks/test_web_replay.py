@@ -11,7 +11,7 @@ from programs import CLIP
 from viewers import Watcher
 
 from edgecam.daemon.run import run
-from edgecam.messages.schema import Telemetry
+from edgecam.messages.telemetry import Telemetry
 from edgecam.settings.load import load
 from edgecam.sinks.render import snapshot
 

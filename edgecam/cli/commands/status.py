@@ -10,7 +10,7 @@ import msgspec
 from edgecam.core.errors import EdgecamError
 from edgecam.core.printable import say, say_json
 from edgecam.daemon.status_socket import CameraStatus, Status, running
-from edgecam.messages.schema import Telemetry
+from edgecam.messages.telemetry import Telemetry
 
 NOT_RUNNING = 3
 

@@ -12,7 +12,7 @@ import msgspec
 from edgecam.core.errors import SettingsError, SinkError
 from edgecam.core.fault_log import FaultLog
 from edgecam.messages.label_names import slug
-from edgecam.messages.schema import MqttReport
+from edgecam.messages.telemetry import MqttReport
 from edgecam.messages.topics import Topics
 from edgecam.mqtt.address import parse_url, tls_context
 from edgecam.mqtt.connection import MessageCallback

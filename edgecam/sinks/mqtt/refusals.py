@@ -6,7 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass
 
-from edgecam.messages.schema import MqttRefusal
+from edgecam.messages.telemetry import MqttRefusal
 
 log = logging.getLogger(__name__)
 

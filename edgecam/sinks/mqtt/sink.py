@@ -19,8 +19,8 @@ from edgecam.core.events import Event, Insight
 from edgecam.core.keypoints import PERSON
 from edgecam.core.result import Result
 from edgecam.messages.event import event_payload
-from edgecam.messages.result import result_payload, telemetry_payload
-from edgecam.messages.schema import MqttReport, Telemetry
+from edgecam.messages.result import result_payload
+from edgecam.messages.telemetry import MqttReport, Telemetry, telemetry_payload
 from edgecam.messages.topics import Topics
 from edgecam.mqtt.login import OFFLINE, ONLINE
 from edgecam.settings.schema import MqttSettings, Settings

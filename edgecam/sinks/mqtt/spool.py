@@ -20,7 +20,7 @@ import msgspec
 
 from edgecam.core.board import clock_synced, start_id, uptime_s
 from edgecam.core.places import expanded, obstacle, state_directory
-from edgecam.messages.schema import SpoolReport
+from edgecam.messages.telemetry import SpoolReport
 from edgecam.settings.schema import MqttSettings
 from edgecam.sinks.mqtt.outbox import Message, Outbox
 from edgecam.sinks.mqtt.spool_file import Row, SpoolDamagedError, SpoolError, SpoolFile

@@ -23,7 +23,7 @@ from edgecam.core.places import obstacle
 from edgecam.core.queues import Finished, Latest
 from edgecam.core.result import Result
 from edgecam.core.version import __version__
-from edgecam.messages.recorder_report import RecorderReport
+from edgecam.messages.telemetry import RecorderReport
 from edgecam.settings.recorder import RecorderSettings
 from edgecam.settings.schema import Settings
 from edgecam.sinks.recorder.file import (

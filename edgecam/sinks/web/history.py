@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from edgecam.core.events import EventType
-from edgecam.messages.schema import Telemetry
+from edgecam.messages.telemetry import Telemetry
 
 HISTORY_S = 600.0
 # Twice the reports of that time: commands ask for some between.

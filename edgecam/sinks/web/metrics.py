@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
-from edgecam.messages.schema import Telemetry
+from edgecam.messages.telemetry import Telemetry
 
 PREFIX = "edgecam"
 PERCENTILES = {"p50": "50", "p95": "95"}

@@ -23,7 +23,7 @@ from edgecam.core.opencv import cv2
 from edgecam.core.result import Result
 from edgecam.messages.event import event_payload
 from edgecam.messages.result import result_line
-from edgecam.messages.schema import Telemetry
+from edgecam.messages.telemetry import Telemetry
 from edgecam.settings.access import WebSettings
 from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import Settings

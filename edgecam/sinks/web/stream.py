@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from edgecam.analysis.counts import counts
 from edgecam.core.keypoints import PERSON, SKELETONS, SURE
-from edgecam.messages.schema import Telemetry
+from edgecam.messages.telemetry import Telemetry
 from edgecam.sinks.web.history import Journal
 from edgecam.sinks.web.pictures import Pictures
 from edgecam.sinks.web.viewer_message import Moment

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from edgecam.core.keypoints import PERSON
-from edgecam.messages.schema import ResultMessage, Telemetry
+from edgecam.messages.result import ResultMessage
+from edgecam.messages.telemetry import Telemetry
 from edgecam.messages.topics import Topics
 
 RATE_WINDOW_S = 3.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from edgecam.messages.schema import Percentiles, Telemetry
+from edgecam.messages.telemetry import Percentiles, Telemetry
 from edgecam.tools.fleet.instance import Snapshot
 
 _PEOPLE = "skeletons in the last picture"

@@ -17,8 +17,9 @@ from typing import Literal
 import msgspec
 
 from edgecam.core.printable import printable
+from edgecam.messages.event import EventMessage
 from edgecam.messages.health import faults
-from edgecam.messages.schema import EventMessage, Telemetry
+from edgecam.messages.telemetry import Telemetry
 from edgecam.messages.topics import Topics
 
 # An instance that misses three reports is stale; none reports more often than this is read.
