@@ -43,14 +43,8 @@ def read_password(file: str | None, environment: Mapping[str, str] = os.environ)
     Raises:
         SettingsError: the file is named but missing, unreadable, empty, or not one line of UTF-8.
     """
-    if file is not None:
-        path = Path(expanded(file, "mqtt.password_file"))
-    else:
-        given = _credential(PASSWORD_CREDENTIAL, environment)
-        if given is None:
-            return None
-        path = given
-    return _read(path, "the broker's password", "mqtt.password_file")
+    path = _given(file, "mqtt.password_file", PASSWORD_CREDENTIAL, environment)
+    return None if path is None else _read(path, "the broker's password", "mqtt.password_file")
 
 
 def read_token(file: str | None, environment: Mapping[str, str] = os.environ) -> Password | None:
@@ -59,14 +53,8 @@ def read_token(file: str | None, environment: Mapping[str, str] = os.environ) ->
     Raises:
         PageError: the file is missing, unreadable, empty, or not one line of UTF-8.
     """
-    if file is not None:
-        path = Path(expanded(file, "web.token_file"))
-    else:
-        given = _credential(TOKEN_CREDENTIAL, environment)
-        if given is None:
-            return None
-        path = given
-    return _read(path, "the page's token", "web.token_file", PageError)
+    path = _given(file, "web.token_file", TOKEN_CREDENTIAL, environment)
+    return None if path is None else _read(path, "the page's token", "web.token_file", PageError)
 
 
 def read_read_token(file: str | None) -> Password | None:
@@ -134,6 +122,13 @@ def _webhook_lines(path: Path) -> tuple[list[str], int]:
         ) from None
     text = data[:MAX_PASSWORD_BYTES].decode("utf-8", "replace")
     return [line.strip() for line in text.splitlines() if line.strip()], mode
+
+
+def _given(
+    file: str | None, key: str, credential: str, environment: Mapping[str, str]
+) -> Path | None:
+    """The ``file`` that the setting ``key`` names, else systemd's credential, None without both."""
+    return _credential(credential, environment) if file is None else Path(expanded(file, key))
 
 
 def _credential(name: str, environment: Mapping[str, str]) -> Path | None:

@@ -160,23 +160,17 @@ def test_a_child_whose_parent_is_gone_already_does_not_begin() -> None:
     assert (done.returncode, done.stdout) == (1, "")
 
 
-# A sink that never lets go, as one in native code would not.
-HANGS = """
-import time
-from edgecam.sinks import jsonl
-
-def wait_without_end(self):
-    time.sleep(1000)
-
-jsonl.LineFile.close = wait_without_end
-from edgecam.__main__ import main
-main()
-"""
-
-
-def test_a_stop_that_does_not_end_is_cut_off_and_says_where_it_was() -> None:
+def cut_off(waits: str) -> str:
+    """What a stop prints where a sink's end executes ``waits``; it is cut off."""
+    code = (
+        "import ctypes, time\n"
+        "from edgecam.__main__ import main\n"
+        "from edgecam.sinks import jsonl\n"
+        f"jsonl.LineFile.close = lambda self: {waits}\n"
+        "main()\n"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-c", HANGS, *MODEL, *map(str, LOOPED), "--jsonl", "-"],
+        [sys.executable, "-c", code, *MODEL, *map(str, LOOPED), "--jsonl", "-"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -187,6 +181,12 @@ def test_a_stop_that_does_not_end_is_cut_off_and_says_where_it_was() -> None:
     process.terminate()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
+    return err
+
+
+def test_a_stop_that_does_not_end_is_cut_off_and_says_where_it_was() -> None:
+    # A sink that never lets go, as one in native code would not.
+    err = cut_off("time.sleep(1000)")
     (line,) = [line for line in err.splitlines() if "error" in line]
     assert line.startswith("edgecam: error: the stop was cut off after 4.6 s, in ")
     assert "edgecam.sinks.jsonl, JsonLinesSink.close; " in line
@@ -205,33 +205,9 @@ def test_a_stop_ends_a_run_in_order(daemon: Callable[..., Daemon], tmp_path: Pat
     assert running.supervisor.of("STOPPING=1")
 
 
-# A sink whose end is native and never gives the interpreter back.
-KEEPS_THE_INTERPRETER = """
-import ctypes
-from edgecam.sinks import jsonl
-
-def wait_without_end(self):
-    ctypes.PyDLL(None).sleep(1000)
-
-jsonl.LineFile.close = wait_without_end
-from edgecam.__main__ import main
-main()
-"""
-
-
 def test_a_stop_that_native_code_holds_up_is_cut_off_with_a_line_and_1() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", KEEPS_THE_INTERPRETER, *MODEL, *map(str, LOOPED), "--jsonl", "-"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline()
-    process.terminate()
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
+    # A sink whose end is native and never gives the interpreter back.
+    err = cut_off("ctypes.PyDLL(None).sleep(1000)")
     (line,) = [line for line in err.splitlines() if "cut off" in line]
     assert line == (
         "edgecam: error: the stop was cut off after 4.9 s, in native code that keeps the "

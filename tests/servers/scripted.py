@@ -96,3 +96,17 @@ def floods(before: bytes, flood: bytes) -> Script:
             connection.sendall(flood)
 
     return script
+
+
+def rtsp(answer: Callable[[bytes], bytes], asked: list[bytes]) -> Script:
+    """Answers each request on a connection with a status and fields parted by ``|``."""
+
+    def script(connection: socket.socket, request: bytes) -> None:
+        while request:
+            asked.append(request)
+            number = next(x for x in request.split(b"\r\n") if x.startswith(b"CSeq"))
+            status, *fields = answer(request).split(b"|")
+            connection.sendall(b"\r\n".join((b"RTSP/1.0 " + status, number, *fields, b"", b"")))
+            request = connection.recv(4096)
+
+    return script

@@ -6,10 +6,9 @@ import base64
 import re
 import socket
 import threading
-from collections.abc import Callable
 
 import pytest
-from servers.scripted import Script, scripted
+from servers.scripted import rtsp, scripted
 
 from edgecam.core.opencv import cv2
 from edgecam.settings.schema import SourceSettings
@@ -23,20 +22,6 @@ from tests.servers.viewer import wait_for
 LOGIN = base64.b64encode(b"eva:s3cret")
 BASIC = b'401 Unauthorized|WWW-Authenticate: Basic realm="camera"'
 DIGEST = b'401 Unauthorized|WWW-Authenticate: Digest realm="camera", nonce="%s"%s'
-
-
-def rtsp(answer: Callable[[bytes], bytes], asked: list[bytes]) -> Script:
-    """Answers each request on a connection with a status and fields parted by ``|``."""
-
-    def script(connection: socket.socket, request: bytes) -> None:
-        while request:
-            asked.append(request)
-            number = next(x for x in request.split(b"\r\n") if x.startswith(b"CSeq"))
-            status, *fields = answer(request).split(b"|")
-            connection.sendall(b"\r\n".join((b"RTSP/1.0 " + status, number, *fields, b"", b"")))
-            request = connection.recv(4096)
-
-    return script
 
 
 def is_ffmpegs(request: bytes) -> bool:

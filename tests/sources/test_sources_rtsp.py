@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import socket
-from collections.abc import Callable
 
 import pytest
-from servers.scripted import Script, scripted
+from servers.scripted import rtsp, scripted
 
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import url as urls
@@ -17,20 +15,6 @@ from edgecam.sources.supervised import StreamError
 
 LOGIN = base64.b64encode(b"eva:s3cret")
 CHALLENGE = b'401 Unauthorized|WWW-Authenticate: Basic realm="camera"'
-
-
-def rtsp(answer: Callable[[bytes], bytes], asked: list[bytes]) -> Script:
-    """Answers each request on a connection with a status and fields parted by ``|``."""
-
-    def script(connection: socket.socket, request: bytes) -> None:
-        while request:
-            asked.append(request)
-            number = next(x for x in request.split(b"\r\n") if x.startswith(b"CSeq"))
-            status, *fields = answer(request).split(b"|")
-            connection.sendall(b"\r\n".join((b"RTSP/1.0 " + status, number, *fields, b"", b"")))
-            request = connection.recv(4096)
-
-    return script
 
 
 def attempt(port: int) -> StreamError:
