@@ -124,10 +124,16 @@ class Session:
             lambda: self.remote.paused,
             None if shared is None else self._turn(shared, plan.analysis),
         )
-        self.reporter = Reporter(
-            settings,
+        self.reporter = self._reporter(boot_id)
+        if self.page is not None and control is not None:
+            self.page.attach(control.change, settings.zone, settings.mask, settings.line)
+        self._describe()
+
+    def _reporter(self, boot_id: str) -> Reporter:
+        return Reporter(
+            self.settings,
             boot_id,
-            models,
+            self.models,
             self.source,
             self.pipeline,
             self.meter,
@@ -136,11 +142,8 @@ class Session:
             self.governor,
             self.remote,
             None if self.recorder is None else self.recorder.report,
-            None if shared is None else shared.process,
+            None if self._shared is None else self._shared.process,
         )
-        if self.page is not None and control is not None:
-            self.page.attach(control.change, settings.zone, settings.mask, settings.line)
-        self._describe()
 
     def _remote_control(self) -> RemoteControl | None:
         """What changes settings from outside, None where there is neither a broker nor a page."""

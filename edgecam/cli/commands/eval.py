@@ -119,7 +119,7 @@ def command(
     With --accuracy, or --refine, the whole run is scored: who is found, then refined. Every
     person is refined, as in a recording.
     """
-    from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings
+    from edgecam.settings.schema import InferenceSettings, ModelSettings
     from edgecam.tools.evaluate import accuracy as bench
     from edgecam.tools.evaluate import coco
 
@@ -142,6 +142,26 @@ def command(
             sizes or (None,),
         )
     ]
+    runs = _whole_runs(inference, levels, refine, models, planned)
+    if refine is not None:
+        planned = []
+    rows = _with_progress(_jobs(planned, inference, runs, truth, options), len(truth.pictures))
+    if as_json:
+        say_json(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+    else:
+        _show(rows)
+
+
+def _whole_runs(
+    inference: InferenceSettings,
+    levels: Sequence[str],
+    refine: str | None,
+    models: Sequence[str],
+    planned: Sequence[ModelSettings],
+) -> dict[str, Settings]:
+    """The settings of each whole run, by its name: of each level, and of what is refined."""
+    from edgecam.settings.schema import Settings
+
     plain = Settings(inference=inference)
     runs = {level: msgspec.structs.replace(plain, accuracy=level) for level in levels}
     if refine is not None:
@@ -149,12 +169,7 @@ def command(
         runs[f"{names}, {refine}"] = msgspec.structs.replace(
             plain, model=tuple(planned), refine=refine
         )
-        planned = []
-    rows = _with_progress(_jobs(planned, inference, runs, truth, options), len(truth.pictures))
-    if as_json:
-        say_json(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
-    else:
-        _show(rows)
+    return runs
 
 
 def _jobs(

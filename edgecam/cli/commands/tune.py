@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from edgecam.core.printable import say, say_json
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
+    from edgecam.settings.schema import Settings
     from edgecam.tools.evaluate.tune import Point, Tuning
 
 _MODELS = ("posenet", "posenet-fp16")
@@ -73,13 +75,10 @@ def command(
     edgecam tune my_posenet.tflite --source hall.mp4
     """
     import msgspec
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
     from edgecam.cli import log
-    from edgecam.core.progress import Progress
     from edgecam.inference import catalog as bundled
     from edgecam.settings.load import load, parse
-    from edgecam.tools.evaluate.tune import SIZES, tune
 
     wanted = [parse("model.input_size", size, "--size") for size in sizes]
     document = _document(write) if write is not None else None
@@ -89,18 +88,7 @@ def command(
     settings = load(config, os.environ, flags, {"source.url": "--source"})
     log.set_up(verbose=False)
     logging.getLogger("edgecam").setLevel(logging.ERROR)
-    columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-        found = tune(
-            settings,
-            tried or _MODELS,
-            reference,
-            sizes=wanted or SIZES,
-            keep=keep,
-            budget_s=budget_s,
-            progress=lambda name, share: bar.update(task, description=name, completed=share),
-        )
+    found = _measured(settings, tried or _MODELS, reference, wanted, keep, budget_s)
     if as_json:
         say_json(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
@@ -113,6 +101,34 @@ def command(
         return
     _write(write, document, found.chosen)
     say(f"edgecam: {write}: written", err=True)
+
+
+def _measured(
+    settings: Settings,
+    tried: Sequence[str],
+    reference: str,
+    sizes: Sequence[str],
+    keep: float,
+    budget_s: float,
+) -> Tuning:
+    """Measure the variants behind a bar; without ``sizes`` those that are tried by default."""
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+
+    from edgecam.core.progress import Progress
+    from edgecam.tools.evaluate.tune import SIZES, tune
+
+    columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        return tune(
+            settings,
+            tried,
+            reference,
+            sizes=sizes or SIZES,
+            keep=keep,
+            budget_s=budget_s,
+            progress=lambda name, share: bar.update(task, description=name, completed=share),
+        )
 
 
 def _check_enough(found: Tuning, budget_s: float) -> None:
