@@ -1,18 +1,24 @@
-"""The template of CONTRIBUTING.md works as it stands there."""
+"""The templates of CONTRIBUTING.md work as they stand there."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 import pytest
 from programs import ROOT
+from skeletons import person
 
+from edgecam.analysis.events.rule import Asked
+from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.protocols import DecodeOptions, Decoder
+from edgecam.core.rules import RULES
 from edgecam.core.tensors import TensorInfo
 from edgecam.inference.decoders import FAMILIES, families
 from edgecam.inference.decoders.family import FamilyContext
@@ -26,18 +32,28 @@ def outputs(*shapes: tuple[int, ...]) -> tuple[TensorInfo, ...]:
     return tuple(TensorInfo(n + 1, f"out{n}", shape, FLOAT) for n, shape in enumerate(shapes))
 
 
-def template() -> str:
-    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    return str(code)
+# Where the page puts each of its templates.
+DECODER, RULE = "edgecam/inference/decoders/rows.py", "edgecam/analysis/events/near.py"
+TEMPLATES = dict(
+    zip(
+        (DECODER, RULE),
+        re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL),
+        strict=True,
+    )
+)
+
+
+def loaded(place: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = ModuleType(Path(place).stem)
+    # A dataclass looks its module up by name.
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(TEMPLATES[place], place, "exec"), module.__dict__)
+    return module
 
 
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    module = ModuleType("rows")
-    # A dataclass looks its module up by name.
-    monkeypatch.setitem(sys.modules, "rows", module)
-    exec(compile(template(), "rows.py", "exec"), module.__dict__)
-    return module
+    return loaded(DECODER, monkeypatch)
 
 
 def made(rows: ModuleType, *shapes: tuple[int, ...]) -> Decoder | None:
@@ -74,18 +90,43 @@ def test_no_family_takes_the_templates_model() -> None:
     assert set(taken.values()) == {None}
 
 
-def test_the_decoder_template_passes_style_and_types(tmp_path: Path) -> None:
-    there = "edgecam/inference/decoders/rows.py"
+def near(share: float) -> Subject:
+    """A person as tall as this share of a picture of 100 pixels."""
+    return Subject(1, "person", 0.9, np.array([0.0, 0.0, 30.0, 100.0 * share]), 0.0, person())
+
+
+def test_the_rule_template_reports_once_who_stays_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As step 3 of the page says.
+    monkeypatch.setitem(cast("dict[str, tuple[str, ...]]", RULES), "near", ("near",))
+    module = loaded(RULE, monkeypatch)
+    number = count()
+    rule = module.Near(module.NearSettings(), lambda: next(number))
+    heights = (0.5, 0.9, 0.5, *[0.9] * 30, *[0.5] * 20, *[0.9] * 20)
+    events = [
+        event
+        for frame, share in enumerate(heights)
+        for event in rule(Scene(frame / 10, 0.0, 100, 100, (near(share),), frozenset({1})))
+    ]
+    assert [(each.event_type, each.started_s) for each in events] == [("near", 0.3), ("near", 5.3)]
+    own = module.NearSettings(near=False)
+    assert module.Near.asked_by(Asked(own), lambda: 0) is None
+
+
+def test_the_templates_pass_style_and_types(tmp_path: Path) -> None:
     ruff = str(Path(sys.executable).parent / "ruff")
-    (tmp_path / "rows_template.py").write_text(template(), "utf-8")
+    files = {place: tmp_path / f"{Path(place).stem}_template.py" for place in TEMPLATES}
+    for place, path in files.items():
+        path.write_text(TEMPLATES[place], "utf-8")
+    styles = [
+        (place, [ruff, *words, "--stdin-filename", place, "-"])
+        for place in TEMPLATES
+        for words in (["check"], ["format", "--check"])
+    ]
     mypy = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent"]
-    for command in (
-        [ruff, "check", "--stdin-filename", there, "-"],
-        [ruff, "format", "--check", "--stdin-filename", there, "-"],
-        [*mypy, str(tmp_path / "rows_template.py")],
-    ):
+    types = (DECODER, [*mypy, *map(str, files.values())])
+    for place, command in (*styles, types):
         done = subprocess.run(
-            command, cwd=ROOT, input=template(), capture_output=True, text=True, check=False
+            command, cwd=ROOT, input=TEMPLATES[place], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -94,5 +135,5 @@ def test_the_decoder_template_passes_style_and_types(tmp_path: Path) -> None:
     "path", sorted(set(re.findall(r"`((?:edgecam|tests|scripts)/[\w/.-]+)`", PAGE)))
 )
 def test_a_path_that_contributing_names_exists(path: str) -> None:
-    if "rows" not in path and "NAME" not in path:
+    if not {"rows", "near", "NAME"} & set(re.split(r"[/_.]", path)):
         assert (ROOT / path).exists()
