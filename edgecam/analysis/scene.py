@@ -17,7 +17,7 @@ class Subject:
 
     ``box`` is float64[4] (x_min, y_min, x_max, y_max) in source-frame pixels; ``pose`` is None
     for a detection. ``first_s`` is when the track was first seen. ``blind`` names the rules that a
-    mask keeps from it. ``posture`` is what ``edgecam.events.body`` makes of the pose.
+    mask keeps from it. ``posture`` is what ``analysis.events.body`` makes of the pose.
     """
 
     track: int

@@ -51,5 +51,5 @@ def events_page() -> str:
     parts = [HEAD]
     for title, module in SECTIONS:
         text = (inspect.getdoc(module) or "").replace("``", "`")
-        parts.append(f"## {title}\n\n{text.replace('`edgecam.events.body`', '[body](#body)')}\n")
+        parts.append(f"## {title}\n\n{text.replace('`analysis.events.body`', '[body](#body)')}\n")
     return "\n".join(parts)

@@ -1,6 +1,6 @@
 """``fall``: a person comes down far and fast and stays down; ``recovered``: up after all.
 
-Geometry and source: ``edgecam.events.body``. It is decided in two steps, in units of the person's
+Geometry and source: ``analysis.events.body``. It is decided in two steps, in units of the person's
 own trunk as it was while they were upright.
 
 Suspicion: shoulders and hips come down from where they were upright by 1.2 and 0.5 trunks, in at

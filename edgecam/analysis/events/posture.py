@@ -1,6 +1,6 @@
 """``sitting``, ``crouching`` and ``lying``: a posture that lasts ``events.posture_s``.
 
-Geometry and source: ``edgecam.events.body``. Sitting is on a chair, a sofa or the floor, at a
+Geometry and source: ``analysis.events.body``. Sitting is on a chair, a sofa or the floor, at a
 table too where the same person stood before; crouching is on the heels or the knees, as one ties a
 shoe or plays with a child; lying is on a bed, a sofa or the floor. A posture ends once another one
 has lasted as long; what the keypoints do not say changes nothing, and neither does a trunk that
