@@ -132,82 +132,91 @@ class StagedPipeline(Pipeline):
         ):
             self.heartbeats.beat(stage)
 
+    # A stage that waits holds no frame: of several cameras that share models most wait. So what is
+    # done with a frame is a function of its own.
+
     def _prepare(self) -> None:
         while True:
             self._wait_while_paused("prepare")
             try:
-                frame = self._next(self._frames, "prepare")
+                self._prepare_next()
             except Finished:
                 return self._prepared.finish()
-            # A frame before it may still take a model's turn, so this is for more than will look.
-            may = self.schedule.may(frame)
-            if not any(may):
-                self._release(frame)
-                continue
-            prepared = self._prepare_one(frame, self._buffers.get(), may)
-            displaced = self._prepared.put(prepared)
-            if displaced is not None:
-                self._recycle(displaced)
-                self._release(displaced.frame)
+
+    def _prepare_next(self) -> None:
+        frame = self._next(self._frames, "prepare")
+        # A frame before it may still take a model's turn, so this is for more than will look.
+        may = self.schedule.may(frame)
+        if not any(may):
+            self._release(frame)
+            return
+        displaced = self._prepared.put(self._prepare_one(frame, self._buffers.get(), may))
+        if displaced is not None:
+            self._recycle(displaced)
+            self._release(displaced.frame)
 
     def _recycle(self, prepared: Prepared) -> None:
         self._buffers.put(prepared.buffers)
 
     def _infer(self) -> None:
-        began_s = 0.0
-        while True:
-            # Before the frame is taken, so that it is the newest one.
-            self._wait_for_rate(began_s, "infer")
-            try:
-                with self._one_turn(lambda: self._asks_again(self._prepared)):
-                    prepared = self._next_in_turn(self._prepared, "infer")
-                    looks = self.schedule.take(prepared.frame)
-                    if not any(looks):
-                        self._recycle(prepared)
-                        self._release(prepared.frame)
-                        continue
-                    began_s = time.monotonic()
-                    inferred = self._infer_one(prepared, self._models, looks, "infer")
-                self._recycle(prepared)
-                has_looked = [tensors is not None for tensors in inferred.tensors]
-                decode = partial(self._decode_one, inferred)
-                self._send(prepared.frame, decode, has_looked, "infer")
-            except Finished:
-                return self._inferred.finish()
-            except EdgecamError as error:
-                return self._break_off(error)
+        self._looks_on("infer", self._infer_next)
 
     def _infer_regions(self) -> None:
+        self._looks_on("look", self._look_next)
+
+    def _looks_on(self, stage: str, look_next: Callable[[float], float]) -> None:
+        """Look at one frame after another; ``look_next`` gets and returns when a look began."""
+        began_s = 0.0
+        try:
+            while True:
+                # Before the frame is taken, so that it is the newest one.
+                self._wait_for_rate(began_s, stage)
+                began_s = look_next(began_s)
+        except Finished:
+            self._inferred.finish()
+        except EdgecamError as error:
+            self._break_off(error)
+
+    def _infer_next(self, began_s: float) -> float:
+        with self._one_turn(lambda: self._asks_again(self._prepared)):
+            prepared = self._next_in_turn(self._prepared, "infer")
+            looks = self.schedule.take(prepared.frame)
+            if not any(looks):
+                self._recycle(prepared)
+                self._release(prepared.frame)
+                return began_s
+            began_s = time.monotonic()
+            inferred = self._infer_one(prepared, self._models, looks, "infer")
+        self._recycle(prepared)
+        has_looked = [tensors is not None for tensors in inferred.tensors]
+        self._send(prepared.frame, partial(self._decode_one, inferred), has_looked, "infer")
+        return began_s
+
+    def _look_next(self, began_s: float) -> float:
         # Whole frames have no use for it.
         from edgecam.pipeline.roi.inference_steps import run_steps
 
-        roi, began_s = self._roi, 0.0
+        roi = self._roi
         assert roi is not None
         # Where nothing moves no model is needed, so no turn is waited for to see whether it does.
         take_next = self._next if roi.has_gate else self._next_in_turn
-        while True:
-            self._wait_while_paused("look")
-            self._wait_for_rate(began_s, "look")
-            try:
-                with self._one_turn(lambda: self._asks_again(self._frames)):
-                    frame = take_next(self._frames, "look")
-                    may = self.schedule.take(frame)
-                    if not any(may):
-                        self._release(frame)
-                        continue
-                    looked_s = time.monotonic()
-                    inferring = roi.infer(frame, may, self._options(), self._source.live)
-                    result = run_steps(inferring, self._invoke)
-                if not result.repeated:
-                    # What costs nothing need not be waited for on a hot board.
-                    began_s = looked_s
-                    self._meter.inferred(time.monotonic())
-                has_looked = [model.name in result.times for model in self._models]
-                self._send(frame, partial(_as_it_is, result), has_looked, "look")
-            except Finished:
-                return self._inferred.finish()
-            except EdgecamError as error:
-                return self._break_off(error)
+        self._wait_while_paused("look")
+        with self._one_turn(lambda: self._asks_again(self._frames)):
+            frame = take_next(self._frames, "look")
+            may = self.schedule.take(frame)
+            if not any(may):
+                self._release(frame)
+                return began_s
+            looked_s = time.monotonic()
+            inferring = roi.infer(frame, may, self._options(), self._source.live)
+            result = run_steps(inferring, self._invoke)
+        if not result.repeated:
+            # What costs nothing need not be waited for on a hot board.
+            began_s = looked_s
+            self._meter.inferred(time.monotonic())
+        has_looked = [model.name in result.times for model in self._models]
+        self._send(frame, partial(_as_it_is, result), has_looked, "look")
+        return began_s
 
     def _send(
         self, frame: Frame, decode: Callable[[], Result], has_looked: Sequence[bool], stage: str
@@ -249,11 +258,14 @@ class StagedPipeline(Pipeline):
     def _publish(self) -> None:
         while self._published != self._max_frames:
             try:
-                decode = self._next(self._inferred, "publish")
+                self._publish_next()
             except Finished:
                 break
-            self._publish_one(decode())
         self._done.set()
+
+    def _publish_next(self) -> None:
+        decode = self._next(self._inferred, "publish")
+        self._publish_one(decode())
 
 
 def _as_it_is(result: Result) -> Result:

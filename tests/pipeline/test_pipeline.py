@@ -3,11 +3,13 @@
 import itertools
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from brokers import wait_until
 from programs import CLIP
 
 from edgecam.core.frame import Frame
@@ -18,6 +20,7 @@ from edgecam.inference.model import Model
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
 from edgecam.pipeline.staged import StagedPipeline
+from edgecam.pipeline.turns import Turns
 from edgecam.settings.schema import InferenceSettings, ModelSettings, Settings, SourceSettings
 from edgecam.sinks.jsonl import JsonLinesSink
 from edgecam.sources import is_recording
@@ -201,3 +204,50 @@ def test_what_will_be_a_recording_is_known_before_it_is_opened(
     url: str, realtime: bool, recording: bool
 ) -> None:
     assert is_recording(SourceSettings(url=url, realtime=realtime)) is recording
+
+
+class Camera(Pictures):
+    """A live source that gives its next picture when it is asked to, and keeps none."""
+
+    live = True
+
+    def __init__(self, number: int) -> None:
+        super().__init__([64] * number)
+        self.asked = threading.Semaphore(0)
+        self.kept: list[weakref.ref[np.ndarray]] = []
+
+    def frames(self, idle: Callable[[], None] = be_idle) -> Iterator[Frame]:
+        for frame in super().frames(idle):
+            self.kept.append(weakref.ref(frame.image))
+            self.asked.acquire()
+            yield frame
+
+    @property
+    def alive(self) -> list[int]:
+        """The pictures that something still holds."""
+        return [number for number, image in enumerate(self.kept) if image() is not None]
+
+
+def test_a_camera_that_waits_for_its_turn_holds_no_picture_but_the_newest() -> None:
+    source, places, turns = Camera(9), Places(), Turns()
+    meter = Meter(10.0, time.monotonic())
+    own, other = turns.of_camera(), turns.of_camera()
+    run = StagedPipeline(source, models(1), (places,), meter, DecodeOptions, turn=own)
+    run.start()
+    try:
+        source.asked.release()
+        assert wait_until(lambda: places.sequences == [0], 60.0)
+        assert other.take(lambda: True)
+        for number in range(1, 8):
+            source.asked.release()
+            assert wait_until(lambda n=number: source.read == n + 2, 60.0)
+        # The one that waits for its turn, the one that may displace it, and the next one's own.
+        assert wait_until(lambda: len(source.alive) <= 3, 60.0), source.alive
+        assert min(source.alive) >= 6
+        other.give_back()
+        assert wait_until(lambda: places.sequences == [0, 7], 60.0)
+    finally:
+        other.leave()
+        run.stop()
+        source.asked.release()
+        run.join(10.0)
