@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgecam.core import allocation
 from edgecam.core.errors import EdgecamError
 from edgecam.core.heartbeats import AllHeartbeats
 from edgecam.core.protocols import Sink
@@ -44,6 +45,9 @@ def load_all(house: House, loaded: Loaded | None = None) -> list[list[Model]]:
         EdgecamError: as ``load_models``.
     """
     loaded = {} if loaded is None else loaded
+    if house.has_several:
+        # Before a model or a thread has taken memory.
+        allocation.keep_little()
     return [load_models(camera, loaded) for camera in house.cameras]
 
 
