@@ -277,6 +277,9 @@ RUNS: dict[str, Run] = {
     ),
     "edgecam bench posenet --decoder coral": Run("drawn boxes of 8 people", long=True),
     "edgecam bench posenet": Run("posenet", long=True),
+    "edgecam bench MODEL --ops": Run(
+        "the whole model", swaps=(("MODEL", "documents"), ("$", " --rounds 1"))
+    ),
     "edgecam bench MODEL...": Run("ssdlite", swaps=((r"MODEL\.\.\.", "ssdlite"),), long=True),
     # In a clone of this repository, with what pip installs there.
     "scripts/demo": Run("results", swaps=(("$", " --max-frames 30"),), long=True, in_clone=True),

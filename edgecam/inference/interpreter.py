@@ -200,6 +200,15 @@ class Interpreter:
         # The view must be gone before the next invoke: the runtime checks for it.
         fill(staged, self._input()[0])
 
+    @property
+    def threads(self) -> int:
+        """Inference threads that it was asked for."""
+        return self._threads
+
+    def read_input(self) -> Tensor:
+        """Return a copy of the picture as it was filled in, in its own type."""
+        return np.array(self._input())
+
     def invoke(self) -> None:
         """Run the model on what was filled in; releases the GIL.
 

@@ -36,7 +36,7 @@ from edgecam.settings.schema import InferenceSettings, ModelSettings
 
 MAX_DEFAULT_THREADS = 4
 # What most networks for pictures were trained on.
-_USUAL_SIZE = (224, 224)
+USUAL_SIZE = (224, 224)
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class Model:
         size = parse_size(asked)
         if self._runnable.has_open_size:
             if size is None:
-                size = _USUAL_SIZE
+                size = USUAL_SIZE
                 log.warning(
                     "%s: its input has no size of its own: pictures of %dx%d are taken; "
                     "say another with --input-size",

@@ -8,16 +8,27 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from programs import CLIP, ROOT, edgecam, environment, error_line
+from tiny_models import UNIT
 
-from edgecam.cli.commands.bench import show
+from edgecam.cli.commands.bench import show, show_ops
+from edgecam.core.frame import Frame
+from edgecam.inference import runtime
+from edgecam.inference.catalog import resolve
 from edgecam.inference.model import Model
+from edgecam.inference.tflite.cut import Alone
+from edgecam.inference.tflite.file import read
 from edgecam.settings.schema import (
     ModelSettings,
     Settings,
     SourceSettings,
 )
+from edgecam.sources import open_source
+from edgecam.tools.convert import writer
+from edgecam.tools.convert.lite import LiteModel
+from edgecam.tools.evaluate import op_times
 from edgecam.tools.evaluate.throughput import Report, TimingSink, measure, score_tracks
 
 MODEL = "posenet_mobilenet_v1_075_int8"
@@ -144,3 +155,72 @@ def test_bench_refuses_what_it_cannot_measure() -> None:
     assert "more than" in error_line(edgecam("bench", "posenet-int8", "--max-frames", 5))
     live = edgecam("bench", "posenet-int8", "--rounds", 1, "-s", "rtsp://127.0.0.1:1/none")
     assert "rtsp://127.0.0.1:1" in error_line(live) or "recording" in error_line(live)
+
+
+def _first_frame() -> Frame:
+    source = open_source(SourceSettings(url=str(CLIP)))
+    try:
+        return next(iter(source.frames()))
+    finally:
+        source.close()
+
+
+def test_ops_are_timed_one_by_one_with_the_delegate_that_takes_them() -> None:
+    file = read(resolve("documents"))
+    report = op_times.measure(file, _first_frame(), "auto", 1, None, 1)
+    ops = dict(enumerate(op.name for op in file.main.ops))
+    assert len(report.nodes) + sum(report.once.values()) == len(ops)
+    assert {row.node: row.op for row in report.nodes}.items() <= ops.items()
+    times = [row.ms for row in report.nodes]
+    assert None not in times
+    assert times == sorted(times, reverse=True)
+    assert sum(row.share for row in report.operators) == pytest.approx(1.0, abs=0.01)
+    assert sum(row.nodes for row in report.operators) == len(report.nodes)
+    assert {row.delegate for row in report.nodes} == {"xnnpack"}
+
+
+def test_a_node_alone_computes_what_it_does_in_the_whole_model() -> None:
+    file = read(resolve("documents"))
+    whole = runtime.find().interpreter(
+        model_content=file.data,
+        experimental_preserve_all_tensors=True,
+        **runtime.find().without_default_delegates(),
+    )
+    whole.allocate_tensors()
+    picture = np.random.default_rng(1).normal(size=file.inputs[0].shape).astype(np.float32)
+    whole.set_tensor(file.inputs[0].index, picture)
+    whole.invoke()
+    data = bytearray(Alone.size(file))
+    alone = Alone(file, data)
+    constant = {tensor.index for tensor in file.main.tensors if tensor.is_constant}
+    for node, op in enumerate(file.main.ops):
+        inputs = [tensor for tensor in op.inputs if tensor not in constant and tensor >= 0]
+        alone.leave([node], inputs, op.outputs)
+        one = runtime.find().interpreter(
+            model_content=bytes(data), **runtime.find().without_default_delegates()
+        )
+        one.allocate_tensors()
+        for tensor in inputs:
+            one.set_tensor(tensor, whole.get_tensor(tensor))
+        one.invoke()
+        for tensor in op.outputs:
+            np.testing.assert_array_equal(one.get_tensor(tensor), whole.get_tensor(tensor))
+
+
+def test_ops_that_no_delegate_takes_are_on_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:
+    model = LiteModel()
+    picture = model.tensor("picture", (1, 8, 8, 3))
+    doubled = model.add("ADD", (picture, picture), "doubled", (1, 8, 8, 3))
+    last = model.add("LOG_SOFTMAX", (doubled,), "last", (1, 8, 8, 3))
+    model.inputs, model.outputs = [picture], [last]
+    file = read(writer.write(model, "odd", UNIT), "odd.tflite")
+    show_ops(op_times.measure(file, _first_frame(), "auto", 1, None, 1))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert any(row[:2] == ["ADD", "1"] and row[-1] == "xnnpack" for row in rows)
+    assert any(row[:2] == ["LOG_SOFTMAX", "1"] and row[-1] == "cpu" for row in rows)
+
+
+def test_ops_look_into_one_model() -> None:
+    done = edgecam("bench", "posenet", "ssdlite", "--ops")
+    assert done.returncode == 2
+    assert "--ops looks into one model, found 2" in done.stderr

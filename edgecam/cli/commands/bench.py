@@ -15,10 +15,13 @@ from edgecam.cli.options import FLAG_NAMES, given, model_options
 from edgecam.core.printable import say, say_json
 
 if TYPE_CHECKING:
+    from edgecam.settings.schema import Settings
     from edgecam.tools.evaluate.crop_throughput import CropReport
+    from edgecam.tools.evaluate.op_times import OpTimes
     from edgecam.tools.evaluate.throughput import Report
 
 _ROUNDS = 5
+_SWEEPS = 5  # of all nodes in each round of --ops
 
 
 def show(report: Report) -> None:
@@ -73,12 +76,76 @@ def _show_crop(report: CropReport) -> None:
     say(f"OKS is the mean over all whom {report.reference} sees; who is missed counts as 0")
 
 
+def show_ops(report: OpTimes) -> None:
+    """Print a report of operations as the tables that people read."""
+    on = f"{report.runtime} on {report.delegate}, {report.threads} threads"
+    say(f"{report.model} {report.input}, {on}; shortest of {report.sweeps}")
+    width = max(8, *(len(row.op) for row in report.nodes)) if report.nodes else 8
+    head = f"{'ms':>9}{'share':>9}  delegate"
+    say(f"{'operator':{width}}{'nodes':>7}{head}")
+    for kind in report.operators:
+        cost = f"{kind.ms:9.3f}{kind.share:9.1%}  {kind.delegate}"
+        say(f"{kind.op:{width}}{kind.nodes:7}{cost}")
+    say("")
+    say(f"{'operator':{width}}{'node':>7}{head}  output")
+    for row in report.nodes:
+        cost = (
+            f"{row.ms:9.3f}{row.share or 0.0:9.1%}" if row.ms is not None else f"{'-':>9}{'-':>9}"
+        )
+        shape = "x".join(map(str, row.shape))
+        say(f"{row.op:{width}}{row.node:7}{cost}  {row.delegate:8}  {row.name} {shape}")
+    say("")
+    say(
+        f"all nodes {report.sum_ms:.3f} ms, the whole model {report.whole_ms:.3f} ms: "
+        f"{report.sum_ms / report.whole_ms:.2f} of it"
+    )
+    if report.once:
+        shown = ", ".join(f"{count} {name}" for name, count in report.once.items())
+        say(f"run once, when it is loaded: {shown}")
+    for note in report.notes:
+        say(f"edgecam: {note}", err=True)
+
+
+def _op_times(settings: Settings, rounds: int) -> OpTimes:
+    """
+    Raises:
+        UsageError: several models are given.
+        EdgecamError: the model or the source cannot be read.
+    """
+    from edgecam.inference import catalog as bundled
+    from edgecam.inference import probe, runtime
+    from edgecam.inference.model import USUAL_SIZE, default_threads, parse_size
+    from edgecam.inference.opening import runnable
+    from edgecam.inference.tflite.file import read
+    from edgecam.sources import open_source
+    from edgecam.tools.evaluate.op_times import measure
+
+    if len(settings.model) != 1:
+        raise click.UsageError(f"--ops looks into one model, found {len(settings.model)}")
+    (model,) = settings.model
+    source = open_source(settings.source)
+    try:
+        frame = next(iter(source.frames()))
+    finally:
+        source.close()
+    inference, path = settings.inference, bundled.resolve(model.path)
+    threads = inference.threads or default_threads()
+    whole = read(path)
+    file = runnable(whole)
+    size = parse_size(model.input_size) or (USUAL_SIZE if file.has_open_size else None)
+    if inference.probe:
+        shown = f"{size[0]}x{size[1]}" if size else "-"
+        probe.check(path, whole.data, runtime.find(), (str(threads), shown, inference.delegate))
+    return measure(file, frame, inference.delegate, threads, size, rounds * _SWEEPS)
+
+
 @click.command("bench", cls=HeadedCommand)
 @click.argument("bench_models", metavar="MODEL...", nargs=-1, required=True, shell_complete=a_model)
 @model_options
 @click.option("-s", "--source", help="A recording.  [default: the bundled clip]")
 @click.option("-b", "--broker", help="Publish to mqtt://HOST too, as a real run does.")
 @click.option("--rounds", type=click.IntRange(1), default=_ROUNDS, show_default=True)
+@click.option("--ops", is_flag=True, help="Print what each operator and node takes, sorted.")
 @click.option("--crop", is_flag=True, help="Compare [crop] with looking at the whole frame.")
 @click.option(
     "--reference",
@@ -94,6 +161,7 @@ def command(
     bench_models: tuple[str, ...],
     config: Path | None,
     rounds: int,
+    ops: bool,
     crop: bool,
     reference: str,
     as_json: bool,
@@ -105,12 +173,16 @@ def command(
 
     The efficiency is a ratio within one run. Stages, memory and processor time come with it, and
     of the bundled clip how well ids are kept: identity switches and fragments.
+
+    With --ops: milliseconds and share of every operator and node, and the delegate that takes
+    it. Each node runs alone on what reaches it in the whole model, in turns with the whole.
     """
     import msgspec
 
     from edgecam.cli import log
     from edgecam.inference import catalog as bundled
     from edgecam.settings.load import load
+    from edgecam.tools.evaluate.op_times import OpTimes
     from edgecam.tools.evaluate.throughput import Report, measure, score_tracks
 
     flags = {**given(ctx), "model.path": bench_models}
@@ -118,8 +190,12 @@ def command(
     settings = load(config, os.environ, flags, FLAG_NAMES)
     log.set_up(verbose=False)
     logging.getLogger("edgecam").setLevel(logging.WARNING)
-    report: Report | CropReport
-    if crop:
+    report: Report | CropReport | OpTimes
+    if ops and crop:
+        raise click.UsageError("expected one of --ops and --crop, found both")
+    if ops:
+        report = _op_times(settings, rounds)
+    elif crop:
         from edgecam.tools.evaluate.crop_throughput import measure_crop
 
         report = measure_crop(settings, reference, rounds)
@@ -129,5 +205,7 @@ def command(
         say_json(msgspec.json.format(msgspec.json.encode(report), indent=2))
     elif isinstance(report, Report):
         show(report)
+    elif isinstance(report, OpTimes):
+        show_ops(report)
     else:
         _show_crop(report)

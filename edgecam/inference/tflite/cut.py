@@ -1,4 +1,4 @@
-"""Cut a custom op off a model, so that its inputs become the model's outputs.
+"""Cut a custom op off a model, so that its inputs become its outputs; or leave one node alone.
 
 The file is patched in place, byte for byte as long as before: this needs no schema package and
 keeps weights, alignment and anything appended to the file where they are.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from mmap import mmap
 
 from edgecam.core.errors import ModelError
 from edgecam.inference.tflite.file import ModelFile, read
 from edgecam.inference.tflite.flatbuffer import Table, Vector
 from edgecam.inference.tflite.graph import FileOp
 
-_OUTPUTS, _OPERATORS = 2, 3  # slots of SubGraph
+_INPUTS, _OUTPUTS, _OPERATORS = 1, 2, 3  # slots of SubGraph
 _SIGNATURES = 7  # slot of Model
 
 
@@ -64,12 +65,49 @@ def _downstream(model: ModelFile, start: int) -> list[int]:
     return cut
 
 
-def _graph_and_root(data: bytearray) -> tuple[Table, Table]:
+class Alone:
+    """A model's file with room behind it, of which one node at a time is left.
+
+    ``data``: the writable bytes of a file of ``size(file)`` bytes; weights are not touched, so
+    that an interpreter that has loaded one node goes on while the next is left alone. ``file``
+    is the model as it was read.
+    """
+
+    def __init__(self, file: ModelFile, data: bytearray | mmap) -> None:
+        whole = file.data
+        data[: len(whole)] = whole
+        self._file, self._data, self._room = file, data, -(-len(whole) // 4) * 4
+        graph, root = _graph_and_root(data)
+        self._fields = graph.field(_INPUTS), graph.field(_OUTPUTS)
+        if not all(self._fields):
+            raise ModelError(f"{file.name}: expected a graph with inputs and outputs, found none")
+        self._operators = graph.vector(_OPERATORS)
+        self._targets = graph.tables(_OPERATORS, lambda table: table.position)
+        if file.signatures:
+            _set_length(data, root.vector(_SIGNATURES), 0)
+
+    @staticmethod
+    def size(file: ModelFile) -> int:
+        """Bytes of the model and of the longest lists of inputs and outputs."""
+        widest = max((len(op.inputs) + len(op.outputs) for op in file.main.ops), default=0)
+        return -(-len(file.data) // 4) * 4 + 4 * (2 + max(widest, 2))
+
+    def leave(self, nodes: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        """Leave ``nodes``, in their order, between the tensors ``inputs`` and ``outputs``."""
+        at = self._room
+        for field, tensors in zip(self._fields, (inputs, outputs), strict=True):
+            struct.pack_into(f"<I{len(tensors)}i", self._data, at, len(tensors), *tensors)
+            struct.pack_into("<I", self._data, field, at - field)
+            at += 4 * (1 + len(tensors))
+        _set_operators(self._data, self._operators, [self._targets[node] for node in nodes])
+
+
+def _graph_and_root(data: bytearray | mmap) -> tuple[Table, Table]:
     root = Table.root(memoryview(data))
     return root.tables(2, lambda table: table)[0], root
 
 
-def _set_length(data: bytearray, vector: Vector, length: int) -> None:
+def _set_length(data: bytearray | mmap, vector: Vector, length: int) -> None:
     struct.pack_into("<I", data, vector.start - 4, length)
 
 
@@ -95,7 +133,11 @@ def _drop_operators(data: bytearray, cut: Sequence[int]) -> None:
     vector = graph.vector(_OPERATORS)
     targets = graph.tables(_OPERATORS, lambda table: table.position)
     kept = [target for index, target in enumerate(targets) if index not in set(cut)]
-    for index, target in enumerate(kept):
+    _set_operators(data, vector, kept)
+
+
+def _set_operators(data: bytearray | mmap, vector: Vector, targets: Sequence[int]) -> None:
+    for index, target in enumerate(targets):
         at = vector.start + 4 * index
         struct.pack_into("<I", data, at, target - at)
-    _set_length(data, vector, len(kept))
+    _set_length(data, vector, len(targets))
