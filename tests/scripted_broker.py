@@ -37,13 +37,15 @@ CLOSE = "close"
 class ScriptedBroker:
     """``refusals``: protocol level -> the answer to CONNECT; empty: only close, None: say nothing.
 
-    ``first_refusal`` is the answer to the first one alone.
+    ``first_refusal`` is the answer to the first one alone. ``dislikes``: whether the connection is
+    closed for what its CONNECT says of a will (its QoS, whether it is retained) and its number.
     """
 
     refusals: Mapping[int, bytes | None] = field(default_factory=dict)
     first_refusal: bytes = b""
     properties: bytes = b""
     verdict: Callable[[Published], Verdict] = lambda _: 0
+    dislikes: Callable[[int, bool, int], bool] = lambda _qos, _retained, _number: False
     levels: list[int] = field(default_factory=list)
     messages: list[Published] = field(default_factory=list)
     client_ids: list[str] = field(default_factory=list)
@@ -104,6 +106,8 @@ class ScriptedBroker:
                 client.sendall(self.first_refusal)
                 return
             self._note_connect(body, level)
+            if self.dislikes(*self.wills[-1], connection):
+                return
             more = bytes([len(self.properties)]) + self.properties if level == 5 else b""
             client.sendall(packet(2 << 4, b"\0\0" + more))
             for first, body in packets:

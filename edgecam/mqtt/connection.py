@@ -156,7 +156,10 @@ class Connection:
                 version=self.offer.version,
                 max_packet_bytes=getattr(found, "MaximumPacketSize", None),
                 max_qos=getattr(found, "MaximumQoS", 2),
-                retain=self._login.retain and bool(getattr(found, "RetainAvailable", 1)),
+                # A broker that does not retain the will retains nothing.
+                retain=self._login.retain
+                and self.offer.will_retain
+                and bool(getattr(found, "RetainAvailable", 1)),
                 receive_maximum=getattr(found, "ReceiveMaximum", 65_535),
                 keepalive_s=getattr(found, "ServerKeepAlive", None),
                 client_id=getattr(found, "AssignedClientIdentifier", None),
@@ -317,10 +320,7 @@ class Connection:
             text = "closed before it answered; does the broker want a client certificate?"
             self._lost(text, "handshake")
         else:
-            self._lost(
-                "closed before it answered; is it an MQTT broker, one that wants mqtts://, or one "
-                "that refuses retained messages (mqtt.retain = false)?"
-            )
+            self._lost("closed before it answered; is it an MQTT broker, or one of mqtts://?")
 
     def _lost(self, what: str, kind: FaultKind = "network") -> None:
         self.fault = self.fault or Fault(kind, f"{self._address}: {what}")

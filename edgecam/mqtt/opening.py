@@ -11,8 +11,8 @@ from edgecam.mqtt.address import BrokerAddress, Fault
 from edgecam.mqtt.connection import Connection
 from edgecam.mqtt.terms import BrokerMemory, Offer
 
-# Version, will and client id may each be refused once.
-MAX_ATTEMPTS = 5
+# Version, will and client id may each be refused once, and the will is tried twice.
+MAX_ATTEMPTS = 6
 # For TCP and TLS, and for the answer to CONNECT.
 OPEN_TIMEOUT_S = 4.0
 CONNACK_TIMEOUT_S = 5.0
@@ -51,6 +51,8 @@ def establish(
                 step(connection)
         if not memory.learn(connection) or is_given_up():
             break
+        if connection.established:
+            connection.finish()
     return connection
 
 

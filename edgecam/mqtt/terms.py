@@ -135,24 +135,32 @@ class BrokerMemory:
     A broker that refuses MQTT 5 is asked for it again with the first connection after a day, one
     that only closed (rumqttd) or said nothing (amqtt) with the first after an hour. A connection
     that works is never given up for it.
+
+    MQTT 3.1.1 has no word for "nothing retained", so a broker of that kind closes where the will is
+    to be retained (AWS IoT did). A will that is not is tried then; where that works, the retained
+    one is tried once more, since a broker that comes up closes too.
     """
 
     def __init__(self) -> None:
         self._offer = Offer()
         self._is_certain = False
+        # Whether a will that is not retained works has been tried, and whether a retained one has
+        # failed since then.
+        self._is_plain_will_tried = self._needs_plain_will = False
         self._retry_at_s: float | None = None
 
     def offer(self) -> Offer:
         """Return what to offer next, by what the broker took before."""
         if self._retry_at_s is not None and time.monotonic() >= self._retry_at_s:
             self._retry_at_s = None
-            self._offer = replace(self._offer, version=MQTT_5)
+            self._offer = replace(self._offer, version=MQTT_5, will_retain=True)
+            self._is_plain_will_tried = self._needs_plain_will = False
         return self._offer
 
     def learn(self, attempt: Attempt) -> bool:
         """Take in what became of an attempt; True: another offer is worth an attempt at once."""
         if attempt.established:
-            return False
+            return self._doubt(attempt.offer)
         before = self._offer
         code, asked = attempt.code, attempt.offer
         if code == BAD_CLIENT_ID:
@@ -162,10 +170,7 @@ class BrokerMemory:
         elif code == NO_QOS:
             self._offer = replace(asked, will_qos=0)
         elif asked.version == MQTT_3:
-            if attempt.closed_by_broker or attempt.unanswered or not self._is_certain:
-                # 3.1.1 did no better: a broker of MQTT 5 alone, or one that is on its way up.
-                self._offer = replace(asked, version=MQTT_5)
-            return False
+            return self._after_old(attempt)
         elif code in (MALFORMED, PROTOCOL_ERROR, UNSUPPORTED_VERSION) or attempt.malformed:
             self._is_certain = True
             self._fall_back(DAY_S)
@@ -173,6 +178,29 @@ class BrokerMemory:
             self._is_certain = False
             self._fall_back(HOUR_S)
         return self._offer != before
+
+    def _doubt(self, worked: Offer) -> bool:
+        """Whether an offer that worked is to be compared with a better one."""
+        if worked.will_retain:
+            self._is_plain_will_tried = self._needs_plain_will = False
+        if not self._is_plain_will_tried or self._needs_plain_will:
+            return False
+        self._offer = replace(worked, will_retain=True)
+        self._needs_plain_will = True
+        return True
+
+    def _after_old(self, attempt: Attempt) -> bool:
+        """MQTT 3.1.1 did no better than MQTT 5."""
+        asked = attempt.offer
+        if attempt.closed_by_broker and asked.will_retain:
+            self._is_plain_will_tried = True
+            self._offer = replace(asked, will_retain=False)
+            return True
+        if attempt.closed_by_broker or attempt.unanswered or not self._is_certain:
+            # A broker of MQTT 5 alone, or one that is on its way up.
+            self._offer = replace(asked, version=MQTT_5, will_retain=True)
+            self._is_plain_will_tried = self._needs_plain_will = False
+        return False
 
     def _fall_back(self, for_s: float) -> None:
         self._offer = replace(self._offer, version=MQTT_3)

@@ -97,8 +97,11 @@ def test_a_broker_that_restarts_is_not_taken_for_an_old_one() -> None:
     assert memory.offer().version == terms.MQTT_3
     old = Attempt()
     old.offer = memory.offer()
+    assert memory.learn(old)
+    assert memory.offer() == terms.Offer(version=terms.MQTT_3, will_retain=False)
+    old.offer = memory.offer()
     assert not memory.learn(old)
-    assert memory.offer().version == terms.MQTT_5
+    assert memory.offer() == terms.Offer()
 
 
 def test_rumqttd_which_closes_on_mqtt_5_gets_every_event(open_sink: Opener) -> None:
@@ -406,6 +409,52 @@ def test_a_connect_that_is_refused_for_its_will_or_id_is_put_right(
         assert sink.wait_connected(5)
         assert broker.wills == [will]
         assert broker.client_ids == [client_id]
+
+
+def test_a_broker_of_3_1_1_that_hangs_up_on_a_retained_will_gets_a_plain_one(
+    open_sink: Opener, caplog: pytest.LogCaptureFixture
+) -> None:
+    """AWS IoT before it spoke MQTT 5: whatever is retained ends the connection."""
+    with ScriptedBroker(
+        refusals={5: b""},
+        dislikes=lambda _qos, retained, _number: retained,
+        verdict=lambda message: CLOSE if message.retain else 0,
+    ) as broker:
+        sink = open_sink(broker.url)
+        sink.publish_event(wave(n=0))
+        assert wait_until(lambda: sink.status().outbox_messages == 0, 20)
+        sink.publish_state("paused", b"1")
+        assert wait_until(lambda: broker.of("edgecam/front/availability"))
+        assert not any(message.retain for message in broker.messages)
+        assert broker.wills == [(1, True), (1, False), (1, True), (1, False)]
+        assert list(sink.status().limits) == ["nothing retained"]
+        assert sink.counters()["mqtt_connects"] == 1
+        assert "nothing retained" in caplog.text
+
+
+def test_a_broker_of_3_1_1_on_its_way_up_is_not_taken_for_one_that_retains_nothing(
+    open_sink: Opener,
+) -> None:
+    with ScriptedBroker(refusals={5: b""}, dislikes=lambda *words: words[-1] < 3) as broker:
+        sink = open_sink(broker.url)
+        assert wait_until(lambda: broker.of("edgecam/front/availability"))
+        assert broker.of("edgecam/front/availability")[-1].retain
+        assert not sink.status().limits
+        assert broker.wills[-1] == (1, True)
+
+
+def test_a_broker_of_3_1_1_that_ends_at_retained_messages_alone_still_gets_events(
+    open_sink: Opener,
+) -> None:
+    """It takes the retained will: what ends the connection is found out by what does not."""
+    with ScriptedBroker(
+        refusals={5: b""}, verdict=lambda message: CLOSE if message.retain else 0
+    ) as broker:
+        sink = open_sink(broker.url)
+        for n in range(5):
+            sink.publish_event(wave(n=n))
+        assert wait_until(lambda: sink.status().outbox_messages == 0, 30)
+        assert set(numbers(broker.of(EVENT))) == {*range(5)}
 
 
 def test_the_brokers_client_id_and_reason_are_said(open_sink: Opener) -> None:
