@@ -17,6 +17,17 @@ from edgecam.core import bounded_file
 _LINE = re.compile(r'^(EDGECAM_[A-Z0-9_]+)="((?:[^"\\]|\\.)*)"$', re.MULTILINE)
 
 
+SUFFIXES = (".env", ".password", ".web-token", ".webhooks")
+
+
+def unreadable(config: Path | None, environment: Mapping[str, str]) -> list[Path]:
+    """The files beside the settings that are there and that this user may not read."""
+    if config is None or config.suffix != ".toml" or "CREDENTIALS_DIRECTORY" in environment:
+        return []
+    paths = map(config.with_suffix, SUFFIXES)
+    return [path for path in paths if path.is_file() and not os.access(path, os.R_OK)]
+
+
 def beside(config: Path | None, suffix: str, environment: Mapping[str, str]) -> Path | None:
     """The file of this suffix beside the settings file, where this user may read it.
 

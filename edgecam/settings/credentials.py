@@ -41,7 +41,8 @@ def read_password(file: str | None, environment: Mapping[str, str] = os.environ)
     One trailing newline is not part of it.
 
     Raises:
-        SettingsError: the file is named but missing, unreadable, empty, or not one line of UTF-8.
+        SettingsError: the file is named but missing, unreadable, empty, or not one line of UTF-8;
+            or systemd's credential is closed to this process.
     """
     path = _given(file, "mqtt.password_file", PASSWORD_CREDENTIAL, environment)
     return None if path is None else _read(path, "the broker's password", "mqtt.password_file")
@@ -141,6 +142,11 @@ def _credential(name: str, environment: Mapping[str, str]) -> Path | None:
         return path if path.stat().st_size > 1 else None
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: expected a credential of systemd's that this process may read, found: "
+            f"{error.strerror}; systemd gives them to ExecStart= alone: run this as root instead"
+        ) from None
 
 
 def _for_service(setting: str) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from edgecam.settings.companions import unreadable
 from edgecam.settings.load import load
 
 
@@ -37,3 +40,12 @@ def test_a_service_takes_what_systemd_hands_it_alone(tmp_path: Path) -> None:
     settings = load(configured(tmp_path), {"CREDENTIALS_DIRECTORY": "/run/credentials/x"}, {})
     assert settings.mqtt.password_file is None
     assert settings.source.url == "http://10.0.0.7"
+
+
+def test_what_a_user_may_not_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "front.toml"
+    (tmp_path / "front.password").write_text("secret\n")
+    assert unreadable(config, {}) == []
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert unreadable(config, {}) == [tmp_path / "front.password"]
+    assert unreadable(config, {"CREDENTIALS_DIRECTORY": "/run/credentials"}) == []

@@ -17,11 +17,12 @@ from edgecam.core.errors import SettingsError
 from edgecam.core.printable import MAX_LINE, printable, say, say_json
 from edgecam.core.version import __version__
 from edgecam.settings.cameras import House, of_one
+from edgecam.settings.companions import unreadable
 from edgecam.settings.load import load_house
 from edgecam.settings.schema import Settings
 from edgecam.settings.section import SLUG
 from edgecam.tools.doctor import CHECKS, PER_CAMERA, examine
-from edgecam.tools.doctor.finding import Finding, fail
+from edgecam.tools.doctor.finding import Finding, fail, warn
 from edgecam.tools.doctor.subprocess_check import TIMEOUT_S
 
 # Where systemd's instances have their settings.
@@ -115,6 +116,11 @@ def command(
         findings.append(fail("settings", str(error), "fix the settings and run doctor again"))
         if not as_json:
             _show(findings[0])
+    for path in unreadable(config, os.environ):
+        text = f"{path}: you may not read it: what it holds is missing from the checks that follow"
+        findings.append(warn("settings", text, f"sudo edgecam doctor --config {config}"))
+        if not as_json:
+            _show(findings[-1])
     for finding in _examine(house, only, timeout_s):
         findings.append(finding)
         if not as_json:
