@@ -11,12 +11,14 @@ from collections.abc import Callable
 
 from edgecam.core.errors import SourceError
 from edgecam.core.frame import Image
+from edgecam.core.printable import printable
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources.ffmpeg import PROBE_TIMEOUT_S, FfmpegEndpoint
 from edgecam.sources.http_get import Answer
 from edgecam.sources.jpeg import START_OF_IMAGE
+from edgecam.sources.jpeg_stream import JpegReader
 from edgecam.sources.live import Capture
-from edgecam.sources.multipart import MAX_PART_BYTES, MultipartReader
+from edgecam.sources.multipart import MultipartReader
 from edgecam.sources.picture import decode_image
 from edgecam.sources.picture_limits import max_pixels
 from edgecam.sources.supervised import StreamError
@@ -25,6 +27,7 @@ from edgecam.sources.tls import camera_context
 from edgecam.sources.url import StreamUrl
 
 MULTIPART, PICTURE, FOR_FFMPEG = "multipart", "picture", "for FFmpeg"
+MAX_TYPE = 40
 PAGES = ("json", "html", "xml")
 KNOWN_PAGES = ("text/html", "text/plain", "application/json", "text/xml", "application/xml")
 
@@ -124,6 +127,13 @@ class MjpegCapture:
             try:
                 return decode_image(self._parts.next_part(), self._max_pixels)
             except SourceError as error:
+                if self._parts.type_named.startswith(("video/", "audio/")):
+                    shown = printable(self._parts.type_named, MAX_TYPE)
+                    raise StreamError(
+                        "rejected",
+                        f"expected JPEGs in the parts of the stream, found {shown}; set the camera "
+                        "to MJPEG, or name its rtsp:// address in source.url",
+                    ) from None
                 self._count("damaged_pictures")
                 if time.monotonic() >= self._answer.deadline_s:
                     raise StreamError("garbage", f"only damaged pictures: {error}") from None
@@ -134,7 +144,10 @@ class MjpegCapture:
 
 
 class SnapshotCapture:
-    """One picture a request, ``rate_hz`` times a second."""
+    """One picture a request, ``rate_hz`` times a second.
+
+    An answer that states no length and goes on with another picture is a stream, and is read on.
+    """
 
     def __init__(
         self, url: StreamUrl, settings: SourceSettings, count: Callable[[str], None]
@@ -146,9 +159,13 @@ class SnapshotCapture:
         self._max_pixels = max_pixels(settings, live=True)
         self._context = camera_context(settings) if url.scheme == "https" else None
         self._next_s = 0.0
+        # The answer that goes on, and the pictures in it.
+        self._stream: tuple[Answer, JpegReader] | None = None
 
     def read(self) -> Image:
         """Fetch and return the next picture."""
+        if self._stream is not None:
+            return self._read_on(*self._stream)
         deadline_s = time.monotonic() + self._period_s + self._read_timeout_s
         while True:
             time.sleep(max(0.0, self._next_s - time.monotonic()))
@@ -160,23 +177,36 @@ class SnapshotCapture:
                 if time.monotonic() >= deadline_s:
                     raise StreamError("garbage", f"only damaged pictures: {error}") from None
 
+    def _read_on(self, answer: Answer, reader: JpegReader) -> Image:
+        answer.deadline_s = time.monotonic() + self._read_timeout_s
+        while True:
+            try:
+                return decode_image(reader.next_picture(), self._max_pixels)
+            except SourceError as error:
+                self._count("damaged_pictures")
+                if time.monotonic() >= answer.deadline_s:
+                    raise StreamError("garbage", f"only damaged pictures: {error}") from None
+
     def _fetch(self) -> bytes:
         answer = Answer(self._url, time.monotonic() + self._read_timeout_s, self._context)
-        data = bytearray()
+        reader = JpegReader(answer.receive)
+        may_go_on = "Content-Length" not in answer.headers
         try:
             while True:
                 try:
-                    data += answer.receive()
+                    reader.more()
                 except StreamError as error:
-                    if error.kind == "closed" and data:
-                        return bytes(data)
+                    if error.kind == "closed" and reader.buffered:
+                        return reader.buffered
                     raise
-                if len(data) > MAX_PART_BYTES:
-                    raise StreamError(
-                        "garbage", f"more than {MAX_PART_BYTES} bytes are no camera picture"
-                    )
+                if may_go_on and (picture := reader.before_another()) is not None:
+                    self._stream = answer, reader
+                    return picture
         finally:
-            answer.close()
+            if self._stream is None:
+                answer.close()
 
     def close(self) -> None:
-        """Nothing stays open between two pictures."""
+        """Close the answer that goes on; nothing else stays open between two pictures."""
+        if self._stream is not None:
+            self._stream[0].close()

@@ -29,6 +29,8 @@ class MultipartReader:
         self._receive = receive
         self._buffer = bytearray()
         self._begun = False
+        # What the last part says it is.
+        self.type_named = ""
 
     def next_part(self) -> bytes:
         """The next part's body; raises StreamError where the stream is no such thing."""
@@ -83,12 +85,14 @@ class MultipartReader:
 
     def _stated_length(self) -> int | None:
         """Read the header up to its empty line."""
-        length, left = None, MAX_HEADER_BYTES
+        length, left, self.type_named = None, MAX_HEADER_BYTES, ""
         while line := self._line():
             left -= len(line) + 1
             if left < 0:
                 raise _no_multipart()
             name, _, value = line.partition(b":")
+            if name.strip().lower() == b"content-type":
+                self.type_named = value.strip().lower().decode("latin-1")
             digits = value.strip()
             if name.strip().lower() != b"content-length" or not digits.isdigit():
                 continue

@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+from brokers import wait_until
 
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source
@@ -173,6 +174,45 @@ def test_stream_in_chunks_is_read_wherever_they_break(size: int) -> None:
     with scripted(script) as camera:
         numbers = three(f"http://127.0.0.1:{camera.port}/")
     assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("behind", [b"", b"\r\n"])
+@pytest.mark.parametrize("named", [b"image/jpeg", b"application/octet-stream"])
+def test_pictures_that_follow_one_another_without_a_boundary_are_read(
+    named: bytes, behind: bytes
+) -> None:
+    """FFmpeg's -f mjpeg, and bridges to cameras of no standard (cam-reverse)."""
+    head = OK + b"Content-Type: " + named + END
+    with scripted(lambda connection, _: play(connection, head, b"", behind)) as camera:
+        numbers = three(f"http://127.0.0.1:{camera.port}/")
+        assert len(camera.asked()) == 2
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_picture_with_another_behind_it_stays_one_where_its_length_is_stated() -> None:
+    """The multi-picture format of phones: a preview behind the picture."""
+
+    def script(connection: socket.socket, request: bytes) -> None:
+        del request
+        data = jpeg(7) + jpeg(200)
+        connection.sendall(OK + JPEG + b"Content-Length: %d" % len(data) + END + data)
+
+    with scripted(script) as camera:
+        assert three(f"http://127.0.0.1:{camera.port}/") == [7, 7, 7]
+
+
+def test_video_in_the_parts_is_named_and_not_called_damaged() -> None:
+    def script(connection: socket.socket, request: bytes) -> None:
+        del request
+        part = b"--cut\nContent-Type: video/x-h264\nContent-Length: 9\n\n\0\0\0\1\x65abcd\n"
+        connection.sendall(OK + TYPE + b"cut" + END + part * 3)
+        time.sleep(1)
+
+    with scripted(script) as camera:
+        source = open_source(SourceSettings(url=f"http://127.0.0.1:{camera.port}/"))
+        assert wait_until(lambda: "found video/x-h264; set" in (source.status().reason or ""))
+        assert "damaged_pictures" not in source.status().faults
+        source.close()
 
 
 SNAPSHOTS = {
