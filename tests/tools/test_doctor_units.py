@@ -140,3 +140,16 @@ class TestUnits:
         assert "/opt/gone/edgecam" in text
         assert "service uninstall, then install" in remedy
         assert not [f for f in report.of("unit") if "edgecam@camera" in f["text"]]
+
+
+@pytest.mark.parametrize(("age_s", "level"), [(30.0, "warn"), (3600.0, "ok")])
+def test_a_unit_that_was_started_again_lately_is_no_loop_once_it_lasts(
+    age_s: float, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered = int((10_000.0 - age_s) * 1e6)
+    said = f"ActiveState=active\nNRestarts=3\nActiveEnterTimestampMonotonic={entered}\n"
+    monkeypatch.setattr(units, "_run", lambda *_: (0, said))
+    monkeypatch.setattr("time.monotonic", lambda: 10_000.0)
+    (finding,) = units._state(Path("edgecam@front.service"))
+    assert finding.level == level
+    assert "edgecam@front.service runs" in finding.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ DIRECTORIES = tuple(
 # systemd-analyze security: 0 exposes nothing, 10 everything. What is shipped has no more.
 EXPOSURE_LIMIT = 2.0
 ANSWER_S = 10.0
+# What has run for so long after its last start is no loop of starts.
+SETTLED_S = 600.0
 # systemd.exec(5), Process Exit Codes; 78 is edgecam's own.
 STATUS_WORDS = {
     "78": "the configuration is refused",
@@ -94,16 +97,21 @@ def _examine(unit: Path) -> Iterator[Finding]:
 def _state(unit: Path) -> Iterator[Finding]:
     """How the unit fares: systemd accepts many a unit that it cannot run."""
     names = ("ActiveState", "SubState", "Result", "ExecMainCode", "ExecMainStatus", "NRestarts")
+    names += ("ActiveEnterTimestampMonotonic",)
     code, said = _run("systemctl", "show", unit.name, *(f"--property={name}" for name in names))
     found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     if code or not found:
         return
     result, status = found.get("Result", "success"), found.get("ExecMainStatus", "0")
+    again = int(found.get("NRestarts") or 0)
+    age_s = time.monotonic() - int(found.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
     if found.get("ActiveState") == "failed" or found.get("SubState") == "auto-restart":
         what = STATUS_WORDS.get(status, f"exit status {status}")
-        again = int(found.get("NRestarts") or 0)
         text = f"{unit.name} does not run: {result}, {what}, started again {again} times"
         yield fail("unit", text, f"see why: journalctl -u {unit.name} -n 20")
+    elif found.get("ActiveState") == "active" and again and age_s < SETTLED_S:
+        text = f"{unit.name} runs for {age_s:.0f} s, after {again} starts that did not last"
+        yield warn("unit", text, f"see why: journalctl -u {unit.name} -p warning -n 20")
     elif found.get("ActiveState") == "active":
         yield ok("unit", f"{unit.name} runs")
 
