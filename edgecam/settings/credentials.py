@@ -41,8 +41,7 @@ def read_password(file: str | None, environment: Mapping[str, str] = os.environ)
     One trailing newline is not part of it.
 
     Raises:
-        SettingsError: the file is named but missing, unreadable, empty, or not one line of UTF-8;
-            or systemd's credential is closed to this process.
+        SettingsError: the file is named but missing, unreadable, empty, or not one line of UTF-8.
     """
     path = _given(file, "mqtt.password_file", PASSWORD_CREDENTIAL, environment)
     return None if path is None else _read(path, "the broker's password", "mqtt.password_file")
@@ -140,13 +139,10 @@ def _credential(name: str, environment: Mapping[str, str]) -> Path | None:
     try:
         # The unit's default, where there is no file of root's, is an empty line.
         return path if path.stat().st_size > 1 else None
-    except FileNotFoundError:
+    except OSError:
+        # None of that name; or closed to this process, as to the check before a reload: systemd
+        # gives credentials to ExecStart= alone.
         return None
-    except OSError as error:
-        raise SettingsError(
-            f"{path}: expected a credential of systemd's that this process may read, found: "
-            f"{error.strerror}; systemd gives them to ExecStart= alone: run this as root instead"
-        ) from None
 
 
 def _for_service(setting: str) -> str:
