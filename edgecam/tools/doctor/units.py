@@ -96,8 +96,10 @@ def _examine(unit: Path) -> Iterator[Finding]:
 
 def _state(unit: Path) -> Iterator[Finding]:
     """How the unit fares: systemd accepts many a unit that it cannot run."""
-    names = ("ActiveState", "SubState", "Result", "ExecMainCode", "ExecMainStatus", "NRestarts")
-    names += ("ActiveEnterTimestampMonotonic",)
+    names = (
+        *("ActiveState", "SubState", "Result", "ExecMainCode", "ExecMainStatus", "NRestarts"),
+        "ActiveEnterTimestampMonotonic",
+    )
     code, said = _run("systemctl", "show", unit.name, *(f"--property={name}" for name in names))
     found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     if code or not found:
