@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from edgecam.core.events import Event, EventType
-from edgecam.core.frame import Frame
 from edgecam.messages.format import SCHEMA, SchemaNumber, Score
+
+if TYPE_CHECKING:
+    from edgecam.core.frame import Frame
 
 # An event that goes out this long after it was made says so.
 LATE_S = 1.0

@@ -18,7 +18,7 @@ print("\\nloaded:", *sorted({"numpy", "cv2"} & sys.modules.keys()))
 """
 
 
-@pytest.mark.parametrize("line", ["--help", "status nosuch", "top --help", "schema settings"])
+@pytest.mark.parametrize("line", ["--help", "status nosuch", "top --help", "init --help"])
 def test_a_command_without_pictures_loads_neither_numpy_nor_opencv(line: str) -> None:
     command = [sys.executable, "-c", CODE, *line.split()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
