@@ -28,7 +28,7 @@ from edgecam.core.version import __version__
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from edgecam.settings.cameras import House
+    from edgecam.settings.house import House
 
 # Name on the command line -> one line of help; the code is in edgecam/cli/commands/NAME.py.
 COMMANDS: dict[str, str] = {

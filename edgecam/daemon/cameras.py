@@ -20,7 +20,7 @@ from edgecam.daemon.build import Loaded, load_models
 from edgecam.daemon.session import Session, Shared
 from edgecam.inference.model import Model
 from edgecam.messages.telemetry import Telemetry
-from edgecam.settings.cameras import House
+from edgecam.settings.house import House
 from edgecam.settings.schema import Settings
 from edgecam.sinks import Opener
 from edgecam.sources import is_file

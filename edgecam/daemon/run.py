@@ -18,7 +18,7 @@ from edgecam.daemon.service import Service
 from edgecam.daemon.session import Session
 from edgecam.daemon.tally import STATUS_INTERVAL_S, Tally, has_output
 from edgecam.daemon.telemetry_report import caption
-from edgecam.settings.cameras import House, of_one
+from edgecam.settings.house import House, of_one
 from edgecam.settings.schema import MqttSettings, Settings
 from edgecam.sinks import check_sinks
 from edgecam.sources import is_file

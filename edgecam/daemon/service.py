@@ -27,7 +27,7 @@ from edgecam.daemon.watchdog import Watchdog
 from edgecam.inference.model import Model
 from edgecam.messages import health
 from edgecam.messages.telemetry import Telemetry
-from edgecam.settings.cameras import House
+from edgecam.settings.house import House
 from edgecam.sinks import check_sinks
 
 if TYPE_CHECKING:

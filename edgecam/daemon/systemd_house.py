@@ -9,7 +9,7 @@ from edgecam.core.errors import SettingsError
 from edgecam.core.redaction import address
 from edgecam.daemon.systemd_install import File, Layout, environment_line, files_of
 from edgecam.daemon.systemd_unit import InstallationError, check_readable
-from edgecam.settings.cameras import House, secret_of
+from edgecam.settings.house import House, secret_of
 from edgecam.settings.load import load_house
 from edgecam.sources import kinds as sources
 

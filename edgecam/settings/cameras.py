@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from edgecam.core.errors import SettingsError
+from edgecam.settings.house import SECRET, House, variable_part
 from edgecam.settings.messages import nearest
 from edgecam.settings.schema import Settings
 
@@ -23,47 +20,8 @@ PER_CAMERA = (
 )
 # A place at the top may say which camera it belongs to.
 PLACES = ("zone", "mask", "line")
-# The process is called so where neither its file nor its settings name it.
-PROCESS = "edgecam"
-_SECRET = re.compile(r"EDGECAM_CAMERA_([A-Z0-9_]+)_SOURCE_URL")
 
 Data = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """The cameras of one process.
-
-    ``shared`` has what there is one of, such as the broker, under the name of the process; each of
-    ``cameras`` is whole. One camera alone is both.
-    """
-
-    shared: Settings
-    cameras: tuple[Settings, ...]
-
-    @property
-    def has_several(self) -> bool:
-        """Whether cameras share this process."""
-        return len(self.cameras) > 1
-
-
-def of_one(settings: Settings) -> House:
-    """Return the house of a camera that has its process to itself."""
-    return House(settings, (settings,))
-
-
-def secret_of(name: str) -> str:
-    """Return the variable that holds the source's URL of a camera, login included."""
-    return f"EDGECAM_CAMERA_{_upper(name)}_SOURCE_URL"
-
-
-def _upper(name: str) -> str:
-    return name.upper().replace("-", "_")
-
-
-def is_secret(variable: str) -> bool:
-    """Whether an environment variable is one of ``secret_of``."""
-    return _SECRET.fullmatch(variable) is not None
 
 
 def take_secrets(
@@ -74,9 +32,9 @@ def take_secrets(
     Raises:
         SettingsError: there is no such camera.
     """
-    by_key = {_upper(str(table.get("name", ""))): table for table in tables}
+    by_key = {variable_part(str(table.get("name", ""))): table for table in tables}
     for variable, url in sorted(environment.items()):
-        found = _SECRET.fullmatch(variable)
+        found = SECRET.fullmatch(variable)
         if found is None:
             continue
         if found[1] not in by_key:
@@ -144,30 +102,6 @@ def _no_key_of_a_camera(key: str, name: str, origin: str) -> SettingsError:
     else:
         words = f"unknown key {key!r:.80}{nearest(key, PER_CAMERA)}"
     return SettingsError(f"{origin}: camera {name:.64}: {words}")
-
-
-def with_chosen_models(settings: Settings, origin: str) -> Settings:
-    """The settings with the models that ``models`` names alone.
-
-    Raises:
-        SettingsError: no ``[[model]]`` defines one of them.
-    """
-    if not settings.models:
-        return settings
-    known = {key: model for model in settings.model for key in (_stem(model.path), model.path)}
-    unknown = next((name for name in settings.models if name not in known), None)
-    if unknown is not None:
-        defined = ", ".join(_stem(model.path) for model in settings.model) or "none"
-        raise SettingsError(
-            f"{origin}: models: expected those that a [[model]] defines ({defined}), "
-            f"found {unknown!r:.80}"
-        )
-    chosen = dict.fromkeys(known[name] for name in settings.models)
-    return msgspec.structs.replace(settings, model=tuple(chosen))
-
-
-def _stem(path: str) -> str:
-    return PurePath(path).stem
 
 
 def check(house: House, origin: str) -> None:

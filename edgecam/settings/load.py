@@ -16,8 +16,8 @@ import msgspec
 from edgecam.core import bounded_file, bounded_toml
 from edgecam.core.errors import SettingsError
 from edgecam.core.redaction import quoted
-from edgecam.settings import cameras, companions, forms
-from edgecam.settings.cameras import House
+from edgecam.settings import companions, forms
+from edgecam.settings.house import PROCESS, House, is_secret, of_one, with_chosen_models
 from edgecam.settings.messages import check_texts, hint, nearest, plain, refusal
 from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import ModelSettings, Settings
@@ -32,6 +32,7 @@ LISTS: Mapping[str, type[Section]] = {
     "line": LineSettings,
     "webhook": WebhookSettings,
 }
+# Functions import what the settings of one camera have no use for.
 ENVIRONMENT_PREFIX = "EDGECAM_"
 # What belongs to the environment of edgecam but is no setting.
 RESERVED_VARIABLES = frozenset({"EDGECAM_CONFIG", "EDGECAM_CACHE_DIR"})
@@ -156,7 +157,9 @@ def _house(data: Mapping[str, Any], origin: str, process: str | None = None) -> 
     """The cameras of nested dictionaries; ``process`` is its name where they give none."""
     tables = data.get("camera")
     if tables is None:
-        return cameras.of_one(_checked_camera(data, origin))
+        return of_one(_checked_camera(data, origin))
+    from edgecam.settings import cameras
+
     if not isinstance(tables, list) or not tables:
         raise SettingsError(f"{origin}: camera: expected tables [[camera]], found {tables!r:.80}")
     top = {key: value for key, value in data.items() if key != "camera"}
@@ -165,7 +168,7 @@ def _house(data: Mapping[str, Any], origin: str, process: str | None = None) -> 
         for name, each in cameras.named(top, tables, origin)
     )
     if len(found) == 1:
-        return cameras.of_one(found[0])
+        return of_one(found[0])
     shared = {key: value for key, value in top.items() if key not in cameras.PLACES}
     if process is not None:
         shared.setdefault("name", process)
@@ -175,7 +178,7 @@ def _house(data: Mapping[str, Any], origin: str, process: str | None = None) -> 
 
 
 def _checked_camera(data: Mapping[str, Any], origin: str) -> Settings:
-    return cameras.with_chosen_models(_checked(data, origin), origin)
+    return with_chosen_models(_checked(data, origin), origin)
 
 
 def model_of(text: str) -> tuple[str, dict[str, str]]:
@@ -277,7 +280,7 @@ def _environment_layer(
     for variable, value in sorted(environment.items()):
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable in RESERVED_VARIABLES:
             continue
-        if cameras.is_secret(variable):
+        if is_secret(variable):
             continue
         key = by_variable.get(variable)
         if key is None:
@@ -324,10 +327,7 @@ def load_house(
     flag_names: Mapping[str, str] | None = None,
 ) -> House:
     """Put the layers together, for all cameras of the files; arguments and errors as ``load``."""
-    data = cameras.joined([(str(path), _copied(read_toml(path))) for path in configs] or [("", {})])
-    if len(data.get("camera", ())) == 1:
-        # Alone it is as a file without [[camera]], which flags beat.
-        data = next(cameras.named(data, data.pop("camera"), str(configs[0])))[1]
+    data = _joined([(str(path), _copied(read_toml(path))) for path in configs])
     names = flag_names or {}
     config = configs[0] if configs else None
     environment = companions.environment_of(config, environment)
@@ -350,9 +350,28 @@ def load_house(
         flag = names.get("model.path", "model.path")
         _apply_own(data, own, flag if _models_of(flags) else origins["model.path"])
     _refuse_source(data, {**origins, **{key: names.get(key, key) for key in flags}})
-    cameras.take_secrets(data.get("camera", ()), environment, configs)
-    process = config.stem if config is not None and len(configs) == 1 else cameras.PROCESS
-    return _house(data, "settings", process if re.fullmatch(SLUG, process) else cameras.PROCESS)
+    if any(map(is_secret, environment)):
+        from edgecam.settings import cameras
+
+        cameras.take_secrets(data.get("camera", ()), environment, configs)
+    process = config.stem if config is not None and len(configs) == 1 else PROCESS
+    return _house(data, "settings", process if re.fullmatch(SLUG, process) else PROCESS)
+
+
+def _joined(files: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """The settings of all ``files``, each with its name; of one camera without ``[[camera]]``."""
+    if not files:
+        return {}
+    origin, data = files[0]
+    if len(files) == 1 and "camera" not in data:
+        return data
+    from edgecam.settings import cameras
+
+    data = cameras.joined(files)
+    if len(data.get("camera", ())) == 1:
+        # Alone it is as a file without [[camera]], which flags beat.
+        data = next(cameras.named(data, data.pop("camera"), origin))[1]
+    return data
 
 
 def _refuse_source(data: Mapping[str, Any], origins: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from edgecam.core.result import Result
 from edgecam.daemon.build import Loaded
 from edgecam.daemon.cameras import Cameras, load_all
 from edgecam.daemon.run import run
-from edgecam.settings.cameras import House
+from edgecam.settings.house import House
 from edgecam.settings.load import load_house
 
 FRAMES = 6

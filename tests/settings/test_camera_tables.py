@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from edgecam.cli.main import cli
 from edgecam.core.errors import SettingsError
-from edgecam.settings.cameras import House
+from edgecam.settings.house import House
 from edgecam.settings.load import load, load_house
 
 TWO = """

@@ -11,7 +11,7 @@ import click
 from edgecam.cli.headings import HeadedCommand
 from edgecam.cli.options import FLAG_NAMES, given, model_options
 from edgecam.core.printable import say
-from edgecam.settings.cameras import House
+from edgecam.settings.house import House
 from edgecam.settings.load import load_house
 
 

@@ -16,8 +16,8 @@ from edgecam.cli.options import FLAG_NAMES
 from edgecam.core.errors import SettingsError
 from edgecam.core.printable import MAX_LINE, printable, say, say_json
 from edgecam.core.version import __version__
-from edgecam.settings.cameras import House, of_one
 from edgecam.settings.companions import unreadable
+from edgecam.settings.house import House, of_one
 from edgecam.settings.load import load_house
 from edgecam.settings.schema import Settings
 from edgecam.settings.section import SLUG

@@ -16,7 +16,7 @@ from edgecam.core.errors import SettingsError
 from edgecam.core.printable import say
 
 if TYPE_CHECKING:
-    from edgecam.settings.cameras import House
+    from edgecam.settings.house import House
     from edgecam.settings.schema import Settings
 
 _ROOT = click.option(
