@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgecam.analysis.events.body import Known, Reading, read, trunk
+from edgecam.analysis.events.body import Known, Reading, read
 from edgecam.analysis.events.rule import Memory
+from edgecam.analysis.events.trunk import trunk
 from edgecam.core.result import Pose
 from edgecam.settings.scene import SceneSettings
 

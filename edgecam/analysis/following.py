@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from edgecam.analysis.absence import Absence, Absences, is_within_reach
 from edgecam.analysis.intervals import Intervals
+from edgecam.analysis.numbers import Numbers
 from edgecam.analysis.scene import Subject
-from edgecam.analysis.tracker import Numbers, Track, Tracker, areas, greedy, iou
+from edgecam.analysis.tracker import Track, Tracker, areas, greedy, iou
 from edgecam.analysis.zones import Polygon
 from edgecam.core.frame import Frame
 from edgecam.core.keypoints import PERSON

@@ -210,17 +210,6 @@ def boxes_of(items: Sequence[Pose | Detection]) -> Array:
     return np.array([(b.x_min, b.y_min, b.x_max, b.y_max) for b in boxes])
 
 
-@dataclass(slots=True)
-class Numbers(Iterator[int]):
-    """Counts up; ``following`` is the next number that it gives."""
-
-    following: int
-
-    def __next__(self) -> int:
-        self.following += 1
-        return self.following - 1
-
-
 class Tracker:
     """Tracks what one model finds of one kind, poses or detections.
 

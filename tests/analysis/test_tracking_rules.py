@@ -11,7 +11,8 @@ from skeletons import person
 
 from edgecam.analysis import tracker as tracking
 from edgecam.analysis.intervals import Intervals
-from edgecam.analysis.tracker import Numbers, Tracker, areas, greedy, iou, pose_oks
+from edgecam.analysis.numbers import Numbers
+from edgecam.analysis.tracker import Tracker, areas, greedy, iou, pose_oks
 from edgecam.core.keypoints import OKS_SIGMAS, SURE, Skeleton
 from edgecam.core.result import Box, Detection, Pose
 from edgecam.settings.scene import TrackingSettings

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from edgecam.analysis.events.rule import Asked, Memory, Rule, RuleKind
-from edgecam.analysis.scene import Scene
-from edgecam.analysis.tracker import Numbers
+from edgecam.analysis.numbers import Numbers
 from edgecam.core.events import POSTURES, Event
 from edgecam.core.rules import RULES as NAMES
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from edgecam.analysis.events.fall import Falls
     from edgecam.analysis.events.posture import Postures
     from edgecam.analysis.events.zone import Zones
+    from edgecam.analysis.scene import Scene
     from edgecam.settings.events import EventSettings
     from edgecam.settings.scene import LineSettings, ZoneSettings
 

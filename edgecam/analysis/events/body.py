@@ -18,12 +18,12 @@ short, and nothing is said.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgecam.analysis import shape
+from edgecam.analysis.events.trunk import ANKLES, HIPS, SHOULDERS, Point, trunk
 from edgecam.core.keypoints import INDEX, SURE
 from edgecam.core.result import Pose
 
@@ -38,35 +38,9 @@ TURNED_MAX_FEET_DROP = 0.9
 # So far from the vertical a trunk is level.
 LEVEL_MIN_DEGREES = 60.0
 # A trunk that is shorter than this part of the shoulders' width points at the camera.
-MIN_TRUNK_TO_SHOULDERS = 0.5
+MIN_TRUNK_TOSHOULDERS = 0.5
 
-# "upright" is a straight trunk of which nothing says whether it stands or sits.
-STRAIGHT = frozenset({"standing", "sitting", "upright"})
-# A trunk that is not level.
-UPRIGHT = STRAIGHT | {"crouching"}
-
-Point = tuple[float, float]
-Points = Sequence[Sequence[float]]
-_SHOULDERS = (INDEX["left_shoulder"], INDEX["right_shoulder"])
-_HIPS = (INDEX["left_hip"], INDEX["right_hip"])
-ANKLES = (INDEX["left_ankle"], INDEX["right_ankle"])
 _LEGS = [INDEX["left_knee"], INDEX["right_knee"], *ANKLES]
-
-
-def trunk(pose: Pose) -> tuple[Point, Point] | None:
-    """The middles of shoulders and hips, of the sides of which both are sure; None of neither."""
-    xy: Points = pose.xy.tolist()
-    sure = (pose.scores >= SURE).tolist()
-    sides = [k for k in (0, 1) if sure[_SHOULDERS[k]] and sure[_HIPS[k]]]
-    if not sides:
-        return None
-    return _middle(xy[_SHOULDERS[k]] for k in sides), _middle(xy[_HIPS[k]] for k in sides)
-
-
-def head(pose: Pose) -> Point | None:
-    """The middle of what is sure of the face and the shoulders; None of nothing."""
-    rows = pose.xy[: _SHOULDERS[1] + 1][pose.scores[: _SHOULDERS[1] + 1] >= SURE]
-    return _middle(rows.tolist()) if len(rows) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +89,9 @@ def read(pose: Pose, known: Known = NOTHING, is_turned: bool = False) -> Reading
     ends = trunk(pose)
     if ends is None:
         return None
-    both = bool((pose.scores[[*_SHOULDERS, *_HIPS]] >= SURE).all())
-    width_px = math.dist(*pose.xy[list(_SHOULDERS)].tolist()) if both else 0.0
-    if math.dist(*ends) < max(1.0, MIN_TRUNK_TO_SHOULDERS * width_px):
+    both = bool((pose.scores[[*SHOULDERS, *HIPS]] >= SURE).all())
+    width_px = math.dist(*pose.xy[list(SHOULDERS)].tolist()) if both else 0.0
+    if math.dist(*ends) < max(1.0, MIN_TRUNK_TOSHOULDERS * width_px):
         return None
     seen = shape.bodies(pose.xy[None], pose.scores[None])
     shares = shape.likely(shape.features(seen, known.measures))[0].tolist()
@@ -174,8 +148,3 @@ def _is_on_feet(pose: Pose, shoulders: Point, hips: Point) -> bool:
     """Whether a trunk that is level in the picture has a knee or a foot far below it."""
     is_level = abs(shoulders[0] - hips[0]) >= abs(shoulders[1] - hips[1])
     return is_level and _feet_drop(pose, shoulders, hips) > MAX_FEET_DROP
-
-
-def _middle(points: Iterable[Sequence[float]]) -> Point:
-    xs, ys = zip(*points, strict=True)
-    return sum(xs) / len(xs), sum(ys) / len(ys)

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
 from edgecam.analysis.events.rule import Asked, Memory, RuleKind
-from edgecam.analysis.scene import Scene
 from edgecam.core.events import Event
 from edgecam.core.rules import RULES
 from edgecam.settings.section import Seconds, Section
+
+if TYPE_CHECKING:
+    from edgecam.analysis.scene import Scene
 
 _PICTURE = 0
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from edgecam.analysis.events.body import ANKLES, UPRIGHT
-from edgecam.analysis.scene import Subject
+from edgecam.analysis.events.trunk import ANKLES, UPRIGHT
+
+if TYPE_CHECKING:
+    from edgecam.analysis.scene import Subject
 
 # How far shoulders and hips come down, in trunks.
 MIN_SHOULDER_DROP = 1.2

@@ -57,11 +57,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
-from edgecam.analysis.events.body import UPRIGHT, head, trunk
 from edgecam.analysis.events.descent import (
     MIN_HIP_DROP,
     MIN_SHOULDER_DROP,
@@ -72,10 +71,13 @@ from edgecam.analysis.events.descent import (
     is_on_feet,
 )
 from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
-from edgecam.analysis.scene import Scene, Subject
+from edgecam.analysis.events.trunk import UPRIGHT, head, trunk
 from edgecam.core.events import Event
 from edgecam.core.rules import RULES
 from edgecam.settings.section import Seconds, Section
+
+if TYPE_CHECKING:
+    from edgecam.analysis.scene import Scene, Subject
 
 # One frame of a tumbling skeleton may look upright.
 UPRIGHT_AGAIN_S = 0.3

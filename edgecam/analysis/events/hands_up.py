@@ -10,17 +10,19 @@ the face's keypoints are its highest, so a wrist above the nose is beside or abo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
-from edgecam.analysis.events.body import STRAIGHT
 from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
-from edgecam.analysis.scene import Scene, Subject
+from edgecam.analysis.events.trunk import STRAIGHT
 from edgecam.core.events import Event
 from edgecam.core.keypoints import INDEX
 from edgecam.core.rules import RULES
 from edgecam.settings.section import Seconds, Section
+
+if TYPE_CHECKING:
+    from edgecam.analysis.scene import Scene, Subject
 
 _NOSE = INDEX["nose"]
 _ARMS = tuple((INDEX[f"{side}_wrist"], INDEX[f"{side}_elbow"]) for side in ("left", "right"))

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
 from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
-from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.core.rules import RULES
 from edgecam.settings.section import Seconds, Section
+
+if TYPE_CHECKING:
+    from edgecam.analysis.scene import Scene, Subject
 
 _Posture = Literal["unknown", "standing", "sitting", "crouching", "lying"]
 _REPORTED: tuple[Literal["sitting", "crouching", "lying"], ...] = ("sitting", "crouching", "lying")

@@ -15,15 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
 from edgecam.analysis.events.rule import Asked, Memory, RuleKind, event
-from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event
 from edgecam.core.rules import RULES
 from edgecam.settings.section import Section
+
+if TYPE_CHECKING:
+    from edgecam.analysis.scene import Scene, Subject
 
 
 @dataclass(slots=True)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from edgecam.analysis.scene import Scene, Subject
 from edgecam.core.events import Event, EventType
 from edgecam.core.rules import OF_PLACES
 from edgecam.settings.section import Section
 
 if TYPE_CHECKING:
+    from edgecam.analysis.scene import Scene, Subject
     from edgecam.settings.events import EventSettings
     from edgecam.settings.scene import LineSettings, ZoneSettings
 

@@ -15,17 +15,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
-from edgecam.analysis.events.body import STRAIGHT
 from edgecam.analysis.events.rule import Asked, Memory, RuleKind, event
-from edgecam.analysis.scene import Scene, Subject
+from edgecam.analysis.events.trunk import STRAIGHT
 from edgecam.core.events import Event
 from edgecam.core.keypoints import INDEX
 from edgecam.core.rules import RULES
 from edgecam.settings.section import Seconds, Section
+
+if TYPE_CHECKING:
+    from edgecam.analysis.scene import Scene, Subject
 
 TURNS = 3
 MIN_SWING_FOREARMS = 0.4

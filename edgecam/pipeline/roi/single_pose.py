@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecam.analysis.events.body import trunk
+from edgecam.analysis.events.trunk import trunk
 from edgecam.analysis.tracker import iou
 from edgecam.core.frame import Frame
 from edgecam.core.protocols import DecodeOptions
