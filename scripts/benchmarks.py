@@ -29,6 +29,7 @@ from benchmark_heads import heads
 from benchmark_live import live
 from benchmark_many import fleet, instances, mosquitto_command
 from benchmark_parts import median_ms, parts
+from benchmark_peer_runs import peer_runs
 from benchmark_plot import plot
 from benchmark_precisions import precisions
 from benchmark_start import start_up
@@ -53,6 +54,8 @@ MODELS = (
     ("ssdlite_mobilenet_v2_pedestrian_int8", None),
 )
 PIECES = ("parts", "start", "live", "runs", "precisions", "crops", "heads", "many")
+# Measured on request alone: others' packages take 200 MB.
+ON_REQUEST = ("peers",)
 OF_TRACKS = ("boxes found", "identity switches", "fragments", "ids on no person")
 
 
@@ -248,7 +251,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=PIECES,
+        choices=(*PIECES, *ON_REQUEST),
         help="measure these, and leave every other row as it was measured",
     )
     parser.add_argument(
@@ -257,6 +260,8 @@ def main() -> None:
         metavar="BAR",
         help="measure no more than the ratios that have a bar, or those named; 1 if one is missed",
     )
+    parser.add_argument("--images", type=Path, help="peers: COCO's pictures, not those that ship")
+    parser.add_argument("--annotations", type=Path, help="their person_keypoints_*.json")
     given = parser.parse_args()
     if given.check is not None:
         sys.exit(bool(check(given.check)))
@@ -285,6 +290,8 @@ def main() -> None:
         heads()
     if "many" in measured:
         many(table)
+    if "peers" in measured:
+        peer_runs(table.add, given.rounds, given.images, given.annotations)
     # Last, for it takes much memory, and a child begins with its parent's peak on its account.
     if "live" in measured:
         live(table.add)

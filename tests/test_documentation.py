@@ -156,14 +156,15 @@ RUNS: dict[str, Run] = {
         makes="root/etc/systemd/system/multi-user.target.wants/edgecam@front.service",
     ),
     f"{SERVICE} uninstall front": Run("removed", swaps=(("$", " --root root"),)),
-    "edgecam tune --write front.toml": Run(
-        "chosen",
-        swaps=(("$", " --source pictures posenet --size 257x257 --budget-s 600"),),
-        needs=Sandbox.pictures,
-        makes="front.toml",
+    "edgecam tune posenet --size 257x257": Run(
+        "chosen", swaps=(("$", " --source pictures --budget-s 600"),), needs=Sandbox.pictures
     ),
+    "edgecam tune --fps 10 --write front.toml": Run(
+        "chosen", swaps=(("10", "0.1"), ("$", " --budget-s 3000")), long=True, makes="front.toml"
+    ),
+    "edgecam tune --fps 10": Run("--fps", swaps=HELP),
     "edgecam tune --keep 0.97 --source clip.mp4": Run(
-        "chosen", swaps=(("$", " posenet --size 257x257 --budget-s 600"),), long=True
+        "chosen", swaps=(("$", " --budget-s 3000"),), long=True
     ),
     "edgecam status": Run("front: healthy", beside=FRONT),
     "edgecam status NAME": Run("front: healthy", beside=FRONT),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,26 +23,29 @@ if TYPE_CHECKING:
     from edgecam.settings.schema import Settings
     from edgecam.tools.evaluate.tune import Point, Tuning
 
-_MODELS = ("posenet", "posenet-fp16")
+_MODELS, _REFERENCE = ("posenet", "posenet-fp16"), "posenet-fp16"
 
 
 @click.command("tune")
 @click.argument("tried", metavar="[MODEL]...", nargs=-1, shell_complete=a_model)
 @CONFIG_OPTION
+@click.option("--fps", type=Number(0.1, 1000), help="Choose the best at this rate or more.")
+@click.option(
+    "--lying", is_flag=True, help="People who lie count too: pictures are turned as well."
+)
 @click.option("-s", "--source", help="A recording with people.  [default: the bundled clip]")
 @click.option("--size", "sizes", multiple=True, help="HEIGHTxWIDTH, sides 16n+1; repeatable.")
 @click.option(
     "--reference",
-    default="posenet-fp16",
-    show_default=True,
-    help="The float PoseNet that all are held against, at the recording's own size.",
+    help="The float PoseNet that PoseNets are held against, at the recording's own size.  "
+    "[default: posenet-fp16]",
 )
 @click.option(
     "--keep",
     type=Number(0, 1),
     default=0.9,
     show_default=True,
-    help="Choose the fastest that has this share of the best OKS.",
+    help="Choose the fastest that has this share of the best AP or OKS.",
 )
 @click.option(
     "--budget-s",
@@ -55,31 +59,41 @@ _MODELS = ("posenet", "posenet-fp16")
 def command(
     tried: tuple[str, ...],
     config: Path | None,
+    fps: float | None,
+    lying: bool,
     source: str | None,
     sizes: tuple[str, ...],
-    reference: str,
+    reference: str | None,
     keep: float,
     budget_s: float,
     write: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure models, input sizes, delegates, threads and crops on this board.
+    """Measure on this board what finds people, and choose.
 
-    What runs now is measured first. Prints frames a second against agreement with the float model
-    (mean OKS) and which points are on the Pareto front. MODEL is a PoseNet; by default both bundled
-    ones are tried. Exits 1, and writes nothing, where there was no time for most of them.
+    What runs now is measured first, then bundled models, input sizes, refining and, with --lying,
+    turned looks: frames a second on the recording, AP on the pictures that ship, in which people
+    were marked by eye, and which points are on the Pareto front. Exits 1, and writes nothing, where
+    there was no time for most of them, or none makes --fps.
+
+    With a MODEL, which is a PoseNet, --size or --reference: PoseNets alone, their delegates,
+    threads and crops too, held against the float model's poses (mean OKS).
 
     \b
-    edgecam tune
-    edgecam tune --keep 0.97 --write /etc/edgecam/front.toml
+    edgecam tune --fps 10
+    edgecam tune --fps 5 --lying --write /etc/edgecam/front.toml
     edgecam tune my_posenet.tflite --source hall.mp4
     """
-    import msgspec
-
     from edgecam.cli import log
     from edgecam.inference import catalog as bundled
     from edgecam.settings.load import load, parse
 
+    of_posenets = bool(tried or sizes or reference)
+    if of_posenets and (fps is not None or lying):
+        raise SettingsError(
+            "tune: expected --fps and --lying without MODEL, --size and --reference, which compare "
+            "PoseNets alone; drop the ones or the others"
+        )
     wanted = [parse("model.input_size", size, "--size") for size in sizes]
     document = _document(write) if write is not None else None
     flags = {"source.url": source or str(bundled.clip())}
@@ -88,47 +102,67 @@ def command(
     settings = load(config, os.environ, flags, {"source.url": "--source"})
     log.set_up(verbose=False)
     logging.getLogger("edgecam").setLevel(logging.ERROR)
-    found = _measured(settings, tried or _MODELS, reference, wanted, keep, budget_s)
-    if as_json:
-        say_json(msgspec.json.format(msgspec.json.encode(found), indent=2))
-    else:
-        _show(found, keep)
-    _check_enough(found, budget_s)
-    if write is None or document is None:
-        if not as_json:
-            for line in ("", *_text(found.chosen).splitlines()):
-                say(line)
+    if of_posenets:
+        asked = _Asked(tried or _MODELS, reference or _REFERENCE, wanted, keep, budget_s)
+        _tune_posenets(settings, asked, write, document, as_json)
         return
-    _write(write, document, found.chosen)
-    say(f"edgecam: {write}: written", err=True)
+    from edgecam.cli.commands.tune_accuracy import Wanted, tune_ways
+
+    tune_ways(settings, Wanted(fps, keep, lying, budget_s), write, document, as_json)
 
 
-def _measured(
+@dataclass(frozen=True)
+class _Asked:
+    models: Sequence[str]
+    reference: str
+    sizes: Sequence[str]
+    keep: float
+    budget_s: float
+
+
+def _tune_posenets(
     settings: Settings,
-    tried: Sequence[str],
-    reference: str,
-    sizes: Sequence[str],
-    keep: float,
-    budget_s: float,
-) -> Tuning:
-    """Measure the variants behind a bar; without ``sizes`` those that are tried by default."""
+    asked: _Asked,
+    write: Path | None,
+    document: TOMLDocument | None,
+    as_json: bool,
+) -> None:
+    """Measure PoseNets, print, and write the chosen lines.
+
+    Raises:
+        EdgecamError: nothing is chosen, or a model does not load or run.
+    """
+    import msgspec
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
+    from edgecam.cli.commands.tune_accuracy import write_document
     from edgecam.core.progress import Progress
     from edgecam.tools.evaluate.tune import SIZES, tune
 
     columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, transient=True) as bar:
         task = bar.add_task("", total=1.0)
-        return tune(
+        found = tune(
             settings,
-            tried,
-            reference,
-            sizes=sizes or SIZES,
-            keep=keep,
-            budget_s=budget_s,
+            asked.models,
+            asked.reference,
+            sizes=asked.sizes or SIZES,
+            keep=asked.keep,
+            budget_s=asked.budget_s,
             progress=lambda name, share: bar.update(task, description=name, completed=share),
         )
+    if as_json:
+        say_json(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    else:
+        _show(found, asked.keep)
+    _check_enough(found, asked.budget_s)
+    if write is None or document is None:
+        if not as_json:
+            for line in ("", *_text(found.chosen).splitlines()):
+                say(line)
+        return
+    _put(document, found.chosen)
+    write_document(write, document)
 
 
 def _check_enough(found: Tuning, budget_s: float) -> None:
@@ -196,7 +230,8 @@ def _document(path: Path) -> TOMLDocument:
 
     if not path.exists():
         return tomlkit.document()
-    models = read_toml(path).get("model", [])
+    # A detector whose boxes serve refine alone is of the model before it.
+    models = [each for each in read_toml(path).get("model", []) if each.get("publish", True)]
     if len(models) > 1:
         raise SettingsError(
             f"{path}: expected at most one model to write the lines for, found {len(models)}; "
@@ -218,19 +253,3 @@ def _put(document: TOMLDocument, chosen: Point) -> None:
         table: Any = document[section]
         for key, value in values.items():
             (table[0] if isinstance(table, list) else table)[key] = value
-
-
-def _write(path: Path, document: TOMLDocument, chosen: Point) -> None:
-    """
-    Raises:
-        SettingsError: what came out is no configuration.
-    """
-    import tomlkit
-
-    from edgecam.core import atomic_file as whole_file
-    from edgecam.settings.load import parse_toml
-
-    _put(document, chosen)
-    data = tomlkit.dumps(document).encode()
-    parse_toml(data, str(path))
-    whole_file.write(path, data)
