@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from edgecam.core.errors import SettingsError, SourceError
-from edgecam.core.frame import Frame, Image
+from edgecam.core.frame import Image
 from edgecam.core.queues import Finished, Latest, Queue, Slot
 from edgecam.core.redaction import quoted
 from edgecam.core.result import Result
@@ -28,12 +28,7 @@ from edgecam.daemon.build import RunPlan, load_models
 from edgecam.daemon.session import CLOSE_S
 from edgecam.pipeline.base import Pipeline
 from edgecam.pipeline.meter import Meter
-from edgecam.pipeline.roi.inference_steps import (
-    ModelRunner,
-    PartialResult,
-    invoke_only,
-    run_steps,
-)
+from edgecam.pipeline.single_look import SingleLook
 from edgecam.settings.load import describe, load
 from edgecam.settings.messages import nearest
 from edgecam.settings.schema import Settings
@@ -235,18 +230,7 @@ class Predictor:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         loaded = _settings(model, None, config, settings)
-        self._options = loaded.decode.options()
-        models = load_models(loaded)
-        runners = [ModelRunner(place, model) for place, model in enumerate(models)]
-        self._refining = None
-        if any(model.refines or not model.publishes for model in models):
-            # A run that refines no poses does not load it.
-            from edgecam.pipeline.roi.refining import refining
-
-            self._refining = refining(loaded, runners)
-        self._finders = [each for each in runners if not each.model.refines]
-        self._may = [True] * len(runners)
-        self._count = 0
+        self._look = SingleLook(loaded, load_models(loaded), loaded.decode.options)
 
     def __call__(self, image: Image | None) -> Result:
         """What is in ``image``: uint8[H, W, 3], BGR as OpenCV has it.
@@ -266,16 +250,7 @@ class Predictor:
                 f"expected a picture uint8[H, W, 3] in BGR, found {image.dtype}"
                 f"{list(image.shape)}; cv2.imread gives one"
             )
-        picture = np.ascontiguousarray(image)
-        frame = Frame(picture, self._count, time.monotonic(), time.time())
-        self._count += 1
-        sight = PartialResult()
-        for each in self._finders:
-            sight.add(each.name, run_steps(each.whole(frame, self._options), invoke_only))
-        if self._refining is not None:
-            self._refining.forget()
-            run_steps(self._refining.add(sight, frame, self._may, live=False), invoke_only)
-        return Result(frame, sight.found)
+        return self._look(image)
 
 
 # As it was called before 0.2.

@@ -252,7 +252,12 @@ def cli(
     from edgecam.cli import log
 
     def read() -> House:
-        return load_house(config, os.environ, given(ctx), FLAG_NAMES)
+        house = load_house(config, os.environ, given(ctx), FLAG_NAMES)
+        if not any("zones" in camera.web.controls for camera in house.cameras):
+            return house
+        from edgecam.settings.saved_places import with_saved_places
+
+        return with_saved_places(house, os.environ)
 
     house = read()
     log.set_up(verbose)
@@ -272,7 +277,7 @@ def cli(
         logging.getLogger(__name__).warning(NO_OUTPUT)
     stop, tally = Stop(), Tally()
     watchdog_s = house.shared.watchdog_s
-    service = Service(stop, read if config else None, Notifier(), watchdog_s)
+    service = Service(stop, read, Notifier(), watchdog_s, has_file=bool(config))
     with service.signals():
         run(house, stop, extra_sinks=(tally,), service=service, tally=tally)
     if not config and sys.stderr.isatty():

@@ -158,6 +158,10 @@ class Cameras:
         if self._board is not None:
             self._board.publish(now_s, reports)
 
+    def has_saved_places(self) -> bool:
+        """Whether zones were saved on a page since this was last asked."""
+        return any(session.has_saved_places() for session in self.sessions.values())
+
     def start(self) -> None:
         """Start every pipeline."""
         for session in self.sessions.values():

@@ -134,6 +134,8 @@ def _until_the_end(
                 own = None if cameras.has_several else tally
                 text = _report(session, service, on_telemetry, now_s, shows, own)
                 texts.append(f"{session.settings.name} {text}" if cameras.has_several else text)
+            if cameras.has_saved_places():
+                service.read_again()
             cameras.report(now_s, service.reports)
             text = "  ".join(texts)
             if tally is not None and cameras.has_several:

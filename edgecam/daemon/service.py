@@ -65,7 +65,8 @@ class Reload(threading.Thread):
 class Service:
     """Talks to the supervisor for ``run``; without arguments there is none to talk to.
 
-    ``load`` reads the configuration again, None if there is no file to read.
+    ``load`` puts the settings together again; ``has_file``: a signal may ask for that, since a
+    file may have changed.
     """
 
     def __init__(
@@ -74,10 +75,11 @@ class Service:
         load: Callable[[], House] | None = None,
         notifier: Notifier | None = None,
         watchdog_s: float | None = None,
+        has_file: bool = True,
     ) -> None:
         self._notifier = notifier or Notifier({})
         self._serves = notifier is not None
-        self._stop, self._load = stop or Stop(), load
+        self._stop, self._load, self._has_file = stop or Stop(), load, has_file
         self._stop.starting = True
         self._watchdog = Watchdog(self._notifier, watchdog_s)
         self._asked = False
@@ -97,7 +99,7 @@ class Service:
         """Within, SIGTERM and SIGINT stop, and SIGHUP reads the configuration again."""
         kept = signal.getsignal(signal.SIGHUP)
         # Where there is nothing to read, a terminal that closes ends its programs.
-        if self._load is not None and not sys.stderr.isatty():
+        if self._load is not None and self._has_file and not sys.stderr.isatty():
             signal.signal(signal.SIGHUP, self._hang_up)
         try:
             with stopped_by_signals(self._stop):
@@ -107,6 +109,10 @@ class Service:
 
     def _hang_up(self, number: int, frame: object) -> None:
         del number, frame
+        self.read_again()
+
+    def read_again(self) -> None:
+        """Take the settings as they are now, as a signal has it done."""
         self._asked = True
 
     def opening(self) -> None:

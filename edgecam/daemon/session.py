@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import uuid
@@ -126,7 +127,7 @@ class Session:
         )
         self.reporter = self._reporter(boot_id)
         if self.page is not None and control is not None:
-            self.page.attach(control.change, settings.zone, settings.mask, settings.line)
+            self._attach(self.page, control)
         self._describe()
 
     def _reporter(self, boot_id: str) -> Reporter:
@@ -144,6 +145,26 @@ class Session:
             None if self.recorder is None else self.recorder.report,
             None if self._shared is None else self._shared.process,
         )
+
+    def _attach(self, page: Page, control: RemoteControl) -> None:
+        """Give the page what the settings allow it to do."""
+        saved, look, allowed = None, None, self.settings.web.controls
+        if "zones" in allowed:
+            from edgecam.settings.saved_places import SavedPlaces
+
+            process = self._shared.process if self._shared else self.settings.name
+            saved = SavedPlaces(process, self.settings.name, os.environ)
+            if saved.are_there:
+                log.info("zones, masks and lines are those saved on the page: %s", saved.path)
+        if "detect" in allowed:
+            from edgecam.pipeline.single_look import SingleLook
+
+            look = SingleLook(self.settings, self.models, self.remote.options)
+        page.attach(control.change, self.settings, saved, look)
+
+    def has_saved_places(self) -> bool:
+        """Whether zones were saved on the page since this was last asked."""
+        return self.page is not None and self.page.has_saved_places()
 
     def _remote_control(self) -> RemoteControl | None:
         """What changes settings from outside, None where there is neither a broker nor a page."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -68,6 +69,8 @@ class _Shared:
 
     interpreter: Interpreter
     by_size: dict[str, Model]
+    # Held from the filling of the input until the outputs are read.
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Model:
@@ -180,7 +183,8 @@ class Model:
         Raises:
             ModelError, DelegateError: it does not load any more.
         """
-        self._shared.interpreter = self._new_interpreter()
+        with self._shared.lock:
+            self._shared.interpreter = self._new_interpreter()
 
     @property
     def interpreter(self) -> Interpreter:
@@ -317,13 +321,16 @@ class Model:
     def invoke(self, staged: ModelImage) -> list[Tensor]:
         """Run the model; returns the decoder's tensors, batch dimension kept, not dequantised.
 
+        From any thread: one picture after the other.
+
         Raises:
             ModelError: it fails, or returns NaN or infinity.
         """
-        self.interpreter.fill(staged.image, self.fill)
-        self.interpreter.invoke()
-        self.interpreter.check_within(self._hidden)
-        return self.interpreter.read(self.decoder.outputs)
+        with self._shared.lock:
+            self.interpreter.fill(staged.image, self.fill)
+            self.interpreter.invoke()
+            self.interpreter.check_within(self._hidden)
+            return self.interpreter.read(self.decoder.outputs)
 
     def dequantised(self, tensors: Sequence[Tensor]) -> list[NDArray[np.float32]]:
         """What ``invoke`` returned, as the decoder takes it."""

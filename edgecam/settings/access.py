@@ -57,6 +57,17 @@ class WebSettings(Section, frozen=True):
     width_px: Annotated[Pixels, Meta(description="larger pictures are made this wide")] = 640
     quality: Annotated[int, Meta(ge=1, le=100, description="of the JPEG")] = 75
     controls: Annotated[
-        tuple[Literal["pause", "decode.score_threshold", "snapshot"], ...],
-        Meta(description="what the page may change; nothing unless listed"),
+        tuple[Literal["pause", "decode.score_threshold", "snapshot", "zones", "detect"], ...],
+        Meta(
+            description="what the page may do; nothing unless listed: zones saves what is drawn "
+            "there, detect looks at pictures that others send"
+        ),
     ] = ()
+    detect_rate_hz: Annotated[
+        float,
+        Meta(
+            gt=0.0,
+            le=100.0,
+            description="pictures a second that POST /api/detect looks at, of all who ask",
+        ),
+    ] = 1.0

@@ -22,6 +22,7 @@ from edgecam.core.events import Event, Insight
 from edgecam.core.frame import Frame
 from edgecam.core.result import Box, Decoded, Detection, Result
 from edgecam.settings.access import WebSettings
+from edgecam.sinks.web import detect
 from edgecam.sinks.web import sink as web
 from edgecam.sinks.web.api import ROUTES, openapi
 
@@ -138,7 +139,7 @@ def test_the_openapi_document_names_every_route(open_page: Served) -> None:
     assert (status, kind.partition(";")[0]) == (200, "application/json")
     document = json.loads(body)
     assert document == json.loads(json.dumps(openapi()))
-    assert set(document["paths"]) == set(ROUTES)
+    assert set(document["paths"]) == {*ROUTES, detect.PATH}
     known = set(document["components"]["schemas"])
     assert set(re.findall(r"#/components/schemas/(\w+)", body.decode())) <= known
 

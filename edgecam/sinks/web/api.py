@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 
 from edgecam.core.version import __version__
+from edgecam.sinks.web import detect
 from edgecam.sinks.web.pictures import INTERVAL_S, Pictures
 from edgecam.sinks.web.stream import ANSWER_S, MAX_VIEWERS, Hub
 from edgecam.sinks.web.viewer_message import Moment
@@ -193,7 +194,10 @@ def openapi() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "edgecam", "version": __version__},
         "security": [{"bearer": []}, {"password": []}, {}],
-        "paths": {path: {"get": _operation(path, *bodies[path])} for path in ROUTES},
+        "paths": {
+            **{path: {"get": _operation(path, *bodies[path])} for path in ROUTES},
+            detect.PATH: {"post": _detection(result)},
+        },
         "components": {"schemas": parts, "securitySchemes": schemes},
     }
 
@@ -205,17 +209,39 @@ def _object(**properties: Any) -> dict[str, Any]:
 def _operation(path: str, kind: str, body: Any) -> dict[str, Any]:
     known = {"/video.mjpeg": "annotated", "/snapshot.jpg": "annotated", "/api/events": "since"}
     named = [*filter(None, [known.get(path)]), *(["camera"] if path != "/api/openapi.json" else [])]
-    parameters = [
-        {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "schema": {"type": "string" if name == "camera" else "integer"},
-        }
-        for name in named
-    ]
+    parameters = [_parameter(name) for name in named]
     answer = {"description": ROUTES[path], "content": {kind: {"schema": body}}}
     return {"summary": ROUTES[path], "parameters": parameters, "responses": {"200": answer}}
+
+
+def _detection(result: Any) -> dict[str, Any]:
+    """The operation that takes a picture."""
+    picture = {"schema": {"type": "string", "format": "binary"}}
+    refusals = {
+        "400": "The body is no picture that can be decoded",
+        "401": "The token is missing or wrong",
+        "403": "web.controls does not list detect, or the request comes from another site",
+        "411": "The request does not say how long the picture is",
+        "413": f"The picture has more than {detect.MAX_BYTES} bytes, or too many pixels",
+        "415": "The body is not sent as a picture",
+        "429": "Pictures come faster than web.detect_rate_hz; Retry-After says when",
+        "503": "No model works",
+    }
+    found = {
+        "description": "What the models see in the picture, as on the topic result",
+        "content": {"application/json": {"schema": result}},
+    }
+    return {
+        "summary": "What is in a picture: JPEG, PNG, WebP or the like as the body",
+        "parameters": [_parameter("camera")],
+        "requestBody": {"required": True, "content": {"image/*": picture}},
+        "responses": {"200": found, **{key: {"description": why} for key, why in refusals.items()}},
+    }
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    kind = "string" if name == "camera" else "integer"
+    return {"name": name, "in": "query", "required": False, "schema": {"type": kind}}
 
 
 def _json(body: bytes) -> web.Response:

@@ -23,7 +23,8 @@ JITTER_S = 0.01
 NICENESS = 10
 
 
-def _stand_back() -> None:
+def stand_back() -> None:
+    """Let the interpreter's threads go before the one that calls this."""
     # Linux knows a niceness for each thread; elsewhere, and where it may not, it stays as it is.
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
@@ -34,7 +35,7 @@ class Pictures:
 
     def __init__(self, encode: Callable[[Result], bytes]) -> None:
         self._encode = encode
-        self._encoder = ThreadPoolExecutor(1, "web-jpeg", initializer=_stand_back)
+        self._encoder = ThreadPoolExecutor(1, "web-jpeg", initializer=stand_back)
         self._last: tuple[Moment, asyncio.Future[bytes]] | None = None
         self.due_s = float("-inf")
         self.made = 0

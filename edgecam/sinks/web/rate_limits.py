@@ -10,7 +10,8 @@ import asyncio
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 MAX_CONNECTIONS = 64
 # Of the files that this process may have open: the camera and the broker need some as well.
@@ -27,6 +28,8 @@ MAX_GUESSES = 4
 # Requests, answers and pings of one address: opening the page takes 6 kB, a zone editor's text at
 # most 33 kB, a viewer 0.4 kB a second. Several may come through one proxy.
 BURST_BYTES = 262_144
+# Where pictures are taken: what may come of some before it is known whose they are.
+PICTURE_BURST_BYTES = 1_048_576
 BYTES_PER_S = 32_768.0
 # What a connection counts for by itself.
 CONNECTION_BYTES = 256
@@ -57,6 +60,7 @@ class Allowances:
     """How much each address or viewer may send: some at once, and then so much a second."""
 
     def __init__(self) -> None:
+        self.burst_bytes = BURST_BYTES
         # Address -> what it has sent and not been forgiven, in bytes, and when that was so.
         self._debts: dict[str, tuple[float, float]] = {}
 
@@ -69,8 +73,13 @@ class Allowances:
         now_s = time.monotonic()
         debt = self._debt(address, now_s) + size
         # An address that stops is heard again after a second.
-        self._debts[address] = min(debt, BURST_BYTES + BYTES_PER_S), now_s
-        return debt <= BURST_BYTES
+        self._debts[address] = min(debt, self.burst_bytes + BYTES_PER_S), now_s
+        return debt <= self.burst_bytes
+
+    def forgive(self, address: str, size: int) -> None:
+        """Count this no longer: it was asked for."""
+        now_s = time.monotonic()
+        self._debts[address] = max(0.0, self._debt(address, now_s) - size), now_s
 
     def forget(self) -> None:
         """Who owes nothing any more is not remembered."""
@@ -145,6 +154,8 @@ class Connections:
         # Transport -> when it is cut; the longest silent first.
         self._deadlines_s: dict[asyncio.Transport, float] = {}
         self._viewers: set[asyncio.Transport] = set()
+        # Bytes that one may send beside its allowance.
+        self._admitted: dict[asyncio.Transport, int] = {}
         self._most = max_connections()
         self.allowances = Allowances()
         self.evicted = 0
@@ -170,8 +181,26 @@ class Connections:
         A viewer has an allowance of its own: who floods from the same address, behind the same
         router or proxy, does not cut off who is in.
         """
+        if admitted := self._admitted.get(transport, 0):
+            free = min(admitted, size)
+            self._admitted[transport] -= free
+            size -= free
         who = f"viewer {id(transport)}" if transport in self._viewers else address
-        return self.allowances.grants(who, size)
+        return size == 0 or self.allowances.grants(who, size)
+
+    @contextmanager
+    def admitted(self, transport: asyncio.BaseTransport | None, size: int) -> Iterator[None]:
+        """Within, a connection that may do so sends a body of so many bytes."""
+        if not isinstance(transport, asyncio.Transport):
+            yield
+            return
+        self._admitted[transport] = size
+        try:
+            yield
+        finally:
+            # As much as is left of it had come, and was counted, before it was let in.
+            peer, left = transport.get_extra_info("peername"), self._admitted.pop(transport, 0)
+            self.allowances.forgive(str(peer[0]) if peer else "", left)
 
     def asked(self, transport: asyncio.BaseTransport | None) -> None:
         """A whole request came: the time begins again."""
@@ -189,6 +218,7 @@ class Connections:
         """Forget a connection."""
         self._deadlines_s.pop(transport, None)
         self._viewers.discard(transport)
+        self._admitted.pop(transport, None)
 
     def evict(self, transport: asyncio.Transport) -> None:
         """Cut this one off at once."""

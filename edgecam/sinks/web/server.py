@@ -19,13 +19,13 @@ from urllib.parse import parse_qs
 import msgspec
 from aiohttp import http_exceptions, web
 
-from edgecam.core.errors import EdgecamError, SettingsError
+from edgecam.core.errors import EdgecamError
 from edgecam.core.fault_log import FaultLog
-from edgecam.settings.load import parse_toml
+from edgecam.sinks.web import detect, zones
 from edgecam.sinks.web.api import ROUTES, Api
 from edgecam.sinks.web.listen_address import BACKLOG
 from edgecam.sinks.web.pictures import Pictures
-from edgecam.sinks.web.rate_limits import Connections, Guesses
+from edgecam.sinks.web.rate_limits import PICTURE_BURST_BYTES, Connections, Guesses
 from edgecam.sinks.web.security import CONTROL_HEADER, HEADERS, POLICY, Guard, basic, bearer
 from edgecam.sinks.web.stream import HEARTBEAT_S, MAX_MESSAGE_BYTES, MAX_VIEWERS, Hub
 
@@ -53,8 +53,7 @@ _FILES: Mapping[str, tuple[str, str]] = {
 }
 # What is at / where there are several cameras.
 GRID = "/grid"
-# What the zone editor writes.
-PLACES = ("zone", "mask", "line")
+_READ = frozenset({*ROUTES, detect.PATH})
 _OPEN = frozenset({"/healthz"})
 
 log = logging.getLogger(__name__)
@@ -100,6 +99,8 @@ class _Camera:
     hub: Hub
     control: Callable[[str, str], None]
     api: Api
+    save: zones.Save
+    eye: Callable[[], detect.Eye | None]
 
     def close(self) -> None:
         self.hub.close()
@@ -109,10 +110,14 @@ class _Camera:
 class Server:
     """Serves cameras on an open socket: of several each request names one, ``?camera=NAME``."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
+    def __init__(self, guard: Guard, detects: detect.Detect | None = None) -> None:
+        """``detects`` takes the pictures that others send, None where none are taken."""
+        self._guard, self._detects = guard, detects
         self._cameras: dict[str, _Camera] = {}
         self._connections, self._guesses = Connections(), Guesses()
+        if detects is not None:
+            # More may come before it is known whose it is.
+            self._connections.allowances.burst_bytes = PICTURE_BURST_BYTES
         self._login = LoginPage((_PAGE / "login.html").read_text("utf-8"))
         self._files = {
             route: ((_PAGE / name).read_bytes(), kind) for route, (name, kind) in _FILES.items()
@@ -125,14 +130,17 @@ class Server:
         name: str,
         hub: Hub,
         control: Callable[[str, str], None],
+        save: zones.Save = zones.keep_none,
+        eye: Callable[[], detect.Eye | None] = lambda: None,
         pictures: tuple[Pictures | None, Pictures | None] = (None, None),
     ) -> None:
-        """Serve one more camera; ``control`` carries out a command or raises.
+        """Serve one more camera; ``control`` carries out a command, ``save`` keeps places.
 
+        ``eye`` looks at pictures that others send, None before there are models.
         ``pictures`` makes those of ``/snapshot.jpg`` and ``/video.mjpeg``, plain and annotated.
         """
         api = Api(hub, *pictures, self._connections.is_viewer)
-        self._cameras = {**self._cameras, name: _Camera(hub, control, api)}
+        self._cameras = {**self._cameras, name: _Camera(hub, control, api, save, eye)}
 
     def remove(self, name: str) -> None:
         """Serve a camera no longer; on the server's thread."""
@@ -165,7 +173,10 @@ class Server:
         app.router.add_get("/stream", self._stream)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_post("/control", self._command)
-        app.router.add_post("/zones", self._check_zones)
+        app.router.add_post("/zones", self._zones)
+        app.router.add_post("/zones/save", self._zones)
+        app.router.add_post("/zones/undo", self._zones)
+        app.router.add_post(detect.PATH, self._detect)
         app.router.add_post("/login", self._log_in)
         app.router.add_get("/login", self._to_page)
         app.router.add_get("/cameras.json", self._list)
@@ -203,6 +214,8 @@ class Server:
             server.close()
             for camera in self._cameras.values():
                 camera.close()
+            if self._detects is not None:
+                self._detects.close()
             self._connections.close()
             await runner.cleanup()
 
@@ -246,14 +259,14 @@ class Server:
         if "Content-Encoding" in request.headers:
             return self._refuse(415, "a compressed body is not taken; send it as it is")
         changes = request.method not in ("GET", "HEAD") or request.path == "/stream"
-        if changes and origin is None:
+        if changes and origin is None and not _is_program(request):
             return self._refuse(403, "Origin is missing")
         if request.path in _OPEN or (request.path == "/login" and request.method == "POST"):
             return None
         if self._guard.is_session(request.cookies.get(self._guard.cookie)):
             return None
         authorization = request.headers.get("Authorization")
-        token, is_read = bearer(authorization), request.path in ROUTES
+        token, is_read = bearer(authorization), request.path in _READ
         if is_read:
             # What plays a stream knows a user and a password.
             token = token or basic(authorization)
@@ -339,18 +352,18 @@ class Server:
             return self._refuse(400, str(error))
         return web.Response(status=204)
 
-    async def _check_zones(self, request: web.Request) -> web.Response:
-        """Whether this text would do in a configuration file; nothing is changed."""
+    async def _zones(self, request: web.Request) -> web.Response:
         if request.headers.get(CONTROL_HEADER) != "1":
             return self._refuse(403, f"{CONTROL_HEADER} is missing")
-        try:
-            places = parse_toml(await request.read(), "zones")
-        except SettingsError as error:
-            return web.Response(status=400, text=f"{error}\n")
-        other = next((key for key in places if key not in PLACES), None)
-        if other is not None:
-            return web.Response(status=400, text=f"zones: {other!r} is none of {PLACES}\n")
-        return web.Response(status=204)
+        if request.path == "/zones":
+            return await zones.check(request)
+        return await zones.save(request, self._of(request).save)
+
+    async def _detect(self, request: web.Request) -> web.Response:
+        eye = self._of(request).eye()
+        if self._detects is None or eye is None:
+            return self._refuse(403, "no pictures are looked at here; list detect in web.controls")
+        return await self._detects.answer(request, eye, self._connections)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         hubs = [each.hub for each in self._cameras.values()]
@@ -387,3 +400,8 @@ class Server:
             if transport is not None:
                 transport.abort()
         return stream
+
+
+def _is_program(request: web.Request) -> bool:
+    """Whether it is no browser that sends a picture: those say where a request comes from."""
+    return request.path == detect.PATH and "Sec-Fetch-Site" not in request.headers

@@ -19,13 +19,15 @@ import msgspec
 from edgecam.core.board import clock_synced
 from edgecam.core.errors import PageError, SettingsError
 from edgecam.core.events import Event
+from edgecam.core.frame import Image
 from edgecam.core.opencv import cv2
 from edgecam.core.result import Result
 from edgecam.messages.event import event_payload
 from edgecam.messages.result import result_line
 from edgecam.messages.telemetry import Telemetry
 from edgecam.settings.access import WebSettings
-from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
+from edgecam.settings.cameras import PLACES
+from edgecam.settings.saved_places import SavedPlaces
 from edgecam.settings.schema import Settings
 from edgecam.settings.section import Section
 from edgecam.sinks.render.last_found import LastFound
@@ -39,10 +41,14 @@ except ImportError:
         "--web needs aiohttp, which is not installed; run: pip install 'edgecam[web]'"
     ) from None
 
+from edgecam.sinks.web import detect
+from edgecam.sinks.web.detect import Detect, Eye
 from edgecam.sinks.web.pictures import Pictures
 from edgecam.sinks.web.server import Server
 from edgecam.sinks.web.stream import Hub
 from edgecam.sinks.web.viewer_message import Moment
+from edgecam.sinks.web.zones import keep_none
+from edgecam.sources.picture_limits import max_pixels
 
 REPORT_INTERVAL_S = 2.0
 CLOSE_S = 2.0
@@ -95,7 +101,8 @@ class Site:
             log.warning("%s", entrance.warning)
         listener = entrance.listen()
         guard = entrance.guard(listener.getsockname()[1])
-        self.server = Server(guard)
+        allowed = detect.CONTROL in settings.controls
+        self.server = Server(guard, Detect(settings.detect_rate_hz) if allowed else None)
         # Why the server has ended.
         self.error: BaseException | None = None
         self._loop = asyncio.new_event_loop()
@@ -140,25 +147,56 @@ class Page:
         self._last_found = LastFound()
         self._results = self._events = 0
         self._change: Callable[[str, str], None] | None = None
+        self._saved: SavedPlaces | None = None
+        self._eye: Eye | None = None
+        self._has_saved = False
         self._next_s = 0.0
         hello: dict[str, object] = {"name": name, "controls": settings.controls}
         self._pictures = Pictures(self._jpeg) if settings.pictures else None
         self._hub = Hub(hello, self._pictures, lambda: self._newest)
         annotated = Pictures(self._annotated) if settings.pictures else None
-        site.server.add(name, self._hub, self._control, (self._pictures, annotated))
+        pictures = self._pictures, annotated
+        site.server.add(name, self._hub, self._control, self._save, lambda: self._eye, pictures)
 
     def attach(
         self,
         change: Callable[[str, str], None],
-        zones: Sequence[ZoneSettings] = (),
-        masks: Sequence[MaskSettings] = (),
-        lines: Sequence[LineSettings] = (),
+        camera: Settings,
+        saved: SavedPlaces | None = None,
+        look: Callable[[Image], Result] | None = None,
     ) -> None:
-        """``change`` carries out the page's commands, or raises ``SettingsError``."""
-        self._change = change
-        scene = {"zone": zones, "mask": masks, "line": lines}
-        given = {kind: list(map(_given, places)) for kind, places in scene.items()}
-        self._site.call(self._hub.show, msgspec.json.encode(given))
+        """``change`` carries out the page's commands, or raises ``SettingsError``.
+
+        ``camera`` has the places to draw, ``saved`` keeps others, and ``look`` says what is in a
+        picture; None where the settings do not allow it.
+        """
+        self._change, self._saved = change, saved
+        self._eye = None if look is None else self._looking(look, camera)
+        scene: dict[str, Any] = {kind: list(map(_given, getattr(camera, kind))) for kind in PLACES}
+        if self._saved is not None:
+            scene["saved"] = {"own": self._saved.are_there, "undo": self._saved.can_undo}
+        self._site.call(self._hub.show, msgspec.json.encode(scene))
+
+    def _looking(self, look: Callable[[Image], Result], camera: Settings) -> Eye:
+        def written(image: Image) -> bytes:
+            return result_line(look(image), self._name, self._boot_id, time.monotonic())
+
+        return Eye(written, max_pixels(camera.source, live=True))
+
+    def _save(self, text: bytes | None) -> None:
+        """Keep places, or undo the last save; on a thread of the server's."""
+        if self._saved is None:
+            keep_none(text)
+        elif text is None:
+            self._saved.undo()
+        else:
+            self._saved.save(text)
+        self._has_saved = True
+
+    def has_saved_places(self) -> bool:
+        """Whether places were saved since this was last asked."""
+        found, self._has_saved = self._has_saved, False
+        return found
 
     def publish(self, result: Result) -> None:
         """

@@ -22,6 +22,7 @@ const zones = new Zones(picture, {
   list: by("shapes"), text: by("toml"), check: by("toml-check"), copy: by("toml-copy"), copied: by("toml-copied"),
   bar: by("drawing"), what: by("drawing-what"),
   done: by("shape-done"), undo: by("shape-undo"), cancel: by("shape-cancel"),
+  how: by("shapes-how"), saving: by("saving"), save: by("shapes-save"), unsave: by("shapes-unsave"), saved: by("shapes-saved"),
 });
 let hello = null;
 let telemetry = null;
@@ -128,6 +129,7 @@ function greet(message) {
   by("pause").hidden = !hello.controls.includes("pause");
   by("snapshot").hidden = !hello.controls.includes("snapshot");
   by("threshold-row").hidden = !hello.controls.includes("decode.score_threshold");
+  zones.allow(hello.controls.includes("zones"));
   by("pictures").disabled = !hello.pictures;
   if (!hello.pictures) by("pictures").checked = false;
   events.reset(hello.events);

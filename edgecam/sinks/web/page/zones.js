@@ -1,9 +1,11 @@
 // Zones, masks and lines over the picture, and the editor that writes their TOML. Corners are
 // fractions of the frame.
 import { ask } from "/ask.js";
+import { of } from "/cameras.js";
 
 const STEP = 0.01;
 const CHECK_AFTER_MS = 300;
+const SETTLED_AFTER_MS = 20000;
 const KINDS = ["zone", "line", "mask"];
 const COLOURS = { zone: "255 79 216", line: "79 216 255", mask: "200 200 200" };
 
@@ -28,7 +30,7 @@ function toml({ kind, name, points, rest }) {
 
 export class Zones {
   constructor(picture, parts) {
-    Object.assign(this, { picture, parts, configured: [], open: null, cross: [0.5, 0.5], counts: {} });
+    Object.assign(this, { picture, parts, configured: [], open: null, cross: [0.5, 0.5], counts: {}, scene: null, may: false, waiting: "" });
     this.shapes = this.configured;
     picture.underlay = (context, canvas) => this.draw(context, canvas);
     for (const kind of KINDS) parts[kind].addEventListener("click", () => this.begin(kind));
@@ -37,6 +39,8 @@ export class Zones {
     parts.cancel.addEventListener("click", () => this.cancel());
     parts.reset.addEventListener("click", () => this.change(this.configured));
     parts.copy.addEventListener("click", () => this.copy());
+    parts.save.addEventListener("click", () => this.keep("/zones/save", "Saved"));
+    parts.unsave.addEventListener("click", () => this.keep("/zones/undo", "Undone"));
     picture.canvas.addEventListener("click", (event) => {
       const area = picture.canvas.getBoundingClientRect();
       this.add([(event.clientX - area.left) / area.width, (event.clientY - area.top) / area.height]);
@@ -48,7 +52,41 @@ export class Zones {
   configure(scene) {
     const untouched = this.shapes === this.configured && !this.open;
     this.configured = KINDS.flatMap((kind) => scene[kind].map((settings) => shape(kind, settings)));
-    if (untouched) this.change(this.configured);
+    const text = (shapes) => KINDS.flatMap((kind) => shapes.filter((each) => each.kind === kind).map(toml)).join("\n");
+    const saved = this.waiting || text(this.shapes) === text(this.configured);
+    this.scene = scene;
+    this.settle(`${this.waiting}: this is what runs now.`);
+    if (untouched || (saved && !this.open)) this.change(this.configured);
+    else this.write();
+  }
+
+  // Whether the page may save what is drawn.
+  allow(may) {
+    this.parts.saving.hidden = !may;
+    this.parts.how.textContent = may
+      ? "Then save it: the camera begins again with it. Or copy the text into the configuration file."
+      : "Then copy the text into the configuration file.";
+    this.may = may;
+    this.write();
+  }
+
+  // Has edgecam keep what is drawn, or go back to what it kept before; the new scene then comes by itself.
+  async keep(path, done) {
+    const { save, unsave, saved, text } = this.parts;
+    save.disabled = unsave.disabled = true;
+    this.waiting = done;
+    saved.textContent = "The camera begins again …";
+    const answer = await ask(of(path), path.endsWith("undo") ? "" : text.value);
+    // A camera that begins again shows its scene; one that need not shows none.
+    if (answer.ok) setTimeout(() => this.settle(`${done}.`), SETTLED_AFTER_MS);
+    else this.settle(answer.why);
+  }
+
+  settle(words) {
+    if (!this.waiting) return;
+    this.waiting = "";
+    this.parts.saved.textContent = words;
+    this.write();
   }
 
   change(shapes) {
@@ -150,6 +188,8 @@ export class Zones {
     parts.text.value = this.shapes.map(toml).join("\n");
     parts.copied.textContent = "";
     parts.reset.disabled = this.shapes === this.configured;
+    parts.save.disabled = this.shapes === this.configured || Boolean(this.waiting);
+    parts.unsave.disabled = !this.scene?.saved?.undo || Boolean(this.waiting);
     clearTimeout(this.checking);
     this.checking = setTimeout(() => this.check(parts.text.value), CHECK_AFTER_MS);
     this.picture.redraw();
@@ -162,7 +202,8 @@ export class Zones {
       return;
     }
     const answer = await ask("/zones", text);
-    const words = answer.ok ? "This will do: copy it into the configuration file." : answer.why;
+    const next = this.may ? "save it, or copy it into the configuration file." : "copy it into the configuration file.";
+    const words = answer.ok ? `This will do: ${next}` : answer.why;
     if (text === this.parts.text.value) this.parts.check.textContent = words;
   }
 
