@@ -6,10 +6,8 @@ Nothing of a request names a file: the pages are read once, at start, into a fix
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import socket
-from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from edgecam.core.fault_log import FaultLog
 from edgecam.sinks.web import detect, zones
 from edgecam.sinks.web.api import ROUTES, Api
 from edgecam.sinks.web.listen_address import BACKLOG
+from edgecam.sinks.web.login_page import LoginPage
 from edgecam.sinks.web.pictures import Pictures
 from edgecam.sinks.web.rate_limits import PICTURE_BURST_BYTES, Connections, Guesses
 from edgecam.sinks.web.security import CONTROL_HEADER, HEADERS, POLICY, Guard, basic, bearer
@@ -70,26 +69,6 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     control: str
     value: str = ""
-
-
-class LoginPage:
-    """Asks for the token; its style stands in it, for no other route answers without a token."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        style = text.partition("<style>")[2].partition("</style>")[0]
-        digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        policy = HEADERS[POLICY]
-        self._policy = policy.replace("style-src 'self'", f"style-src 'sha256-{digest}'")
-
-    def answer(self, why: str, status: int = 401) -> web.Response:
-        """The page; ``why`` says, in words of our own, what was wrong with the last token."""
-        return web.Response(
-            status=status,
-            text=self._text.replace('role="alert">', f'role="alert">{why.strip()}'),
-            content_type="text/html",
-            headers={POLICY: self._policy},
-        )
 
 
 @dataclass(frozen=True, slots=True)
