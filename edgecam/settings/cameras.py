@@ -10,6 +10,7 @@ from typing import Any
 from edgecam.core.errors import SettingsError
 from edgecam.settings.house import SECRET, House, variable_part
 from edgecam.settings.messages import nearest
+from edgecam.settings.scene import PLACES
 from edgecam.settings.schema import Settings
 
 # What a [[camera]] may say; the same at the top is the default of all of them.
@@ -18,8 +19,6 @@ PER_CAMERA = (
     *("accuracy", "turned_look_s", "max_frames", "decode", "zone", "mask", "line", "motion"),
     *("crop", "tracking", "events", "snapshot", "recorder", "output", "homeassistant", "remote"),
 )
-# A place at the top may say which camera it belongs to.
-PLACES = ("zone", "mask", "line")
 
 Data = dict[str, Any]
 

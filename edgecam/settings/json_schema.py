@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from edgecam.settings.cameras import PER_CAMERA, PLACES
+from edgecam.settings.cameras import PER_CAMERA
+from edgecam.settings.scene import PLACES
 from edgecam.settings.schema import Settings
 
 DRAFT = "http://json-schema.org/draft-07/schema#"

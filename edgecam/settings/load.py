@@ -19,7 +19,7 @@ from edgecam.core.redaction import quoted
 from edgecam.settings import companions, forms
 from edgecam.settings.house import PROCESS, House, is_secret, of_one, with_chosen_models
 from edgecam.settings.messages import check_texts, hint, nearest, plain, refusal
-from edgecam.settings.scene import LineSettings, MaskSettings, ZoneSettings
+from edgecam.settings.scene import PLACES, LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import ModelSettings, Settings
 from edgecam.settings.section import SLUG, Section, description_of, fields_of
 from edgecam.settings.webhook import WebhookSettings
@@ -169,7 +169,7 @@ def _house(data: Mapping[str, Any], origin: str, process: str | None = None) -> 
     )
     if len(found) == 1:
         return of_one(found[0])
-    shared = {key: value for key, value in top.items() if key not in cameras.PLACES}
+    shared = {key: value for key, value in top.items() if key not in PLACES}
     if process is not None:
         shared.setdefault("name", process)
     house = House(_checked(shared, origin), found)

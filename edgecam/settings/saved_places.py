@@ -17,8 +17,9 @@ from edgecam.core import atomic_file, bounded_file
 from edgecam.core.atomic_file import OutputError
 from edgecam.core.errors import SettingsError
 from edgecam.core.places import state_directory
-from edgecam.settings.cameras import PLACES, House
+from edgecam.settings.house import House
 from edgecam.settings.load import parse_toml
+from edgecam.settings.scene import PLACES
 from edgecam.settings.schema import Settings
 
 CONTROL = "zones"

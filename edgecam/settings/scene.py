@@ -12,6 +12,8 @@ from msgspec import Meta
 from edgecam.core.rules import RULES
 from edgecam.settings.section import Count, Fraction, Point, Seconds, Section, Size, Slug
 
+# A place at the top may say which of several cameras it belongs to.
+PLACES = ("zone", "mask", "line")
 # What of a person or thing has to be inside a zone or a mask.
 Inside = Literal["box_bottom", "box_centre", "ankle", "hips", "keypoint"]
 if TYPE_CHECKING:

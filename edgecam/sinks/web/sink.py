@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -26,8 +26,7 @@ from edgecam.messages.event import event_payload
 from edgecam.messages.result import result_line
 from edgecam.messages.telemetry import Telemetry
 from edgecam.settings.access import WebSettings
-from edgecam.settings.cameras import PLACES
-from edgecam.settings.saved_places import SavedPlaces
+from edgecam.settings.scene import PLACES
 from edgecam.settings.schema import Settings
 from edgecam.settings.section import Section
 from edgecam.sinks.render.last_found import LastFound
@@ -49,6 +48,9 @@ from edgecam.sinks.web.stream import Hub
 from edgecam.sinks.web.viewer_message import Moment
 from edgecam.sinks.web.zones import keep_none
 from edgecam.sources.picture_limits import max_pixels
+
+if TYPE_CHECKING:
+    from edgecam.settings.saved_places import SavedPlaces
 
 REPORT_INTERVAL_S = 2.0
 CLOSE_S = 2.0

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from aiohttp import web
 
 from edgecam.core.errors import SettingsError
-from edgecam.settings.saved_places import places_of
 
 # Of a text, or None to undo the last save; raises SettingsError.
 Save = Callable[[bytes | None], None]
@@ -26,6 +25,9 @@ def keep_none(text: bytes | None) -> None:
 
 async def check(request: web.Request) -> web.Response:
     """Whether this text would do in a configuration file; nothing is changed."""
+    # Most people look at the page and draw nothing.
+    from edgecam.settings.saved_places import places_of
+
     try:
         places_of(await request.read(), "zones")
     except SettingsError as error:
