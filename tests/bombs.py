@@ -64,9 +64,12 @@ def webp(kind: bytes, body: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", len(inner)) + inner
 
 
-def extended_webp(width: int, height: int) -> bytes:
+def extended_webp(width: int, height: int, picture: bytes = b"", flags: int = 0) -> bytes:
+    """A canvas, and the chunks of another WebP on it; flag 2: animated."""
     sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    return webp(b"VP8X", bytes(4) + sides)
+    head = b"VP8X" + struct.pack("<IB", 10, flags) + bytes(3) + sides
+    inner = b"WEBP" + head + (picture[12:] or lossless_webp(width, height)[12:])
+    return b"RIFF" + struct.pack("<I", len(inner)) + inner
 
 
 def lossless_webp(width: int, height: int) -> bytes:

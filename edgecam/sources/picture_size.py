@@ -50,6 +50,7 @@ _TIFF_FAX = (2, 3, 4, 32771)
 # The two modes of a macroblock, 16 by 16 pixels, take more than two bits, whatever is in it
 # (RFC 6386, 11.2: fixed probabilities).
 _VP8_PIXELS_PER_BYTE = 1024
+_WEBP_ANIMATED = 0x02
 # OpenCV takes one byte behind a number for its end, whatever it is.
 _PNM = re.compile(rb"P([1-6])" + 2 * rb"\s(?:\s|#[^\r\n]*[\r\n])*+(\d{1,9})" + rb"(?!\d)")
 # More than any encoder writes; each is a step of a walk.
@@ -122,18 +123,38 @@ def _webp(data: bytes) -> Size:
     stated = int.from_bytes(data[4:8], "little") + 8
     if data[8:12] != b"WEBP" or len(data) < stated:
         raise SourceError("the WebP is cut short" if data[8:12] == b"WEBP" else "not a picture")
-    kind = data[12:16]
-    if kind == b"VP8X":  # the canvas, of an animation too; frames lie within it
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    kind, at = data[12:16], 12
+    if kind == b"VP8X":
+        sides = data[24:27], data[27:30]
+        canvas = 1 + int.from_bytes(sides[0], "little"), 1 + int.from_bytes(sides[1], "little")
+        if data[20] & _WEBP_ANIMATED:  # of any size, whatever its frames are; they lie within it
+            return canvas
+        at = _webp_picture(data)
+        kind = data[at : at + 4]
     if kind == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    if kind == b"VP8 ":
-        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+        (bits,) = struct.unpack_from("<I", data, at + 9)
+        size = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    elif kind == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, at + 14))
         if width * height > _VP8_PIXELS_PER_BYTE * len(data):
             raise _too_few("WebP", width, height, len(data))
-        return width, height
-    raise SourceError("the WebP is damaged")
+        size = width, height
+    else:
+        raise SourceError("the WebP is damaged")
+    if at > 12 and size != canvas:
+        raise SourceError("the WebP is damaged: its picture is of another size than its canvas")
+    return size
+
+
+def _webp_picture(data: bytes) -> int:
+    """Where the picture's chunk begins in a WebP that has others before it."""
+    at = 12
+    for _ in range(_MAX_CHUNKS):
+        kind, length = struct.unpack_from("<4sI", data, at)
+        if kind in (b"VP8L", b"VP8 "):
+            return at
+        at += 8 + length + (length & 1)
+    raise SourceError(f"the WebP has more than {_MAX_CHUNKS} chunks; save it again")
 
 
 def _gif(data: bytes) -> Size:

@@ -95,6 +95,24 @@ def test_flattest_webp_and_tiff_are_decoded(
     assert decode_image(cv2.imencode(ending, flat, parameters)[1].tobytes()).shape == flat.shape
 
 
+@pytest.mark.parametrize("quality", [1, 101])
+def test_flat_webp_with_metadata_before_its_picture_is_decoded(quality: int) -> None:
+    flat = np.full((601, 1003, 3), 77, np.uint8)
+    plain = cv2.imencode(".webp", flat, (cv2.IMWRITE_WEBP_QUALITY, quality))[1].tobytes()
+    profile = b"RIFF....WEBPICCP" + struct.pack("<I", 3) + b"abc\0" + plain[12:]
+    assert decode_image(bombs.extended_webp(1003, 601, profile, flags=0x20)).shape == flat.shape
+
+
+def test_a_few_bytes_may_rightly_be_a_large_picture_in_lossless_webp_and_arithmetic_jpeg() -> None:
+    """No bound of bytes is possible: a pixel may take no bit, and missing bytes are zeros."""
+    flat = np.full((3000, 3000, 3), 77, np.uint8)
+    data = cv2.imencode(".webp", flat, (cv2.IMWRITE_WEBP_QUALITY, 101))[1].tobytes()
+    assert len(data) < 500
+    assert np.array_equal(decode_image(data), flat)
+    empty = bombs.QUANTISATION + bombs.frame_header(1003, 601, 0xC9) + bombs.scan_header()
+    assert decode_image(bombs.START + empty + bombs.END).shape == (601, 1003, 3)
+
+
 def test_jpeg_of_two_bits_a_block_is_decoded_and_of_less_than_one_refused() -> None:
     assert decode_image(bombs.jpeg(1600, 800)).shape == (800, 1600, 3)
     blocks = 200 * 100
@@ -183,6 +201,8 @@ def test_scans_are_bounded_in_number() -> None:
         bombs.jpeg(6000, 6000),
         bombs.png(6000, 6000),
         bombs.extended_webp(6000, 6000),
+        bombs.extended_webp(6000, 6000, bombs.lossy_webp(6000, 6000)) + bytes(36_000),
+        bombs.extended_webp(6000, 6000, bombs.lossy_webp(8, 8), flags=2),
         bombs.lossless_webp(6000, 6000),
         bombs.lossy_webp(6000, 6000) + bytes(36_000),
         bombs.gif(6000, 6000) + bytes(9000),
@@ -214,6 +234,7 @@ def test_pixels_are_bounded_for_every_format(data: bytes) -> None:
         b"P2\n5000 5000\n255\n" + b"1 " * 500,
         b"P4\n5000 5000\n" + bytes(1000),
         bombs.lossy_webp(6000, 6000) + bytes(34_000),
+        bombs.extended_webp(6000, 6000, bombs.lossy_webp(6000, 6000)) + bytes(34_000),
         bombs.tiff([(256, 3, 6000), (257, 3, 6000)]) + bytes(4_400_000),
         bombs.tiff([(256, 3, 60_000), (257, 3, 60_000), (259, 3, 5)]) + bytes(100_000),
         bombs.tiff([(256, 3, 6000), (257, 3, 6000), (259, 3, 8)]) + bytes(4000),
@@ -247,6 +268,9 @@ def test_too_few_bytes_for_the_pixels_are_refused(data: bytes) -> None:
         bombs.gif(0, 9),
         bombs.bmp(-9, 9),
         bombs.webp(b"ICCP", bytes(30)),
+        bombs.webp(b"VP8X", bytes(10)),
+        bombs.extended_webp(6000, 6000, bombs.lossy_webp(9, 9)),
+        bombs.extended_webp(9, 9, bombs.lossless_webp(6000, 6000)),
         bombs.tiff([(256, 3, 16)]),
         bombs.tiff([(256, 3, 16), (257, 3, 16), (256, 3, 16)]),
         b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(99),
