@@ -25,6 +25,8 @@ class Published:
     qos: int
     retain: bool
     number: int
+    # Of MQTT 5, as they came.
+    properties: bytes = b""
 
 
 # An answer to a PUBLISH: a reason code, no answer, the end of the connection, or (a code in hex, as
@@ -51,6 +53,8 @@ class ScriptedBroker:
     client_ids: list[str] = field(default_factory=list)
     wills: list[tuple[int, bool]] = field(default_factory=list)
     max_packet_bytes: list[int | None] = field(default_factory=list)
+    # The properties of each CONNECT of MQTT 5.
+    asked: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -119,6 +123,7 @@ class ScriptedBroker:
         bound = None
         if level == 5:
             properties, rest = rest[1 : 1 + rest[0]], rest[1 + rest[0] :]
+            self.asked.append(properties)
             at = properties.find(b"\x27")
             bound = int.from_bytes(properties[at + 1 : at + 5], "big") if at >= 0 else None
         self.max_packet_bytes.append(bound)
@@ -148,9 +153,10 @@ class ScriptedBroker:
         qos, number = first >> 1 & 3, 0
         if qos:
             number, rest = int.from_bytes(rest[:2], "big"), rest[2:]
+        more = b""
         if level == 5:
-            rest = rest[1 + rest[0] :]
-        message = Published(connection, topic, rest, qos, bool(first & 1), number)
+            more, rest = rest[1 : 1 + rest[0]], rest[1 + rest[0] :]
+        message = Published(connection, topic, rest, qos, bool(first & 1), number, more)
         self.messages.append(message)
         verdict = self.verdict(message)
         if isinstance(verdict, str):

@@ -207,8 +207,19 @@ class Connection:
             self._lost(f"connection closed by the broker: {code.getName().lower()}")
 
     def _received(self, _client: Any, _data: Any, message: MQTTMessage) -> None:
-        if not self._is_cut(message):
+        if not self._is_passed_over(message):
             self._on_message(message.topic, bytes(message.payload), message.retain)
+
+    def _is_passed_over(self, message: MQTTMessage) -> bool:
+        return self._is_cut(message) or self._is_nameless(message)
+
+    def _is_nameless(self, message: MQTTMessage) -> bool:
+        """Whether an alias stands for its topic, though CONNECT allows none (MQTT-3.1.2-26)."""
+        if message.topic:
+            return False
+        self.acknowledge(message.mid if message.qos else 0)
+        self._on_callback_error(ValueError("a topic alias, which was not agreed on"))
+        return True
 
     def _is_cut(self, message: MQTTMessage) -> bool:
         sock: Any = self._client.socket()

@@ -20,12 +20,16 @@ AVAILABILITY = "/availability"
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A message of MQTT 5; ``number`` acknowledges it on its connection, 0: nothing wants that."""
+    """A message of MQTT 5; ``number`` acknowledges it on its connection, 0: nothing wants that.
+
+    ``expiry_s``: for how long its sender wants it kept from now on; None: for any time.
+    """
 
     topic: str
     payload: bytes
     number: int
     properties: Mapping[str, str]
+    expiry_s: int | None = None
 
     @property
     def captured_unix_s(self) -> float | None:

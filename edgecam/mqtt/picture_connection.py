@@ -54,7 +54,7 @@ class PictureConnection(Connection):
             self.fault = self.fault or Fault("login", text)
 
     def _received(self, _client: Any, _data: Any, message: Any) -> None:
-        if self._is_cut(message):
+        if self._is_passed_over(message):
             return
         number = message.mid if message.qos else 0
         if message.retain:
@@ -62,9 +62,11 @@ class PictureConnection(Connection):
             self.acknowledge(number)
             return
         try:
-            properties = dict(getattr(message.properties, "UserProperty", ()))
+            more = message.properties
+            about = dict(getattr(more, "UserProperty", ()))
+            expiry_s = getattr(more, "MessageExpiryInterval", None)
             payload = bytes(message.payload)
-            self._on_delivered(Delivered(message.topic, payload, number, properties))
+            self._on_delivered(Delivered(message.topic, payload, number, about, expiry_s))
         except Exception:
             # Nothing else will, and the window would stay one smaller.
             self.acknowledge(number)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 import socket
@@ -202,6 +203,8 @@ class MqttSource(SupervisedSource):
                 time.time() if stated_s is None else stated_s,
                 self._connection,
                 message.number,
+                # Whole seconds, of which the broker took off a part of one for a whole one.
+                math.inf if message.expiry_s is None else now_s + message.expiry_s + 1.0,
             )
             kind = self._fault_of(message.payload)
             if kind is not None:
@@ -238,6 +241,9 @@ class MqttSource(SupervisedSource):
         """Yield the picture that waits longest as soon as it is wanted, until closed."""
         while not self._closed.is_set():
             with self._changed:
+                if gone := self._held.expire(time.monotonic()):
+                    self._counts["expired"] += len(gone)
+                    self._let_go(gone)
                 picture = self._held.take()
                 if picture is None:
                     self._changed.wait(0.25)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from edgecam.core.frame import Frame
@@ -12,7 +13,10 @@ MAX_IN_WORK = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """An encoded picture of ``camera``; ``connection`` and ``number`` say what acknowledges it."""
+    """An encoded picture of ``camera``; ``connection`` and ``number`` say what acknowledges it.
+
+    From ``expires_s`` of the monotonic clock on it is of no use to anyone.
+    """
 
     camera: str | None
     data: bytes
@@ -21,6 +25,7 @@ class Picture:
     captured_unix_s: float
     connection: object
     number: int
+    expires_s: float = math.inf
 
 
 class Held:
@@ -43,6 +48,13 @@ class Held:
         self._waiting[picture.camera] = picture
         while self._waiting and len(self) > self._limit:
             gone.append(self._waiting.pop(next(iter(self._waiting))))
+        return gone
+
+    def expire(self, now_s: float) -> list[Picture]:
+        """Those that wait no longer, since their senders set them an end."""
+        gone = [each for each in self._waiting.values() if each.expires_s <= now_s]
+        for each in gone:
+            del self._waiting[each.camera]
         return gone
 
     def take(self) -> Picture | None:

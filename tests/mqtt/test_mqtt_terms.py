@@ -14,10 +14,13 @@ from brokers import Mosquitto, Subscriber, retained, wait_until
 from happened import wave
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
-from scripted_broker import CLOSE, Published, ScriptedBroker, Verdict
+from scripted_broker import CLOSE, PUBLISH, Published, ScriptedBroker, Verdict, packet
 
 from edgecam.mqtt import terms
+from edgecam.mqtt.address import parse_url
 from edgecam.mqtt.embedded_broker import EmbeddedBroker
+from edgecam.mqtt.frame_publisher import PicturePublisher
+from edgecam.mqtt.login import login
 from edgecam.settings.schema import MqttSettings
 from edgecam.sinks.mqtt.sink import MqttSink
 
@@ -142,6 +145,60 @@ def test_mosquitto_speaks_mqtt_5_and_its_limits_are_in_telemetry(
     assert retained(broker.port, wait_s=0.2) == {}
     assert "mqtt_connection_faults" not in sink.counters()
     subscriber.close()
+
+
+ALIAS, EXPIRY = 0x23, 0x02
+
+
+def by_alias(topic: str, payload: bytes) -> bytes:
+    """A message whose topic may be an alias alone."""
+    properties = bytes([3, ALIAS, 0, 1])
+    named = len(topic).to_bytes(2, "big") + topic.encode()
+    return packet(PUBLISH << 4, named + properties + payload)
+
+
+def test_a_topic_alias_is_neither_used_nor_taken(
+    open_sink: Opener, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The broker offers ten, is offered none, and sends one all the same."""
+    heard: list[tuple[str, bytes]] = []
+    with ScriptedBroker(properties=bytes([0x22, 0, 10])) as broker:
+        sink = open_sink(broker.url)
+        sink.subscribe("edgecam/front/set/+", lambda *found: heard.append(found[:2]))
+        for n in range(3):
+            sink.publish_event(wave(n=n))
+        assert wait_until(lambda: len(broker.of(EVENT)) == 3)
+        assert {message.properties for message in broker.messages} == {b""}
+        # Maximum Packet Size, 4 bytes long, is all that CONNECT asks for.
+        assert [(asked[0], len(asked)) for asked in broker.asked] == [(0x27, 5)]
+        topic = "edgecam/front/set/paused"
+        broker.send(by_alias(topic, b"1") + by_alias("", b"0") + by_alias(topic, b"2"))
+        assert wait_until(lambda: len(heard) == 2)
+        assert heard == [(topic, b"1"), (topic, b"2")]
+        assert sink.counters()["mqtt_callback_errors"] == 1
+        assert "mqtt_connection_faults" not in sink.counters()
+    assert caplog.text.count("a topic alias, which was not agreed on") == 1
+
+
+def test_message_expiry_is_asked_for_pictures_and_for_nothing_that_a_log_wants(
+    open_sink: Opener,
+) -> None:
+    with ScriptedBroker() as broker:
+        sink = open_sink(broker.url)
+        sink.publish_event(wave(n=0))
+        sink.publish_state("paused", b"0")
+        assert wait_until(lambda: broker.of(EVENT) and broker.of("edgecam/front/state/paused"))
+        assert {message.properties for message in broker.messages} == {b""}
+        for period_s, expiry_s in ((0.1, 2), (30.0, 60)):
+            address = parse_url(broker.url)
+            who = login(MqttSettings(url=broker.url), "camera", None)
+            pictures = PicturePublisher(address, who, None, f"yard/{expiry_s}", period_s)
+            pictures.start()
+            pictures.offer(b"\xff\xd8\xff", 7, 1.0)
+            assert wait_until(lambda: broker.of(f"yard/{expiry_s}"))  # noqa: B023
+            pictures.stop()
+            properties = broker.of(f"yard/{expiry_s}")[0].properties
+            assert properties[:5] == bytes([EXPIRY, *expiry_s.to_bytes(4, "big")])
 
 
 def test_a_broker_of_qos_0_alone_gets_every_event(make_mosquitto: Make, open_sink: Opener) -> None:

@@ -49,7 +49,8 @@ class Camera:
         settings = MqttSettings(url=broker.url)
         name = "camera-" + topic.replace("/", "-")
         address = parse_url(broker.url)
-        self._publisher = PicturePublisher(address, login(settings, name, None), None, topic, 0.1)
+        # A period so long that no picture expires on a busy machine.
+        self._publisher = PicturePublisher(address, login(settings, name, None), None, topic, 300.0)
         self._publisher.start()
         assert self._publisher.connected.wait(60)
         self.sent = 0
@@ -362,6 +363,24 @@ def test_the_login_is_that_of_the_mqtt_settings(
     with pytest.raises(EdgecamError, match="not authorized") as caught:
         open_source(settings, mqtt=MqttSettings(username="eva", password_file=str(wrong)))
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_picture_whose_expiry_has_passed_is_dropped_and_counted(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    (tmp_path / "jpeg").write_bytes(jpeg())
+    source = open_source(SourceSettings(url=f"{mosquitto.url}/cams/+", hold_frames=HOLD))
+    pub = ["mosquitto_pub", "-p", str(mosquitto.port), "-f", str(tmp_path / "jpeg")]
+    pub += ["-q", "1", "-V", "5"]
+    expiry = ["-D", "publish", "message-expiry-interval"]
+    for camera, more in (("short", ["1"]), ("long", ["100"]), ("any", [])):
+        command = [*pub, "-t", f"cams/{camera}", *(expiry if more else []), *more]
+        subprocess.run(command, check=True)
+    time.sleep(2.1)
+    frames = source.frames()
+    assert [next(frames).camera for _ in range(2)] == ["long", "any"]
+    assert source.status().faults["expired"] == 1
+    source.close()
 
 
 def picture(camera: str | None, number: int) -> Picture:
