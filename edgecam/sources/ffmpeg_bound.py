@@ -1,8 +1,12 @@
 """A bound on the pixels of everything that FFmpeg decodes, kept by FFmpeg itself.
 
 Its decoders have one (``max_pixels``), which they keep before they take memory for a picture,
-whatever a container or a stream stated before; OpenCV has no way to set it. So its default is
-written where FFmpeg keeps it: in the table that the public ``av_opt_find`` looks options up in.
+whatever a container or a stream stated before. OpenCV has no way to set it: what stands in
+``OPENCV_FFMPEG_CAPTURE_OPTIONS`` is for the container, and not for the decoder. The public
+``av_max_alloc`` bounds each allocation by its bytes; it would have to let through the three bytes a
+pixel of OpenCV's own picture, and with them a decoder's pictures of three times as many pixels,
+one for each thread. So the option's default is written where FFmpeg keeps it: in the table that the
+public ``av_opt_find`` looks options up in.
 """
 
 from __future__ import annotations
@@ -44,19 +48,22 @@ def bound_pixels(most: int) -> bool:
     written. False where there is no FFmpeg of a known kind: one within OpenCV's own library, or
     with other options.
     """
-    found = _option()
-    if found is None:
+    codecs, utils = _loaded("avcodec"), _loaded("avutil")
+    if not codecs or not utils:
         return False
     most = min(most + _PADDING, _LARGEST)
-    return found.default == most or _write(found, most)
+    # More than one where picamera2 has loaded the system's beside OpenCV's own.
+    bounded = [_bounded(_option(codec, utils[0]), most) for codec in codecs]
+    return all(bounded)
 
 
-def _option() -> _Option | None:
-    paths = _loaded()
-    if len(paths) != 2:
-        return None
+def _bounded(option: _Option | None, most: int) -> bool:
+    return option is not None and (option.default == most or _write(option, most))
+
+
+def _option(codec_path: str, util_path: str) -> _Option | None:
     try:
-        codec, util = (ctypes.CDLL(paths[name]) for name in ("avcodec", "avutil"))
+        codec, util = ctypes.CDLL(codec_path), ctypes.CDLL(util_path)
         codec.avcodec_get_class.restype = ctypes.c_void_p
         util.av_opt_find.restype = ctypes.POINTER(_Option)
         util.av_opt_find.argtypes = (
@@ -74,14 +81,14 @@ def _option() -> _Option | None:
     return option if option.most == _LARGEST and 0 < option.default <= _LARGEST else None
 
 
-def _loaded() -> dict[str, str]:
-    """The files of the loaded libraries, by name."""
+def _loaded(name: str) -> list[str]:
+    """The files of all loaded libraries of this name."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
+            found = [_LIBRARY.search(line.rstrip("\n")) for line in file]
     except OSError:
-        return {}
-    return {match[1]: match[0] for line in lines if (match := _LIBRARY.search(line)) is not None}
+        return []
+    return list({match[0]: None for match in found if match is not None and match[1] == name})
 
 
 def _write(option: _Option, most: int) -> bool:

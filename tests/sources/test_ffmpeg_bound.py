@@ -128,6 +128,28 @@ def test_a_picture_that_grows_within_a_video_ends_it(tmp_path: Path) -> None:
     assert [frame.image.shape for frame in video.frames()] == [(HEIGHT, WIDTH, 3)]
 
 
+def test_every_copy_of_ffmpeg_in_the_process_is_bounded(tmp_path: Path) -> None:
+    """As picamera2 loads the system's beside OpenCV's own."""
+    script = """
+import ctypes, shutil, sys
+from edgecam.core.opencv import cv2
+from edgecam.sources import ffmpeg_bound as bound
+
+own = bound._loaded("avcodec")
+copy = sys.argv[1] + "/" + own[0].rsplit("/", 1)[1]
+shutil.copyfile(own[0], copy)
+ctypes.CDLL(copy)
+paths = bound._loaded("avcodec")
+assert sorted(paths) == sorted([*own, copy]), paths
+assert bound.bound_pixels(1_000_000)
+util = bound._loaded("avutil")[0]
+print({bound._option(path, util).default - bound._PADDING for path in paths})
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=True)
+    assert done.stdout == "{1000000}\n"
+
+
 def test_a_stream_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = film(tmp_path / "a.ts", "mp4v")
     answer = b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n" + data * 20
