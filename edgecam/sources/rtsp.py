@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from edgecam.core.errors import SourceError
 from edgecam.sources import url as urls
-from edgecam.sources.http_auth import authorization
+from edgecam.sources.http_auth import NonceUse, authorization
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.tcp_probe import connect
 from edgecam.sources.tls import distrust
@@ -52,6 +52,7 @@ class RtspClient:
             self._socket = self._wrapped()
         self._received = bytearray()
         self._number = 0
+        self._used = NonceUse()
 
     def _wrapped(self) -> socket.socket:
         # Cameras sign their certificates themselves.
@@ -131,7 +132,7 @@ class RtspClient:
         if not answer.status.startswith("401") or url.username is None:
             return answer
         challenges = answer.fields.get("www-authenticate", [])
-        login = authorization(challenges, method, url.bare, url.username, url.password)
+        login = authorization(challenges, method, url.bare, url.username, url.password, self._used)
         return answer if login is None else self.ask(method, login)
 
     def detach(self) -> socket.socket:

@@ -16,11 +16,13 @@ import ssl
 import threading
 from dataclasses import dataclass, field
 
-from edgecam.sources.http_auth import authorization
+from edgecam.sources.http_auth import NonceUse, authorization
 from edgecam.sources.rtsp import MAX_BODY_BYTES, MAX_HEADER_BYTES, RtspClient, redirected
+from edgecam.sources.shared_tls import SharedTls
 from edgecam.sources.supervised import StreamError
 from edgecam.sources.url import StreamUrl
 
+_Wire = socket.socket | SharedTls
 _PACKET = ord("$")
 _RECEIVED_BYTES = 65_536
 _MESSAGE = re.compile(rb"[A-Z][A-Z_]+(?:/1| )")
@@ -44,7 +46,7 @@ class RtspRelay:
         self._base = base.encode()
         self.url = base + camera.target
         self.fault: StreamError | None = None
-        self._open: set[socket.socket] = set()
+        self._open: set[_Wire] = set()
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, name="rtsp-relay", daemon=True).start()
 
@@ -65,7 +67,8 @@ class RtspRelay:
             first = asked.part()
             if self._base not in first[: MAX_HEADER_BYTES // 2]:
                 return
-            camera = RtspClient(self._camera, self._timeout_s, self._context).detach()
+            plain = RtspClient(self._camera, self._timeout_s, self._context).detach()
+            camera = SharedTls(plain) if isinstance(plain, ssl.SSLSocket) else plain
             with self._lock:
                 self._open |= {viewer, camera}
             exchange = _Exchange(self._camera, self._base, viewer, camera)
@@ -106,7 +109,7 @@ class RtspRelay:
                 _end(each)
 
 
-def _end(connection: socket.socket) -> None:
+def _end(connection: _Wire) -> None:
     """Wake the thread that waits for it, then close it."""
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
@@ -116,7 +119,7 @@ def _end(connection: socket.socket) -> None:
 class _Reader:
     """Parts of what comes: whole packets together, or one message with its body."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: _Wire) -> None:
         self._connection = connection
         self._received = bytearray()
 
@@ -182,10 +185,11 @@ class _Exchange:
     url: StreamUrl
     base: bytes
     viewer: socket.socket
-    camera: socket.socket
+    camera: _Wire
     challenges: list[str] = field(default_factory=list)
     pending: dict[bytes, _Request] = field(default_factory=dict)
     count: int = 0
+    used: NonceUse = field(default_factory=NonceUse)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, part: bytes) -> None:
@@ -219,7 +223,7 @@ class _Exchange:
             data = _NUMBER.sub(rb"\g<1>" + number, request.data, count=1)
             login = self.url.username is not None and authorization(
                 *(self.challenges, request.method, request.target),
-                *(self.url.username or "", self.url.password),
+                *(self.url.username or "", self.url.password, self.used),
             )
             if login:
                 line, _, rest = data.partition(b"\r\n")

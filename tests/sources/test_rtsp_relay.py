@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import socket
+import ssl
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from authority import Authority
 from servers.scripted import rtsp, scripted
 
 from edgecam.core.opencv import cv2
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import url as urls
 from edgecam.sources.ffmpeg import FfmpegEndpoint
-from edgecam.sources.rtsp import MAX_BODY_BYTES, MAX_HEADER_BYTES
+from edgecam.sources.rtsp import MAX_BODY_BYTES, MAX_HEADER_BYTES, RtspClient
 from edgecam.sources.rtsp_relay import TRIES, RtspRelay, _Reader
 from edgecam.sources.supervised import StreamError
 from tests.servers.viewer import wait_for
@@ -127,6 +132,74 @@ def test_a_digest_answers_for_the_cameras_own_address_and_again_when_stale() -> 
         relay.close()
         uri = b'uri="rtsp://127.0.0.1:%d/live?a=b"' % camera.port
     assert [uri in request for request in asked] == [False, True, True]
+
+
+def strict() -> Callable[[bytes], bytes]:
+    """Takes each count of a nonce once, in order, with the answer that RFC 7616 asks for."""
+    counts = [0]
+
+    def answer(request: bytes) -> bytes:
+        found = dict(re.findall(rb'(\w+)="?([^",\r]+)"?', request.partition(b"Digest ")[2]))
+        method, target, _ = request.split(b" ", 2)
+        user, there = b"eva:camera:s3cret", method + b":" + found.get(b"uri", b"")
+        count = b"%08x" % (counts[0] + 1)
+        parts = (user, b"n", count, found.get(b"cnonce", b""), b"auth", there)
+        hashed = [hashlib.md5(part).hexdigest().encode() for part in (parts[0], parts[-1])]
+        right = hashlib.md5(b":".join((hashed[0], *parts[1:-1], hashed[1]))).hexdigest().encode()
+        if found.get(b"nc") != count or found[b"response"] != right or found[b"uri"] != target:
+            return DIGEST % (b"n", b', qop="auth"')
+        counts[0] += 1
+        return b"200 OK"
+
+    return answer
+
+
+def test_a_camera_that_takes_no_count_twice_is_answered_again_and_again() -> None:
+    asked: list[bytes] = []
+    with scripted(rtsp(strict(), asked)) as camera:
+        relay = relay_to(camera.port)
+        viewer = Viewer(relay)
+        for number in range(1, 20):
+            assert viewer.ask(relay.url, number).startswith(b"RTSP/1.0 200 OK")
+        relay.close()
+        camera.script = rtsp(strict(), [])
+        client = RtspClient(urls.parse(f"rtsp://eva:s3cret@127.0.0.1:{camera.port}/live"), 60.0)
+        answers = [client.ask_with_login(method).status for method in ("OPTIONS", "DESCRIBE")]
+        client.close()
+    assert answers == ["200 OK", "200 OK"]
+    # The first alone was asked without a login.
+    assert len(asked) == 20
+
+
+def test_requests_and_pictures_pass_each_other_over_tls(tmp_path: Path) -> None:
+    """One thread reads what floods in while another sends; a byte that is lost would show."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*Authority(tmp_path, "ca").issue("server"))
+    packet = b"$\0\x04\0" + bytes(1024)
+
+    def script(connection: socket.socket, request: bytes) -> None:
+        parts = _Reader(connection)
+        parts._received += request
+        while part := parts.part():
+            if number := re.search(rb"CSeq: \d+", part):
+                answer = b"RTSP/1.0 200 OK\r\n" + number[0] + b"\r\n\r\n"
+                connection.sendall(packet * 50 + answer)
+
+    with scripted(script, context) as camera:
+        url = urls.parse(f"rtsps://eva:s3cret@127.0.0.1:{camera.port}/live")
+        relay = RtspRelay(url, 60.0, None)
+        viewer = Viewer(relay)
+        for number in range(1, 40):
+            request = f"GET_PARAMETER {relay.url} RTSP/1.0\r\nCSeq: {number}\r\n\r\n"
+            viewer.connection.sendall(request.encode() + b"$\1\0\x02xx")
+        found = bytearray()
+        while not found.endswith(b"CSeq: 39\r\n\r\n") and (part := viewer.connection.recv(65_536)):
+            found += part
+        relay.close()
+        assert viewer.reader.part() == b""
+    answers = [b"RTSP/1.0 200 OK\r\nCSeq: %d\r\n\r\n" % number for number in range(1, 40)]
+    assert bytes(found) == b"".join(packet * 50 + answer for answer in answers)
+    assert relay.fault is None
 
 
 def test_a_camera_that_takes_no_login_is_asked_three_times_at_most() -> None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from authority import Authority
 
 from edgecam.core.errors import SourceError
 from edgecam.settings.schema import SourceSettings
@@ -22,6 +23,7 @@ from edgecam.sources.supervised import StreamError
 from edgecam.sources.url import parse
 from tests.servers import Server
 from tests.servers.mjpeg import jpeg
+from tests.servers.tls import tls_before
 from tests.servers.viewer import Viewer, wait_for
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -234,6 +236,15 @@ def test_rtsp_login(rtsp: Server) -> None:
     assert "wants a user name and password" in refusal(f"rtsp://{here}/locked")
     assert "refuses the user name or password" in refusal(f"rtsp://eva:not-s3cret@{here}/locked")
     assert "404" in refusal(f"rtsp://{here}/nothing")
+
+
+def test_rtsps_login(rtsp: Server, tmp_path: Path) -> None:
+    with tls_before(rtsp.port, *Authority(tmp_path, "ca").issue("camera")) as port:
+        viewer = Viewer(open_source(settings(f"rtsps://eva:s3cret@127.0.0.1:{port}/locked")))
+        viewer.wait_for_frames(30)
+        assert viewer.sizes == [(320, 240)]
+        viewer.close()
+        assert "refuses the user name" in refusal(f"rtsps://eva:no-s3cret@127.0.0.1:{port}/locked")
 
 
 @pytest.mark.parametrize(
