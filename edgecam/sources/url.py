@@ -69,10 +69,13 @@ def parse(url: str) -> StreamUrl:
         # Its own words may be a part of the password.
         raise SourceError(f"{address(url)}: not a URL; {_ESCAPES}") from None
     scheme = parts.scheme.lower()
+    # Escaped ones too: a user's name goes into a header.
+    plain = unquote(parts.netloc)
     if (
         not host
         or len(host) > MAX_HOST_CHARACTERS
         or any(character.isspace() or ord(character) < 32 for character in url)
+        or any(ord(character) < 32 for character in plain)
     ):
         raise SourceError(
             f"{address(url)}: not a URL; expected {scheme}://HOST[:PORT]/PATH, and {_ESCAPES}"

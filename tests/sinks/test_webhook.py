@@ -161,6 +161,18 @@ def test_what_fails_is_sent_again_before_the_next(receiving: Callable[..., Recei
     assert hooks.counters()["webhook_retries"] == 2
 
 
+@pytest.mark.parametrize("host", ["a..b", "h" * 70, "..."])
+def test_a_host_that_no_resolver_takes_is_a_fault_and_ends_nothing(
+    host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    hooks = opened(f"http://{host}{SECRET}", retries=0)
+    publish(hooks, event(1), event(2))
+    assert wait_until(lambda: hooks.counters()["webhook_lost"] == 2)
+    hooks.close()
+    assert f"webhook phone (http://{host}): an event was not sent: " in caplog.text
+    assert "sesame" not in caplog.text
+
+
 def test_tries_end(receiving: Callable[..., Receiver]) -> None:
     receiver = receiving(lambda _: (500, {}))
     hooks = opened(receiver.url, retries=2)
@@ -289,6 +301,8 @@ def test_a_service_has_its_urls_beside_its_settings(tmp_path: Path) -> None:
         (f"http://x{SECRET}", 0o640, "found mode 640; run chmod 600"),
         (f"ftp://x{SECRET}", 0o600, "expected a URL such as https://HOST/PATH"),
         (f"http://{SECRET}", 0o600, "expected a URL such as"),
+        (f"http://a..b{SECRET}", 0o600, "expected a URL such as"),
+        (f"http://b\u00fc..x{SECRET}", 0o600, "expected a URL such as"),
         (f"other http://x{SECRET}", 0o600, "to have a line with its URL"),
         ("", 0o600, "with its URL, found none"),
     ],

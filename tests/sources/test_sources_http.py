@@ -279,6 +279,8 @@ ODD_LOCATIONS = {
     "http://[x/": "what is no address",
     "http://h:99999/": "what is no address",
     "http://h:port/": "what is no address",
+    "http://eva%0d%0aX-Sent: it@h/": "what is no address",
+    "http://eva%0d%0aX-Sent:%20it@h/": "what is no address",
     "http:///": "redirects more than",
     "//": "redirects more than",
     "": "does not say where to",

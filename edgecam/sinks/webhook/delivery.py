@@ -120,6 +120,8 @@ class Delivery:
             return Outcome(f"no answer in {self._settings.timeout_s:g} s")
         except (aiohttp.ClientError, OSError) as error:
             return Outcome(_words(error))
+        except Exception as error:  # noqa: BLE001 - said and counted; the next events must go
+            return Outcome(f"internal error: {type(error).__name__}")
         return Outcome(f"more than {MAX_REDIRECTS} redirects", is_final=True)
 
     @staticmethod

@@ -49,6 +49,8 @@ def _url_of(hook: WebhookSettings) -> str | None:
     try:
         parts = urlsplit(found.secret)
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        # What the resolver would stumble over.
+        (parts.hostname or "").encode("idna")
     except ValueError:
         is_url = False
     if not is_url or not found.secret.isprintable() or " " in found.secret:
@@ -98,7 +100,7 @@ class Webhooks:
     async def _run(self) -> None:
         # No proxy and no password of the environment, which may be another user's idea.
         async with aiohttp.ClientSession(
-            trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
+            trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         ) as session:
             deliveries = [delivery for _, delivery in self._hooks]
             running = [asyncio.create_task(each.run(session)) for each in deliveries]
