@@ -30,6 +30,8 @@ _LENGTH = re.compile(rb"^content-length:\s*(\d{1,9})\s*$", re.IGNORECASE | re.MU
 _NUMBER = re.compile(rb"^(cseq:\s*)(\d+)", re.IGNORECASE | re.MULTILINE)
 _CHALLENGE = re.compile(rb"^www-authenticate:\s*(.*)$", re.IGNORECASE | re.MULTILINE)
 _LOCATION = re.compile(rb"^(location:\s*)([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+# Who has not named the address yet: FFmpeg does so at once, other users of this machine cannot.
+_MAX_STRANGERS, _STRANGER_S = 64, 10.0
 # Without a login, with one, and once more where the camera says that it has changed its mind.
 TRIES = 3
 _TRANSPORT = re.compile(rb"^transport:(?!.*source=).*server_port=[^\r\n]*", re.IGNORECASE | re.M)
@@ -48,6 +50,7 @@ class RtspRelay:
         self.fault: StreamError | None = None
         self._open: set[_Wire] = set()
         self._lock = threading.Lock()
+        self._strangers = threading.BoundedSemaphore(_MAX_STRANGERS)
         threading.Thread(target=self._accept, name="rtsp-relay", daemon=True).start()
 
     def _accept(self) -> None:
@@ -57,6 +60,9 @@ class RtspRelay:
             except OSError:
                 return
             viewer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not self._strangers.acquire(blocking=False):
+                viewer.close()
+                continue
             threading.Thread(
                 target=self._serve, args=(viewer,), name="rtsp-viewer", daemon=True
             ).start()
@@ -64,13 +70,13 @@ class RtspRelay:
     def _serve(self, viewer: socket.socket) -> None:
         try:
             asked = _Reader(viewer)
-            first = asked.part()
+            first = self._first(viewer, asked)
             if self._base not in first[: MAX_HEADER_BYTES // 2]:
                 return
             plain = RtspClient(self._camera, self._timeout_s, self._context).detach()
             camera = SharedTls(plain) if isinstance(plain, ssl.SSLSocket) else plain
             with self._lock:
-                self._open |= {viewer, camera}
+                self._open.add(camera)
             exchange = _Exchange(self._camera, self._base, viewer, camera)
             threading.Thread(
                 target=self._answer, args=(exchange,), name="rtsp-camera", daemon=True
@@ -87,6 +93,23 @@ class RtspRelay:
             pass  # One of the two has gone: the other learns it below.
         finally:
             _end(viewer)
+            with self._lock:
+                self._open.discard(viewer)
+
+    def _first(self, viewer: socket.socket, asked: _Reader) -> bytes:
+        """The first request: whoever does not know the address gets little time and room."""
+        with self._lock:
+            self._open.add(viewer)
+        late = threading.Timer(_STRANGER_S, _end, (viewer,))
+        late.name, late.daemon = "rtsp-late", True
+        late.start()
+        try:
+            return asked.part()
+        except StreamError:
+            return b""
+        finally:
+            late.cancel()
+            self._strangers.release()
 
     def _answer(self, exchange: _Exchange) -> None:
         answers = _Reader(exchange.camera)

@@ -17,6 +17,7 @@ from servers.scripted import rtsp, scripted
 
 from edgecam.core.opencv import cv2
 from edgecam.settings.schema import SourceSettings
+from edgecam.sources import rtsp_relay
 from edgecam.sources import url as urls
 from edgecam.sources.ffmpeg import FfmpegEndpoint
 from edgecam.sources.rtsp import MAX_BODY_BYTES, MAX_HEADER_BYTES, RtspClient
@@ -219,6 +220,18 @@ def test_who_does_not_know_the_address_is_let_nowhere() -> None:
         assert Viewer(relay).ask(f"rtsp://127.0.0.1:{camera.port}/live") == b""
         relay.close()
     assert asked == []
+
+
+def test_who_asks_nothing_gets_little_time_and_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtsp_relay, "_STRANGER_S", 0.5)
+    monkeypatch.setattr(rtsp_relay, "_MAX_STRANGERS", 4)
+    with scripted(rtsp(lambda _: b"200 OK", [])) as camera:
+        relay = relay_to(camera.port)
+        strangers = [Viewer(relay) for _ in range(rtsp_relay._MAX_STRANGERS + 3)]
+        # Those that there is no room for, then those whose time is up.
+        assert [stranger.reader.part() for stranger in strangers] == [b""] * len(strangers)
+        assert Viewer(relay).ask(relay.url).startswith(b"RTSP/1.0 200 OK")
+        relay.close()
 
 
 def test_pictures_pass_as_they_are_whatever_lies_between() -> None:
