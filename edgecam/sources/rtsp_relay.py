@@ -74,7 +74,7 @@ class RtspRelay:
             if self._base not in first[: MAX_HEADER_BYTES // 2]:
                 return
             plain = RtspClient(self._camera, self._timeout_s, self._context).detach()
-            camera = SharedTls(plain) if isinstance(plain, ssl.SSLSocket) else plain
+            camera: _Wire = SharedTls(plain) if isinstance(plain, ssl.SSLSocket) else plain
             with self._lock:
                 self._open.add(camera)
             exchange = _Exchange(self._camera, self._base, viewer, camera)
@@ -97,7 +97,7 @@ class RtspRelay:
                 self._open.discard(viewer)
 
     def _first(self, viewer: socket.socket, asked: _Reader) -> bytes:
-        """The first request: whoever does not know the address gets little time and room."""
+        """The first request: who does not know the address gets little time and room."""
         with self._lock:
             self._open.add(viewer)
         late = threading.Timer(_STRANGER_S, _end, (viewer,))
