@@ -10,6 +10,7 @@ import select
 import ssl
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 
@@ -23,15 +24,14 @@ class SharedTls:
 
     def recv(self, count: int) -> bytes:
         """Bytes as they come, empty at the end; raises OSError."""
-        found: bytes = self._when_ready(lambda: self._connection.recv(count))
+        found: bytes = self._when_ready(partial(self._connection.recv, count))
         return found
 
     def sendall(self, data: bytes) -> None:
         """Send all of it; raises OSError."""
-        at = 0
-        while at < len(data):
-            rest = data[at:]
-            at += self._when_ready(lambda rest=rest: self._connection.send(rest))
+        left = memoryview(data)
+        while left:
+            left = left[self._when_ready(partial(self._connection.send, left)) :]
 
     def _when_ready(self, call: Callable[[], Any]) -> Any:
         while True:

@@ -291,7 +291,10 @@ def test_tiff_whose_packing_has_no_bound_is_refused() -> None:
 def test_flattest_tiff_of_every_packing_that_opencv_writes_is_taken(packing: int) -> None:
     grey, of_floats = ((1003, 1601), np.uint8), ((1003, 1601, 3), np.float32)
     flat = np.zeros(*(of_floats if packing in (34676, 34677) else grey))
-    written, data = cv2.imencode(".tiff", flat, (cv2.IMWRITE_TIFF_COMPRESSION, packing))
+    try:
+        written, data = cv2.imencode(".tiff", flat, (cv2.IMWRITE_TIFF_COMPRESSION, packing))
+    except cv2.error:  # OpenCV 4.8
+        written = False
     if not written:
         pytest.skip("this OpenCV has no such packing")
     assert stated_size(data.tobytes()) == (1601, 1003)

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -89,7 +89,14 @@ FAMILIES = tuple(_FAMILIES)
 _ALIASES = {alias: name for name, family in _FAMILIES.items() for alias in family.aliases}
 
 
-class DecoderName(click.Choice[str]):
+if TYPE_CHECKING:
+    _Names = click.Choice[str]
+else:
+    # Before click 8.2 it is of no type in particular.
+    _Names = click.Choice
+
+
+class DecoderName(_Names):
     """One of the names; what else people call a family is taken too."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
