@@ -211,21 +211,13 @@ class Connection:
             self._on_message(message.topic, bytes(message.payload), message.retain)
 
     def _is_passed_over(self, message: MQTTMessage) -> bool:
-        return self._is_cut(message) or self._is_nameless(message)
-
-    def _is_nameless(self, message: MQTTMessage) -> bool:
-        """Whether an alias stands for its topic, though CONNECT allows none (MQTT-3.1.2-26)."""
-        if message.topic:
-            return False
-        self.acknowledge(message.mid if message.qos else 0)
-        self._on_callback_error(ValueError("a topic alias, which was not agreed on"))
-        return True
-
-    def _is_cut(self, message: MQTTMessage) -> bool:
         sock: Any = self._client.socket()
-        if sock is None or not sock.cut_bytes:
+        if not message.topic:  # a topic alias: CONNECT allows none
+            self._on_callback_error(ValueError("a topic alias, which was not agreed on"))
+        elif sock is not None and sock.cut_bytes:
+            self.skipped.append(Skipped(message.topic, sock.cut_bytes, message.retain))
+        else:
             return False
-        self.skipped.append(Skipped(message.topic, sock.cut_bytes, message.retain))
         self.acknowledge(message.mid if message.qos else 0)
         return True
 
@@ -239,12 +231,8 @@ class Connection:
         address = self._address
         self._client.connect_timeout = timeout_s
         try:
-            self._client.connect(
-                address.host,
-                address.port,
-                self._login.keepalive_s,
-                properties=self._connect_properties(),
-            )
+            where = address.host, address.port, self._login.keepalive_s
+            self._client.connect(*where, properties=self._connect_properties())
             sock: Any = self._client.socket()
             self.tls = tls_of(sock.raw) if sock is not None else None
         except OSError as error:
