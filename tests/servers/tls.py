@@ -16,6 +16,7 @@ def tls_before(port: int, certificate: Path, key: Path) -> Iterator[int]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     loop = asyncio.new_event_loop()
+    ended = asyncio.Event()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, ssl.SSLError):
@@ -28,7 +29,7 @@ def tls_before(port: int, certificate: Path, key: Path) -> Iterator[int]:
         there = await asyncio.open_connection("127.0.0.1", port)
         await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
 
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread = threading.Thread(target=loop.run_until_complete, args=(ended.wait(),), daemon=True)
     thread.start()
     opened = asyncio.run_coroutine_threadsafe(
         asyncio.start_server(serve, "127.0.0.1", 0, ssl=context), loop
@@ -36,5 +37,5 @@ def tls_before(port: int, certificate: Path, key: Path) -> Iterator[int]:
     try:
         yield opened.result(60).sockets[0].getsockname()[1]
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(ended.set)
         thread.join()

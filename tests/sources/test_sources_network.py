@@ -240,11 +240,15 @@ def test_rtsp_login(rtsp: Server) -> None:
 
 def test_rtsps_login(rtsp: Server, tmp_path: Path) -> None:
     with tls_before(rtsp.port, *Authority(tmp_path, "ca").issue("camera")) as port:
-        viewer = Viewer(open_source(settings(f"rtsps://eva:s3cret@127.0.0.1:{port}/locked")))
-        viewer.wait_for_frames(30)
+        slow = {"open_timeout_s": 60.0, "read_timeout_s": 60.0}
+        viewer = Viewer(
+            open_source(settings(f"rtsps://eva:s3cret@127.0.0.1:{port}/locked", **slow))
+        )
+        viewer.wait_for_frames(30, 60)
         assert viewer.sizes == [(320, 240)]
         viewer.close()
-        assert "refuses the user name" in refusal(f"rtsps://eva:no-s3cret@127.0.0.1:{port}/locked")
+        wrong = f"rtsps://eva:no-s3cret@127.0.0.1:{port}/locked"
+        assert "refuses the user name" in refusal(wrong, **slow)
 
 
 @pytest.mark.parametrize(
