@@ -5,6 +5,7 @@ Quantised outputs are dequantised here and nowhere else.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,15 @@ def _check_scales(name: str, tensors: Sequence[TensorInfo]) -> None:
             )
 
 
+# Those that a delegate of a library runs, as long as they live.
+_delegated: weakref.WeakKeyDictionary[Interpreter, str] = weakref.WeakKeyDictionary()
+
+
+def held_libraries() -> frozenset[str]:
+    """Return the libraries whose delegates run a model of this process."""
+    return frozenset(_delegated.values())
+
+
 class Interpreter:
     """A loaded model of one picture input.
 
@@ -122,8 +132,7 @@ class Interpreter:
         fallback = None
         if choice.library is not None:
             try:
-                self._check_takes_nodes(choice.library, choice.options)
-                self._allocate([self._runtime.delegate(choice.library, choice.options)])
+                self._delegate_to(choice.library, choice.options)
             except (*LOAD_FAILURES, ModelError) as error:
                 # The loader's own words begin with the library already.
                 reason = _reason(error).removeprefix(f"{choice.library}: ")
@@ -135,19 +144,32 @@ class Interpreter:
                         fallback,
                     ) from None
             else:
+                _delegated[self] = choice.library
                 return self._report(choice.requested, choice.library.rpartition("/")[2], None)
         self._allocate(None)
         return self._report(choice.requested, None, fallback)
 
-    def _check_takes_nodes(self, library: str, options: dict[str, str]) -> None:
+    def _delegate_to(self, library: str, options: dict[str, str]) -> None:
         """Raise ValueError where the delegate leaves every node to the CPU.
 
         The runtime then says nothing and its own XNNPACK takes them, so this is tried without.
+        One that takes them all has no use for XNNPACK and stays; another is closed before it is
+        opened again, for there are devices that can be opened but once.
         """
-        delegate = self._runtime.delegate(library, options)
-        self._allocate([delegate], **self._runtime.without_default_delegates())
+        without = self._runtime.without_default_delegates()
+        self._allocate([self._runtime.delegate(library, options)], **without)
         if self._partitions() == 0:
             raise ValueError(f"it takes none of the nodes of {self.name}")
+        if not self._is_delegated_whole():
+            del self._interpreter
+            self._allocate([self._runtime.delegate(library, options)])
+
+    def _is_delegated_whole(self) -> bool:
+        details = getattr(self._interpreter, "_get_ops_details", None)
+        if details is None:
+            return False
+        ops = details()
+        return bool(len(delegated_nodes(ops)) == sum(op["op_name"] != DELEGATE_OP for op in ops))
 
     def _partitions(self) -> int | None:
         details = getattr(self._interpreter, "_get_ops_details", None)

@@ -26,8 +26,8 @@ from edgecam.core.result import Decoded, Document
 from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference import catalog as bundled
 from edgecam.inference import labels, probe, runtime
-from edgecam.inference.delegates import DelegateReport, choose
-from edgecam.inference.interpreter import Interpreter
+from edgecam.inference.delegates import DelegateChoice, DelegateReport, choose
+from edgecam.inference.interpreter import Interpreter, held_libraries
 from edgecam.inference.naming import recognise_named
 from edgecam.inference.opening import hidden_floats, open_file, runnable
 from edgecam.inference.preprocess import Resizer, filler
@@ -112,12 +112,7 @@ class Model:
         size = self._size(settings.input_size)
         choice = choose(inference.delegate, self.file.needs_edgetpu)
         if inference.probe:
-            arguments = (
-                str(self.threads),
-                f"{size[0]}x{size[1]}" if size else "-",
-                inference.delegate,
-            )
-            probe.check(path, self.file.data, runtime.find(), arguments)
+            self._probe(choice, f"{size[0]}x{size[1]}" if size else "-")
         self._new_interpreter = partial(
             open_file,
             self._runnable,
@@ -142,6 +137,22 @@ class Model:
             tflite_metadata.normalization(self._metadata, str(path)),
             self.decoder.normalization,
         )
+
+    def _probe(self, choice: DelegateChoice, size: str) -> None:
+        """Try it in a child process first.
+
+        A device that this process holds may be closed to the child: there the CPU tries the file,
+        but for one that runs on that device alone.
+
+        Raises:
+            ModelError: it was killed, hung, or was refused.
+        """
+        is_held = choice.library in held_libraries()
+        if is_held and self.file.needs_edgetpu:
+            return
+        delegate = "cpu" if is_held else self._inference.delegate
+        arguments = (str(self.threads), size, delegate)
+        probe.check(self.path, self.file.data, runtime.find(), arguments)
 
     def _size(self, asked: str | None) -> tuple[int, int] | None:
         """The (height, width) to run at, None for the input's own.

@@ -1,11 +1,15 @@
 """The real load path of a delegate: a shared library that the system's C compiler makes here."""
 
+import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
+from programs import environment
 
 from edgecam.core.errors import DelegateError, ModelError
 from edgecam.inference.delegates import choose
@@ -103,3 +107,71 @@ def test_auto_takes_the_edge_tpu_for_its_models_only() -> None:
     report = load("auto").delegate
     assert report.fallback is None
     assert msgspec.json.encode(report)
+
+
+# A device that one process alone can open, as an Edge TPU
+
+CAMERAS = '[[camera]]\nname = "{}"\nsource = "demo"\nmax_frames = 2\n'
+
+
+def opened(node: Path, pid: int) -> list[str]:
+    """What a process did with the device, in order."""
+    lines = map(str.split, node.read_text().splitlines())
+    return [what for what, who in lines if int(who) == pid]
+
+
+def house(folder: Path, library: Path, models: Sequence[str], cameras: Sequence[str]) -> Path:
+    node, path = folder / "node", folder / f"house-{len(cameras)}.toml"
+    node.touch()
+    head = f'[inference]\ndelegate = "{library}:take=all,node={node}"\nthreads = 1\n'
+    tables = "".join(f'[[model]]\npath = "{model}"\n' for model in models)
+    path.write_text(head + tables + "".join(map(CAMERAS.format, cameras)))
+    return path
+
+
+def run_with(config: Path, cache: Path) -> tuple[int, str]:
+    """Its process id and what it said."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgecam", "--config", config],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**environment(), "EDGECAM_CACHE_DIR": str(cache)},
+    )
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
+    return process.pid, said
+
+
+@pytest.mark.parametrize("models", [("posenet",), ("posenet", "nanodet")])
+def test_four_cameras_open_the_device_once_for_each_model(
+    library: Path, tmp_path: Path, models: tuple[str, ...]
+) -> None:
+    config = house(tmp_path, library, models, ("front", "hall", "yard", "attic"))
+    pid, said = run_with(config, tmp_path)
+    assert "fell back" not in said
+    assert said.count("on libnoop.so") == 4 * len(models)
+    assert opened(tmp_path / "node", pid).count("open") == len(models)
+
+
+def test_another_process_is_refused_meanwhile_and_says_so(library: Path, tmp_path: Path) -> None:
+    config = house(tmp_path, library, ("posenet",), ("front",))
+    held = load(f"{library}:take=all,node={tmp_path / 'node'}")
+    assert opened(tmp_path / "node", os.getpid()) == ["open"]
+    pid, said = run_with(config, tmp_path)
+    assert "fell back to xnnpack" in said
+    assert "the device is busy" in said
+    assert opened(tmp_path / "node", pid) == []
+    assert held.delegate.active == "libnoop.so"
+
+
+def test_one_that_leaves_nodes_to_others_is_closed_before_it_is_opened_again(
+    library: Path, tmp_path: Path
+) -> None:
+    node = tmp_path / "node"
+    node.touch()
+    model = load(f"{library}:take=most,node={node}")
+    assert model.delegate.active == "libnoop.so"
+    assert model.delegate.nodes is not None
+    assert model.delegate.nodes_delegated == model.delegate.nodes - 1
+    assert opened(node, os.getpid()) == ["open", "close", "open"]

@@ -3,10 +3,11 @@
    Options: "log" names a file that gets every option as key=value; "refuse" makes creation fail
    with that message; "prepare" = "error" makes the runtime's use of it fail, "crash" kills the
    process with SIGABRT; "take" = "all" takes every node (and leaves the outputs as they are),
-   otherwise it takes none.
+   "most" all but the last, otherwise it takes none.
    "hang_after" = N makes every invoke behind the Nth sleep without end.
    The two exported functions and the struct are TFLite's external delegate interface
    (external_delegate_interface.h, core/c/common.h). */
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,17 @@ struct context {
                          struct delegate *delegate);
 };
 
+/* The lock is the process's: closing any descriptor of the file would give it up. */
+static int device = -1;
+
+static int open_device(const char *path) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (device < 0) device = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
+    if (device < 0 || fcntl(device, F_SETLK, &lock)) return 0;
+    dprintf(device, "open %d\n", (int)getpid());
+    return 1;
+}
+
 static int kernel_ok(void *context, void *node) {
     (void)context, (void)node;
     return 0;
@@ -62,6 +74,21 @@ static int prepare_take_all(void *context, struct delegate *self) {
     void *plan;
     if (graph->get_execution_plan(graph, &plan)) return 1;
     return graph->replace_nodes(graph, kernel, plan, self);
+}
+
+/* A plan is a number of nodes, and then the nodes. */
+static int prepare_take_most(void *context, struct delegate *self) {
+    struct context *graph = context;
+    struct registration kernel = {.prepare = kernel_ok, .invoke = invoke_or_hang,
+                                  .custom_name = "Noop", .version = 1};
+    void *plan;
+    if (graph->get_execution_plan(graph, &plan)) return 1;
+    int *most = malloc((*(int *)plan + 1) * sizeof *most);
+    memcpy(most, plan, (*(int *)plan + 1) * sizeof *most);
+    most[0]--;
+    int status = graph->replace_nodes(graph, kernel, most, self);
+    free(most);
+    return status;
 }
 
 static int prepare_ok(void *context, struct delegate *self) {
@@ -94,9 +121,12 @@ struct delegate *tflite_plugin_create_delegate(char **keys, char **values, size_
             made->prepare = prepare_crash;
         if (!strcmp(keys[i], "take") && !strcmp(values[i], "all"))
             made->prepare = prepare_take_all;
+        if (!strcmp(keys[i], "take") && !strcmp(values[i], "most"))
+            made->prepare = prepare_take_most;
         if (!strcmp(keys[i], "hang_after")) hang_after = atol(values[i]);
-        if (!strcmp(keys[i], "refuse")) {
-            if (report_error) report_error(values[i]);
+        int is_busy = !strcmp(keys[i], "node") && !open_device(values[i]);
+        if (is_busy || !strcmp(keys[i], "refuse")) {
+            if (report_error) report_error(is_busy ? "the device is busy" : values[i]);
             free(made);
             made = NULL;
             break;
@@ -106,4 +136,7 @@ struct delegate *tflite_plugin_create_delegate(char **keys, char **values, size_
     return made;
 }
 
-void tflite_plugin_destroy_delegate(struct delegate *made) { free(made); }
+void tflite_plugin_destroy_delegate(struct delegate *made) {
+    if (device >= 0) dprintf(device, "close %d\n", (int)getpid());
+    free(made);
+}
