@@ -8,9 +8,6 @@ rounds. Each counts the lines that it has written within the same span of time. 
 ratio of the processor times that a frame cost: on cores that are all busy it is the same thing, and
 other programs on the machine disturb it less.
 
-house: the cameras of one process that share a model, against one camera and against a process for
-each, in turns: resident memory, frames a second together, and the slowest camera over the fastest.
-
 fleet: simulated cameras, each with its own connection (the sink that edgecam itself uses), will and
 retained states, publish a result (QoS 0) and an event (QoS 1) at a steady rate. A subscriber to all
 of them, a process of its own, says what arrived.
@@ -34,13 +31,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-CLIP = ROOT / "models" / "clips" / "people-walking.mp4"
-WARM_FRAMES = 5
-WARM_LIMIT_S = 120.0
+from benchmark_house import CLIP, ROOT, WARM_FRAMES, WARM_LIMIT_S, cpu_s, memory_mb
+
 # Cameras that one process plays.
 PER_PROCESS = 50
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Replay:
@@ -130,114 +124,7 @@ def instances(
     }
 
 
-# The house
-
-LOOPED = f'source = {{url = "{CLIP}", realtime = true, loop = true}}'
-
-
-@dataclass(frozen=True)
-class Housed:
-    """Frames a second of each camera, and the resident memory of all processes, megabytes."""
-
-    fps: list[float]
-    rss_mb: float
-
-
-def run_house(sizes: Sequence[int], model: str, seconds: float) -> Housed:
-    """A process for each of ``sizes``, with so many cameras, from when all are warm."""
-    with tempfile.TemporaryDirectory() as folder:
-        processes, counts = [], {}
-        for number, size in enumerate(sizes):
-            names = [f"camera{number}-{each}" for each in range(size)]
-            counts.update(dict.fromkeys(names, 0))
-            tables = (f'[[camera]]\nname = "{name}"\n{LOOPED}\n' for name in names)
-            path = Path(folder, f"house{number}.toml")
-            head = f'[[model]]\npath = "{model}"\n[output]\njsonl = "-"\n'
-            path.write_text(head + "".join(tables))
-            command = [sys.executable, "-m", "edgecam", "--config", str(path)]
-            processes.append(
-                subprocess.Popen(
-                    command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT
-                )
-            )
-        try:
-            return _measured(processes, counts, seconds)
-        finally:
-            for process in processes:
-                process.kill()
-                process.communicate()
-
-
-def _measured(
-    processes: Sequence[subprocess.Popen[bytes]], counts: dict[str, int], seconds: float
-) -> Housed:
-    rests = {process.pid: b"" for process in processes}
-    with selectors.DefaultSelector() as selector:
-        for process in processes:
-            assert process.stdout is not None
-            selector.register(process.stdout.fileno(), selectors.EVENT_READ, process.pid)
-
-        def drain(until_s: float, enough: bool) -> None:
-            while (left_s := until_s - time.monotonic()) > 0:
-                for key, _ in selector.select(left_s):
-                    *lines, rests[key.data] = (rests[key.data] + os.read(key.fd, 1 << 20)).split(
-                        b"\n"
-                    )
-                    for line in lines:
-                        counts[json.loads(line)["name"]] += 1
-                if enough and all(count >= WARM_FRAMES for count in counts.values()):
-                    return
-
-        drain(time.monotonic() + WARM_LIMIT_S, enough=True)
-        before, began_s = dict(counts), time.monotonic()
-        drain(began_s + seconds, enough=False)
-        took_s = time.monotonic() - began_s
-    memory_mb = sum(rss_mb(process.pid) for process in processes)
-    return Housed([(counts[name] - n) / took_s for name, n in before.items()], memory_mb)
-
-
-def house(number: int, seconds: float, rounds: int, model: str) -> dict[str, Any]:
-    """One process with many cameras, one with one, and a process for each, in turns."""
-    kinds = {"one": [1], "house": [number], "processes": [1] * number}
-    found: dict[str, list[Housed]] = {kind: [] for kind in kinds}
-    for turn in range(rounds):
-        for kind in kinds if turn % 2 == 0 else reversed(kinds):
-            found[kind].append(run_house(kinds[kind], model, seconds))
-    pairs = list(zip(found["one"], found["house"], strict=True))
-
-    def median_mb(kind: str) -> float:
-        return round(statistics.median(each.rss_mb for each in found[kind]), 1)
-
-    return {
-        "number": number,
-        "model": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "rss_mb": {kind: median_mb(kind) for kind in kinds},
-        "rss_ratio": round(statistics.median(h.rss_mb / o.rss_mb for o, h in pairs), 3),
-        "fps": {
-            kind: round(statistics.median(sum(each.fps) for each in runs), 2)
-            for kind, runs in found.items()
-        },
-        "fps_ratio": round(statistics.median(sum(h.fps) / sum(o.fps) for o, h in pairs), 3),
-        "slowest_of_fastest": round(
-            statistics.median(min(each.fps) / max(each.fps) for each in found["house"]), 3
-        ),
-    }
-
-
 # The fleet
-
-
-def cpu_s(pid: int) -> float:
-    """Processor seconds of a process, its threads included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
-
-
-def rss_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    kb = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
-    return kb * 1024 / 1e6
 
 
 def mosquitto_command() -> str | None:
@@ -314,7 +201,7 @@ def fleet(number: int, rate_hz: float, seconds: float) -> dict[str, Any]:
             for who, pid in watched.items()
             for key, value in (
                 ("cpu_percent", (cpu_s(pid) - before[who]) / took_s * 100),
-                ("rss_mb", rss_mb(pid)),
+                ("rss_mb", memory_mb(pid)),
             )
         }
         events = sum(each["events"] for each in sent)
@@ -421,32 +308,49 @@ def main() -> None:
     if sys.argv[1:2] == ["_subscribe"]:
         subscribe(int(sys.argv[2]))
         return
+    given = _arguments()
+    if given.what == "plan":
+        from benchmark_plan import measured, shown
+
+        print(shown(measured(), given.rate_hz, given.memory_mb))
+        return
+    print(json.dumps(_found(given), indent=1))
+
+
+def _found(given: argparse.Namespace) -> dict[str, Any]:
+    if given.what == "fleet":
+        return fleet(given.number, given.rate_hz, given.seconds)
+    if given.what == "house":
+        from benchmark_house import house
+
+        return house(given.number, given.seconds, given.rounds, given.model, given.source)
+    if given.what == "workers":
+        from benchmark_workers import workers
+
+        return workers(given.number, given.seconds, given.model)
+    more = ["--input-size", given.input_size] if given.input_size else []
+    return instances(given.number, given.seconds, given.rounds, given.model, more)
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(dest="what", required=True)
-    many = commands.add_parser("instances")
-    many.add_argument("--number", type=int, default=8)
-    many.add_argument("--seconds", type=float, default=10.0)
-    many.add_argument("--rounds", type=int, default=3)
-    many.add_argument("--model", default="posenet")
-    many.add_argument("--input-size")
-    housed = commands.add_parser("house")
-    housed.add_argument("--number", type=int, default=4)
-    housed.add_argument("--seconds", type=float, default=20.0)
-    housed.add_argument("--rounds", type=int, default=3)
-    housed.add_argument("--model", default="posenet")
+    for what, number, seconds in (("instances", 8, 10.0), ("house", 4, 10.0), ("workers", 4, 20.0)):
+        command = commands.add_parser(what)
+        command.add_argument("--number", type=int, default=number)
+        command.add_argument("--seconds", type=float, default=seconds)
+        command.add_argument("--rounds", type=int, default=3)
+        command.add_argument("--model", default="posenet")
+        command.add_argument("--input-size")
+        command.add_argument("--source", default=str(CLIP), help="a video, for each camera")
     cameras = commands.add_parser("fleet")
     cameras.add_argument("--number", type=int, default=200)
     cameras.add_argument("--rate-hz", type=float, default=5.0)
     cameras.add_argument("--seconds", type=float, default=60.0)
-    given = parser.parse_args()
-    if given.what == "fleet":
-        found = fleet(given.number, given.rate_hz, given.seconds)
-    elif given.what == "house":
-        found = house(given.number, given.seconds, given.rounds, given.model)
-    else:
-        more = ["--input-size", given.input_size] if given.input_size else []
-        found = instances(given.number, given.seconds, given.rounds, given.model, more)
-    print(json.dumps(found, indent=1))
+    boards = commands.add_parser("plan")
+    boards.add_argument("--rate-hz", type=float, default=5.0, help="looks at each camera")
+    boards.add_argument("--memory-mb", type=float, default=1000.0, help="of each board")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

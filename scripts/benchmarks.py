@@ -26,13 +26,16 @@ import msgspec
 import numpy as np
 from benchmark_bars import check
 from benchmark_heads import heads
+from benchmark_house import house
 from benchmark_live import live
 from benchmark_many import fleet, instances, mosquitto_command
 from benchmark_parts import median_ms, parts
 from benchmark_peer_runs import peer_runs
+from benchmark_plan import ROWS
 from benchmark_plot import plot
 from benchmark_precisions import precisions
 from benchmark_start import start_up
+from benchmark_workers import workers
 
 from edgecam.core.frame import Frame
 from edgecam.core.opencv import cv2
@@ -53,7 +56,7 @@ MODELS = (
     ("posenet-int8", "257x257"),
     ("ssdlite_mobilenet_v2_pedestrian_int8", None),
 )
-PIECES = ("parts", "start", "live", "runs", "precisions", "crops", "heads", "many")
+PIECES = ("parts", "start", "live", "runs", "precisions", "crops", "heads", "many", "houses")
 # Measured on request alone: others' packages take 200 MB.
 ON_REQUEST = ("peers",)
 OF_TRACKS = ("boxes found", "identity switches", "fragments", "ids on no person")
@@ -204,6 +207,33 @@ def many(table: Table) -> None:
         table.add(f"fleet, {who} memory", found[f"{who}_rss_mb"], "MB", who)
 
 
+def houses(table: Table, rounds: int) -> None:
+    """Four cameras of one process, beside one and a process for each; and workers."""
+    found = house(4, 6.0, rounds, "posenet")
+    about = {"model": found["model"], "threads": "as many as cores"}
+    rss, each = found["rss_mb"], found["number"] - 1
+    for what, value, unit in (
+        ("house, memory", found["rss_ratio"], "times that of one camera"),
+        ("house, memory of four processes", rss["processes"] / rss["one"], "times that of one"),
+        ("house, frames a second", found["fps_ratio"], "of one's frames a second"),
+        ("house, slowest camera", found["slowest_of_fastest"], "of the fastest's frames"),
+        (ROWS["house_mb"], rss["one"], "MB"),
+        (ROWS["camera_mb"], (rss["house"] - rss["one"]) / each, "MB"),
+        (ROWS["process_mb"], found["pss_mb"]["processes"] / found["number"], "MB"),
+        (ROWS["house_ms"], found["cpu_ms"]["house"], "ms"),
+        ("house, processor time of a frame, one camera", found["cpu_ms"]["one"], "ms"),
+        (ROWS["process_ms"], found["cpu_ms"]["processes"], "ms"),
+    ):
+        table.add(what, value, unit, **about)
+    if mosquitto_command() is None:
+        return
+    found = workers(4, 10.0, "posenet")
+    for key, unit in (("worker_ms", "ms"), ("worker_mb", "MB"), ("picture_kb", "kB")):
+        table.add(ROWS[key], found[key], unit, **about)
+    table.add(ROWS["broker_ms"], found["broker_ms"], "ms", "broker")
+    table.add("workers, camera's processor time of a picture", found["camera_ms"], "ms", **about)
+
+
 def crops(table: Table, rounds: int) -> None:
     """Looking at the people alone against looking at the whole frame."""
     for threads in (1, 2):
@@ -248,6 +278,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tracks", action="store_true", help="score the tracks again, no more")
     parser.add_argument("--many", action="store_true", help="instances and fleet again, no more")
+    parser.add_argument("--houses", type=int, metavar="ROUNDS", help="houses again, no more")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -269,6 +300,11 @@ def main() -> None:
         table = Table()
         many(table)
         write_beside(table, lambda what: what.startswith(("eight instances", "fleet,")))
+        return
+    if given.houses:
+        table = Table()
+        houses(table, given.houses)
+        write_beside(table, lambda what: what.startswith(("house,", "workers,")))
         return
     models = [*MODELS, *((name, None) for name in given.models)]
     if given.tracks:
@@ -292,6 +328,8 @@ def main() -> None:
         many(table)
     if "peers" in measured:
         peer_runs(table.add, given.rounds, given.images, given.annotations)
+    if "houses" in measured:
+        houses(table, 3)
     # Last, for it takes much memory, and a child begins with its parent's peak on its account.
     if "live" in measured:
         live(table.add)
