@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgecam.core import allocation
-from edgecam.core.errors import EdgecamError
+from edgecam.core.errors import EdgecamError, SettingsError
 from edgecam.core.heartbeats import AllHeartbeats
 from edgecam.core.protocols import Sink
+from edgecam.core.redaction import redact
 from edgecam.daemon.build import Loaded, load_models
 from edgecam.daemon.session import Session, Shared
 from edgecam.inference.model import Model
@@ -23,7 +23,7 @@ from edgecam.messages.telemetry import Telemetry
 from edgecam.settings.house import House
 from edgecam.settings.schema import Settings
 from edgecam.sinks import Opener
-from edgecam.sources import is_file
+from edgecam.sources import is_file, serves_several
 
 if TYPE_CHECKING:
     from edgecam.daemon.board_report import BoardReporter
@@ -42,13 +42,46 @@ def load_all(house: House, loaded: Loaded | None = None) -> list[list[Model]]:
     """Load the models of every camera, each model once; what is in ``loaded`` is kept.
 
     Raises:
-        EdgecamError: as ``load_models``.
+        EdgecamError: as ``load_models``; or a camera that shares the process is no single one, or
+            is boosted by what none of its models finds.
     """
     loaded = {} if loaded is None else loaded
     if house.has_several:
+        from edgecam.core import allocation
+
+        for camera in house.cameras:
+            _check_single(camera)
         # Before a model or a thread has taken memory.
         allocation.keep_little()
-    return [load_models(camera, loaded) for camera in house.cameras]
+    models = [load_models(camera, loaded) for camera in house.cameras]
+    for camera, own in zip(house.cameras, models, strict=True):
+        if camera.boost_when:
+            _check_boost(camera, own)
+    return models
+
+
+def _check_single(camera: Settings) -> None:
+    if serves_several(camera.source):
+        raise SettingsError(
+            f"camera {camera.name}: source.url: expected one camera, found the pictures of "
+            f"several, {redact(camera.source.url)}; give it one camera's topic, or a process of "
+            "its own"
+        )
+
+
+def _check_boost(camera: Settings, models: Sequence[Model]) -> None:
+    from edgecam.messages.label_names import label_key
+    from edgecam.pipeline.boost import FALL
+    from edgecam.settings.messages import nearest
+
+    found = {label_key(label) for model in models for label in (*model.counted, *model.classes)}
+    unknown = [label for label in camera.boost_when if label_key(label) not in {*found, FALL}]
+    # A model without labels finds what it does not name.
+    if unknown and found:
+        raise SettingsError(
+            f"camera {camera.name}: boost_when: expected {FALL} or what its models find, found "
+            f"{unknown[0]!r:.80}{nearest(unknown[0], (*sorted(found), FALL))}"
+        )
 
 
 class Cameras:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def named(top: Data, tables: Sequence[Data], origin: str) -> Iterator[tuple[str,
         _check_owners(kind, listed, names, origin)
     for number, table in enumerate(tables, start=1):
         if not isinstance(table, dict) or not isinstance(table.get("name"), str):
-            raise SettingsError(f"{origin}: camera {number}: expected a name, found none")
+            found = repr(table["name"]) if isinstance(table, dict) and "name" in table else "none"
+            raise SettingsError(f"{origin}: camera {number}: expected a name, found {found:.80}")
         name = table["name"]
         for key in table:
             if key not in PER_CAMERA:
@@ -150,12 +152,20 @@ def _differ(
 
 
 def _device(url: str) -> str | None:
-    """The device that a source opens, which no other can open too; None of the network."""
+    """What a source opens and no other can open too; None of files and what the network serves."""
+    if url in ("-", "/dev/stdin"):
+        return "standard input"
     if url.isdecimal():
         url = f"/dev/video{int(url)}"
     if url.startswith("/dev/"):
         return os.path.realpath(url)
-    return url if url.partition(":")[0] == "picamera" else None
+    if url.startswith("udp://"):
+        # Who sends names this host, by any of its names: the port is what is taken.
+        return f"UDP port {url.rpartition(':')[2].partition('?')[0]}"
+    if os.path.exists(url) and stat.S_ISFIFO(os.stat(url).st_mode):
+        return os.path.realpath(url)
+    scheme, _, index = url.partition(":")
+    return f"picamera:{index or 0}" if scheme == "picamera" else None
 
 
 def joined(files: Sequence[tuple[str, Data]]) -> Data:

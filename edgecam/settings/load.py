@@ -163,16 +163,18 @@ def _house(data: Mapping[str, Any], origin: str, process: str | None = None) -> 
     if not isinstance(tables, list) or not tables:
         raise SettingsError(f"{origin}: camera: expected tables [[camera]], found {tables!r:.80}")
     top = {key: value for key, value in data.items() if key != "camera"}
+    shared = {key: value for key, value in top.items() if key not in PLACES}
+    if process is not None:
+        shared.setdefault("name", process)
+    # First: what is wrong at the top is no camera's fault.
+    of_all = _checked(shared, origin) if len(tables) > 1 else None
     found = tuple(
         _checked_camera(each, f"{origin}: camera {name:.64}")
         for name, each in cameras.named(top, tables, origin)
     )
-    if len(found) == 1:
+    if of_all is None:
         return of_one(found[0])
-    shared = {key: value for key, value in top.items() if key not in PLACES}
-    if process is not None:
-        shared.setdefault("name", process)
-    house = House(_checked(shared, origin), found)
+    house = House(of_all, found)
     cameras.check(house, origin)
     return house
 

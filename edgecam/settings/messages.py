@@ -83,6 +83,9 @@ def refusal(
     unknown = re.search(r"unknown field `([^`]*)`", message)
     section = ".".join(p for p in parts if not p.isdigit())
     if unknown is None:
+        if not parts:
+            # Of several keys at once: the words say which.
+            return SettingsError(f"{origin}: {plain(message)}")
         value, words = _at(data, parts), plain(message)
         found = "" if value is ... else f", found {quoted(value):.{_SHOWN}}"
         return SettingsError(f"{origin}: {section}: {words}{hint(value, words)}{found}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecam.core.errors import EdgecamError
+from edgecam.core.errors import EdgecamError, SettingsError
 from edgecam.core.result import Result
 from edgecam.daemon.build import Loaded
 from edgecam.daemon.cameras import Cameras, load_all
@@ -19,6 +19,8 @@ from edgecam.settings.load import load_house
 FRAMES = 6
 HEAD = 'accuracy = "fast"\n'
 LIVE = '{url = "demo", realtime = true, loop = true}'
+FRONT_PX, HALL_PX = 768, 576
+FRONT, HALL = f"source = {LIVE}", f"source = {LIVE[:-1]}, rotate = 90}}"
 
 
 def house_of(folder: Path, cameras: Mapping[str, str], head: str = HEAD) -> House:
@@ -52,6 +54,29 @@ def test_recordings_together_give_the_bytes_that_each_gives_alone(
     sequences = [json.loads(line)["sequence"] for line in together["front"]]
     assert sequences == list(range(FRAMES))
     assert 0 < len(together["hall"]) < FRAMES
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            'source = "demo"\nboost_when = ["persn"]',
+            "camera hall: boost_when: expected fall or what its models find, found 'persn' "
+            "(did you mean 'person'?)",
+        ),
+        (
+            'source = "mqtt://u:secret@h/edgecam/+/frame"',
+            "camera hall: source.url: expected one camera, found the pictures of several",
+        ),
+    ],
+)
+def test_what_only_models_and_sources_know_is_checked_before_anything_opens(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    with pytest.raises(SettingsError) as found:
+        load_all(house_of(tmp_path, {"front": FRONT, "hall": text}))
+    assert str(found.value).startswith(words)
+    assert "secret" not in str(found.value)
 
 
 class Seen:
@@ -90,10 +115,6 @@ def running(house: House, seen: Seen, loaded: Loaded | None = None) -> Iterator[
         yield cameras
     finally:
         cameras.close()
-
-
-FRONT_PX, HALL_PX = 768, 576
-FRONT, HALL = f"source = {LIVE}", f"source = {LIVE[:-1]}, rotate = 90}}"
 
 
 def test_a_camera_that_is_absent_is_waited_for_while_the_other_runs(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Several cameras in one settings file, and in several that are joined."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -92,12 +93,32 @@ def test_a_file_without_a_camera_table_is_what_it_was(tmp_path: Path) -> None:
 CAMERAS = '[[camera]]\nname = "front"\nsource = {}\n[[camera]]\nname = "{}"\nsource = {}\n'
 
 
+ZONE = '[[camera.zone]]\nname = "bed"\npolygon = [[0, 0], [1, 0], [1, 1]]\n'
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (CAMERAS.format(0, "front", 1), ["two cameras are called 'front'"]),
         (CAMERAS.format(0, "hall", '"/dev/video0"'), ["front and hall have one device"]),
-        (CAMERAS.format('"picamera"', "hall", '"picamera"'), ["one device, picamera"]),
+        (CAMERAS.format('"picamera"', "hall", '"picamera:0"'), ["one device, picamera:0"]),
+        (CAMERAS.format('"-"', "hall", '"/dev/stdin"'), ["one device, standard input"]),
+        (
+            CAMERAS.format('"udp://0.0.0.0:5000"', "hall", '"udp://127.0.0.1:5000?a=b"'),
+            ["one device, UDP port 5000"],
+        ),
+        ("[[camera]]\nname = 3\nsource = 0\n", ["camera 1: expected a name, found 3"]),
+        (f"foo = 1\n{CAMERAS.format(0, 'hall', 1)}", ["house.toml: unknown key 'foo'"]),
+        (
+            CAMERAS.format(0, "hall", 1) + 2 * ZONE,
+            ["camera hall: Expected different names, found zone bed twice"],
+        ),
+        (f"{CAMERAS.format(0, 'hall', 1)}priority = 0\n", ["camera hall: priority", "found 0"]),
+        (f"{CAMERAS.format(0, 'hall', 1)}priority = nan\n", ["camera hall: priority", "found nan"]),
+        (f'{CAMERAS.format(0, "hall", 1)}boost_when = "fall"\n', ["boost_when", "a list"]),
+        (CAMERAS.format(0, "h/all", 1), ["camera h/all: name", "'h-all' is one"]),
+        (CAMERAS.format(0, "hall", "true"), ["camera hall: source", "a table", "found True"]),
+        ("camera = []\n", ["camera: expected tables [[camera]], found []"]),
         (CAMERAS.format(0, "house", 1), ["expected one that no camera has", "'house'"]),
         ("[[camera]]\nsource = 0\n", ["camera 1: expected a name, found none"]),
         (
@@ -134,6 +155,15 @@ def test_bad_cameras_are_refused_in_one_line(tmp_path: Path, text: str, words: l
         house_of(tmp_path, text)
     assert all(word in str(found.value) for word in words), found.value
     assert "\n" not in str(found.value)
+
+
+def test_a_fifo_is_a_device_and_a_recording_is_not(tmp_path: Path) -> None:
+    fifo, clip = tmp_path / "fifo", tmp_path / "clip.mp4"
+    os.mkfifo(fifo)
+    clip.touch()
+    house_of(tmp_path, CAMERAS.format(f'"{clip}"', "hall", f'"{clip}"'))
+    with pytest.raises(SettingsError, match=f"front and hall have one device, {fifo}"):
+        house_of(tmp_path, CAMERAS.format(f'"{fifo}"', "hall", f'"{fifo}"'))
 
 
 def test_a_source_flag_for_several_cameras_is_refused(tmp_path: Path) -> None:
