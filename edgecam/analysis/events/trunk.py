@@ -1,7 +1,4 @@
-"""Trunk and head of a skeleton, and which postures have them upright; without NumPy's own names.
-
-Settings are read from the rules' files, so that these load nothing that pictures need.
-"""
+"""Trunk and head of a skeleton, and the postures in which they are upright."""
 
 from __future__ import annotations
 
