@@ -18,7 +18,7 @@ import pytest
 from brokers import Mosquitto, Subscriber, free_port, wait_until
 from daemons import Daemon
 from forked import edgecams
-from programs import edgecam
+from programs import edgecam, environment
 
 USER, PASSWORD = "evamaria", "tlJwpbo6"
 # {0}: user, {1}: password, {2}: host and port.
@@ -132,7 +132,7 @@ def test_doctor_and_service_install_tell_nothing_of_a_url(tmp_path: Path) -> Non
             config = configuration(folder, url)
             commands.append(("doctor", "source", "--json", "--config", config))
             commands.append(("--verbose", "--model", "posenet", "--source", url))
-    done = iter(edgecams(commands))
+    done = iter(edgecams(commands, environment()))
     for number, shape in enumerate(shapes):
         url, root = url_of(shape, port), tmp_path / str(number) / "root"
         installed = next(done)
@@ -227,7 +227,7 @@ def test_a_url_in_the_wrong_place_is_not_repeated() -> None:
         ["models", url],
         ["scan", "--x", url],
     )
-    for code, out, err in edgecams(commands):
+    for code, out, err in edgecams(commands, environment()):
         assert code in (1, 2), err
         check_silent(url, out, err)
 
