@@ -12,10 +12,14 @@ from edgecam.settings.schema import ModelSettings, Settings
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """``models`` find people, ``refine`` looks at them once more; None: nothing does."""
+    """``models`` find people, ``refine`` looks at them once more; None: nothing does.
+
+    ``mirrored``: as ``refine_mirrored`` of the settings.
+    """
 
     models: tuple[ModelSettings, ...]
     refine: str | None = None
+    mirrored: bool = False
 
 
 _POSENET = ModelSettings(path="posenet")
@@ -23,7 +27,7 @@ LEVELS: Mapping[str, Level] = {
     "fast": Level((_POSENET,)),
     "balanced": Level((_POSENET,), "thunder"),
     # People whom one finder misses the other may see; its boxes are not published.
-    "best": Level((_POSENET, ModelSettings(path="nanodet", publish=False)), "thunder"),
+    "best": Level((_POSENET, ModelSettings(path="nanodet", publish=False)), "thunder", True),
 }
 
 
@@ -32,4 +36,9 @@ def chosen(settings: Settings) -> Settings:
     if settings.model:
         return settings
     level = LEVELS[settings.accuracy]
-    return replace(settings, model=level.models, refine=settings.refine or level.refine)
+    return replace(
+        settings,
+        model=level.models,
+        refine=settings.refine or level.refine,
+        refine_mirrored=settings.refine_mirrored or level.mirrored,
+    )

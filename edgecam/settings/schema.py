@@ -342,6 +342,9 @@ class Settings(Section, frozen=True):
     refine_max_people: Annotated[
         int, Meta(ge=1, le=100, description="people refined in one frame, at most")
     ] = 5
+    refine_mirrored: Annotated[
+        bool, Meta(description="look at each person mirrored too: better, at twice the time")
+    ] = False
     plugins: Annotated[
         tuple[Slug, ...],
         Meta(description="decoders, rules, sources and sinks of other packages to load"),

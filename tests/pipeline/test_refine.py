@@ -25,7 +25,7 @@ from edgecam.daemon.build import load_models
 from edgecam.daemon.run import run
 from edgecam.inference.model import Model, ModelImage
 from edgecam.pipeline.roi.controller import RoiController
-from edgecam.pipeline.roi.inference_steps import Answer, ModelRunner, run_steps
+from edgecam.pipeline.roi.inference_steps import Answer, ModelRunner, invoke_only, run_steps
 from edgecam.pipeline.roi.person_square import (
     Square,
     around_box,
@@ -36,9 +36,12 @@ from edgecam.pipeline.roi.person_square import (
 )
 from edgecam.pipeline.roi.refined_people import Candidate, People, distinct, most_due
 from edgecam.pipeline.roi.refiner import Refiner, candidates
+from edgecam.pipeline.roi.single_pose import both_poses, single_pose
+from edgecam.settings.accuracy import chosen
 from edgecam.settings.load import load
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.sources.video import VideoFile
+from edgecam.tools.evaluate.marked import read, shipped
 
 SIZE = (640, 480)
 
@@ -69,6 +72,41 @@ def test_a_dot_in_a_square_lies_where_it_was_drawn(lean: float, thunder: Model) 
     input_rows, input_columns = np.mgrid[:256, :256]
     centre = np.array([[(shown * input_columns).sum(), (shown * input_rows).sum()]]) / shown.sum()
     assert to_frame(centre, matrix)[0] == pytest.approx((x, y), abs=0.1)
+
+
+def test_a_look_at_both_sides_sees_the_same_in_a_mirror(thunder: Model) -> None:
+    (picture_of_one,) = [p for p in read(shipped()) if p.frame.file == "astronaut.jpg"]
+    frame, runner = picture_of_one.frame, ModelRunner(0, thunder)
+    across = frame.width_px - 1.0
+    mirrored = replace(frame, image=np.ascontiguousarray(frame.image[:, ::-1]), is_mirrored=True)
+    poses = []
+    for each, x in ((frame, 220.0), (mirrored, across - 220.0)):
+        square = Square(np.array((x, 260.0)), 520.0)
+        found, times = run_steps(both_poses(runner, each, square), invoke_only)
+        assert found is not None
+        assert times.invoke_ms > 0.0
+        poses.append(found)
+    first, second = poses
+    sure = first.scores > 0.4
+    assert sure.sum() >= 7
+    # Resampling sees the two pictures half a step apart.
+    there = np.column_stack((across - second.xy[:, 0], second.xy[:, 1]))
+    assert np.abs(there - first.xy)[sure].max() < 3.0
+    single, _ = run_steps(
+        single_pose(runner, frame, Square(np.array((220.0, 260.0)), 520.0)), invoke_only
+    )
+    assert single is not None
+    assert np.abs(single.xy - first.xy)[sure].max() < 15.0
+
+
+def test_best_looks_at_both_sides_and_a_model_by_name_only_where_asked() -> None:
+    for given, mirrored in (
+        ({"accuracy": "best"}, True),
+        ({"accuracy": "balanced"}, False),
+        ({"accuracy": "best", "model.path": ["posenet"], "refine": "thunder"}, False),
+        ({"refine_mirrored": True, "model.path": ["posenet"], "refine": "thunder"}, True),
+    ):
+        assert chosen(load(None, {}, given)).refine_mirrored is mirrored
 
 
 def test_a_square_holds_all_of_a_person_upright_or_lying() -> None:
@@ -108,6 +146,14 @@ def test_those_are_due_first_who_waited_longest() -> None:
             one.looked(None, people.number)
             looked.append(now.index(one))
     assert looked == [0, 1, 2, 3] * 3
+
+
+def test_of_those_who_waited_as_long_the_surest_is_due_first() -> None:
+    poses = [replace(person(x=60.0 + 160.0 * n), score=0.1 + 0.1 * n) for n in range(3)]
+    box = Candidate(0.9, np.array((500.0, 100.0, 560.0, 300.0)), is_boxed=True)
+    now = People().seen([*map(seen, poses), box])
+    # Whom the detector alone saw is not last because it was asked last.
+    assert [now.index(one) for one in most_due(now, 1, 2, 1)] == [3, 2]
 
 
 def test_each_person_is_due_once_in_so_many_frames() -> None:

@@ -155,10 +155,11 @@ def with_boxes(posed: Sequence[Candidate], boxes: Sequence[Candidate]) -> list[C
 def most_due(people: Sequence[Person], number: int, most: int, every: int) -> list[Person]:
     """Whom to look at in frame ``number``, ``most`` at most: those first who waited longest.
 
-    ``every``: frames from one look at a person to the next.
+    Of these the surest, whichever finder saw them. ``every``: frames from one look at a person to
+    the next.
     """
     due = [one for one in people if one.frame == _NEVER or number - one.frame >= every]
-    due.sort(key=lambda one: one.frame)
+    due.sort(key=lambda one: (one.frame, -one.seen.score))
     return due[:most]
 
 

@@ -25,7 +25,7 @@ from edgecam.pipeline.roi.refined_people import (
     most_due,
     with_boxes,
 )
-from edgecam.pipeline.roi.single_pose import single_pose
+from edgecam.pipeline.roi.single_pose import both_poses, single_pose
 
 # Of finding's time; what else a frame costs comes to the rest, so that half the rate is kept.
 _SHARE = 0.75
@@ -57,10 +57,14 @@ class Refiner:
     """Looks at people with ``runner``, at ``max_people`` in a frame at most.
 
     ``every``: frames from one look at a person to the next, 1: as often as there is time.
+    ``mirrors``: a look is two, one at the mirrored square.
     """
 
-    def __init__(self, runner: ModelRunner, max_people: int, every: int = 1) -> None:
+    def __init__(
+        self, runner: ModelRunner, max_people: int, every: int = 1, mirrors: bool = False
+    ) -> None:
         self._runner, self._max_people, self._every = runner, max_people, every
+        self._look_at = both_poses if mirrors else single_pose
         self._people: dict[str | None, People] = {}
         self._paces: dict[str | None, _Pace] = {}
         names = ("refine_looks", "refine_refused", "refine_waits")
@@ -102,7 +106,7 @@ class Refiner:
         self, frame: Frame, person: Person, number: int
     ) -> Steps[tuple[Pose | None, StageTimes]]:
         square = person.square(number, self._runner.model.turns_crops)
-        return single_pose(self._runner, frame, square)
+        return self._look_at(self._runner, frame, square)
 
     def forget(self) -> None:
         """What comes next has nothing to do with what was."""

@@ -11,6 +11,7 @@ from edgecam.core.keypoints import PERSON
 from edgecam.core.result import Decoded, StageTimes
 from edgecam.pipeline.roi.inference_steps import ModelRunner, PartialResult, Steps
 from edgecam.pipeline.roi.refiner import Refiner, candidates
+from edgecam.settings.accuracy import chosen
 from edgecam.settings.schema import Settings
 
 _NOTHING = StageTimes(0.0, 0.0, 0.0)
@@ -91,7 +92,8 @@ def refining(settings: Settings, runners: Sequence[ModelRunner]) -> Refining | N
             "none; add --model posenet or a detector with the label person"
         )
     every = settings.crop.refine_every if settings.crop.enabled else 1
-    return Refining(Refiner(runner, settings.refine_max_people, every), finders)
+    mirrors = chosen(settings).refine_mirrored
+    return Refining(Refiner(runner, settings.refine_max_people, every, mirrors), finders)
 
 
 def _finds_people(runner: ModelRunner) -> bool:

@@ -30,26 +30,49 @@ _EVERYTHING = DecodeOptions(score_threshold=0.0, min_pose_score=0.0, max_poses=1
 
 
 def single_pose(
-    runner: ModelRunner, frame: Frame, square: Square
+    runner: ModelRunner, frame: Frame, square: Square, is_mirrored: bool = False
 ) -> Steps[tuple[Pose | None, StageTimes]]:
     """What the model finds in a square, None where nothing, in source-frame pixels; and its times.
 
     ``score`` is the mean over the whole pose: whether it is a person is not asked of its surest
-    keypoint.
+    keypoint. ``is_mirrored``: the model gets the square as a mirror shows it; the pose is the same.
     """
     model = runner.model
     started_s = time.perf_counter()
     matrix = square.matrix(model.resizer.width_px)
+    if is_mirrored:
+        matrix = np.array(((-1.0,), (1.0,))) * matrix
+        matrix[0, 2] += model.resizer.width_px - 1.0
     staged = runner.warped(frame, matrix)
     staged_ms = (time.perf_counter() - started_s) * 1e3
     answer = yield Request(runner.place, model, staged, frame)
     started_s = time.perf_counter()
     pose = None
     if answer.tensors is not None:
-        found = model.find(answer.tensors, _EVERYTHING, frame.is_mirrored).poses
+        shows_mirrored = frame.is_mirrored != is_mirrored
+        found = model.find(answer.tensors, _EVERYTHING, shows_mirrored).poses
         pose = replace(found[0], xy=to_frame(found[0].xy, matrix)) if found else None
     decoded_ms = (time.perf_counter() - started_s) * 1e3
     return pose, StageTimes(staged_ms, answer.invoke_ms, decoded_ms)
+
+
+def both_poses(
+    runner: ModelRunner, frame: Frame, square: Square
+) -> Steps[tuple[Pose | None, StageTimes]]:
+    """The mean of what the model finds in a square and in the mirrored one; and its times.
+
+    Each keypoint counts as much as the model is sure of it.
+    """
+    first, times = yield from single_pose(runner, frame, square)
+    second, more = yield from single_pose(runner, frame, square, is_mirrored=True)
+    times = times.plus(more)
+    if first is None or second is None:
+        return first, times
+    scores = (first.scores + second.scores) / 2.0
+    share = (first.scores / np.maximum(2.0 * scores, 1e-9))[:, None]
+    xy = first.xy * share + second.xy * (1.0 - share)
+    score = (first.score + second.score) / 2.0
+    return replace(first, xy=xy, scores=scores, score=score), times
 
 
 def is_same_person(pose: Pose, box: Array) -> bool:
