@@ -94,6 +94,48 @@ def test_end_to_end_rows_are_boxes_already(scale: int) -> None:
     assert [(d.label, d.box.x_min, d.box.y_max) for d in found] == [("dog", 24.0, 32.0)] * 2
 
 
+@pytest.mark.parametrize("masks_first", [False, True], ids=["masks last", "masks first"])
+@pytest.mark.parametrize("rows_first", [False, True])
+def test_boxes_of_segmentation_are_read_without_its_masks(
+    masks_first: bool, rows_first: bool
+) -> None:
+    quarter, depth = SIDE // 4, 32
+    masks = (1, depth, quarter, quarter) if masks_first else (1, quarter, quarter, depth)
+    shapes = [(1, 6 + depth, CELLS), masks] if rows_first else [masks, (1, 6 + depth, CELLS)]
+    image = TensorInfo(0, "image", (1, SIDE, SIDE, 3), FLOAT)
+    infos = [TensorInfo(1 + n, f"Identity_{n}", shape, FLOAT) for n, shape in enumerate(shapes)]
+    decoder = decoders.recognise([image], infos, FamilyContext(labels=("cat", "dog")))
+    assert decoder.outputs == (0 if rows_first else 1,)
+    # Far beyond any score: a mask's values are no classes.
+    values = np.full((CELLS, depth), 9.0, np.float32)
+    rows = np.concatenate((rows_v8(2, pixels=False), values), axis=1)
+    found = decoder([rows.T[None]], OPTIONS).detections
+    assert [d.label for d in found] == ["cat", "dog"]
+    assert [d.score for d in found] == pytest.approx([0.9, 0.7])
+
+
+def test_end_to_end_rows_of_segmentation_are_boxes_too() -> None:
+    image = TensorInfo(0, "image", (1, SIDE, SIDE, 3), FLOAT)
+    shapes = [(1, 300, 38), (1, SIDE // 4, SIDE // 4, 32)]
+    infos = [TensorInfo(1 + n, f"Identity_{n}", shape, FLOAT) for n, shape in enumerate(shapes)]
+    decoder = decoders.recognise([image], infos, FamilyContext())
+    rows = np.zeros((1, 300, 38), np.float32)
+    rows[0, 0, :6] = (0.375, 0.0, 0.625, 0.5, 0.9, 2)
+    (found,) = decoder([rows], OPTIONS).detections
+    assert found.class_id == 2
+    assert found.box.x_max == pytest.approx(40.0)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 8, 8, 32), (1, 15, 16, 32), (2, 16, 16, 32), (1, 16, 16, 40)]
+)
+def test_a_second_output_of_another_size_is_no_segmentation(shape: tuple[int, ...]) -> None:
+    image = TensorInfo(0, "image", (1, SIDE, SIDE, 3), FLOAT)
+    infos = [TensorInfo(1, "Identity", (1, 38, CELLS), FLOAT), TensorInfo(2, "p", shape, FLOAT)]
+    with pytest.raises(ModelError, match="known"):
+        decoders.recognise([image], infos, FamilyContext())
+
+
 def test_names_of_another_number_are_refused_in_one_line() -> None:
     for shape in ((1, 84, CELLS), (1, 3 * CELLS, 85)):
         with pytest.raises(ModelError, match="2 entries but the YOLO has 80 classes") as raised:

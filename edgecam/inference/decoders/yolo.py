@@ -7,6 +7,8 @@ One output for N places of an input of H x W, strides 8, 16 and 32 together, or 
 after the box; [1, K, 6] (end to end: v10 and later; K is 300): x, y, x, y, score, class, nothing is
 left to suppress; [1, K, 57]: the same with keypoints behind the class. One row a cell is of v8
 unless the number of names, or COCO's 80, says that there is an object's probability too.
+Of segmentation, whose second output [1, H / 4, W / 4, M] holds masks and whose rows end in M more
+values, the boxes are read and the masks are not.
 Positions are fractions of the input in .tflite exports, pixels in others; their values tell, for
 boxes and for keypoints each, since exports of 2023 mix them. Only the first form was seen in files;
 the others are by their documentation. Input 0..1, letterboxed.
@@ -33,7 +35,7 @@ from edgecam.inference.decoders.family import FamilyContext, FamilyDecoder, imag
 
 LAYOUT = """\
 YOLO: [1, 4 + C, N] or [1, N, 5 + C] for C classes at N places, [1, 56, N] for people with
-  keypoints, [1, 300, 6] end to end, [1, 300, 57] with keypoints"""
+  keypoints, [1, 300, 6] end to end, [1, 300, 57] with keypoints; the boxes of segmentation"""
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ _POSE_COLUMNS = 5 + 3 * COUNT
 _END_COLUMNS, _END_ROWS = 6, 1000
 # As many rows at least where they stand as columns.
 _END_COLUMNS_LEAST = 100
+# Masks are a quarter of the input's sides.
+_MASK_STRIDE = 4
 # No box of a network reaches so many inputs beyond its own; no box of a pixel or two is found.
 _MOST_FRACTION = 4.0
 
@@ -56,7 +60,7 @@ class Yolo(FamilyDecoder):
     """Bound to an input of ``height_px`` x ``width_px``.
 
     ``is_columns``: the places are columns of the output. ``keypoints_at``: number of the first
-    value of a place's keypoints, where it has any.
+    value of a place's keypoints, where it has any. ``masks``: how many values of a mask end a row.
     """
 
     height_px: int
@@ -64,6 +68,7 @@ class Yolo(FamilyDecoder):
     form: Form
     is_columns: bool
     keypoints_at: int = 5
+    masks: int = 0
     family: str = "yolo"
     finds: Finds = "boxes"
     normalization: Normalization = ZERO_TO_ONE
@@ -74,6 +79,7 @@ class Yolo(FamilyDecoder):
         values = np.asarray(tensors[0][0], np.float32)
         if self.is_columns:
             values = values.T
+        values = values[:, : values.shape[1] - self.masks]
         in_pixels = self._in_pixels("boxes", values[:, :4])
         rows, best, classes = self._sure(values, np.float32(options.score_threshold))
         is_finite = np.isfinite(values[rows]).all(axis=1)
@@ -150,17 +156,36 @@ def recognise(
         ModelError: it has, and the labels are of another number of classes.
     """
     size = image_size(inputs)
-    if size is None or len(outputs) != 1 or len(outputs[0].shape) != 3:
+    rows = _rows(outputs, size) if size is not None else None
+    if size is None or rows is None:
         return None
-    batch, first, second = outputs[0].shape
+    place, masks = rows
+    batch, first, second = outputs[place].shape
     cells = sum(-(-size[0] // stride) * -(-size[1] // stride) for stride in _STRIDES)
     if batch != 1:
         return None
+    sized = partial(Yolo, height_px=size[0], width_px=size[1], outputs=(place,), masks=masks)
     for places, width, is_columns in ((second, first, True), (first, second, False)):
-        made = partial(Yolo, height_px=size[0], width_px=size[1], is_columns=is_columns)
-        found = _made(made, places, width, cells, context.labels)
+        made = partial(sized, is_columns=is_columns)
+        found = _made(made, places, width - masks, cells, context.labels)
         if found is not None:
             return found
+    return None
+
+
+def _rows(outputs: Sequence[TensorInfo], size: tuple[int, int]) -> tuple[int, int] | None:
+    """Return which output has the rows, and how many values of a mask end each of them."""
+    by_rank = {len(info.shape): place for place, info in enumerate(outputs)}
+    if len(outputs) == 1 and set(by_rank) == {3}:
+        return 0, 0
+    if len(outputs) != 2 or set(by_rank) != {3, 4}:
+        return None
+    sides = tuple(side // _MASK_STRIDE for side in size)
+    batch, *shape = outputs[by_rank[4]].shape
+    # Channels stand last in a .tflite, first where it came by way of ONNX.
+    for masks, where in ((shape[-1], shape[:-1]), (shape[0], shape[1:])):
+        if batch == 1 and tuple(where) == sides:
+            return by_rank[3], masks
     return None
 
 
