@@ -111,6 +111,8 @@ class LazyGroup(click.Group):
         if name not in COMMANDS and not name.startswith("-"):
             if name in _RUNS:
                 raise click.UsageError(f"{name!r} is not needed: {_RUN}", ctx)
+            if name in ("version", "info"):
+                raise click.UsageError(f"{name!r}: the version is edgecam --version", ctx)
             close = difflib.get_close_matches(name, COMMANDS, n=1)
             meant = f" Did you mean {close[0]!r}?" if close else f" To run it: {_RUN}"
             raise click.UsageError(f"No such command {name!r}.{meant}", ctx)

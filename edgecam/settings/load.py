@@ -15,10 +15,9 @@ import msgspec
 
 from edgecam.core import bounded_file, bounded_toml
 from edgecam.core.errors import SettingsError
-from edgecam.core.redaction import quoted
 from edgecam.settings import companions, forms
 from edgecam.settings.house import PROCESS, House, is_secret, of_one, with_chosen_models
-from edgecam.settings.messages import check_texts, hint, nearest, plain, refusal
+from edgecam.settings.messages import check_texts, nearest, refusal, single
 from edgecam.settings.scene import PLACES, LineSettings, MaskSettings, ZoneSettings
 from edgecam.settings.schema import ModelSettings, Settings
 from edgecam.settings.section import SLUG, Section, description_of, fields_of
@@ -84,7 +83,8 @@ def _checked(data: Mapping[str, Any], origin: str) -> Settings:
     try:
         return msgspec.convert(data, Settings)
     except msgspec.ValidationError as error:
-        raise refusal(error, data, origin, [info.key for info in describe()]) from None
+        types = {info.key: info.type for info in describe()}
+        raise refusal(error, data, origin, types) from None
 
 
 def own_settings(name: str, settings: Settings, struct: type[Any] | None) -> Any:
@@ -107,7 +107,7 @@ def own_settings(name: str, settings: Settings, struct: type[Any] | None) -> Any
     try:
         return msgspec.convert(table, struct)
     except msgspec.ValidationError as error:
-        raise refusal(error, table, origin, []) from None
+        raise refusal(error, table, origin, {}) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -203,9 +203,8 @@ def _single(key: str, value: Any, infos: Mapping[str, SettingInfo], origin: str)
     try:
         return msgspec.to_builtins(msgspec.convert(value, infos[key].type, strict=False))
     except msgspec.ValidationError as error:
-        message = plain(str(error).partition(" - at `$")[0])
-        message += hint(value, message)
-        raise SettingsError(f"{origin}: {key}: {message}, found {quoted(value)}") from None
+        why = single(error, value, infos[key].type)
+        raise SettingsError(f"{origin}: {key}: {why}") from None
 
 
 def _plain_form(key: str, text: str, info: SettingInfo) -> Any:

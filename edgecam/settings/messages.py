@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -24,6 +24,7 @@ _TYPES = {
     "object": "a table",
 }
 _TYPE = re.compile(r"Expected (int|float|str|bool|array|object)\b(.*)")
+_NO_CHOICE = re.compile(r"Invalid enum value '(.*)'")
 # How much is shown of what was found.
 _SHOWN = 200
 
@@ -47,6 +48,15 @@ def plain(message: str) -> str:
     return _TYPE.sub(lambda found: f"Expected {_TYPES[found[1]]}{found[2]}", message)
 
 
+def single(error: msgspec.ValidationError, value: Any, annotated: Any) -> str:
+    """What is wrong with one value of this type."""
+    message = str(error).partition(" - at `$")[0]
+    if (words := _choice(message, annotated)) is not None:
+        return words
+    words = plain(message)
+    return f"{words}{hint(value, words)}, found {quoted(value)}"
+
+
 def hint(value: Any, message: str) -> str:
     """What was meant by ``value``, of which ``message`` says what was expected; or nothing."""
     if isinstance(value, str) and IN_WORDS[SLUG] in message:
@@ -59,6 +69,22 @@ def hint(value: Any, message: str) -> str:
     except (TypeError, ValueError):
         return ""
     return f" ({percent:g} % is {percent / 100:g})" if 1.0 < percent <= 100.0 else ""
+
+
+def choices(annotated: Any) -> list[str]:
+    """The words that a setting of this type may be, none where it is no choice."""
+    if get_origin(annotated) is Literal:
+        return [str(word) for word in get_args(annotated)]
+    return [word for part in get_args(annotated) for word in choices(part)]
+
+
+def _choice(message: str, annotated: Any) -> str | None:
+    """Expected and found of a word that is none of a choice; None of any other fault."""
+    wrong, known = _NO_CHOICE.search(message), choices(annotated)
+    if wrong is None or not known:
+        return None
+    words = f"{', '.join(known[:-1])} or {known[-1]}" if len(known) > 1 else known[0]
+    return f"Expected {words}{nearest(wrong[1], known)}, found {quoted(wrong[1]):.{_SHOWN}}"
 
 
 def _at(data: Any, path: list[str]) -> Any:
@@ -74,9 +100,13 @@ def _at(data: Any, path: list[str]) -> Any:
 
 
 def refusal(
-    error: msgspec.ValidationError, data: Mapping[str, Any], origin: str, keys: list[str]
+    error: msgspec.ValidationError, data: Mapping[str, Any], origin: str, types: Mapping[str, Any]
 ) -> SettingsError:
-    """msgspec's words and path as one line with the key, the expectation and the nearest key."""
+    """msgspec's words and path as one line with the key, the expectation and the nearest key.
+
+    ``types`` are those of the settings, by dotted key.
+    """
+    keys = list(types)
     message, _, path = str(error).partition(" - at `$")
     path = path.rstrip("`").lstrip(".").replace("[...]", ".0")
     parts = [p for p in re.sub(r"\[(\d+)\]", r".\1", path).split(".") if p]
@@ -86,6 +116,8 @@ def refusal(
         if not parts:
             # Of several keys at once: the words say which.
             return SettingsError(f"{origin}: {plain(message)}")
+        if (words := _choice(message, types.get(section))) is not None:
+            return SettingsError(f"{origin}: {section}: {words}")
         value, words = _at(data, parts), plain(message)
         found = "" if value is ... else f", found {quoted(value):.{_SHOWN}}"
         return SettingsError(f"{origin}: {section}: {words}{hint(value, words)}{found}")

@@ -156,3 +156,27 @@ def test_every_refusal_of_these_is_a_fault_that_a_person_can_fix() -> None:
     for flags in ({"name": "Tür Haus"}, {"decode.score_threshold": "101"}):
         with pytest.raises(EdgecamError):
             load(None, {}, flags)
+
+
+def test_a_word_that_is_none_of_a_choice_shows_all_of_them(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse("accuracy", "high", "--accuracy")
+    assert str(caught.value) == (
+        "--accuracy: accuracy: Expected fast, balanced or best, found 'high'"
+    )
+    path = tmp_path / "front.toml"
+    path.write_text('[web]\ncontrols = ["pause", "zone"]\n')
+    with pytest.raises(SettingsError) as caught:
+        read_toml(path)
+    # Of a list the word that is wrong, not the first.
+    assert "detect (did you mean 'zones'?), found 'zone'" in str(caught.value)
+
+
+def test_the_version_is_an_option() -> None:
+    assert "the version is edgecam --version" in said("version")
+
+
+def test_a_service_needs_a_camera_and_a_name_of_small_letters(tmp_path: Path) -> None:
+    assert "--source 0 is the first camera" in said("service", "install", "front")
+    words = said("service", "install", "Front Door", "--source", "0", "--root", str(tmp_path))
+    assert "'front-door' is one" in words

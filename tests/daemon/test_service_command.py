@@ -71,6 +71,12 @@ def test_install_writes_what_is_said_of_one_model(root: Path) -> None:
     assert "model.rate_hz" in error_line(bad)
 
 
+def test_install_names_no_model_where_none_is_given(root: Path) -> None:
+    done = service("install", root, "--source", "0")
+    assert done.returncode == 0, done.stderr
+    assert load(root / "etc/edgecam/front.toml", {}, {}).model == ()
+
+
 def test_uninstall_leaves_nothing_behind(root: Path) -> None:
     before = tree(root)
     source = ("--source", "rtsp://eva:c4nary@cam/live")

@@ -34,7 +34,11 @@ def command() -> None:
 
 def _checked(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9_-]{1,64}", name):
-        raise SettingsError(f"NAME: expected [a-z0-9_-]{{1,64}}, found {name!r}")
+        from edgecam.settings.messages import hint
+        from edgecam.settings.section import IN_WORDS, SLUG
+
+        words = IN_WORDS[SLUG]
+        raise SettingsError(f"NAME: expected {words}{hint(name, words)}, found {name!r:.80}")
     return name
 
 
@@ -61,7 +65,7 @@ def _require_systemd(root: Path) -> None:
     "--model",
     multiple=True,
     shell_complete=a_model,
-    help="File or bundled name.",
+    help="File or bundled name; what suits most where none is given.",
 )
 @click.option("-s", "--source", help="Camera index, rtsp://, http://, picamera.")
 @click.option(
@@ -93,9 +97,10 @@ def install(
     asked = [flag for flag, value in given.items() if value]
     if config is not None and asked:
         raise click.UsageError(f"{asked[0]}: expected it in {config}, which --config names")
-    missing = [flag for flag in ("--model", "--source") if not given[flag]]
-    if config is None and missing:
-        raise click.UsageError(f"Missing option '{missing[0]}'.")
+    if config is None and source is None:
+        raise click.UsageError(
+            "Missing option '--source'; --source 0 is the first camera, --config FILE has it all."
+        )
     _require_systemd(root)
     layout = Layout(root, _checked(name))
     if config is not None:
