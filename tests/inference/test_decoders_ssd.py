@@ -121,6 +121,14 @@ def test_no_count_no_detection(count: float) -> None:
     assert decoder(tensors, DecodeOptions()).detections == ()
 
 
+def test_a_count_of_one_is_one_detection() -> None:
+    decoder = decoders.recognise([IMAGE], four(TF1, "bcsn"), FamilyContext())
+    tensors = values("bcsn")
+    tensors[3][0] = 1.0
+    found = decoder([tensors[place] for place in decoder.outputs], DecodeOptions()).detections
+    assert [detection.class_id for detection in found] == [2]
+
+
 def test_count_beyond_the_rows_nan_rows_and_threshold() -> None:
     decoder = ssd.recognise([IMAGE], four(TF1, "bcsn"), FamilyContext())
     assert decoder is not None
