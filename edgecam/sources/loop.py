@@ -41,6 +41,9 @@ class Loop:
     def status(self) -> SourceStatus:
         """The recording's own, with how often it has ended."""
         status = self._source.status()
+        if status.state == "ended" and not self._closed.is_set():
+            # The next lap is about to begin.
+            status = replace(status, state="online", reason=None)
         return replace(status, faults={**status.faults, "laps": self._laps})
 
     def close(self) -> None:

@@ -7,9 +7,12 @@ import threading
 
 import numpy as np
 
+from edgecam.core.protocols import SourceStatus
 from edgecam.inference import catalog as bundled
 from edgecam.settings.schema import SourceSettings
 from edgecam.sources import open_source
+from edgecam.sources.loop import Loop
+from edgecam.sources.video import VideoFile
 
 
 def test_counts_on_over_the_end_and_shows_the_same_pictures_again() -> None:
@@ -29,3 +32,19 @@ def test_ends_when_closed_from_another_thread() -> None:
     assert source.live
     threading.Timer(0.3, source.close).start()
     assert 1 <= len(list(source.frames())) <= 6
+
+
+def test_is_never_ended_between_two_laps() -> None:
+    between: list[SourceStatus] = []
+
+    def opened() -> VideoFile:
+        if loops:
+            between.append(loops[0].status())
+        return VideoFile(str(bundled.clip()))
+
+    loops: list[Loop] = []
+    source = Loop(opened)
+    loops.append(source)
+    assert len(list(itertools.islice(source.frames(), 101))) == 101
+    assert [(status.state, status.reason) for status in between] == [("online", None)]
+    source.close()
