@@ -12,6 +12,7 @@ import pytest
 from brokers import Mosquitto, Subscriber, retained, wait_until
 from daemons import Daemon
 from programs import CLIP, edgecam, error_line
+from test_spool import keys, rows
 
 from tests.servers import Server
 
@@ -177,6 +178,58 @@ def test_a_reload_adds_a_camera_on_the_connection_that_there_is_and_a_taken_name
     finally:
         daemon.close()
         other.close()
+
+
+STAYS = """spool_after_s = 1
+[[zone]]
+name = "picture"
+polygon = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
+dwell_s = 0.7
+"""
+
+
+def test_killed_with_events_that_wait_each_cameras_arrive_once(tmp_path: Path) -> None:
+    """One spool keeps the events of all; people stay in the picture of a looped clip."""
+    broker, state = Mosquitto(tmp_path), tmp_path / "state"
+    config = tmp_path / "house.toml"
+    tables = (f'[[camera]]\nname = "{name}"\n{FILE}\n' for name in ("front", "hall"))
+    config.write_text(f'{HEAD}[mqtt]\nurl = "{broker.url}"\n{STAYS}' + "".join(tables))
+    spool = state / "edgecam" / "house" / "house.spool"
+    daemons = []
+    try:
+        for folder in (tmp_path / "one", tmp_path / "two"):
+            folder.mkdir()
+        arguments = ("--config", config)
+        daemons.append(Daemon(tmp_path / "one", *arguments, XDG_STATE_HOME=str(state)))
+
+        def kept() -> list[tuple[str, str, int]]:
+            found = map(json.loads, rows(spool))
+            return [(each["name"], each["boot_id"], each["sequence"]) for each in found]
+
+        assert wait_until(lambda: {name for name, *_ in kept()} == {"front", "hall"}, 120.0), (
+            daemons[0].log
+        )
+        daemons[0].send(signal.SIGKILL)
+        daemons[0].process.wait()
+        left = kept()
+        broker.start()
+        subscriber = Subscriber(broker.port).ready()
+        daemons.append(Daemon(tmp_path / "two", *arguments, XDG_STATE_HOME=str(state)))
+        for name in ("front", "hall"):
+            expected = [(boot, sequence) for owner, boot, sequence in left if owner == name]
+            topic = f"edgecam/{name}/event"
+            assert wait_until(lambda e=expected, t=topic: set(e) <= set(keys(subscriber.of(t))), 90)
+            assert [key for key in keys(subscriber.of(topic)) if key in expected] == expected
+        daemons[1].stop()
+        # What went out once is not sent again at the end.
+        for name in ("front", "hall"):
+            found = keys(subscriber.of(f"edgecam/{name}/event"))
+            assert len(set(found)) == len(found)
+        subscriber.close()
+    finally:
+        for daemon in daemons:
+            daemon.close()
+        broker.kill()
 
 
 def test_cameras_that_cannot_be_are_refused_in_one_line(tmp_path: Path) -> None:
