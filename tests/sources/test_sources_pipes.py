@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from brokers import free_port
 
 from edgecam.core.errors import SourceError
 from edgecam.core.frame import Frame
@@ -133,6 +134,27 @@ def test_tcp_is_connected_to_once_and_its_options_are_for_it_alone(stream: Path)
     # Neither another source nor another process gets the list of what FFmpeg may open.
     assert ENVIRONMENT not in os.environ
     assert len(list(open_source(SourceSettings(url=str(stream))).frames())) == 20
+
+
+@pytest.mark.parametrize(
+    ("scheme", "path", "form"),
+    [("udp", "", ("mpegts",)), ("rtmp", "/live/cam", ("flv", "-listen", "1"))],
+)
+def test_what_ffmpeg_sends_is_read(
+    stream: Path, scheme: str, path: str, form: tuple[str, ...]
+) -> None:
+    url = f"{scheme}://127.0.0.1:{free_port()}{path}"
+    send = ["ffmpeg", "-v", "quiet", "-re", "-stream_loop", "-1", "-i", stream, "-c", "copy"]
+    with subprocess.Popen([*send, "-f", *form, url], stdin=subprocess.DEVNULL) as sender:
+        try:
+            # It may begin before FFmpeg listens.
+            timeouts = {"open_timeout_s": 30.0, "read_timeout_s": 30.0}
+            source = open_source(SourceSettings(url=url, wait=True, **timeouts))
+            found = [frame for frame, _ in zip(source.frames(), range(3), strict=False)]
+            source.close()
+        finally:
+            sender.kill()
+    assert {(frame.width_px, frame.height_px) for frame in found} == {(64, 48)}
 
 
 @pytest.mark.parametrize("url", ["tcp://127.0.0.1", "udp://camera", "rtmp:///live"])
