@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import board_root
 import board_vm_checks
-from board_checks import CHECKS, prepare, recover
+from board_checks import CHECKS
 from board_machine import Machine
+from board_runner import Tally, run_checks
+from board_service import prepare, recover
 
 NSPAWN_PROGRAMS = ("systemd-nspawn", "mmdebstrap")
 VM_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "busybox", "cpio")
@@ -31,9 +33,8 @@ def cannot(programs: Sequence[str]) -> str | None:
     return None
 
 
-def run(names: list[str], *, with_libnss: bool) -> tuple[int, int]:
-    """Boot the machine, run the checks in their order; how many passed and failed."""
-    passed = failed = 0
+def run(names: list[str], *, with_libnss: bool) -> Tally:
+    """Boot the machine in systemd-nspawn and run the checks in their order."""
     base = board_root.base(*(("libnss-systemd",) if with_libnss else ()))
     with tempfile.TemporaryDirectory(prefix="board", dir=board_root.cache()) as folder:
         root = Path(folder) / "root"
@@ -44,20 +45,14 @@ def run(names: list[str], *, with_libnss: bool) -> tuple[int, int]:
         try:
             machine.boot()
             prepare(machine)
-            for name in names:
-                began_s = time.monotonic()
-                try:
-                    CHECKS[name](machine)
-                except Exception as error:  # noqa: BLE001 - the next check tells more
-                    failed += 1
-                    recover(machine)
-                    print(f"failed  {name}: {error or type(error).__name__}", flush=True)
-                else:
-                    passed += 1
-                    print(f"passed  {name} ({time.monotonic() - began_s:.0f} s)", flush=True)
+            return run_checks(machine, CHECKS, names, after_failure=lambda: recover(machine))
         finally:
             machine.close()
-    return passed, failed
+
+
+def _end(*_: object) -> None:
+    """Leave by way of every ``finally``, so that no machine stays running."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def main() -> int:
@@ -68,21 +63,22 @@ def main() -> int:
     parser.add_argument("--without-libnss", action="store_true", help="as debootstrap leaves it")
     parser.add_argument("check", nargs="*", choices=[[], *CHECKS, *board_vm_checks.VM_CHECKS])
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, _end)
     names = asked.check or list(board_vm_checks.VM_CHECKS if asked.vm else CHECKS)
     reason = cannot(VM_PROGRAMS if asked.vm else NSPAWN_PROGRAMS)
     if reason is None:
         try:
             if asked.vm:
-                passed, failed = board_vm_checks.run(names)
+                tally = board_vm_checks.run(names)
             else:
-                passed, failed = run(names, with_libnss=not asked.without_libnss)
+                tally = run(names, with_libnss=not asked.without_libnss)
         except board_root.CannotRunError as error:
             reason = str(error)
     if reason is not None:
         print(f"skipped: {reason}\n0 passed, 0 failed, {len(names)} skipped")
         return 0
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    print(f"{tally.passed} passed, {tally.failed} failed, 0 skipped")
+    return 1 if tally.failed else 0
 
 
 if __name__ == "__main__":

@@ -193,7 +193,7 @@ def the_unit_takes_a_camera_that_comes_later(machine: EmulatedMachine) -> None:
     more = "[inference]\\nthreads = 1\\nprobe = false\\n[telemetry]\\ninterval_s = 1\\n"
     machine.run(f"printf '{more}' >> {config}").ok()
     machine.run("systemctl start --no-block edgecam@front").ok()
-    heard = "mosquitto_sub -t edgecam/front/availability -C 1 -W 20"
+    heard = "mosquitto_sub -h 127.0.0.1 -t edgecam/front/availability -C 1 -W 20"
     machine.run("sleep 20")
     machine.run("modprobe vivid n_devs=1 node_types=0x1").ok()
     try:
@@ -201,5 +201,5 @@ def the_unit_takes_a_camera_that_comes_later(machine: EmulatedMachine) -> None:
     except AssertionError as error:
         said = machine.run("journalctl -u edgecam@front -o cat --no-pager | tail -15").text
         raise AssertionError(f"{error}: {said}") from None
-    said = machine.run("mosquitto_sub -t edgecam/front/result -C 2 -W 120", 150).text
+    said = machine.run("mosquitto_sub -h 127.0.0.1 -t edgecam/front/result -C 2 -W 120", 150).text
     assert len(said.splitlines()) == 2, said or machine.run("journalctl -u edgecam@front").text

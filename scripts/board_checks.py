@@ -7,62 +7,28 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from board_askers import (
+    ZONE,
+    doctor_names_a_unit_that_cannot_run,
+    events_reach_a_subscriber,
+    status_and_doctor_answer_anybody,
+    status_and_doctor_answer_inside_the_sandbox,
+)
 from board_machine import Machine
+from board_service import (
+    CONFIG,
+    LOGIN,
+    UNIT,
+    availability,
+    comes,
+    heard,
+    journal,
+    property_of,
+)
 
-UNIT = "edgecam@front"
-CONFIG = "/etc/edgecam/front.toml"
-# What systemd takes apart, quotes and escapes on its way from a file to a process.
-PASSWORD = 'gehe$im "1 %i'
-LOGIN = "-h 127.0.0.1 -u eva -P 'gehe$im \"1 %i'"
 MAX_EXPOSURE = 2.0
 
-Check = Callable[[Machine], None]
-CHECKS: dict[str, Check] = {}
 
-
-def check(body: Check) -> Check:
-    CHECKS[body.__name__.replace("_", "-")] = body
-    return body
-
-
-def prepare(machine: Machine) -> None:
-    """A broker that demands a password, and a clip at a place that the service sees."""
-    machine.run(f"printf %s '{PASSWORD}' > /root/password && chmod 600 /root/password").ok()
-    machine.run(f"mosquitto_passwd -b -c /etc/mosquitto/users eva '{PASSWORD}'").ok()
-    lines = "listener 1883 127.0.0.1\\npassword_file /etc/mosquitto/users\\n"
-    machine.run(f"printf '{lines}' > /etc/mosquitto/conf.d/edgecam.conf").ok()
-    machine.run("chown mosquitto /etc/mosquitto/users; systemctl restart mosquitto").ok()
-
-
-def recover(machine: Machine) -> None:
-    """Put back what a check that failed half way has left."""
-    machine.run(f"test -f /root/good.toml && cp /root/good.toml {CONFIG}")
-    machine.run(f"systemctl start mosquitto; systemctl reset-failed; systemctl restart {UNIT}")
-
-
-def heard(machine: Machine, topic: str, number: int = 1, wait_s: int = 60) -> list[str]:
-    """So many payloads on a topic, or what came in time."""
-    asked = f"mosquitto_sub {LOGIN} -t '{topic}' -C {number} -W {wait_s}"
-    return machine.run(asked).text.splitlines()
-
-
-def availability(machine: Machine) -> str:
-    return "".join(heard(machine, "edgecam/front/availability", 1, 3)).strip()
-
-
-def comes(machine: Machine, word: str, timeout_s: float = 60) -> None:
-    machine.until(lambda: availability(machine) == word, f"availability {word}", timeout_s)
-
-
-def property_of(machine: Machine, name: str) -> str:
-    return machine.run(f"systemctl show {UNIT} --property={name} --value").ok().strip()
-
-
-def journal(machine: Machine, more: str = "") -> str:
-    return machine.run(f"journalctl -u {UNIT} -o cat --no-pager {more}").text
-
-
-@check
 def installs_and_publishes(machine: Machine) -> None:
     """service install as the README has it, then enable --now."""
     clip = machine.run(
@@ -84,7 +50,6 @@ def installs_and_publishes(machine: Machine) -> None:
     comes(machine, "online")
 
 
-@check
 def runs_without_a_home(machine: Machine) -> None:
     """Under its own user, with or without libnss-systemd, and with no HOME."""
     pid = property_of(machine, "MainPID")
@@ -94,13 +59,11 @@ def runs_without_a_home(machine: Machine) -> None:
     assert "Traceback" not in journal(machine)
 
 
-@check
 def shows_no_secret(machine: Machine) -> None:
     assert "gehe" not in journal(machine), "the password is in the journal"
     assert machine.run("stat -c %a /etc/edgecam/front.password").ok().strip() == "600"
 
 
-@check
 def status_and_doctor_see_it(machine: Machine) -> None:
     machine.until(lambda: machine.run("edgecam status").code == 0, "edgecam status is healthy")
     found = machine.run(f"edgecam doctor --json broker unit --config {CONFIG}")
@@ -108,7 +71,6 @@ def status_and_doctor_see_it(machine: Machine) -> None:
     assert f"{UNIT}.service runs" in found.text, found.text[-400:]
 
 
-@check
 def is_confined(machine: Machine) -> None:
     said = machine.run(f"systemd-analyze --no-pager security {UNIT}").text
     level = re.search(r"Overall exposure level for .*: ([0-9.]+)", said)
@@ -116,7 +78,6 @@ def is_confined(machine: Machine) -> None:
     assert float(level[1]) <= MAX_EXPOSURE, level[0]
 
 
-@check
 def comes_back_after_kill(machine: Machine) -> None:
     machine.run(f"systemctl kill --signal=SIGKILL {UNIT}").ok()
     comes(machine, "offline", 20)
@@ -124,7 +85,6 @@ def comes_back_after_kill(machine: Machine) -> None:
     assert property_of(machine, "NRestarts") == "1"
 
 
-@check
 def watchdog_ends_a_frozen_one(machine: Machine) -> None:
     before = int(property_of(machine, "NRestarts"))
     machine.run(f"systemctl kill --kill-whom=main --signal=SIGSTOP {UNIT}").ok()
@@ -132,7 +92,6 @@ def watchdog_ends_a_frozen_one(machine: Machine) -> None:
     comes(machine, "online")
 
 
-@check
 def reload_refuses_and_takes(machine: Machine) -> None:
     machine.run(f"cp {CONFIG} /root/good.toml").ok()
     pid = property_of(machine, "MainPID")
@@ -148,15 +107,18 @@ def reload_refuses_and_takes(machine: Machine) -> None:
     comes(machine, "online")
 
 
-@check
 def the_journal_knows_errors_from_the_rest(machine: Machine) -> None:
+    machine.run("systemctl restart mosquitto").ok()
+    comes(machine, "online")
+    said = machine.run(f"journalctl -u {UNIT} _COMM=edgecam -o json --no-pager").text
+    used = {json.loads(line)["PRIORITY"] for line in said.splitlines()}
+    assert used == {"3", "4", "6"}, used
     errors, all_lines = journal(machine, "-p 3").splitlines(), journal(machine).splitlines()
     assert any("decode.min_pose_score" in line for line in errors), errors[-3:]
     assert not any("first result" in line for line in errors), errors[-3:]
     assert len(errors) < len(all_lines), errors[-3:]
 
 
-@check
 def reload_that_does_not_start_shows_in_status(machine: Machine) -> None:
     """What only an open file shows: the check before cannot see it."""
     machine.run(f'sed -i \'s#^url = "/.*#url = "/opt/none.mp4"#\' {CONFIG}').ok()
@@ -169,7 +131,6 @@ def reload_that_does_not_start_shows_in_status(machine: Machine) -> None:
     machine.until(lambda: machine.run("edgecam status").code == 0, "edgecam status is healthy")
 
 
-@check
 def settings_that_no_restart_fixes_end_it(machine: Machine) -> None:
     machine.run(f"systemctl stop {UNIT}; printf '[decode]\\nmin_pose_score = 7\\n' >> {CONFIG}")
     machine.run(f"systemctl start {UNIT}")
@@ -182,7 +143,6 @@ def settings_that_no_restart_fixes_end_it(machine: Machine) -> None:
     comes(machine, "online")
 
 
-@check
 def reasons_name_the_sandbox(machine: Machine) -> None:
     machine.run(
         "mkdir -p /home/pi; cp $(find /opt -name '*_int8.tflite' | head -1) /home/pi/x.tflite"
@@ -198,7 +158,6 @@ def reasons_name_the_sandbox(machine: Machine) -> None:
     comes(machine, "online")
 
 
-@check
 def a_token_of_mode_600_is_read(machine: Machine) -> None:
     machine.run("umask 077; printf secret-token-of-the-page > /etc/edgecam/front.web-token").ok()
     machine.run(f"printf '[web]\\nlisten = \"0.0.0.0:8080\"\\n' >> {CONFIG}").ok()
@@ -218,7 +177,6 @@ def a_token_of_mode_600_is_read(machine: Machine) -> None:
     machine.run(f"systemctl restart {UNIT}").ok()
 
 
-@check
 def an_installation_closed_to_others_is_refused(machine: Machine) -> None:
     machine.run("chmod o-rx /opt/edgecam/bin").ok()
     refused = machine.run("edgecam service install back --model posenet --source 0")
@@ -228,22 +186,15 @@ def an_installation_closed_to_others_is_refused(machine: Machine) -> None:
     assert machine.run("ls /etc/edgecam/back.toml").code != 0
 
 
-@check
 def starts_at_boot(machine: Machine) -> None:
     machine.reboot()
     comes(machine, "online", 120)
     assert len(heard(machine, "edgecam/front/result", 2)) == 2
 
 
-@check
 def events_outlive_a_power_cut(machine: Machine) -> None:
     """The broker is away, events wait in the spool, the power goes: they arrive once."""
-    # A zone over the whole picture: everybody in it is an event.
-    zone = (
-        '[[zone]]\\nname = "picture"\\ndwell_s = 0.7\\n'
-        "polygon = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]\\n"
-    )
-    machine.run(f"printf '{zone}' >> {CONFIG}; systemctl restart {UNIT}").ok()
+    machine.run(f"printf '{ZONE}' >> {CONFIG}; systemctl restart {UNIT}").ok()
     machine.run("systemctl stop mosquitto").ok()
     # A copy, since the service has the file locked.
     count = (
@@ -274,7 +225,6 @@ def events_outlive_a_power_cut(machine: Machine) -> None:
     assert len(set(keys)) == len(keys), "an event came twice"
 
 
-@check
 def an_upgrade_goes_on(machine: Machine) -> None:
     made = next(Path(machine.root / "root").glob("edgecam-*.whl")).name
     pip = "/opt/edgecam/bin/pip install -q --no-index --no-deps --force-reinstall"
@@ -283,16 +233,46 @@ def an_upgrade_goes_on(machine: Machine) -> None:
     comes(machine, "online")
 
 
-@check
 def stops_at_once_and_says_so(machine: Machine) -> None:
     machine.run(f"systemctl stop {UNIT}").ok()
     assert availability(machine) == "offline"
     assert property_of(machine, "Result") == "success"
 
 
-@check
 def uninstall_leaves_nothing(machine: Machine) -> None:
     machine.run("edgecam service uninstall front").ok()
     places = "/etc/systemd/system /etc/edgecam /var/lib /var/cache"
     left = machine.run(f"find {places} -path '*edgecam*' -name '*front*' 2>/dev/null").text.strip()
     assert not left, left
+
+
+def named(*checks: Callable[[Machine], None]) -> dict[str, Callable[[Machine], None]]:
+    """The checks by their names, in this order."""
+    return {check.__name__.replace("_", "-"): check for check in checks}
+
+
+CHECKS = named(
+    installs_and_publishes,
+    runs_without_a_home,
+    shows_no_secret,
+    status_and_doctor_see_it,
+    status_and_doctor_answer_anybody,
+    status_and_doctor_answer_inside_the_sandbox,
+    events_reach_a_subscriber,
+    is_confined,
+    comes_back_after_kill,
+    watchdog_ends_a_frozen_one,
+    reload_refuses_and_takes,
+    the_journal_knows_errors_from_the_rest,
+    reload_that_does_not_start_shows_in_status,
+    settings_that_no_restart_fixes_end_it,
+    reasons_name_the_sandbox,
+    a_token_of_mode_600_is_read,
+    an_installation_closed_to_others_is_refused,
+    doctor_names_a_unit_that_cannot_run,
+    starts_at_boot,
+    events_outlive_a_power_cut,
+    an_upgrade_goes_on,
+    stops_at_once_and_says_so,
+    uninstall_leaves_nothing,
+)

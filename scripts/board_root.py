@@ -39,6 +39,20 @@ def _run(*command: object) -> None:
         raise CannotRunError(f"{Path(str(command[0])).name}: {' / '.join(last)}")
 
 
+def _remove(folder: Path) -> None:
+    """Remove a root that was left half made.
+
+    Raises:
+        CannotRunError: something of this machine is mounted in it.
+    """
+    mounts = Path("/proc/self/mounts").read_text("utf-8", "replace")
+    if f" {folder}/" in mounts:
+        raise CannotRunError(
+            f"something is still mounted below {folder}; see grep {folder} /proc/mounts, and umount"
+        )
+    shutil.rmtree(folder)
+
+
 def wheel(folder: Path) -> Path:
     """The wheel of this working tree."""
     _run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT)
@@ -57,12 +71,13 @@ def base(*more: str) -> Path:
     for old in cache().glob("making-*"):
         # What a run that was ended left, not what another is making.
         if not Path(f"/proc/{old.name.rpartition('-')[2]}").exists():
-            shutil.rmtree(old)
+            _remove(old)
     making = cache() / f"making-{os.getpid()}"
     making.mkdir(parents=True)
     include = "--include=" + ",".join(packages)
     options = ("--mode=root", "--variant=minbase", "--dpkgopt=force-unsafe-io")
-    _run("mmdebstrap", *options, include, SUITE, making / "root")
+    # In mount points of its own: where it is ended, none of this machine's /dev stays in the root.
+    _run("unshare", "--mount", "mmdebstrap", *options, include, SUITE, making / "root")
     wheels = making / "root/root/wheels"
     python = ("python3.11", "-m", "pip", "wheel", "-q", "-w", wheels, f"{ROOT}[web]")
     _run(*(python if shutil.which("python3.11") else (sys.executable, *python[1:])))
@@ -80,6 +95,8 @@ def base(*more: str) -> Path:
 
 def install(root: Path, made: Path) -> None:
     """Install the wheel ``made`` into the root, as an upgrade does too."""
+    # Debian's installer writes it, mmdebstrap does not.
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n", "utf-8")
     shutil.copy(made, root / "root" / made.name)
     pip = (f"{PREFIX}/bin/pip", "install", "-q", "--no-index", "--no-deps", "--force-reinstall")
     _run("chroot", root, *pip, f"/root/{made.name}")

@@ -10,15 +10,15 @@ import board_root
 import board_vm_root
 from board_camera_checks import CAMERA_CHECKS
 from board_power_cut import a_power_cut_damages_nothing
+from board_runner import Tally, run_checks
 from board_vm import EmulatedMachine
 
 # A cut ends what was kept: it comes last.
 VM_CHECKS = {**CAMERA_CHECKS, "a-power-cut-damages-nothing": a_power_cut_damages_nothing}
 
 
-def run(names: list[str]) -> tuple[int, int]:
-    """Boot once, keep that state, and begin each check from it; how many passed and failed."""
-    passed = failed = 0
+def run(names: list[str]) -> Tally:
+    """Boot once, keep that state, and begin each check from it."""
     board_root.cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vm", dir=board_root.cache()) as folder:
         machine = EmulatedMachine(Path(folder), board_vm_root.disk(Path(folder)))
@@ -30,18 +30,6 @@ def run(names: list[str]) -> tuple[int, int]:
             machine.run("/opt/edgecam/bin/python /opt/board_camera.py none --seconds 1")
             machine.run("systemctl stop mosquitto")
             machine.keep()
-            for name in names:
-                began_s = time.monotonic()
-                try:
-                    machine.restore()
-                    VM_CHECKS[name](machine)
-                except Exception as error:  # noqa: BLE001 - the next check tells more
-                    failed += 1
-                    text = " ".join(str(error).split())[:1500] or type(error).__name__
-                    print(f"failed  {name}: {text}", flush=True)
-                else:
-                    passed += 1
-                    print(f"passed  {name} ({time.monotonic() - began_s:.0f} s)", flush=True)
+            return run_checks(machine, VM_CHECKS, names, before=machine.restore)
         finally:
             machine.cut()
-    return passed, failed
