@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,9 @@ def run_checks(
         except Exception as error:  # noqa: BLE001 - the next check tells more
             failed += 1
             reason = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
-            after_failure()
+            # A machine that does not even answer fails the next check too, and each is told.
+            with contextlib.suppress(Exception):
+                after_failure()
         else:
             passed, reason = passed + 1, ""
         word = "failed" if reason else "passed"
