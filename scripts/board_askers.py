@@ -8,7 +8,7 @@ from board_machine import Machine
 from board_service import CONFIG, UNIT, comes, heard, journal
 
 # A user of its own, in no group that a camera or the broker's password belongs to.
-ANYBODY = "setpriv --reuid nobody --regid nogroup --clear-groups"
+ANYBODY = "setpriv --reuid 65534 --regid 65534 --clear-groups"
 DROP_IN = f"/run/systemd/system/{UNIT}.service.d"
 # A zone over the whole picture: everybody in it is an event.
 ZONE = (

@@ -42,7 +42,7 @@ def run_checks(
         except Exception as error:  # noqa: BLE001 - the next check tells more
             failed += 1
             reason = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
-            # A machine that does not even answer fails the next check too, and each is told.
+            # A machine that does not even answer fails the next check too, and each says so.
             with contextlib.suppress(Exception):
                 after_failure()
         else:
