@@ -59,7 +59,7 @@ def test_oks_needs_four_sure_keypoints_and_knows_no_picture_size() -> None:
     assert large == pytest.approx(small)
 
 
-def test_iou() -> None:
+def test_iou_is_overlap_over_union_and_0_without_area() -> None:
     boxes = np.array([[0.0, 0, 2, 2], [1, 1, 3, 3], [5, 5, 6, 6], [4, 4, 4, 4]])
     assert iou(boxes, boxes) == pytest.approx(
         np.array([[1, 1 / 7, 0, 0], [1 / 7, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])

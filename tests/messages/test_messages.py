@@ -167,11 +167,11 @@ def test_minus_zero_never_shows() -> None:
         ("front-door_2", "front-door_2"),
     ],
 )
-def test_slug(text: str, expected: str) -> None:
+def test_a_slug_has_letters_digits_and_underscores(text: str, expected: str) -> None:
     assert slug(text) == expected
 
 
-def test_topics() -> None:
+def test_topics_begin_with_the_cameras_name() -> None:
     topics = Topics("front")
     assert topics.availability == "edgecam/front/availability"
     assert topics.count("Dining Table") == "edgecam/front/count/dining_table"

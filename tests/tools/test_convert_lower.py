@@ -86,7 +86,9 @@ def as_full(depthwise: F32) -> F32:
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2)])
 @pytest.mark.parametrize("op", ["_FusedConv2D", "FusedDepthwiseConv2dNative"])
-def test_convolutions(tmp_path: Path, op: str, stride: int, dilation: int, padding: str) -> None:
+def test_a_convolution_gives_what_numpy_computes(
+    tmp_path: Path, op: str, stride: int, dilation: int, padding: str
+) -> None:
     weights, bias = random(3, 3, 3, 2), random(2)
     full = weights
     if op.startswith("FusedDepthwise"):
