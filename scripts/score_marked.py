@@ -21,7 +21,7 @@ WAYS: Mapping[str, Mapping[str, object]] = {
     "whole frames": {},
     "[crop]": {"crop.enabled": True},
     "[crop], thunder": {"crop.enabled": True, "refine": "thunder"},
-    "[crop], thunder on all": {"crop.enabled": True, "refine": "thunder", "crop.refine_every": 1},
+    "whole frames, thunder on all": {"refine": "thunder"},
 }
 
 
