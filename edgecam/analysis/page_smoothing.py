@@ -7,7 +7,7 @@ the filter that keypoints go through.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class SteadyPages:
             page.corners = page.euro(corners, _SURE, size_px, now_s)
             page.last_s = now_s
             self._pages.append(page)
-            steadied.append(Document(document.score, clockwise(page.corners)))
+            steadied.append(replace(document, corners=clockwise(page.corners)))
         self._pages += left
         return tuple(steadied)
 

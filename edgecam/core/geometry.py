@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.core.keypoints import SURE
-from edgecam.core.result import Box, Decoded, Detection, Document, Pose
+from edgecam.core.result import Box, Decoded, Detection, Pose
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +157,7 @@ def to_source(decoded: Decoded, fit: Fit, width_px: int, height_px: int) -> Deco
         box = _clipped(fit.box_to_source(detection.box), width_px, height_px)
         if box.x_max > box.x_min and box.y_max > box.y_min:
             detections.append(replace(detection, box=box))
-    documents = tuple(
-        Document(page.score, fit.keypoints_to_source(page.corners)) for page in decoded.documents
-    )
+    documents = tuple(page.moved(fit.keypoints_to_source) for page in decoded.documents)
     return Decoded(poses, tuple(detections), decoded.classes, documents)
 
 

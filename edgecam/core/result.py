@@ -6,7 +6,7 @@ is made: decoders work in model-input pixels, everything after ``geometry`` in s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -91,11 +91,20 @@ class Document:
     """One page.
 
     ``corners``: float64[4, 2], pixel indices, clockwise from the corner nearest to the picture's
-    top left; may lie outside the image. ``score``: 0..1.
+    top left; may lie outside the image. ``score``: 0..1. ``runner_up``: another quadrilateral that
+    is nearly as likely the page; None where nothing else comes near.
     """
 
     score: float
     corners: NDArray[np.float64]
+    runner_up: Document | None = None
+
+    def moved(self, move: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Document:
+        """Return the page with other corners, and its runner-up with them."""
+        other = self.runner_up
+        return Document(
+            self.score, move(self.corners), other.moved(move) if other is not None else None
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from edgecam.core.keypoints import COCO
 from edgecam.core.places import expanded
 from edgecam.core.printable import file_name
 from edgecam.core.protocols import DecodeOptions, Decoder, ManyKeypoints
-from edgecam.core.result import Decoded, Document
+from edgecam.core.result import Decoded
 from edgecam.core.tensors import Tensor, TensorInfo
 from edgecam.inference import catalog as bundled
 from edgecam.inference import labels, probe, runtime
@@ -380,7 +380,5 @@ class Model:
         from edgecam.inference.decoders.page_edges import sharpened
 
         # The network's map is coarser than the picture, which may show the edge more exactly.
-        pages = (
-            Document(page.score, sharpened(frame.image, page.corners)) for page in found.documents
-        )
-        return replace(found, documents=tuple(pages))
+        sharp = partial(sharpened, frame.image)
+        return replace(found, documents=tuple(page.moved(sharp) for page in found.documents))

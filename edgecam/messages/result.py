@@ -84,14 +84,27 @@ class Corner(Struct, frozen=True, gc=False):
     y: float
 
 
+FourCorners = Annotated[
+    tuple[Corner, Corner, Corner, Corner],
+    Meta(description="clockwise from the one nearest to the frame's top left"),
+]
+
+
+class RunnerUp(Struct, frozen=True, gc=False, kw_only=True):
+    """Another quadrilateral that is nearly as likely the page."""
+
+    corners: FourCorners
+    score: Score
+
+
 class DocumentMessage(Struct, frozen=True, gc=False, kw_only=True):
     """One page."""
 
-    corners: Annotated[
-        tuple[Corner, Corner, Corner, Corner],
-        Meta(description="clockwise from the one nearest to the frame's top left"),
-    ]
+    corners: FourCorners
     score: Score
+    runner_up: (
+        Annotated[RunnerUp, Meta(description="only where another one comes near")] | UnsetType
+    ) = UNSET
     model: ModelName | UnsetType = UNSET
 
 
@@ -197,11 +210,26 @@ def _class(found: Classification, model: str | UnsetType) -> ClassMessage:
 
 
 def _document(found: Document, model: str | UnsetType) -> DocumentMessage:
+    other = found.runner_up
+    corners, score = _outline(found)
+    return DocumentMessage(
+        corners=corners,
+        score=score,
+        runner_up=_runner_up(other) if other is not None else UNSET,
+        model=model,
+    )
+
+
+def _runner_up(found: Document) -> RunnerUp:
+    corners, score = _outline(found)
+    return RunnerUp(corners=corners, score=score)
+
+
+def _outline(found: Document) -> tuple[tuple[Corner, Corner, Corner, Corner], float]:
     first, second, third, fourth = (
         Corner(*corner) for corner in _rounded(found.corners, 10.0).tolist()
     )
-    score = round(float(found.score), 2)
-    return DocumentMessage(corners=(first, second, third, fourth), score=score, model=model)
+    return (first, second, third, fourth), round(float(found.score), 2)
 
 
 @lru_cache(maxsize=1)

@@ -20,8 +20,9 @@ from edgecam.core.result import Decoded, Document, Result
 from edgecam.core.tensors import TensorInfo
 from edgecam.inference.decoders import page_corners as outline
 from edgecam.inference.decoders import recognise
+from edgecam.inference.decoders.documents import Documents
 from edgecam.inference.decoders.family import FamilyContext
-from edgecam.messages.result import result_line
+from edgecam.messages.result import RunnerUp, _document, result_line
 
 PAGES = (
     ((20, 15), (108, 22), (112, 110), (14, 104)),
@@ -207,3 +208,41 @@ def test_what_is_no_number_is_no_edge() -> None:
     decoder = replace(documents(), probabilities=True)
     assert decoder([tensor], DecodeOptions()).documents
     assert not decoder([np.full_like(tensor, np.nan)], DecodeOptions()).documents
+
+
+def _sheet_on_a_board(board: float, sheet: float) -> np.ndarray:
+    """Edges of a board, of which a sheet covers the right half: they share three sides."""
+    edges = np.zeros((128, 128), np.float32)
+    cv2.rectangle(edges, (20, 24), (100, 104), 0.8, 2)
+    # The board's own half is less clear than where the sheet lies on it.
+    for row in (24, 104):
+        cv2.line(edges, (20, row), (58, row), 0.7, 2)
+    cv2.line(edges, (20, 24), (20, 104), board, 2)
+    cv2.line(edges, (60, 24), (60, 104), sheet, 2)
+    return cv2.GaussianBlur(edges, (3, 3), 0)
+
+
+def test_of_two_that_are_nearly_equal_the_sheet_on_the_surface_is_the_page() -> None:
+    found = outline.page(_sheet_on_a_board(0.8, 0.72))
+    assert found is not None
+    assert found.corners[:, 0].min() > 55
+    assert found.runner_up is not None
+    assert found.runner_up.corners[:, 0].min() < 25
+
+
+def test_a_line_within_a_page_that_is_weaker_is_no_sheet() -> None:
+    found = outline.page(_sheet_on_a_board(0.8, 0.35))
+    assert found is not None
+    assert found.corners[:, 0].min() < 25
+    assert found.runner_up is None
+
+
+def test_a_runner_up_is_carried_into_pixels_and_into_the_message() -> None:
+    edges = _sheet_on_a_board(0.8, 0.72)
+    decoder = Documents(why="", cell_px=(4.0, 2.0), probabilities=True)
+    (page,) = decoder((edges[None, :, :, None],), DecodeOptions()).documents
+    assert page.runner_up is not None
+    message = _document(page, "documents")
+    assert isinstance(message.runner_up, RunnerUp)
+    assert message.runner_up.corners[0].x == pytest.approx(4 * 20, abs=8)
+    assert message.corners[0].x == pytest.approx(4 * 60, abs=8)

@@ -75,6 +75,18 @@ def command(
     whole_file.write(output, encoded(flat, suffix))
     height, width = flat.shape[:2]
     say(f"{output}: {width}x{height}, width : height {shape:.3f}, score {page.score:.2f}", err=True)
+    if page.runner_up is not None:
+        say(
+            f"another page is nearly as likely: written is {_corners(page)}, the other is "
+            f"{_corners(page.runner_up)}",
+            err=True,
+        )
+
+
+def _corners(page: Document) -> str:
+    """Return "0.64 at 12,34 56,78 ...": its score and its corners in pixels."""
+    points = " ".join(f"{round(x)},{round(y)}" for x, y in page.corners.tolist())
+    return f"{page.score:.2f} at {points}"
 
 
 def _ratio(text: str | None) -> float | None:

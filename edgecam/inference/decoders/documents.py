@@ -49,7 +49,11 @@ class Documents(FamilyDecoder):
         found = outline.page(self.edges(tensors[0]))
         if found is None or found.score < options.score_threshold:
             return Decoded()
-        return Decoded(documents=(Document(found.score, self._in_pixels(found.corners)),))
+        return Decoded(documents=(self._document(found),))
+
+    def _document(self, found: outline.Outline) -> Document:
+        other = self._document(found.runner_up) if found.runner_up is not None else None
+        return Document(found.score, self._in_pixels(found.corners), other)
 
     def edges(self, tensor: Tensor) -> NDArray[np.float32]:
         """The map as probabilities, float32[h, w]; what is no number is no edge."""

@@ -5,14 +5,14 @@ Coordinates are cells of the map, indices: the centre of the first cell is (0, 0
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecam.core.opencv import cv2
-from edgecam.core.quadrilateral import Corners, clockwise
+from edgecam.core.quadrilateral import Corners, clockwise, overlap
 
 Map = NDArray[np.float32]
 
@@ -33,30 +33,87 @@ _INWARD = 0.15
 _REACH = np.arange(-3.0, 3.01, 0.5)
 
 
+# So many candidates are refined: the best ones, and then such as differ from those by this many
+# cells. Of what overlaps more than that in the end, one is kept.
+_REFINED, _ALWAYS, _APART = 6, 3, 3.0
+_ALIKE = 0.85
+# Scores nearer to each other than this say nothing about which one is the page.
+_NEAR = 0.05
+# What lies so far inside of another one, and is no sliver of it, is a sheet on a surface.
+_INSIDE, _SLIVER = 0.96, 0.15
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Outline:
-    """``corners``: float64[4, 2], cells; ``score``: 0..1, edge along its sides less that inside."""
+    """``corners``: float64[4, 2], cells; ``score``: 0..1, edge along its sides less that inside.
+
+    ``runner_up``: another quadrilateral that is nearly as likely the page; None if none is.
+    """
 
     corners: Corners
     score: float
+    runner_up: Outline | None = None
 
 
 def page(edges: Map) -> Outline | None:
-    """Find the page in ``edges``, float32[h, w], 0..1; None where four sides are not to be had."""
+    """Find the page in ``edges``, float32[h, w], 0..1; None where four sides are not to be had.
+
+    Of two that are nearly equal the one within the other is taken: a sheet lies on a table, whose
+    edges and those of the sheet make a larger quadrilateral with sides as clear.
+    """
+    found = _rated(edges)
+    if not found:
+        return None
+    best, *others = found
+    near = [other for other in others if other.score >= best.score - _NEAR]
+    within = next((other for other in near if _lies_within(other, best)), None)
+    if within is not None:
+        return replace(within, runner_up=best)
+    return replace(best, runner_up=near[0] if near else None)
+
+
+def _lies_within(inner: Outline, outer: Outline) -> bool:
+    areas = [float(cv2.contourArea(each.corners.astype(np.float32))) for each in (inner, outer)]
+    union = overlap(inner.corners, outer.corners)
+    shared = union * sum(areas) / (1.0 + union)
+    return shared > _INSIDE * areas[0] and areas[0] > _SLIVER * areas[1]
+
+
+def _rated(edges: Map) -> list[Outline]:
+    """The likeliest pages, the best first, none like another."""
     candidates = np.concatenate((_from_contours(edges), _from_lines(edges)))
     candidates = candidates[_is_page(candidates, edges.shape)]
     if not len(candidates):
-        return None
-    best = candidates[np.argsort(-_support(edges, candidates), kind="stable")[:3]]
-    refined = np.array([_refined(edges, corners) for corners in best])
+        return []
+    likely = candidates[np.argsort(-_support(edges, candidates), kind="stable")]
+    refined = np.array([_refined(edges, corners) for corners in _different(likely)])
     refined = refined[_is_page(refined, edges.shape)]
     if not len(refined):
-        return None
+        return []
     # A side is a line, not a plain: just inside of it there is less.
     inner = refined + _INWARD * (refined.mean(1, keepdims=True) - refined)
     scores = _support(edges, refined) - _support(edges, inner)
-    first = int(np.argmax(scores))
-    return Outline(clockwise(refined[first]), float(min(1.0, scores[first])))
+    best = np.argsort(-scores, kind="stable")
+    found: list[Outline] = []
+    for corners, score in zip(refined[best], scores[best].tolist(), strict=True):
+        if all(overlap(corners, other.corners) < _ALIKE for other in found):
+            found.append(Outline(clockwise(corners), min(1.0, score)))
+    return found
+
+
+def _different(likely: NDArray[np.float64]) -> list[Corners]:
+    """The first ones of float64[N, 4, 2]: three as they come, then such as are not among them."""
+    # By middle and spread: overlaps of hundreds would take longer than all the rest.
+    marks = np.concatenate((likely.mean(1), likely.std(1)), 1)
+    kept = list(range(min(_ALWAYS, len(likely))))
+    left = np.ones(len(likely), bool)
+    for _ in range(_REFINED - len(kept)):
+        for place in kept:
+            left &= np.abs(marks - marks[place]).max(1) > _APART
+        if not left.any():
+            break
+        kept.append(int(np.argmax(left)))
+    return [likely[place] for place in kept]
 
 
 def _from_contours(edges: Map) -> NDArray[np.float64]:
