@@ -26,8 +26,10 @@ FLAGS = (
 
 
 @contextmanager
-def browser(folder: Path, width_px: int, height_px: int, dark: bool = False) -> Iterator[Any]:
-    """A fresh browser whose page is this large; skips where there is none."""
+def browser(
+    folder: Path, width_px: int, height_px: int, dark: bool = False, *flags: str
+) -> Iterator[Any]:
+    """A fresh browser whose page is this large, with more ``flags``; skips where there is none."""
     driver_path, chromium = shutil.which("chromedriver"), shutil.which("chromium")
     if driver_path is None or chromium is None:
         pytest.skip("Chromium is not installed (Debian: apt install chromium chromium-driver)")
@@ -35,7 +37,7 @@ def browser(folder: Path, width_px: int, height_px: int, dark: bool = False) -> 
 
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
+    for flag in (*FLAGS, *flags, f"--user-data-dir={folder / 'profile'}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(driver_path))

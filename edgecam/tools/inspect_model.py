@@ -23,6 +23,7 @@ from edgecam.inference.opening import runnable
 from edgecam.inference.tflite.file import ModelFile, read
 from edgecam.inference.tflite.graph import FileOp, FileTensor
 from edgecam.inference.tflite.metadata import Metadata, metadata, normalization
+from edgecam.tools.convert.conversion import UNSTATED
 
 # What is asked for with --delegate, and what that really means.
 _DELEGATES = {"xnnpack": "cpu", "edgetpu": "edgetpu", "gpu": "gpu", "nnapi": "nnapi"}
@@ -175,10 +176,14 @@ def _normalization(file: ModelFile, found: Metadata, wanted: str) -> str:
     if any(info.dtype == np.uint8 for info in file.inputs):
         return "raw pixels (uint8 input)"
     if said is not None:
-        return f"{_values(said)} (metadata)"
+        return f"{_values(said)} ({'guessed' if _is_guessed(found) else 'metadata'})"
     if any(info.dtype.kind in "iu" for info in file.inputs):
         return "raw pixels (integer input)"
     return f"{wanted} (the family's)" if wanted else "unknown"
+
+
+def _is_guessed(found: Metadata) -> bool:
+    return any(entry.guessed for entry in found.inputs)
 
 
 def _warnings(
@@ -186,6 +191,8 @@ def _warnings(
 ) -> Iterator[str]:
     notes = card.fields.get("notes", ()) if card is not None else ()
     yield from (notes if isinstance(notes, list) else ())
+    if _is_guessed(found) and UNSTATED not in notes:
+        yield UNSTATED
     silent = normalization(found, file.name) is None
     if silent and not any(info.dtype.kind in "iu" for info in file.inputs):
         what = f"{wanted} is what its family wants" if wanted else "it is unknown what it wants"

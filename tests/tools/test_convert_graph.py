@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgecam.tools.convert import posenet
 from edgecam.tools.convert.graph import ConvertError, Graph, Node, data_inputs, in_order
 
 
@@ -36,3 +37,17 @@ def test_a_loop_is_refused() -> None:
     nodes = Node("a", "Add", ("b", "w"), {}), Node("b", "Relu", ("a",), {})
     with pytest.raises(ConvertError, match="loop"):
         in_order(graph(*nodes, outputs=("a",)))
+
+
+def test_a_heatmap_is_logits_whatever_it_was_made_of() -> None:
+    outputs = ("heatmap", "offset_2", "displacement_fwd_2", "displacement_bwd_2")
+    nodes = [Node("image", "Placeholder", (), {}), Node("heatmap_2", "BiasAdd", ("image",), {})]
+    nodes += [Node(name, "BiasAdd", ("image",), {}) for name in outputs[1:]]
+    frozen = Graph(
+        (*nodes, Node("heatmap", "Sigmoid", ("heatmap_2",), {})), {}, ("image",), outputs
+    )
+    found = posenet.outputs_by_name(frozen)
+    assert found is not None
+    assert next(iter(found.items())) == ("heatmap_2", "heatmap")
+    published = Graph((*nodes,), {}, ("image",), ("heatmap_2", *outputs[1:]))
+    assert posenet.outputs_by_name(published) == found

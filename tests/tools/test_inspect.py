@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from edgecam.cli.commands.inspect import command
+from edgecam.cli.main import cli
 from edgecam.core.errors import ModelError
+from edgecam.core.tensors import MINUS_ONE_TO_ONE
 from edgecam.inference import catalog as bundled
 from edgecam.inference import runtime
 from edgecam.inference.delegates import delegated_nodes
 from edgecam.tools import inspect_model as inspection
+from edgecam.tools.convert import writer
+from edgecam.tools.convert.lite import LiteModel
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "models"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no model files at {SHARED}")
@@ -136,3 +142,89 @@ def test_a_hash_is_shown_whole_on_a_narrow_screen() -> None:
     words = [line[len("card description") :].strip() for line in shown.splitlines()]
     assert "".join(words).count(found.sha256) == 2
     assert "…" not in shown.split("┏")[0]
+
+
+def shown(*arguments: object) -> str:
+    result = CliRunner().invoke(command, [*map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_bundle_says_what_it_holds_and_shows_one_of_it(tmp_path: Path) -> None:
+    model = bundled.resolve("documents").read_bytes()
+    path = tmp_path / "pose.task"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("detector.tflite", model)
+        packed.writestr("landmarks.tflite", b"x" * 70)
+        packed.writestr("about.txt", "hello")
+    held = json.loads(shown(path, "--json"))["members"]
+    assert held == {"detector.tflite": len(model), "landmarks.tflite": 70, "about.txt": 5}
+    assert f"{path}:detector.tflite" in shown(path).replace("\n", "").replace(" ", "")
+    one = json.loads(shown(f"{path}:detector.tflite", "--json"))
+    assert (one["family"], one["size_bytes"]) == ("documents", len(model))
+    assert one["path"] == f"{path}:detector.tflite"
+
+
+def _layer(kind: str, name: str, shape: list[int | None], **config: Any) -> dict[str, Any]:
+    return {
+        "class_name": kind,
+        "name": name,
+        "config": {"name": name, "trainable": True, **config},
+        "build_config": {"input_shape": shape},
+    }
+
+
+def test_a_keras_file_has_a_table_of_its_layers(tmp_path: Path) -> None:
+    """The rows are those of a published MobileNet of width 0.25 and its head, by their counts."""
+    map_of = [None, 7, 7, 256]
+    first = {"filters": 8, "kernel_size": [3, 3], "use_bias": False, "groups": 1}
+    pointwise = {"filters": 256, "kernel_size": [1, 1], "use_bias": False, "groups": 1}
+    depthwise = {"kernel_size": [3, 3], "depth_multiplier": 1, "use_bias": False}
+    layers = [
+        _layer("Conv2D", "conv1", [None, 225, 225, 3], **first),
+        _layer("BatchNormalization", "conv1_bn", [None, 112, 112, 8], scale=True, center=True),
+        _layer("DepthwiseConv2D", "conv_dw_13", map_of, **depthwise),
+        _layer("Conv2D", "conv_pw_13", map_of, **pointwise),
+        _layer("ReLU", "conv_pw_13_relu", map_of),
+        _layer("Dense", "dense", [None, 256], units=100, use_bias=True),
+        _layer("Mystery", "mine", [None, 100]),
+    ]
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("config.json", json.dumps({"config": {"layers": layers}}))
+    found = json.loads(shown(path, "--json"))
+    counts = {row["name"]: row["parameters"] for row in found["layers"]}
+    assert counts == {
+        "conv1": 216,
+        "conv1_bn": 32,
+        "conv_dw_13": 2304,
+        "conv_pw_13": 65536,
+        "conv_pw_13_relu": 0,
+        "dense": 25700,
+        "mine": None,
+    }
+    assert (found["parameters"], found["fixed"]) == (93788, 16)
+    assert "those of 1 layers of classes that are not known here" in shown(path)
+    path.write_bytes(b"no zip")
+    result = CliRunner().invoke(cli, ["inspect", str(path)])
+    assert result.exit_code == 1
+    assert "expected a zip with config.json" in result.stderr
+
+
+def test_a_guessed_normalisation_stays_marked_without_the_card(tmp_path: Path) -> None:
+    model = LiteModel()
+    picture = model.tensor("picture", (1, 8, 8, 3))
+    model.inputs, model.outputs = [picture], [model.add("RELU", (picture,), "out", (1, 8, 8, 3))]
+    path = tmp_path / "model.tflite"
+    path.write_bytes(writer.write(model, "x", MINUS_ONE_TO_ONE, guessed=True))
+    found = json.loads(shown(path, "--json"))
+    assert found["normalization"] == "mean 127.5, std 127.5 (guessed)"
+    assert any("does not say how its input is normalised" in line for line in found["warnings"])
+    path.write_bytes(writer.write(model, "x", MINUS_ONE_TO_ONE))
+    found = json.loads(shown(path, "--json"))
+    assert (found["normalization"], found["warnings"]) == ("mean 127.5, std 127.5 (metadata)", [])
+
+
+def test_inspect_proposes_where_to_cut() -> None:
+    text = " ".join(shown(bundled.resolve("posenet")).split())
+    assert "--inputs image --outputs" in text

@@ -65,6 +65,14 @@ if TYPE_CHECKING:
     help="How --to tfjs stores kernels.  [float32]",
 )
 @click.option(
+    "--page", is_flag=True, help="--to tfjs: a page beside it with camera, labels and rate."
+)
+@click.option(
+    "--page-library",
+    metavar="FILE_OR_URL",
+    help="--page: its tf.min.js.  [a public server's]",
+)
+@click.option(
     "--inputs", metavar="NAME", multiple=True, help="Cut: the tensor that takes the picture."
 )
 @click.option(
@@ -85,6 +93,8 @@ def command(
     labels: Path | None,
     to: str,
     weights: str | None,
+    page: bool,
+    page_library: str | None,
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
     mean: str | None,
@@ -113,10 +123,13 @@ def command(
     edgecam convert movenet.json --inputs sub_1 --outputs A,B,C,D --size 256x256 -o movenet.tflite
     edgecam convert posenet_..._quant_decoder.tflite -o plain.tflite
     edgecam convert posenet.tflite --to tfjs --weights uint8 -o web/
+    edgecam convert gestures.tflite --to tfjs --page -o web/
     """
     from edgecam.tools.convert.conversion import Options
 
     _check_together(to, weights, quantize, calibrate)
+    if (page or page_library) and to != "tfjs":
+        raise click.UsageError("--page and --page-library go with --to tfjs")
     options = Options(
         size,
         quantize == "fp16",
@@ -128,7 +141,10 @@ def command(
         bgr=bgr,
     )
     if to == "tfjs":
-        _write_tfjs(source, output, options, weights or "float32")
+        from edgecam.tools.convert.web_page import LIBRARY
+
+        library = (page_library or LIBRARY) if page or page_library else None
+        _write_tfjs(source, output, options, weights or "float32", library)
     else:
         _write_tflite(source, output, options, quantize, calibrate, max_loss, force)
 
@@ -213,16 +229,20 @@ def _halved(whole: bytes, half: bytes, output: Path, max_loss: float, force: boo
     return []
 
 
-def _write_tfjs(source: Path, output: Path, options: Options, weights: str) -> None:
+def _write_tfjs(
+    source: Path, output: Path, options: Options, weights: str, library: str | None
+) -> None:
     from edgecam.tools.convert import tfjs_folder
     from edgecam.tools.convert.conversion import float_model
 
     tfjs_folder.check(output)
     converted = float_model(source, options)
-    size_bytes = tfjs_folder.write(converted.data, source.name, weights, output)
+    size_bytes = tfjs_folder.write(converted.data, source.name, weights, output, library=library)
     for note in converted.notes:
         say(f"edgecam: {note}", err=True)
     say(f"{output}: {size_bytes / 1e6:.2f} MB of weights", err=True)
+    if library is not None:
+        say(f"open {output / 'index.html'} in a browser", err=True)
 
 
 def _normalization(mean: str | None, std: str | None) -> Normalization | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,16 +30,22 @@ def command(model: str, labels: Path | None, tensors: bool, as_json: bool) -> No
     family it is recognised as and why, its labels and card, and what each delegate would take. Of
     a frozen graph (.pb) or TensorFlow.js model (model.json): its nodes with shapes and types, and
     the input and outputs that a conversion takes; --tensors lists the nodes that it leaves out.
+    Of a Keras file (.keras, .h5): its layers and their parameters. Of a bundle of MediaPipe
+    (.task) or a zip: what it holds, and pose.task:NAME.tflite is a model in it.
     """
-    from edgecam.cli.commands import inspect_graph as outline
+    from edgecam.cli.commands import inspect_graph, inspect_layers
 
-    if Path(model).suffix.lower() in outline.SUFFIXES:
-        outline.show(Path(model), every=tensors, as_json=as_json)
+    suffix = Path(model).suffix.lower()
+    if suffix in inspect_graph.SUFFIXES:
+        inspect_graph.show(Path(model), every=tensors, as_json=as_json)
         return
-    from edgecam.inference import catalog as bundled
-    from edgecam.tools.inspect_model import inspect
-
-    found = inspect(bundled.resolve(model), labels)
+    if suffix in inspect_layers.SUFFIXES:
+        inspect_layers.show(Path(model), as_json=as_json)
+        return
+    found = _inspected(model, labels)
+    if found is None:
+        _members(Path(model), as_json=as_json)
+        return
     if as_json:
         import msgspec
 
@@ -51,6 +58,46 @@ def command(model: str, labels: Path | None, tensors: bool, as_json: bool) -> No
     _tensors(console, found, every=tensors)
     _layers(console, found)
     _delegates(console, found)
+
+
+def _inspected(model: str, labels: Path | None) -> Inspection | None:
+    """Return what is in a model or in the one model of a bundle, None of a bundle of several."""
+    import dataclasses
+    import tempfile
+
+    from edgecam.inference import catalog as bundled
+    from edgecam.tools.convert.conversion import Options, convert, is_bundle, member
+    from edgecam.tools.convert.from_bundle import models
+    from edgecam.tools.inspect_model import inspect
+
+    source = member(Path(model))
+    if not is_bundle(source):
+        return inspect(bundled.resolve(model), labels)
+    if source.is_file() and len(models(source)) != 1:
+        return None
+    with tempfile.TemporaryDirectory(prefix="edgecam-") as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(convert(source, Options()).data)
+        return dataclasses.replace(inspect(path, labels), path=model)
+
+
+def _members(bundle: Path, *, as_json: bool) -> None:
+    """List what a bundle holds, and how one of its models is named."""
+    from rich.table import Table
+
+    from edgecam.core.console import Console
+    from edgecam.tools.convert.from_bundle import members, models
+
+    found = members(bundle)
+    if as_json:
+        say_json(json.dumps({"path": str(bundle), "members": found}, indent=2))
+        return
+    console = Console()
+    table = Table(_column("member"), "bytes", _column("to inspect or convert it"))
+    known = models(bundle)
+    for name, size_bytes in found.items():
+        table.add_row(name, f"{size_bytes:,}", f"{bundle}:{name}" if name in known else "-")
+    console.print(table)
 
 
 def _summary(console: Console, found: Inspection) -> None:
@@ -67,6 +114,7 @@ def _summary(console: Console, found: Inspection) -> None:
         ("labels", _labels(found.labels)),
         ("ops", ", ".join(f"{count} {name}" for name, count in found.ops.items())),
         ("work", f"{found.macs / 1e6:.1f} M MACs, {found.parameters / 1e6:.3f} M parameters"),
+        ("cut by", _names(found)),
         ("signatures", ", ".join(found.signatures) or "-"),
     ]
     card = found.card
@@ -76,6 +124,11 @@ def _summary(console: Console, found: Inspection) -> None:
     for name, value in rows:
         table.add_row(name, value)
     console.print(table)
+
+
+def _names(found: Inspection) -> str:
+    inputs, outputs = (",".join(row.name for row in rows) for rows in (found.inputs, found.outputs))
+    return f"--inputs {inputs} --outputs {outputs}"
 
 
 def _labels(names: tuple[str, ...]) -> str:

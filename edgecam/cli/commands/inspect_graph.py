@@ -55,8 +55,8 @@ def _rows(found: Outline) -> list[tuple[str, str]]:
         ("constants", f"{found.constants} of {found.parameters / 1e6:.3f} M elements"),
         ("ops", ", ".join(f"{count} {op}" for op, count in found.ops.items())),
         ("cut by", found.why),
-        ("input", ", ".join(found.inputs) or "none"),
-        ("outputs", ", ".join(found.outputs) or "none"),
+        ("--inputs", ",".join(found.inputs) or "none"),
+        ("--outputs", ",".join(found.outputs) or "none"),
     ]
     if found.unknown:
         left_out = ", ".join(f"{count} {op}" for op, count in found.unknown.items())

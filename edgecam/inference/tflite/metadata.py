@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 BUFFER_NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
 ANCHORS_NAME = "edgecam_anchors"
+# What the description of an input begins with whose normalisation nothing said.
+GUESSED = "The normalisation is guessed: nothing said what the network was trained with."
 # How a picture filled the input when edgecam taught the model: a key of geometry.FITS.
 FIT_NAME = "edgecam_fit"
 
@@ -45,7 +47,8 @@ class TensorMetadata:
     The model wants ``(value - mean) / std`` of 0..255 RGB values. ``label_files`` are names, those
     for people first: English, another language, none (which may be ids). ``calibration_file`` has
     a line of parameters for each class, for scores transformed by ``transformation`` (an enum of
-    the schema); a class without them has ``default_score``.
+    the schema); a class without them has ``default_score``. ``guessed``: nothing said ``mean`` and
+    ``std`` when the file was made.
     """
 
     name: str
@@ -55,6 +58,7 @@ class TensorMetadata:
     calibration_file: str | None = None
     transformation: int = 0
     default_score: float = 0.0
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,7 @@ def _tensor(table: Table) -> TensorMetadata:
         calibration_file=next(calibrations, None),
         transformation=transformation,
         default_score=default_score,
+        guessed=table.string(1) == GUESSED,
     )
 
 

@@ -70,11 +70,11 @@ def convert(source: Path, options: Options) -> Converted:
     Raises:
         ConvertError: the model is of no known kind, is damaged, or does not convert.
     """
-    source = _member(source)
-    bundle = source.parent.suffix.lower() in (".task", ".zip") and source.parent.is_file()
-    if not bundle and not source.exists():
+    source = member(source)
+    in_bundle = is_bundle(source.parent)
+    if not in_bundle and not source.exists():
         raise ConvertError(f"{source}: no such file or folder")
-    suffix = source.parent.suffix if bundle else source.suffix
+    suffix = source.parent.suffix if in_bundle else source.suffix
     reader = _READERS.get("" if source.is_dir() else suffix.lower())
     if reader is None:
         kinds = ", ".join(suffix or "a folder" for suffix in _READERS)
@@ -84,11 +84,16 @@ def convert(source: Path, options: Options) -> Converted:
     return converted
 
 
-def _member(source: Path) -> Path:
+def member(source: Path) -> Path:
     """Return ``a.task:NAME`` as ``a.task/NAME``; anything else as it is."""
     archive, colon, name = str(source).rpartition(":")
-    is_bundle = bool(colon) and Path(archive).suffix.lower() in (".task", ".zip")
-    return Path(archive, name) if is_bundle and Path(archive).is_file() else source
+    return Path(archive, name) if colon and is_bundle(Path(archive)) else source
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a path is a bundle of models, or one in it."""
+    archive = next((each for each in (path, path.parent) if each.is_file()), None)
+    return archive is not None and archive.suffix.lower() in (".task", ".zip")
 
 
 def float_model(source: Path, options: Options) -> Converted:

@@ -14,6 +14,24 @@ from edgecam.tools.convert.graph import ConvertError
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
+def members(archive: Path) -> dict[str, int]:
+    """Return the bytes of every file in a bundle, by name.
+
+    Raises:
+        ConvertError: it is no zip that can be read.
+    """
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            return {info.filename: info.file_size for info in packed.infolist()}
+    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError) as error:
+        raise ConvertError(f"{archive}: expected a readable zip, found: {error}") from None
+
+
+def models(archive: Path) -> list[str]:
+    """Return the names of the models in a bundle."""
+    return [name for name in members(archive) if name.endswith(".tflite")]
+
+
 def convert(source: Path, options: Options) -> Converted:
     """Return a member of a zip as it is; ``source`` is the zip, or the zip and a member's name.
 

@@ -85,6 +85,7 @@ def _convert(tensorflow: Any, network: Network, source: Path, options: Options) 
         source.stem,
         options.normalization or (MINUS_ONE_TO_ONE if network.dtype == "float32" else RAW_PIXELS),
         names,
+        guessed=options.normalization is None and network.dtype == "float32",
     )
     notes = prove(data, source.name, picture, expected, is_half=options.half)
     if options.normalization is None and network.dtype == "float32":

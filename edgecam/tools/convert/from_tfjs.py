@@ -88,6 +88,7 @@ def from_graph(
         normalization,
         said.labels if fits else (),
         0 if fits else None,
+        guessed=UNSTATED in notes,
     )
     return Converted(data, notes)
 

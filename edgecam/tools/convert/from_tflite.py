@@ -58,7 +58,7 @@ def _between(source: Path, options: Options) -> Converted:
     notes = [UNSTATED] if said is None and picture.type == "FLOAT32" else []
     said = said or _of_pixels(picture)
     names = [file.main.tensors[place].name for place in outputs]
-    data = relabel(part(file.data, inputs, outputs), source.stem, said, names)
+    data = relabel(part(file.data, inputs, outputs), source.stem, said, names, guessed=bool(notes))
     return Converted(data, notes)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import flatbuffers
 
 from edgecam.core.tensors import Normalization
-from edgecam.inference.tflite.metadata import IDENTIFIER, NORMALIZATION_UNIT
+from edgecam.inference.tflite.metadata import GUESSED, IDENTIFIER, NORMALIZATION_UNIT
 
 LABEL_FILE = "labels.txt"
 AXIS_LABELS = 2  # a label for each element of the output: classification, raw scores
@@ -30,15 +30,17 @@ def pack(
     input_name: str,
     output_names: Sequence[str],
     labels_of: Mapping[int, int] | None = None,
+    guessed: bool = False,
 ) -> bytes:
     """Return the flatbuffer for the buffer ``TFLITE_METADATA``.
 
     ``labels_of`` maps the places of outputs that ``labels.txt`` is for to AXIS_LABELS or
-    VALUE_LABELS; ``append_files`` puts the file itself behind the model.
+    VALUE_LABELS; ``append_files`` puts the file itself behind the model. ``guessed``: nothing
+    said the normalisation, and the description of the input says so to other programs too.
     """
     builder = flatbuffers.Builder(1024)
     kinds = labels_of or {}
-    image = _input(builder, input_name, normalization)
+    image = _input(builder, input_name, normalization, GUESSED if guessed else "")
     outputs = [
         _output(builder, output, kinds.get(place)) for place, output in enumerate(output_names)
     ]
@@ -80,8 +82,11 @@ def label_file(labels: Sequence[str]) -> dict[str, bytes]:
     return {LABEL_FILE: "".join(f"{label}\n" for label in labels).encode()}
 
 
-def _input(builder: flatbuffers.Builder, name: str, normalization: Normalization) -> int:
+def _input(
+    builder: flatbuffers.Builder, name: str, normalization: Normalization, description: str
+) -> int:
     title = builder.CreateString(name)
+    about = builder.CreateString(description) if description else 0
     mean = _floats(builder, normalization.mean)
     std = _floats(builder, normalization.std)
     options = _table(
@@ -115,6 +120,7 @@ def _input(builder: flatbuffers.Builder, name: str, normalization: Normalization
         7,
         lambda: (
             builder.PrependUOffsetTRelativeSlot(0, title, 0),
+            builder.PrependUOffsetTRelativeSlot(1, about, 0),
             builder.PrependUOffsetTRelativeSlot(3, content, 0),
             builder.PrependUOffsetTRelativeSlot(4, units, 0),
         ),

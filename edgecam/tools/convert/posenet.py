@@ -16,14 +16,26 @@ _RESNET = Normalization((123.15, 115.90, 103.06), (1.0, 1.0, 1.0))
 
 
 def outputs_by_name(graph: Graph) -> dict[str, str] | None:
-    """Return graph output -> PoseNet's name for it, in PoseNet's order, None if it is another."""
+    """Return graph output -> PoseNet's name for it, in PoseNet's order, None if it is another.
+
+    A heatmap is logits: of one that ends in a sigmoid it is what goes in there. TensorFlow.js's
+    graphs have no sigmoid and frozen ones do, and one name is to mean one thing.
+    """
     found = {}
     for sign, name in zip(_SIGNS, OUTPUTS, strict=True):
         outputs = [output for output in graph.outputs if sign in output.lower()]
         if len(outputs) != 1:
             return None
-        found[outputs[0]] = name
+        found[_logits(graph, outputs[0])] = name
     return found if len(found) == len(OUTPUTS) else None
+
+
+def _logits(graph: Graph, name: str) -> str:
+    """Return what goes into the sigmoid that makes a tensor, the tensor itself where none does."""
+    node = graph.node(name)
+    while node.op == "Identity":
+        node = graph.node(node.inputs[0])
+    return node.inputs[0] if node.op == "Sigmoid" else name
 
 
 def own_size(shape: tuple[int, ...]) -> tuple[int, int]:

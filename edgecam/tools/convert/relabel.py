@@ -19,9 +19,16 @@ _KEPT = b"min_runtime_version"
 
 
 def relabel(
-    data: bytes, description: str, normalization: Normalization, outputs: Sequence[str]
+    data: bytes,
+    description: str,
+    normalization: Normalization,
+    outputs: Sequence[str],
+    *,
+    guessed: bool = False,
 ) -> bytes:
     """Return the model with its outputs named in their order, and metadata for its picture.
+
+    ``guessed``: nothing said the normalisation.
 
     Raises:
         ConvertError: it has another number of outputs, or ai-edge-litert is not installed.
@@ -36,7 +43,7 @@ def relabel(
     image = graph.tensors[graph.inputs[0]].name
     root.description = description
     root.signatureDefs = [_signature(schema, graph)]
-    packed = metadata.pack(description, normalization, _text(image), outputs)
+    packed = metadata.pack(description, normalization, _text(image), outputs, guessed=guessed)
     root.metadata = [entry for entry in root.metadata or () if entry.name == _KEPT]
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer, buffer.data = "TFLITE_METADATA", len(root.buffers), list(packed)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from edgecam.tools.convert import lite_reader, to_tfjs
+from edgecam.inference.tflite import file as tflite_file
+from edgecam.tools.convert import lite_reader, to_tfjs, web_page
 from edgecam.tools.convert.graph import Array, ConvertError
 
 SHARD_BYTES = 4 << 20  # what TensorFlow.js's own converter makes: browsers cache no larger ones
@@ -22,10 +23,11 @@ _DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, 
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
-def write(data: bytes, name: str, weights: str, folder: Path) -> int:
-    """Write the float TFLite model ``data`` into a new folder; return the bytes of its weights.
+def write(data: bytes, name: str, weights: str, folder: Path, *, library: str | None = None) -> int:
+    """Write the TFLite model ``data`` into a new folder; return the bytes of its weights.
 
-    ``weights`` is float32, float16, uint16 or uint8: how kernels are stored; the rest stays.
+    ``weights`` is float32, float16, uint16 or uint8: how kernels are stored; the rest stays. With
+    ``library``, the address or file of ``tf.min.js``, a page for the browser lies beside it.
 
     Raises:
         ConvertError: the folder is not empty or cannot be written, or the model has no such form.
@@ -43,7 +45,10 @@ def write(data: bytes, name: str, weights: str, folder: Path) -> int:
         shard: content[place * SHARD_BYTES : (place + 1) * SHARD_BYTES]
         for place, shard in enumerate(_shard_names(len(content)))
     }
-    _write_folder(folder, {"model.json": text, **shards})
+    files = {"model.json": text, **shards}
+    if library is not None:
+        files |= web_page.files(json.loads(text), content, library)
+    _write_folder(folder, files)
     return len(content)
 
 
@@ -75,7 +80,8 @@ def _refused(folder: Path) -> Iterator[None]:
 
 def _parts(data: bytes, name: str, weights: str) -> tuple[bytes, bytes]:
     """Return (model.json, all weights)."""
-    made = to_tfjs.graph(lite_reader.read(data, name), scaled=weights.startswith("uint"))
+    model = lite_reader.read(data, name, widen=True)
+    made = to_tfjs.graph(model, scaled=weights.startswith("uint"))
     parts = []
     entries = []
     for weight_name, values in made.weights.items():
@@ -85,7 +91,9 @@ def _parts(data: bytes, name: str, weights: str) -> tuple[bytes, bytes]:
         entries.append(entry)
     content = b"".join(parts)
     manifest = [{"paths": _shard_names(len(content)), "weights": entries}]
-    text = json.dumps(to_tfjs.document(made, manifest), separators=(",", ":"), allow_nan=False)
+    document = to_tfjs.document(made, manifest)
+    document["userDefinedMetadata"] = web_page.about(tflite_file.read(data, name), made.model)
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
     return text.encode(), content
 
 

@@ -79,11 +79,14 @@ def write(
     label_place: int | None = None,
     label_kind: int = metadata.AXIS_LABELS,
     extra: Mapping[str, bytes] | None = None,
+    *,
+    guessed: bool = False,
 ) -> bytes:
     """Return the file, with TFLite metadata: what the input wants, what the outputs are called.
 
     ``labels`` name the classes of the output at ``label_place``, ``label_kind`` is one of
-    metadata's two kinds. ``extra`` are further metadata buffers by name.
+    metadata's two kinds. ``extra`` are further metadata buffers by name. ``guessed``: nothing said
+    the normalisation.
 
     Raises:
         ConvertError: ai-edge-litert is not installed, or a size is beyond the format's range.
@@ -92,7 +95,7 @@ def write(
     names = [model.tensors[place].name for place in model.outputs]
     kinds = {label_place: label_kind} if labels and label_place is not None else None
     packed = metadata.pack(
-        description, normalization, model.tensors[model.inputs[0]].name, names, kinds
+        description, normalization, model.tensors[model.inputs[0]].name, names, kinds, guessed
     )
     builder = flatbuffers.Builder(1024)
     root = _model(schema, model, description, {"TFLITE_METADATA": packed, **(extra or {})})
