@@ -20,9 +20,10 @@ from edgecam.inference.model import Model
 from edgecam.inference.tflite.file import read
 from edgecam.inference.tflite.metadata import metadata, normalization
 from edgecam.sources.picture import decode_image
+from edgecam.tools.convert.conversion import Options, convert
 from edgecam.tools.convert.graph import ConvertError
 from edgecam.tools.train import labelled_images as labelled
-from edgecam.tools.train.head import graft, softmax
+from edgecam.tools.train.head import dense, graft, softmax
 from edgecam.tools.train.head.backbone import find
 from edgecam.tools.train.head.graft import Head
 from edgecam.tools.train.labelled_images import TeachError, held_out
@@ -137,11 +138,11 @@ def test_a_uint8_classifier_is_a_backbone_of_any_size() -> None:
     assert backbone.maps[layer].shape[3] == 256
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(2, 256)).astype(np.float32)
-    head = Head(layer, ("a", "b"), weights, np.zeros(2, np.float32))
+    head = Head(layer, ("a", "b"), ((weights, np.zeros(2, np.float32)),))
     made = graft.classifier(backbone, (96, 160), head, "two")
     image = rng.integers(0, 256, (1, 96, 160, 3), dtype=np.uint8)
     features = invoked(graft.features(backbone, (96, 160)), image)["features"]
-    logits = (features[:, -256:] @ head.weights.T)[0].astype(np.float64)
+    logits = (features[:, -256:] @ weights.T)[0].astype(np.float64)
     expected = np.exp(logits - logits.max())
     expected /= expected.sum()
     np.testing.assert_allclose(invoked(made, image)["scores"][0], expected, atol=1e-5)
@@ -362,3 +363,58 @@ def test_a_camera_needs_labels_and_a_new_folder(tmp_path: Path) -> None:
     (tmp_path / "kept" / "wave" / "mine.jpg").write_bytes(b"")
     message = refused(tmp_path / "clip.avi", *labels, "--keep", tmp_path / "kept")
     assert "holds files already" in message
+
+
+def test_what_was_taught_by_default_runs_in_a_browser(lesson: Path, tmp_path: Path) -> None:
+    """The backbone computes in int8, TensorFlow.js in float: the same labels come out."""
+    taught = lesson / "gestures.tflite"
+    command = ["convert", str(taught), "--to", "tfjs", "-o", str(tmp_path / "web")]
+    result = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    said = json.loads((tmp_path / "web" / "model.json").read_text())["userDefinedMetadata"]
+    assert said["labels"] == ["none", "point", "wave"]
+    assert (said["mean"], said["fit"]) == ([127.5] * 3, "letterbox")
+    again = convert(tmp_path / "web" / "model.json", Options()).data
+    same = 0
+    paths = sorted((lesson / "pictures").glob("*/*"))[::6]
+    for path in paths:
+        picture = cv2.resize(decode_image(path.read_bytes()), (129, 129))
+        image = picture[None].astype(np.float32) / 127.5 - 1.0
+        wanted = invoked(taught.read_bytes(), image)["scores"][0]
+        same += int(invoked(again, image)["scores"][0].argmax() == wanted.argmax())
+    assert same >= 0.9 * len(paths)
+
+
+def test_dense_layers_tell_apart_what_no_plane_does() -> None:
+    rng = np.random.default_rng(3)
+    points = rng.normal(size=(400, 2)) * 5.0 + 40.0
+    classes = ((points[:, 0] > 40.0) ^ (points[:, 1] > 40.0)).astype(np.int64)
+    found = dense.fit(points[:300], classes[:300], 2, (16, 8), 0.1)
+    assert [weights.shape for weights, _ in found.layers] == [(16, 2), (8, 16), (2, 8)]
+    right = found.probabilities(points[300:]).argmax(axis=1) == classes[300:]
+    assert right.mean() >= 0.9
+    plane = softmax.fit(points[:300], classes[:300], 2, 1e-3)
+    assert (plane.probabilities(points[300:]).argmax(axis=1) == classes[300:]).mean() < 0.7
+
+
+def test_a_layer_of_a_taught_model_gets_dense_layers(lesson: Path, tmp_path: Path) -> None:
+    """The model has a head of its own already; its layer is taken all the same."""
+    output = tmp_path / "again.tflite"
+    own = ("--backbone", lesson / "gestures.tflite", "--layer", "Conv2d_6_pointwise")
+    result = teach(
+        *(lesson / "pictures", "-o", output, *own, "--hidden", "40,20", "--dropout", 0.2, "--json")
+    )
+    assert result.exit_code == 0, result.output
+    outcome = json.loads(result.stdout)
+    assert outcome["layer"].endswith("Conv2d_6_pointwise/Relu6")
+    assert outcome["accuracy"] >= 0.7
+    file = read(output)
+    assert [op.name for op in file.main.ops[-5:]] == ["MEAN", *["FULLY_CONNECTED"] * 3, "SOFTMAX"]
+    shapes = [file.main.tensors[op.inputs[1]].shape for op in file.main.ops[-4:-1]]
+    assert [shape[0] for shape in shapes] == [40, 20, 3]
+
+
+def test_a_layer_that_is_not_there_is_refused_with_its_like() -> None:
+    path = bundled.resolve("posenet")
+    with pytest.raises(ConvertError, match="near it are Conv2d_13_pointwise"):
+        find(read(path), "Conv2d_13_pointwize")

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from edgecam.tools.train.head.lesson import Lesson, Outcome
 
 _DEFAULT_BACKBONE, _DEFAULT_SIZE = "posenet", Size(257, 257)
+_MOST_UNITS = 10_000
 _GUESSING = 1.5  # so many times the accuracy of chance is no knowledge
+
+
+def _units(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """Read ``100,50``: the units of each dense layer."""
+    parts = [part.strip() for part in text.split(",")] if text is not None else []
+    if not all(part.isdecimal() and 1 <= int(part) <= _MOST_UNITS for part in parts):
+        raise click.BadParameter(
+            f"{text!r}: expected numbers of units, each 1 to {_MOST_UNITS}, as in 100,50"
+        )
+    return tuple(map(int, parts))
 
 
 @click.command("teach")
@@ -37,6 +48,21 @@ _GUESSING = 1.5  # so many times the accuracy of chance is no knowledge
 )
 @click.option(
     "--backbone", default=_DEFAULT_BACKBONE, show_default=True, help="File or bundled name."
+)
+@click.option(
+    "--layer", help="Layer whose features are taken, as conv_pw_13_relu.  [the one that does best]"
+)
+@click.option(
+    "--hidden",
+    callback=_units,
+    help="Dense layers before the last one, as in 100,50.  [none]",
+)
+@click.option(
+    "--dropout",
+    type=Number(0.0, 0.95),
+    default=0.0,
+    show_default=True,
+    help="Of --hidden: share of the units that each step leaves out.",
 )
 @click.option(
     "--input-size", type=SizeRange(32, 2049), help="[default: 257x257, another backbone's own]"
@@ -62,6 +88,9 @@ def command(
     labels: list[str] | None,
     output: Path,
     backbone: str,
+    layer: str | None,
+    hidden: tuple[int, ...],
+    dropout: float,
     input_size: Size | None,
     pictures: int,
     rate_hz: float,
@@ -75,11 +104,14 @@ def command(
     The backbone (the bundled PoseNet's) stays as it is, and is cut behind the layer whose
     features tell the labels apart best; a softmax over their averages is fitted with NumPy and
     written behind it. It is judged on the last fifth of each label's pictures, which neither the
-    choice nor the fit has seen. No TensorFlow is needed.
+    choice nor the fit has seen. No TensorFlow is needed. --layer takes the features of one layer,
+    wherever it stands, also of a model that has a head; --hidden fits dense layers with a ReLU
+    in front of the softmax.
 
     \b
     edgecam teach pictures/ -o gestures.tflite              pictures/wave, pictures/none, ...
     edgecam teach 0 --labels wave,point,none -o gestures.tflite
+    edgecam teach pictures/ --backbone M.tflite --layer conv_pw_13_relu --hidden 100,50 -o t.tflite
     edgecam --model gestures.tflite --show
     """
     from edgecam.cli import log
@@ -95,10 +127,14 @@ def command(
     is_folder = _is_folder(where)
     origin = bundled.resolve(backbone)
     whole_file.check_other(output, origin)
-    taught = find(read(origin))
+    if dropout and not hidden:
+        raise click.UsageError("--dropout goes with --hidden")
+    taught = find(read(origin), layer)
     default = _DEFAULT_SIZE if backbone == _DEFAULT_BACKBONE else None
     inference = InferenceSettings(delegate="cpu", threads=threads, probe=False)
-    lesson = partial(Lesson, taught, input_size or default, inference)
+    lesson = partial(
+        Lesson, taught, input_size or default, inference, hidden=hidden, dropout=dropout
+    )
     started_s = time.perf_counter()
     unreadable = 0
     if is_folder:
@@ -109,11 +145,11 @@ def command(
     outcome, made = _fitted(found, where)
     notes = [*_write(output, made, origin), *_doubts(outcome)]
     took_s = time.perf_counter() - started_s
-    layer = taught.maps[outcome.layer].name
+    taken = taught.maps[outcome.layer].name
     if as_json:
-        _print_json(found.labels, outcome, layer, unreadable, notes)
+        _print_json(found.labels, outcome, taken, unreadable, notes)
     else:
-        _show(found.labels, outcome, layer)
+        _show(found.labels, outcome, taken)
     for line in notes:
         say(f"edgecam: {line}", err=True)
     say(f"{output}: {len(made) / 1e6:.2f} MB, taught in {took_s:.1f} s", err=True)

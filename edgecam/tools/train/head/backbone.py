@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from dataclasses import dataclass
 
-import numpy as np
-
-from edgecam.core.errors import ModelError
-from edgecam.core.tensors import Normalization, TensorInfo
+from edgecam.core.tensors import Normalization
 from edgecam.inference import runtime
-from edgecam.inference.decoders import context_of, recognise
 from edgecam.inference.opening import runnable
-from edgecam.inference.tflite import metadata as tflite_metadata
 from edgecam.inference.tflite.file import ModelFile
 from edgecam.inference.tflite.graph import FileTensor
+from edgecam.tools.convert import wanted
 from edgecam.tools.convert.graph import ConvertError
 from edgecam.tools.convert.recipe import heads
 
@@ -39,11 +37,15 @@ class Backbone:
     normalization: Normalization
 
 
-def find(file: ModelFile) -> Backbone:
+def find(file: ModelFile, layer: str | None = None) -> Backbone:
     """Return where a model's backbone ends: where the ways back from its outputs meet.
 
+    ``layer``: the layer that is taken instead, wherever it stands, by its name or the part of a
+    tensor's name that is it (``conv_pw_13_relu``).
+
     Raises:
-        ConvertError: they do not meet in one map of features, or the input is no picture.
+        ConvertError: they do not meet in one map of features, the input is no picture, or no
+            layer of features is called so.
     """
     file = runnable(file)
     graph = file.main
@@ -51,6 +53,8 @@ def find(file: ModelFile) -> Backbone:
     if len(inputs) != 1 or len(graph.inputs) != 1:
         shapes = [list(info.shape) for info in file.inputs]
         raise ConvertError(f"{file.name}: expected one input [1, H, W, 3], found {shapes}")
+    if layer is not None:
+        return Backbone(file, (_named(file, layer),), wanted.normalization(file, inputs[0]))
     first = heads(file)
     made = {tensor for place in first for tensor in graph.ops[place].outputs}
     taken = {
@@ -72,7 +76,28 @@ def find(file: ModelFile) -> Backbone:
             f"{file.name}: expected features [1, h, w, C] before the outputs, found "
             f"{features.name!r} {list(features.shape)}"
         )
-    return Backbone(file, _maps(file, features), _normalization(file, inputs[0]))
+    return Backbone(file, _maps(file, features), wanted.normalization(file, inputs[0]))
+
+
+def _named(file: ModelFile, layer: str) -> FileTensor:
+    """The features that a layer makes: the last tensor whose name is it or has it as a part."""
+    graph = file.main
+    made = [graph.tensors[tensor] for op in graph.ops for tensor in op.outputs]
+    features = [
+        tensor
+        for tensor in made
+        if (len(tensor.shape) == 4 and tensor.shape[0] == 1)
+        or (len(tensor.shape) == 2 and tensor.shape[0] == 1)
+    ]
+    found = [tensor for tensor in features if tensor.name == layer] or [
+        tensor for tensor in features if layer in re.split("[/;]", tensor.name)
+    ]
+    if found:
+        return found[-1]
+    parts = {part for tensor in features for part in (*re.split("[/;]", tensor.name), tensor.name)}
+    near = difflib.get_close_matches(layer, sorted(parts), 3, cutoff=0.5)
+    hint = f"near it are {', '.join(near)}" if near else "edgecam inspect lists them"
+    raise ConvertError(f"--layer {layer!r}: {file.name} has no layer of features so called; {hint}")
 
 
 def _maps(file: ModelFile, last: FileTensor) -> tuple[FileTensor, ...]:
@@ -106,25 +131,6 @@ def _before_pooling(file: ModelFile, tensor: int) -> int:
         tensor = maker.inputs[0]
         maker = file.producer(tensor)
     return tensor
-
-
-def _normalization(file: ModelFile, image: TensorInfo) -> Normalization:
-    """What the input wants, as ``Model`` would have it of the whole network."""
-    stated = tflite_metadata.normalization(tflite_metadata.metadata(file), file.name)
-    if stated is not None:
-        return stated
-    if image.dtype.kind != "f":
-        # Raw pixels, less 128 for int8: what its quantisation makes of them.
-        scale, point = image.scale or 1.0, float(image.zero_point or 0)
-        mean, std = point + (128.0 if image.dtype == np.int8 else 0.0), 1.0 / scale
-        return Normalization((mean,) * 3, (std,) * 3)
-    try:
-        return recognise(file.inputs, file.outputs, context_of(file)).normalization
-    except ModelError:
-        raise ConvertError(
-            f"{file.name} does not say how its input is normalised: convert it again, with "
-            "--mean and --std"
-        ) from None
 
 
 def shapes_at(data: bytes, name: str, size: tuple[int, int]) -> dict[int, tuple[int, ...]]:

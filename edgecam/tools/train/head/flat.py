@@ -27,18 +27,24 @@ from edgecam.tools.convert.graph import ConvertError
 # Operator -> its table of options in the union BuiltinOptions, and the fields' types and defaults.
 _OPTIONS: Final[Mapping[str, tuple[int, str, tuple[float, ...]]]] = {
     "ADD": (11, "b?", (0, True)),
+    "AVERAGE_POOL_2D": (5, "biiiib", (0, 0, 0, 0, 0, 0)),
     "CONCATENATION": (10, "ib", (0, 0)),
     "CONV_2D": (1, "biibiib", (0, 0, 0, 0, 1, 1, 0)),
     "DEPTHWISE_CONV_2D": (2, "biiibii", (0, 0, 0, 0, 0, 1, 1)),
     "DEQUANTIZE": (38, "", ()),
     "FULLY_CONNECTED": (8, "bb??b", (0, 0, False, False, 0)),
+    "HARD_SWISH": (0, "", ()),
+    "LOGISTIC": (0, "", ()),
+    "MAX_POOL_2D": (5, "biiiib", (0, 0, 0, 0, 0, 0)),
     "MEAN": (27, "?", (False,)),
     "MUL": (21, "b", (0,)),
     "PAD": (22, "", ()),
     "QUANTIZE": (89, "", ()),
     "RELU": (0, "", ()),
     "RELU6": (0, "", ()),
+    "RESHAPE": (0, "", ()),  # by its second input
     "SOFTMAX": (9, "f", (0.0,)),
+    "SUB": (28, "b?", (0, True)),
 }
 
 

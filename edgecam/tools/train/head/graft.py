@@ -25,6 +25,7 @@ Floats = NDArray[np.float32]
 FEATURES, SCORES = "features", "scores"
 _METADATA = "TFLITE_METADATA"
 _RUNTIME = "min_runtime_version"
+_RELU_AFTER = (1, 0, False, False, 0)  # the options of FULLY_CONNECTED
 _OLDEST_RUNTIME = b"1.15.0"  # has every operator of the head
 
 
@@ -32,13 +33,13 @@ _OLDEST_RUNTIME = b"1.15.0"  # has every operator of the head
 class Head:
     """A softmax over ``labels``, K names, of the features of the map at ``layer`` of the backbone.
 
-    ``weights``: float32[K, C]; ``bias``: float32[K].
+    ``dense``: (weights float32[out, in], bias float32[out]) of each layer; the last has K, those
+    before it end in a ReLU.
     """
 
     layer: int
     labels: Sequence[str]
-    weights: Floats
-    bias: Floats
+    dense: Sequence[tuple[Floats, Floats]]
 
 
 def features(backbone: Backbone, size: tuple[int, int] | None) -> bytes:
@@ -52,7 +53,7 @@ def features(backbone: Backbone, size: tuple[int, int] | None) -> bytes:
     made = _Graft(backbone, backbone.maps, size)
     joined = made.joined([made.pooled(tensor) for tensor in backbone.maps])
     # Numbers for labels: without any, a row of features is refused as no classifier.
-    count = sum(tensor.shape[3] for tensor in backbone.maps)
+    count = sum(tensor.shape[-1] for tensor in backbone.maps)
     return made.packed(joined, "", [str(number) for number in range(count)])
 
 
@@ -65,10 +66,11 @@ def classifier(
         ConvertError: as ``features``, or the head does not fit the map.
     """
     tensor = backbone.maps[head.layer]
-    if head.weights.shape != (len(head.labels), tensor.shape[3]):
+    taken, made = head.dense[0][0].shape[1], head.dense[-1][0].shape[0]
+    if (made, taken) != (len(head.labels), tensor.shape[-1]):
         raise ConvertError(
-            f"expected a head of {len(head.labels)}x{tensor.shape[3]} weights, found "
-            f"{list(head.weights.shape)}"
+            f"expected a head from {tensor.shape[-1]} features to {len(head.labels)} classes, "
+            f"found one from {taken} to {made}"
         )
     made = _Graft(backbone, (tensor,), size)
     return made.packed(made.classes(made.pooled(tensor), head), description, head.labels)
@@ -96,12 +98,14 @@ class _Graft:
         ]
 
     def pooled(self, end: FileTensor) -> int:
-        """Add the average of a map; return its tensor."""
+        """Add the average of a map, of a row itself; return its tensor."""
         place = self._places[end.index]
         tensor = self._model.tensors[place]
         name = f"{tensor.name}/average"
         if tensor.type != "FLOAT32":
             place = self._add("DEQUANTIZE", [place], f"{name}/map", tensor.shape)
+        if len(end.shape) == 2:
+            return place
         axes = self._constant(f"{name}/axes", np.array([1, 2], "<i4"))
         return self._add("MEAN", [place, axes], name, (1, end.shape[3]))
 
@@ -111,12 +115,17 @@ class _Graft:
         return self._add("CONCATENATION", places, FEATURES, (1, width), (1, 0))
 
     def classes(self, features: int, head: Head) -> int:
-        """Add the dense layer and softmax; return the tensor of probabilities."""
-        weights = self._constant("head_weights", head.weights.astype("<f4"))
-        bias = self._constant("head_bias", head.bias.astype("<f4"))
-        shape = (1, len(head.labels))
-        logits = self._add("FULLY_CONNECTED", [features, weights, bias], "logits", shape)
-        return self._add("SOFTMAX", [logits], SCORES, shape, (1.0,))
+        """Add the dense layers and softmax; return the tensor of probabilities."""
+        last = features
+        for number, (weights, bias) in enumerate(head.dense, 1):
+            is_last = number == len(head.dense)
+            name = "head" if is_last else f"hidden_{number}"
+            taken = self._constant(f"{name}_weights", weights.astype("<f4"))
+            added = self._constant(f"{name}_bias", bias.astype("<f4"))
+            made = "logits" if is_last else name
+            shape, options = (1, len(bias)), () if is_last else _RELU_AFTER
+            last = self._add("FULLY_CONNECTED", [last, taken, added], made, shape, options)
+        return self._add("SOFTMAX", [last], SCORES, (1, len(head.labels)), (1.0,))
 
     def _add(
         self,

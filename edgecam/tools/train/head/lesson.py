@@ -14,8 +14,9 @@ from edgecam.core.protocols import DecodeOptions
 from edgecam.inference.model import Model
 from edgecam.settings.schema import InferenceSettings, ModelSettings
 from edgecam.tools.convert.graph import ConvertError
-from edgecam.tools.train.head import graft, softmax
+from edgecam.tools.train.head import dense, graft, softmax
 from edgecam.tools.train.head.backbone import Backbone
+from edgecam.tools.train.head.dense import Network
 from edgecam.tools.train.head.graft import Head
 from edgecam.tools.train.head.softmax import Classifier, Floats, Integers
 from edgecam.tools.train.labelled_images import check_count, held_out
@@ -33,7 +34,7 @@ class Outcome:
     penalty on large weights; both were chosen without the held-out pictures.
     """
 
-    classifier: Classifier
+    classifier: Classifier | Network
     confusion: Integers
     pictures: int
     layer: int
@@ -53,7 +54,8 @@ class Outcome:
 class Lesson:
     """Takes pictures with their labels and keeps their features.
 
-    ``size``: (height, width) of the input, None for the backbone's own.
+    ``size``: (height, width) of the input, None for the backbone's own. ``hidden``: units of each
+    dense layer before the last; a step of learning leaves the share ``dropout`` (0..1) of them out.
 
     Raises:
         EdgecamError: the backbone does not fit that size, or does not run.
@@ -65,8 +67,12 @@ class Lesson:
         size: tuple[int, int] | None,
         inference: InferenceSettings,
         labels: Sequence[str],
+        *,
+        hidden: Sequence[int] = (),
+        dropout: float = 0.0,
     ) -> None:
         self.labels = tuple(labels)
+        self._hidden, self._dropout = tuple(hidden), dropout
         self._backbone, self._size, self._inference = backbone, size, inference
         self._model = self._opened(graft.features(backbone, size))
         self._buffer = self._model.buffer()
@@ -103,12 +109,17 @@ class Lesson:
         out = held_out(classes)
         layer, strength = self._choice(rows[~out], classes[~out])
         features = self._of_layer(rows, layer)
-        judged = softmax.fit(features[~out], classes[~out], count, strength)
+        judged = self._fit(features[~out], classes[~out], strength)
         found = judged.probabilities(features[out]).argmax(axis=1)
         confusion = np.zeros((count, count), np.int64)
         np.add.at(confusion, (classes[out], found), 1)
-        classifier = softmax.fit(features, classes, count, strength)
+        classifier = self._fit(features, classes, strength)
         return Outcome(classifier, confusion, len(rows), layer, strength)
+
+    def _fit(self, features: Floats, classes: Integers, strength: float) -> Classifier | Network:
+        if self._hidden:
+            return dense.fit(features, classes, len(self.labels), self._hidden, self._dropout)
+        return softmax.fit(features, classes, len(self.labels), strength)
 
     def _choice(self, rows: Floats, classes: Integers) -> tuple[int, float]:
         """The layer and the strength that do best on pictures left out of these."""
@@ -118,11 +129,11 @@ class Lesson:
             return softmax.left_out_loss(features, classes, len(self.labels), strength)
 
         layers = range(len(self._backbone.maps))
-        layer = min(layers, key=lambda layer: loss(layer, _STRENGTHS[-2]))
+        layer = min(layers, key=lambda layer: loss(layer, _STRENGTHS[-2])) if layers[1:] else 0
         return layer, min(_STRENGTHS, key=lambda strength: loss(layer, strength))
 
     def _of_layer(self, rows: Floats, layer: int) -> Floats:
-        ends = np.cumsum([0, *(tensor.shape[3] for tensor in self._backbone.maps)])
+        ends = np.cumsum([0, *(tensor.shape[-1] for tensor in self._backbone.maps)])
         return rows[:, ends[layer] : ends[layer + 1]]
 
     def model(self, outcome: Outcome, description: str) -> bytes:
@@ -132,8 +143,8 @@ class Lesson:
             ConvertError: it gives others.
         """
         learnt = outcome.classifier
-        weights, bias = learnt.weights.astype(np.float32), learnt.bias.astype(np.float32)
-        head = Head(outcome.layer, self.labels, weights, bias)
+        layers = [(w.astype(np.float32), b.astype(np.float32)) for w, b in learnt.layers]
+        head = Head(outcome.layer, self.labels, layers)
         data = graft.classifier(self._backbone, self._size, head, description)
         model = self._opened(data)
         for frame, row in self._shown.values():

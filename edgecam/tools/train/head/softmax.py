@@ -28,9 +28,14 @@ class Classifier:
     weights: Floats
     bias: Floats
 
+    @property
+    def layers(self) -> tuple[tuple[Floats, Floats], ...]:
+        """The one layer, as (weights, bias)."""
+        return ((self.weights, self.bias),)
+
     def probabilities(self, features: Floats) -> Floats:
         """Return float64[N, K] of features float64[N, D]; each row sums to 1."""
-        return _softmax(features @ self.weights.T + self.bias)
+        return softmax(features @ self.weights.T + self.bias)
 
 
 def fit(features: Floats, classes: Integers, count: int, strength: float) -> Classifier:
@@ -82,7 +87,7 @@ class _Problem:
 
     def loss_and_slope(self, flat: Floats) -> tuple[float, Floats]:
         weights = flat.reshape(self._count, -1)
-        found = _softmax(self._features @ weights.T)
+        found = softmax(self._features @ weights.T)
         right = np.maximum((found * self._wanted).sum(axis=1), np.finfo(np.float64).tiny)
         loss = -float(self._shares @ np.log(right))
         loss += 0.5 * float((np.square(weights) * self._penalty).sum())
@@ -90,7 +95,8 @@ class _Problem:
         return loss, (errors.T @ self._features + weights * self._penalty).ravel()
 
 
-def _softmax(logits: Floats) -> Floats:
+def softmax(logits: Floats) -> Floats:
+    """Return float64[N, K], each row the exponentials of ``logits`` and summing to 1."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
