@@ -128,8 +128,7 @@ def command(
     from edgecam.tools.convert.conversion import Options
 
     _check_together(to, weights, quantize, calibrate)
-    if (page or page_library) and to != "tfjs":
-        raise click.UsageError("--page and --page-library go with --to tfjs")
+    library = _library(to, page, page_library)
     options = Options(
         size,
         quantize == "fp16",
@@ -141,9 +140,6 @@ def command(
         bgr=bgr,
     )
     if to == "tfjs":
-        from edgecam.tools.convert.web_page import LIBRARY
-
-        library = (page_library or LIBRARY) if page or page_library else None
         _write_tfjs(source, output, options, weights or "float32", library)
     else:
         _write_tflite(source, output, options, quantize, calibrate, max_loss, force)
@@ -177,6 +173,17 @@ def _write_tflite(
     for line in (*notes, *([note] if note else [])):
         say(f"edgecam: {line}", err=True)
     say(f"{output}: {len(data) / 1e6:.2f} MB", err=True)
+
+
+def _library(to: str, page: bool, asked: str | None) -> str | None:
+    """Return where the page's TensorFlow.js is, None where no page is asked for."""
+    if not page and asked is None:
+        return None
+    if to != "tfjs":
+        raise click.UsageError("--page and --page-library go with --to tfjs")
+    from edgecam.tools.convert.web_page import LIBRARY
+
+    return asked or LIBRARY
 
 
 def _check_together(to: str, weights: str | None, quantize: str, calibrate: Path | None) -> None:

@@ -146,12 +146,7 @@ def command(
     notes = [*_write(output, made, origin), *_doubts(outcome)]
     took_s = time.perf_counter() - started_s
     taken = taught.maps[outcome.layer].name
-    if as_json:
-        _print_json(found.labels, outcome, taken, unreadable, notes)
-    else:
-        _show(found.labels, outcome, taken)
-    for line in notes:
-        say(f"edgecam: {line}", err=True)
+    _report(found.labels, outcome, taken, unreadable, notes, as_json=as_json)
     say(f"{output}: {len(made) / 1e6:.2f} MB, taught in {took_s:.1f} s", err=True)
 
 
@@ -259,6 +254,23 @@ def _write(output: Path, data: bytes, origin: Path) -> list[str]:
 def _doubts(outcome: Outcome) -> Iterator[str]:
     if outcome.accuracy * len(outcome.confusion) < _GUESSING:
         yield ("that is hardly better than guessing; take more pictures, or a larger --input-size")
+
+
+def _report(
+    labels: Sequence[str],
+    outcome: Outcome,
+    layer: str,
+    unreadable: int,
+    notes: Sequence[str],
+    *,
+    as_json: bool,
+) -> None:
+    if as_json:
+        _print_json(labels, outcome, layer, unreadable, notes)
+    else:
+        _show(labels, outcome, layer)
+    for line in notes:
+        say(f"edgecam: {line}", err=True)
 
 
 def _print_json(
