@@ -18,7 +18,9 @@ from doctors import DOCTOR, Report, examine, toml
 from programs import ROOT, shared
 
 from edgecam.inference import catalog as bundled
+from edgecam.inference import runtime
 from edgecam.settings.load import load
+from edgecam.settings.schema import Settings
 from edgecam.sources.remedies import OF_CAMERA
 from edgecam.tools.doctor import CHECKS, inference
 from edgecam.tools.doctor.cameras import camera_name
@@ -221,3 +223,16 @@ def test_cameras_are_known_from_other_video_devices(
     whole = 0x84A00001
     raw = struct.pack("16s32s32sIII12x", driver, b"HD Webcam", bus, 0x60100, whole, device_caps)
     assert camera_name(raw) == expected
+
+
+def test_what_the_extra_installed_is_not_to_be_uninstalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[tflite-runtime] puts it beside LiteRT: slow with int8 on x86-64, and what was asked for."""
+    asked_for = runtime.Runtime("tflite-runtime", "2.14.0", None)
+    monkeypatch.setattr(runtime, "find", lambda: asked_for)
+    monkeypatch.setattr(runtime, "survey", lambda: (asked_for, ()))
+    monkeypatch.setattr(runtime.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(inference, "_cannot_run", lambda: None)
+    (found,) = inference.runtimes(Settings())
+    assert found.level == "warn"
+    assert "uninstall" not in f"{found.text} {found.remedy}"
+    assert "posenet-fp16" in (found.remedy or "")

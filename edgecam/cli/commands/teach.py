@@ -127,8 +127,7 @@ def command(
     is_folder = _is_folder(where)
     origin = bundled.resolve(backbone)
     whole_file.check_other(output, origin)
-    if dropout and not hidden:
-        raise click.UsageError("--dropout goes with --hidden")
+    _check_together(hidden, dropout)
     taught = find(read(origin), layer)
     default = _DEFAULT_SIZE if backbone == _DEFAULT_BACKBONE else None
     inference = InferenceSettings(delegate="cpu", threads=threads, probe=False)
@@ -145,9 +144,14 @@ def command(
     outcome, made = _fitted(found, where)
     notes = [*_write(output, made, origin), *_doubts(outcome)]
     took_s = time.perf_counter() - started_s
-    taken = taught.maps[outcome.layer].name
-    _report(found.labels, outcome, taken, unreadable, notes, as_json=as_json)
+    name = taught.maps[outcome.layer].name
+    _report(found.labels, outcome, name, unreadable, notes, as_json=as_json)
     say(f"{output}: {len(made) / 1e6:.2f} MB, taught in {took_s:.1f} s", err=True)
+
+
+def _check_together(hidden: tuple[int, ...], dropout: float) -> None:
+    if dropout and not hidden:
+        raise click.UsageError("--dropout goes with --hidden")
 
 
 def _is_folder(where: str) -> bool:
