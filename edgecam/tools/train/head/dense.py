@@ -91,7 +91,7 @@ class _Learner:
     def until_best(
         self, features: Floats, classes: Integers, judged: tuple[Floats, Integers]
     ) -> int:
-        """Learn until the pictures of ``judged`` are told apart no better; return the epochs."""
+        """Learn until the loss on ``judged`` falls no more; return the epochs."""
         best, at, epoch = np.inf, 1, 0
         while epoch < min(_MOST_EPOCHS, at + _PATIENCE):
             epoch += 1
