@@ -16,20 +16,25 @@ from brokers import Mosquitto, Subscriber, wait_until
 from hass import HomeAssistant, python, root_of_today
 from programs import ROOT
 
+from edgecam.core.events import Event
+from edgecam.messages.event import event_payload
 from edgecam.messages.topics import Topics
 from edgecam.mqtt.connection import matches
 from edgecam.sinks.mqtt.sink import MqttSink
 
 PAGE = (ROOT / "docs" / "recipes.md").read_text("utf-8")
 NODE_RED = "node-red@4"
-FALL = {"event_type": "fall", "track": 3, "label": "person", "zone": None, "dwell_s": 5.0}
-DWELLING = {
-    "event_type": "dwelling",
-    "track": 4,
-    "label": "person",
-    "zone": "door",
-    "dwell_s": 20.4,
-}
+
+
+def published(event: Event) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(event_payload(event, "front", "b00t", 7, True))
+    return found
+
+
+FALL = published(Event("fall", 1, 105.0, 1_795_892_880.0, 100.0, 5.0, 3, "person", 0.9))
+DWELLING = published(
+    Event("dwelling", 2, 105.0, 1_795_892_880.0, 84.6, 20.4, 4, "person", 0.9, "door")
+)
 ELSEWHERE = {**DWELLING, "zone": "street"}
 # Of an hour ago, and of a time that is not known.
 LATE = ({**FALL, "delayed_s": 3600.0}, {**DWELLING, "delayed_s": None})
@@ -119,7 +124,7 @@ def check_automations(mosquitto: Mosquitto, house: HomeAssistant, of_today: bool
 
         assert wait_until(lambda: len(reported()) == 2, 10), house.ask("calls")
         time.sleep(1)
-        fallen, stays = reported()
+        fallen, stays = sorted(reported(), key=lambda each: each["title"])
         assert fallen["title"] == "A person has fallen"
         assert re.fullmatch(r"Seen by front at \d\d:\d\d:\d\d", fallen["message"])
         assert stays == {"title": "A person stays at the door", "message": "For 20 s now"}
