@@ -4,7 +4,8 @@ paho gathers whatever a broker announces, up to 256 MB, in memory. MQTT 5 lets a
 Maximum Packet Size; on MQTT 3.1.1, and with a broker that does not obey it, this is what holds.
 
 And paho closes the connection for a PUBACK whose reason code the standard does not list there:
-mosquitto answers 0x95, packet too large, to what is above its message_size_limit.
+mosquitto answers 0x95, packet too large, to what is above its message_size_limit. Before 2.2 it
+also takes no notice of why a broker closes, where a DISCONNECT has a reason code and nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import socket
 import ssl
 
-_PUBLISH, _PUBACK = 3, 4
+_PUBLISH, _PUBACK, _DISCONNECT = 3, 4, 14
+# A property of MQTT 5 and its two bytes of length: no text.
+_EMPTY_REASON_STRING = bytes((0x1F, 0, 0))
 # MQTT 5, table 3-4.
 _PUBACK_CODES = frozenset((0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99))
 _ANY_REFUSAL = 0x83
@@ -93,6 +96,7 @@ class BoundedSocket:
         if size_bytes <= self._max_packet_bytes:
             self._translate_code(begin)
             self._left_bytes = size_bytes - len(self._head)
+            self._spell_out(begin, size_bytes)
             self._ready, self.cut_bytes = bytes(self._head), 0
         else:
             body = bytes(self._head[begin:]) + (b"\0" if self._has_properties else b"")
@@ -117,6 +121,13 @@ class BoundedSocket:
             self.codes[int.from_bytes(body[:2], "big")] = body[2]
             self._head[begin + 2] = _ANY_REFUSAL
 
+    def _spell_out(self, begin: int, size_bytes: int) -> None:
+        """Give a DISCONNECT with a reason code alone properties: paho before 2.2 reads no other."""
+        head = self._head
+        if head[0] >> 4 == _DISCONNECT and self._has_properties and 0 < size_bytes - begin < 3:
+            body = bytes((head[begin], len(_EMPTY_REASON_STRING))) + _EMPTY_REASON_STRING
+            head[1:] = _length_bytes(len(body)) + body
+
     def _missing_bytes(self) -> int:
         """How many bytes the head still lacks at least."""
         head = self._head
@@ -126,7 +137,7 @@ class BoundedSocket:
                 raise self._refusal("a packet whose length has more than four bytes")
             return 1
         if size_bytes <= self._max_packet_bytes:
-            is_answer = head[0] >> 4 == _PUBACK and self._has_properties
+            is_answer = head[0] >> 4 in (_PUBACK, _DISCONNECT) and self._has_properties
             return min(size_bytes, begin + 3) - len(head) if is_answer else 0
         if head[0] >> 4 != _PUBLISH:
             raise self._refusal(

@@ -134,6 +134,19 @@ def test_a_code_that_paho_does_not_know_is_handed_on_as_one_it_knows() -> None:
         assert bounded.codes == {5: 0x95}
 
 
+def test_why_a_broker_closes_is_handed_on_so_that_every_paho_reads_it() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        bounded = BoundedSocket(near, BOUND, has_properties=True)
+        said = packet(14 << 4, b"\x95\5\x1f\0\2ab") + packet(14 << 4, b"")
+        far.sendall(packet(14 << 4, b"\x95") + packet(14 << 4, b"\x87\0") + said)
+        wanted = b"".join(packet(14 << 4, bytes((code, 3, 0x1F, 0, 0))) for code in (0x95, 0x87))
+        out = b""
+        while len(out) < len(wanted + said):
+            out += bounded.recv(100)
+        assert out == wanted + said
+
+
 @pytest.fixture
 def open_sink() -> Iterator[Callable[..., MqttSink]]:
     opened: list[MqttSink] = []
