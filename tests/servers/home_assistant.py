@@ -133,7 +133,9 @@ class House:
     async def devices(self) -> list[dict[str, Any]]:
         registry = device_registry.async_get(self.hass)
         every = registry.devices if IS_OF_TODAY else registry.devices.values()
-        return [{"name": d.name, "model": d.model, "id": d.id} for d in every]
+        return [
+            {"name": d.name, "model": d.model, "id": d.id, "via": d.via_device_id} for d in every
+        ]
 
     async def triggers(self, device_id: str) -> list[str]:
         """The subtypes of the device's own triggers."""
