@@ -101,9 +101,14 @@ class _Watched:
             self._drain(selector, seconds, enough=False)
             took_s, used_s = time.monotonic() - began_s, self._cpu_s() - cpu_before_s
         frames = {name: self._counts[name] - count for name, count in before.items()}
+        if not all(frames.values()):
+            raise SystemExit(
+                f"bench-many: expected frames of every camera within {took_s:.0f} s, found none "
+                "of one; leave the machine alone, or measure for longer (--seconds)"
+            )
         return Housed(
             [count / took_s for count in frames.values()],
-            used_s / max(1, sum(frames.values())) * 1e3,
+            used_s / sum(frames.values()) * 1e3,
             self._most["Rss"],
             self._most["Pss"],
         )
