@@ -215,9 +215,10 @@ class Following:
             return self._taken_over(tracker, track, twins[int(near.argmax())].id)
         if self.absences.is_entrance(track.first_box, size_px):
             return None
+        # The look that confirms a track may be the one that gives the other up.
         found = [
             (distance, other.id)
-            for other in tracker.tracks
+            for other in (*tracker.tracks, *tracker.given_up)
             if other.id is not None and other.last_s < track.first_s and other.label == PERSON
             for distance in [
                 is_within_reach(track.box, other.box, now_s - other.last_s - other.waited_s)
@@ -229,9 +230,10 @@ class Following:
 
     def _taken_over(self, tracker: Tracker, track: Track, number: int | None) -> int | None:
         """Let a track go on where one of this id, if there is one, was lost."""
-        for other in [t for t in tracker.tracks if t.id == number and t is not track]:
-            tracker.tracks.remove(other)
-            track.take_over(other.tallest_px, other.settled, other.settled_s)
+        for kept in (tracker.tracks, tracker.given_up):
+            for other in [t for t in kept if t.id == number and t is not track]:
+                kept.remove(other)
+                track.take_over(other.tallest_px, other.settled, other.settled_s)
         absence = self.absences.lost.pop(number, None) if number is not None else None
         if absence is not None:
             track.tallest_px = max(track.tallest_px, absence.tallest_px)

@@ -162,6 +162,18 @@ def test_who_rested_counts_while_lost_and_who_walked_keeps_the_place_from_being_
     assert walker.counts() == [0, 1, 0]
 
 
+def test_the_look_that_confirms_a_track_may_give_up_the_one_that_was_theirs() -> None:
+    """One is lost at the place where they are found again in three looks."""
+
+    def seen(time_s: float) -> Found:
+        found = time_s < 3.0 or time_s >= 3.9
+        return ([standing(300 if time_s < 3.0 else 380)] if found else []), []
+
+    # The last look that found them was at 2.9 s, the third of the others is at 4.1 s.
+    watched = Watched(seen, 6.0, load(None, {}, {"tracking.max_age_s": 1.15}))
+    assert watched.types() == ["appeared"]
+
+
 @pytest.fixture(scope="module")
 def clip() -> Clip:
     """What PoseNet and SSDLite find in the bundled clip."""
