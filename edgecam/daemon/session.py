@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from edgecam.analysis.analyzer import Analysis
+from edgecam.analysis.events.body import CEILING_DEGREES
 from edgecam.core import board
 from edgecam.core.errors import EdgecamError
 from edgecam.core.protocols import Sink
@@ -56,6 +57,15 @@ def seldom_looks_hz(models: Sequence[Model], settings: Settings) -> float | None
     if not limited or len(limited) < len(rates) or max(limited) >= FALL_RATE_HZ:
         return None
     return max(limited)
+
+
+def looks_straight_down(models: Sequence[Model], settings: Settings) -> bool:
+    """Whether falls and postures are asked for of a camera that cannot tell them."""
+    pitch_degrees = settings.scene.pitch_degrees
+    asked = settings.tracking.enabled and (settings.events.fall or settings.events.posture)
+    finds_people = any(model.finds_people for model in models)
+    is_steep = pitch_degrees is not None and pitch_degrees >= CEILING_DEGREES
+    return asked and finds_people and is_steep
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +242,14 @@ class Session:
                 "poses, found rate_hz = %g; raise it, or set events.fall = false",
                 FALL_RATE_HZ,
                 rate_hz,
+            )
+        if looks_straight_down(self.models, self.settings):
+            log.warning(
+                "from the ceiling nothing tells who stands, sits, lies or falls: expected "
+                "scene.pitch_degrees below %g, found %g; counts, zones and lines work; hang the "
+                "camera lower, or set events.fall and events.posture to false",
+                CEILING_DEGREES,
+                self.settings.scene.pitch_degrees,
             )
 
     def tick(self, now_s: float) -> None:

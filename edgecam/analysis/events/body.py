@@ -37,6 +37,8 @@ MAX_FEET_DROP = 0.6
 TURNED_MAX_FEET_DROP = 0.9
 # So far from the vertical a trunk is level.
 LEVEL_MIN_DEGREES = 60.0
+# A camera that looks down by so much sees no trunk at its length.
+CEILING_DEGREES = 60.0
 # A trunk that is shorter than this part of the shoulders' width points at the camera.
 MIN_TRUNK_TOSHOULDERS = 0.5
 
