@@ -79,7 +79,7 @@ class Explaining:
         before = followed.descent
         if descent is None:
             if before is not None and before.number is None:
-                yield f"no fall: {_why_none(before)}"
+                yield f"no fall: {_why_none(before, now_s)}"
             return
         if before is None:
             stood_s = descent.stood.time_s - self._began_s
@@ -96,9 +96,10 @@ class Explaining:
             yield "the same fall as another track's"
 
 
-def _why_none(descent: Descent) -> str:
-    if descent.is_no_fall:
-        return f"crouching or sitting in {descent.on_feet} of {descent.looks} looks"
+def _why_none(descent: Descent, now_s: float) -> str:
+    if descent.is_no_fall(now_s):
+        sits = max(descent.on_feet, descent.upright)
+        return f"crouching or sitting in {sits} of {descent.looks} looks"
     return "up again"
 
 

@@ -144,7 +144,8 @@ def test_who_comes_out_of_a_mask_lying_has_not_fallen() -> None:
     def passes(time_s: float) -> list[Pose]:
         x = 100.0 + 300.0 * min(max(time_s - 2.0, 0.0), 1.0)
         lean_degrees = 88.0 * min(max((time_s - 2.3) / 0.4, 0.0), 1.0)
-        return [person(x=x, y=300.0, lean_degrees=lean_degrees, trunk_px=60.0)]
+        y = 300.0 + 40.0 * lean_degrees / 88.0
+        return [person(x=x, y=y, lean_degrees=lean_degrees, trunk_px=60.0)]
 
     middle = ((0.25, 0.0), (0.5, 0.0), (0.5, 1.0), (0.25, 1.0))
     mask = MaskSettings(name="screen", polygon=middle, excludes=("fall",))

@@ -52,15 +52,57 @@ def test_who_crouches_down_quickly_and_stays_has_not_fallen() -> None:
     assert falls(play(ties_a_shoe, 12.0)) == []
 
 
-def test_who_sits_on_the_floor_after_a_drop_has_fallen() -> None:
-    sitting = {"left_ankle": (1.4, -0.1), "right_ankle": (1.3, -0.1), "left_knee": (0.7, 0.3)}
+ON_THE_FLOOR = {
+    "left_ankle": (1.4, -0.1),
+    "right_ankle": (1.3, -0.1),
+    "left_knee": (0.7, 0.3),
+    "right_knee": (0.7, 0.3),
+}
 
+
+def test_who_sits_on_the_floor_after_a_drop_in_which_the_trunk_tilted_has_fallen() -> None:
     def drops(time_s: float) -> list[Pose]:
-        down = share(time_s, 0.7)
-        legs = {**sitting, "right_knee": (0.7, 0.3)} if down > 0.8 else None
-        return [person(y=200.0 + 140.0 * down, moved=legs, lean_degrees=-40.0 * down)]
+        down = share(time_s, 0.6)
+        lean_degrees = -160.0 * down if down < 0.5 else -30.0 - 100.0 * (1.0 - down)
+        legs = ON_THE_FLOOR if down > 0.8 else None
+        return [person(y=200.0 + 140.0 * down, moved=legs, lean_degrees=lean_degrees, whole=False)]
 
     assert len(falls(play(drops, 12.0))) == 1
+
+
+def test_who_sits_down_on_the_floor_with_an_upright_trunk_has_not_fallen() -> None:
+    """As a child who plays."""
+
+    def sits_down(time_s: float) -> list[Pose]:
+        down = share(time_s, 1.2)
+        return [person(y=200.0 + 150.0 * down, moved=ON_THE_FLOOR if down > 0.6 else None)]
+
+    assert falls(play(sits_down, 12.0)) == []
+
+
+def test_who_lies_down_on_the_bed_on_which_they_sit_has_not_fallen() -> None:
+    """Quickly: the hips stay where they are."""
+
+    def goes_to_bed(time_s: float) -> list[Pose]:
+        return [person(legs="sitting", lean_degrees=-88.0 * share(time_s, 0.6), whole=False)]
+
+    assert falls(play(goes_to_bed, 12.0)) == []
+
+
+def test_a_slow_way_down_is_a_fall_only_if_it_ends_fast() -> None:
+    """Old people hold on, and come down freely in the end."""
+
+    def comes_down(slowly_s: float, then_s: float) -> list[Event]:
+        def poses(time_s: float) -> list[Pose]:
+            slowly = share(time_s, slowly_s)
+            down = min(max((time_s - 2.0 - slowly_s) / then_s, 0.0), 1.0)
+            y = 250.0 + 30.0 * slowly + 120.0 * down
+            return [person(y=y, lean_degrees=25.0 * slowly + 60.0 * down)]
+
+        return falls(play(poses, 14.0))
+
+    assert len(comes_down(1.5, 0.6)) == 1
+    assert comes_down(1.5, 2.5) == []
 
 
 def test_one_who_is_seen_in_two_parts_falls_once_and_no_part_has_left() -> None:
