@@ -5,6 +5,7 @@ All in units of the person's own trunk as it was while they were upright.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -202,6 +203,16 @@ def peak_speed(heights: Sequence[Height], unit_px: float, apart_s: float) -> flo
         down_px = height.shoulders - before.shoulders + height.hips - before.hips
         fastest = max(fastest, down_px / 2.0 / unit_px / took_s)
     return fastest
+
+
+def are_close(way: Sequence[Height], unseen_s: float) -> bool:
+    """Whether the looks are all closer together than ``unseen_s``."""
+    return all(b.time_s - a.time_s <= unseen_s for a, b in itertools.pairwise(way))
+
+
+def may_begin(way: Sequence[Height], unseen_s: float) -> bool:
+    """Whether a way down may begin so: who is lost while they crouch may lie down slowly."""
+    return way[0].is_upright and (way[0].posture != "crouching" or are_close(way, unseen_s))
 
 
 def distance_px(first: Height, second: Height) -> float:

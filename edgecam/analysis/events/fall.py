@@ -68,7 +68,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,8 +84,10 @@ from edgecam.analysis.events.descent import (
     Descent,
     Height,
     Way,
+    are_close,
     distance_px,
     is_on_feet,
+    may_begin,
     peak_speed,
 )
 from edgecam.analysis.events.rule import Asked, Lasting, Memory, RuleKind, event
@@ -280,7 +282,7 @@ class Falls:
                 return
             drop = (height.shoulders - stood.shoulders) / unit_px
             is_near = abs(height.x - stood.x) <= MAX_STEP * unit_px
-            if drop >= MIN_LOST_DROP and is_near and _may_begin(way, unseen_s):
+            if drop >= MIN_LOST_DROP and is_near and may_begin(way, unseen_s):
                 hip_drop = (height.hips - stood.hips) / unit_px
                 took_s = ended_s - _middle_s(stood.time_s, next_s, begins=True)
                 peak = peak_speed(way, unit_px, person.apart_s)
@@ -320,7 +322,7 @@ class Falls:
     def _descend(self, person: _Person, height: Height, way: Way) -> None:
         now_s = height.time_s
         way_down = [*(h for h in person.seen if h.time_s >= way.stood.time_s), height]
-        is_seen = _is_seen(way_down, person.unseen_s)
+        is_seen = are_close(way_down, person.unseen_s)
         person.descent = Descent(
             now_s,
             way.stood,
@@ -389,16 +391,6 @@ def _middle_s(before_s: float, after_s: float, begins: bool = False) -> float:
     if after_s - before_s > RARE_LOOK_S:
         return (before_s + after_s) / 2.0
     return before_s if begins else after_s
-
-
-def _is_seen(way: Sequence[Height], unseen_s: float) -> bool:
-    """Whether the looks are all closer together than ``unseen_s``."""
-    return all(b.time_s - a.time_s <= unseen_s for a, b in itertools.pairwise(way))
-
-
-def _may_begin(way: Sequence[Height], unseen_s: float) -> bool:
-    """Whether a way down may begin so: who is lost while they crouch may lie down slowly."""
-    return way[0].is_upright and (way[0].posture != "crouching" or _is_seen(way, unseen_s))
 
 
 def _is_alive(subject: Subject, descent: Descent, scene: Scene) -> bool:
