@@ -273,6 +273,8 @@ RUNS: dict[str, Run] = {
         needs=lambda box: box.published("posenet_resnet50"), long=True
     ),
     "edgecam tune": Run("--keep", swaps=HELP),
+    "edgecam tune MODEL": Run("--keep", swaps=HELP),
+    "edgecam eval": Run("--annotations", swaps=HELP),
     "edgecam bench posenet --crop -s CLIP --reference MODEL": Run(
         swaps=(("CLIP", "clip.mp4"), ("MODEL", "posenet-fp16")), long=True
     ),
@@ -457,6 +459,7 @@ ELSEWHERE: dict[str, str] = {
         "needs a recording with pictures; tests/sinks/test_recorder_video.py makes one"
     ),
     "ssh -L 8080:127.0.0.1:8080 pi@raspberrypi.local": "a second machine",
+    "mosquitto_sub -v -h homeassistant -t 'edgecam/#'": "a second machine",
     "pkg install git": "pkg is Termux's own",
     "scripts/build-models documents": "an hour of training; its three steps are run, shorter",
     "scripts/check": "installs everything; what it runs, scripts/test runs first",
