@@ -163,6 +163,7 @@ RUNS: dict[str, Run] = {
         "chosen", swaps=(("10", "0.1"), ("$", " --budget-s 3000")), long=True, makes="front.toml"
     ),
     "edgecam tune --fps 10": Run("--fps", swaps=HELP),
+    "edgecam tune MODEL": Run("--reference", swaps=HELP),
     "edgecam tune --keep 0.97 --source clip.mp4": Run(
         "chosen", swaps=(("$", " --budget-s 3000"),), long=True
     ),
@@ -273,7 +274,6 @@ RUNS: dict[str, Run] = {
         needs=lambda box: box.published("posenet_resnet50"), long=True
     ),
     "edgecam tune": Run("--keep", swaps=HELP),
-    "edgecam tune MODEL": Run("--keep", swaps=HELP),
     "edgecam eval": Run("--annotations", swaps=HELP),
     "edgecam bench posenet --crop -s CLIP --reference MODEL": Run(
         swaps=(("CLIP", "clip.mp4"), ("MODEL", "posenet-fp16")), long=True
@@ -468,6 +468,8 @@ ELSEWHERE: dict[str, str] = {
     "scripts/bench-many --plan": "reads what the one above wrote; tests/tools/test_many.py plans",
     "scripts/bench-many house": "minutes on a quiet machine, by hand",
     "scripts/bench-many workers": "as the one above",
+    "scripts/bench --only peers": "takes 200 MB of others' packages, by hand",
+    "scripts/score-marked CLIPS": "clips by others, by hand; test_marked runs the bundled one",
     "scripts/mutate": "by hand: a venv of its own, hours",
     "edgecam convert model.json": "a row of the table of formats; tests/tools run it on real ones",
     "edgecam convert graph.pb": "as the one above",
