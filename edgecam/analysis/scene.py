@@ -63,3 +63,13 @@ class Scene:
     alive: frozenset[int]
     lost: tuple[Subject, ...] = ()
     surest: Classification | None = None
+
+
+@dataclass(slots=True)
+class Stay:
+    """The visit ``number`` of a subject, as last seen."""
+
+    number: int
+    subject: Subject
+    last_s: float
+    is_lost: bool = False

@@ -14,7 +14,7 @@ up tracks by the same two numbers, there in frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
@@ -25,15 +25,7 @@ from edgecam.core.rules import RULES
 from edgecam.settings.section import Section
 
 if TYPE_CHECKING:
-    from edgecam.analysis.scene import Scene, Subject
-
-
-@dataclass(slots=True)
-class _Stay:
-    number: int
-    subject: Subject
-    last_s: float
-    is_lost: bool = False
+    from edgecam.analysis.scene import Scene, Stay
 
 
 class PresenceSettings(Section, frozen=True):
@@ -50,8 +42,11 @@ class Presence:
     settings_type: type[Section] | None = PresenceSettings
 
     def __init__(self, number: Callable[[], int]) -> None:
+        # Settings are read from this file, without NumPy.
+        from edgecam.analysis.scene import Stay
+
         self._number = number
-        self._stays: Memory[_Stay] = Memory(_Stay)
+        self._stays: Memory[Stay] = Memory(Stay)
 
     @classmethod
     def asked_by(cls, asked: Asked, number: Callable[[], int]) -> Presence | None:
@@ -76,7 +71,7 @@ class Presence:
                 stay_here.last_s, stay_here.is_lost = scene.time_s, False
             elif self.name not in subject.blind:
                 number = self._number()
-                self._stays.states[subject.track] = _Stay(number, subject, scene.time_s)
+                self._stays.states[subject.track] = self._stays.make(number, subject, scene.time_s)
                 yield event("appeared", number, scene, subject, subject.first_s)
         for subject in scene.lost:
             stay_there = self._stays.states.get(subject.track)
@@ -87,7 +82,7 @@ class Presence:
     def _gone(
         self,
         event_type: Literal["lost", "left"],
-        stay: _Stay,
+        stay: Stay,
         scene: Scene,
         attributes: Mapping[str, float],
     ) -> Event:
