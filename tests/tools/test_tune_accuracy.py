@@ -155,10 +155,15 @@ def test_the_command_prints_a_front_and_chooses_at_a_rate() -> None:
     [
         (("posenet", "--fps", "10"), "without MODEL"),
         (("--size", "257x257", "--lying"), "without MODEL"),
-        (("--fps", "0"), "--fps"),
-        (("--fps", "fast"), "--fps"),
         (("--source", "http://127.0.0.1:9/"), "refuses connections"),
     ],
 )
 def test_a_mistake_is_one_line(arguments: tuple[str, ...], words: str) -> None:
     assert words in error_line(edgecam("tune", *arguments))
+
+
+@pytest.mark.parametrize("rate", ["0", "fast", "nan"])
+def test_a_rate_that_is_none_is_a_wrong_use(rate: str) -> None:
+    done = edgecam("tune", "--fps", rate)
+    assert done.returncode == 2
+    assert "--fps" in done.stderr
