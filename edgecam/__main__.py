@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import NoReturn
 
 from edgecam.core.standard_streams import open_closed
+
+
+def _refuse(error: ImportError) -> NoReturn:
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    words = next(iter(str(cause).strip().splitlines()), "no reason given")
+    package = "numpy" if "numpy" in f"{error} {error.name}" else "edgecam"
+    sys.stderr.write(
+        f"edgecam: error: a package that edgecam needs cannot be imported: {words}; run: pip "
+        f"install --force-reinstall {package}; where a library (.so) is missing, apt install "
+        "it (see: edgecam help troubleshooting)\n"
+    )
+    sys.exit(1)
 
 
 def main() -> None:
@@ -18,17 +33,7 @@ def main() -> None:
     try:
         from edgecam.cli.main import main as run
     except ImportError as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        words = next(iter(str(cause).strip().splitlines()), "no reason given")
-        package = "numpy" if "numpy" in f"{error} {error.name}" else "edgecam"
-        sys.stderr.write(
-            f"edgecam: error: a package that edgecam needs cannot be imported: {words}; run: pip "
-            f"install --force-reinstall {package}; where a library (.so) is missing, apt install "
-            "it (see: edgecam help troubleshooting)\n"
-        )
-        sys.exit(1)
+        _refuse(error)
     except MemoryError:
         sys.stderr.write(
             "edgecam: error: out of memory while the program is loaded; raise the limit of this "
@@ -37,7 +42,11 @@ def main() -> None:
         sys.exit(1)
     if may_interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    run()
+    try:
+        run()
+    except ImportError as error:
+        # What a command alone needs, it imports itself.
+        _refuse(error)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 struct delegate {
@@ -42,14 +43,18 @@ struct context {
                          struct delegate *delegate);
 };
 
-/* The lock is the process's: closing any descriptor of the file would give it up. */
-static int device = -1;
+/* The lock is this descriptor's: a process that reads the file beside it does not give it up. */
+static int device = -1, users;
 
 static int open_device(const char *path) {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (device < 0) device = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
-    if (device < 0 || fcntl(device, F_SETLK, &lock)) return 0;
+    if (device < 0 || flock(device, LOCK_EX | LOCK_NB)) {
+        if (device >= 0) close(device);
+        device = -1;
+        return 0;
+    }
     dprintf(device, "open %d\n", (int)getpid());
+    users++;
     return 1;
 }
 
@@ -137,6 +142,12 @@ struct delegate *tflite_plugin_create_delegate(char **keys, char **values, size_
 }
 
 void tflite_plugin_destroy_delegate(struct delegate *made) {
-    if (device >= 0) dprintf(device, "close %d\n", (int)getpid());
+    if (device >= 0) {
+        dprintf(device, "close %d\n", (int)getpid());
+        if (--users == 0) {
+            close(device);
+            device = -1;
+        }
+    }
     free(made);
 }

@@ -143,7 +143,7 @@ def test_zones_lines_and_masks_are_shown_as_configured(near: LivePage) -> None:
         ("[[zone]]\nname = 'a'\npolygon = [[0, 0], [0.5, 0.5], [1, 1]]", "with an area"),
         ("[[line]]\nname = 'a'\nstart = [0, 0]\nend = [1.2, 0]", "line.end"),
         ("[[line]]\nnmae = 'a'", "did you mean 'line.name'"),
-        ("[source]\nurl = '/etc/passwd'", "none of"),
+        ("[source]\nurl = '/etc/passwd'", "alone, found 'source'"),
         ("a = " + "[" * 9000, "nest too deep"),
         ("a = " + "{b = " * 300 + "1" + "}" * 300, "unknown key 'a'"),
         (".".join("a" * 16000) + " = 1", "a key of more than 16 parts"),

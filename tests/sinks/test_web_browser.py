@@ -402,6 +402,7 @@ def test_numbers_that_always_change_are_not_read_out(desktop: Any) -> None:
             "toml-check",
             "toml-copied",
             "drawing-what",
+            "shapes-saved",
             "threshold-value",
         ),
     }

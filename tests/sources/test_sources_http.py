@@ -498,7 +498,7 @@ def test_part_header_has_a_bound() -> None:
 
 def test_snapshot_has_the_same_bound_as_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     data = jpeg(5)
-    monkeypatch.setattr("edgecam.sources.mjpeg.MAX_PART_BYTES", len(data))
+    monkeypatch.setattr("edgecam.sources.jpeg_stream.MAX_PART_BYTES", len(data))
     with scripted(says(SNAPSHOT, data)) as camera:
         assert endpoint(here(camera), rate_hz=60).open(lambda _: None).read().shape[2] == 3
         camera.script = says(SNAPSHOT, data, b"x")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -175,6 +175,8 @@ def test_snapshots_are_as_far_apart_as_asked(monkeypatch: pytest.MonkeyPatch) ->
 
     class Camera:
         """Takes 20 ms for a picture, and once a second."""
+
+        headers: Mapping[str, str] = {}
 
         def __init__(self, *_: object) -> None:
             nonlocal now_s
