@@ -159,7 +159,7 @@ def test_a_bundle_says_what_it_holds_and_shows_one_of_it(tmp_path: Path) -> None
         packed.writestr("about.txt", "hello")
     held = json.loads(shown(path, "--json"))["members"]
     assert held == {"detector.tflite": len(model), "landmarks.tflite": 70, "about.txt": 5}
-    assert f"{path}:detector.tflite" in shown(path).replace("\n", "").replace(" ", "")
+    assert f"edgecam inspect {path}:detector.tflite" in shown(path).splitlines()
     one = json.loads(shown(f"{path}:detector.tflite", "--json"))
     assert (one["family"], one["size_bytes"]) == ("documents", len(model))
     assert one["path"] == f"{path}:detector.tflite"

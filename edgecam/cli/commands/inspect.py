@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,11 +94,13 @@ def _members(bundle: Path, *, as_json: bool) -> None:
         say_json(json.dumps({"path": str(bundle), "members": found}, indent=2))
         return
     console = Console()
-    table = Table(_column("member"), "bytes", _column("to inspect or convert it"))
-    known = models(bundle)
+    table = Table(_column("member"), "bytes")
     for name, size_bytes in found.items():
-        table.add_row(name, f"{size_bytes:,}", f"{bundle}:{name}" if name in known else "-")
+        table.add_row(name, f"{size_bytes:,}")
     console.print(table)
+    # Lines of their own, to copy: no table wraps them.
+    for name in models(bundle):
+        click.echo(f"edgecam inspect {shlex.quote(f'{bundle}:{name}')}")
 
 
 def _summary(console: Console, found: Inspection) -> None:
