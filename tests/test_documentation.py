@@ -134,9 +134,6 @@ RUNS: dict[str, Run] = {
     ),
     "edgecam doctor camera disk": Run("MB free in"),
     "edgecam doctor --json": Run('"failed": false', swaps=(("doctor", "doctor disk"),)),
-    "mosquitto_sub -v -t 'edgecam/#'": Run(
-        "edgecam/camera/", swaps=(("$", " -p {port} -C 1 -W 10"),)
-    ),
     f"{SERVICE} install front --model posenet --source picamera --broker mqtt://homeassistant": Run(
         "systemctl enable --now edgecam@front",
         swaps=((r"--source \{camera\}", "--source picamera"), ("$", " --root root")),
@@ -273,8 +270,6 @@ RUNS: dict[str, Run] = {
     "edgecam models pull posenet_resnet50": Run(
         needs=lambda box: box.published("posenet_resnet50"), long=True
     ),
-    "edgecam tune": Run("--keep", swaps=HELP),
-    "edgecam eval": Run("--annotations", swaps=HELP),
     "edgecam bench posenet --crop -s CLIP --reference MODEL": Run(
         swaps=(("CLIP", "clip.mp4"), ("MODEL", "posenet-fp16")), long=True
     ),
@@ -465,8 +460,6 @@ ELSEWHERE: dict[str, str] = {
     "scripts/check": "installs everything; what it runs, scripts/test runs first",
     "scripts/bench --check": "for a quiet machine, by hand",
     "scripts/bench --houses 3": "as the one above",
-    "scripts/bench --only peers": "as the one above",
-    "scripts/score-marked CLIPS": "needs clips that people marked by hand",
     "scripts/score-events --synthetic": "minutes; tests/test_score_synthetic.py runs it shorter",
     "scripts/bench-many --plan": "reads what the one above wrote; tests/tools/test_many.py plans",
     "scripts/bench-many house": "minutes on a quiet machine, by hand",
