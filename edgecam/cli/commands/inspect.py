@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecam.cli.completion import a_model
-from edgecam.core.printable import say_json
+from edgecam.core.printable import say, say_json
 
 if TYPE_CHECKING:
     from rich.table import Column
@@ -100,7 +100,7 @@ def _members(bundle: Path, *, as_json: bool) -> None:
     console.print(table)
     # Lines of their own, to copy: no table wraps them.
     for name in models(bundle):
-        click.echo(f"edgecam inspect {shlex.quote(f'{bundle}:{name}')}")
+        say(f"edgecam inspect {shlex.quote(f'{bundle}:{name}')}")
 
 
 def _summary(console: Console, found: Inspection) -> None:
